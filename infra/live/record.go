@@ -1,0 +1,104 @@
+package live
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"klive/infra/media"
+)
+
+// FeedsBucket is the control-plane bucket of feed records, keyed by [FeedID.String].
+const FeedsBucket = "feeds"
+
+// EpochsBucket is the control-plane bucket of counters, keyed by entry: the last feed
+// epoch given out.
+const EpochsBucket = "epochs"
+
+// KickSubject is where a worker asks every gateway to drop an entry's publishers; the
+// notice is a [Kick].
+func KickSubject(entry string) string { return "ctl.kick." + entry }
+
+// Kick is the notice on [KickSubject].
+type Kick struct {
+	Reason string `json:"reason"`
+}
+
+// FeedBeat is how often a gateway refreshes the record of a feed it holds, and FeedStale
+// the age at which a record that was not refreshed counts as a dead gateway's.
+const (
+	FeedBeat  = time.Second
+	FeedStale = 4 * time.Second
+)
+
+// FeedRecord is what the control plane knows of a feed. Its gateway writes it at open,
+// each [FeedBeat] and at close.
+type FeedRecord struct {
+	Version int  `json:"v"`
+	Feed    Feed `json:"feed"`
+	// Gateway is the internal address of the process that holds the encoder.
+	Gateway  string    `json:"gateway"`
+	Protocol string    `json:"protocol"`
+	Peer     string    `json:"peer"`
+	Encoder  string    `json:"encoder,omitempty"`
+	Opened   time.Time `json:"opened"`
+	Beat     time.Time `json:"beat"`
+	// Closed is when the feed ended, in order; zero while it is open.
+	Closed time.Time `json:"closed,omitzero"`
+	// FirstSeq is the media-plane sequence number of the epoch's first part; 0 until it is out.
+	FirstSeq uint64      `json:"firstSeq,omitempty"`
+	Grant    Grant       `json:"grant"`
+	Clock    ClockRecord `json:"clock"`
+	Stats    FeedStats   `json:"stats"`
+}
+
+// ClockRecord lets another feed of the same (entry, index) join this feed's mapping from
+// source time to media time.
+type ClockRecord struct {
+	// Offset is media time minus unwrapped source time.
+	Offset time.Duration `json:"offset"`
+	// LastMedia is the end of the newest frame, LastArrival the wall clock when it came.
+	LastMedia   media.Time `json:"lastMedia"`
+	LastArrival media.Time `json:"lastArrival"`
+}
+
+// FeedStats is what an operator wants to see of a feed, measured over the last seconds.
+type FeedStats struct {
+	Video     string  `json:"video,omitempty"` // "H264"
+	Audio     string  `json:"audio,omitempty"` // "AAC"
+	Width     int     `json:"width,omitempty"`
+	Height    int     `json:"height,omitempty"`
+	FrameRate float64 `json:"frameRate,omitempty"`
+	Bitrate   int64   `json:"bitrate"` // bit/s
+	Bytes     uint64  `json:"bytes"`   // since the feed opened
+	Frames    uint64  `json:"frames"`
+}
+
+// Alive reports whether a gateway held the feed at the given moment.
+func (r *FeedRecord) Alive(now time.Time) bool {
+	return r.Closed.IsZero() && now.Sub(r.Beat) < FeedStale
+}
+
+const feedRecordVersion = 1
+
+// ErrVersion is returned for a wire form that a newer or unknown release wrote.
+var ErrVersion = errors.New("live: unknown version of a wire form; is another release of klive on this bus?")
+
+// Marshal returns the record's wire form.
+func (r FeedRecord) Marshal() ([]byte, error) {
+	r.Version = feedRecordVersion
+	return json.Marshal(r)
+}
+
+// UnmarshalFeedRecord reads what [FeedRecord.Marshal] wrote.
+func UnmarshalFeedRecord(b []byte) (FeedRecord, error) {
+	var r FeedRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("live: feed record: %w", err)
+	}
+	if r.Version != feedRecordVersion {
+		return r, fmt.Errorf("feed record version %d: %w", r.Version, ErrVersion)
+	}
+	return r, nil
+}

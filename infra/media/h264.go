@@ -1,0 +1,78 @@
+package media
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+)
+
+// ErrNoParameterSets is returned when a parameter set that a decoder needs is missing.
+var ErrNoParameterSets = errors.New("media: parameter sets are missing")
+
+// H264 are the parameter sets of an H.264 track (ITU-T H.264 §7.3.2). Each NAL unit
+// stands without start code and length.
+type H264 struct {
+	SPS, PPS [][]byte
+
+	width, height int
+	frameRate     float64
+}
+
+// NewH264 checks the parameter sets and reads the first SPS.
+func NewH264(sps, pps [][]byte) (*H264, error) {
+	if len(sps) == 0 || len(pps) == 0 || len(sps[0]) < 4 {
+		return nil, fmt.Errorf("H264: %w", ErrNoParameterSets)
+	}
+	var s h264.SPS
+	if err := s.Unmarshal(sps[0]); err != nil {
+		return nil, fmt.Errorf("H264 SPS: %w", err)
+	}
+	return &H264{SPS: sps, PPS: pps, width: s.Width(), height: s.Height(), frameRate: saneRate(s.FPS())}, nil
+}
+
+// Kind is Video.
+func (*H264) Kind() Kind { return Video }
+
+// Codec is "H264".
+func (*H264) Codec() string { return "H264" }
+
+// CodecString is avc1.PPCCLL: profile, constraint flags and level of the SPS.
+func (p *H264) CodecString() string {
+	return fmt.Sprintf("avc1.%02x%02x%02x", p.SPS[0][1], p.SPS[0][2], p.SPS[0][3])
+}
+
+// Equal compares the parameter sets byte by byte.
+func (p *H264) Equal(o Params) bool {
+	q, ok := o.(*H264)
+	return ok && equalNALs(p.SPS, q.SPS) && equalNALs(p.PPS, q.PPS)
+}
+
+// Size is the cropped picture size in pixels.
+func (p *H264) Size() (width, height int) { return p.width, p.height }
+
+// FrameRate is the VUI's rate, or 0.
+func (p *H264) FrameRate() float64 { return p.frameRate }
+
+func (*H264) sealed() {}
+
+func equalNALs(a, b [][]byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !bytes.Equal(a[i], b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// saneRate drops frame rates that VUI timing states by mistake.
+func saneRate(fps float64) float64 {
+	if fps < 1 || fps > 300 {
+		return 0
+	}
+	return fps
+}
