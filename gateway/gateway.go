@@ -1,0 +1,111 @@
+// Package gateway holds the encoders' connections: it asks Kaltura whether an encoder
+// may publish (Admission), turns the source's wrapped clock into media time (clock), cuts
+// frames into parts and segments (cutter) and puts them on the bus (Session). Each
+// protocol has a package of its own below it, which knows the wire and nothing else.
+package gateway
+
+import (
+	"time"
+
+	"klive/infra/media"
+)
+
+// Connect is what a protocol knows when an encoder has said where it wants to publish.
+type Connect struct {
+	// Protocol is "rtmp", "rtmps", "srt", "whip" or "push".
+	Protocol string
+	// Peer is the encoder's network address.
+	Peer   string
+	Params Params
+}
+
+// Publish is what a protocol knows when an encoder has named its stream.
+type Publish struct {
+	// Name is the stream name, "<entry>_<suffix>" or a bare entry id.
+	Name string
+	// Encoder is what the encoder calls itself; may be empty.
+	Encoder string
+	Clock   SourceClock
+}
+
+// SourceClock says how a protocol counts time.
+type SourceClock struct {
+	// Rate is in ticks per second: 1000 for RTMP, 90000 for MPEG-TS.
+	Rate uint32
+	// Bits is the width at which the counter wraps: 32 for RTMP, 33 for MPEG-TS, at most 64.
+	Bits uint8
+}
+
+// AccessUnit is one access unit as it came from the encoder.
+type AccessUnit struct {
+	Track media.TrackID
+	// Time is the source's decode time in ticks of the publish's SourceClock, wrapped.
+	Time uint64
+	// Offset is presentation minus decode time in ticks.
+	Offset int32
+	Key    bool
+	// Payload becomes the frame's: see [media.Frame]. The gateway keeps it.
+	Payload []byte
+}
+
+// Publication is one publish on the air: what a protocol feeds and watches. *Session
+// implements it.
+type Publication interface {
+	// SetTrack announces a track, or its new parameters, for the access units that follow.
+	SetTrack(media.Track) error
+	// Expect says which kinds of track the encoder has announced that it will send, so that
+	// the first segment can wait a moment for all of them.
+	Expect(kinds ...media.Kind)
+	// Write takes one access unit. It never waits longer than the bus's replay budget; an
+	// error ends the publication and says why.
+	Write(AccessUnit) error
+	// Done is closed when the gateway ends the publication by itself: kicked, taken over,
+	// shut down. Err then says why, in words for the encoder.
+	Done() <-chan struct{}
+	Err() error
+	// Close ends the publication; cause is nil when the encoder stopped in order. It returns
+	// when the last part is on the bus.
+	Close(cause error)
+}
+
+// Reason classifies a refusal, so that each protocol can map it to its own codes.
+type Reason string
+
+// The reasons for refusing an encoder.
+const (
+	ReasonParams    Reason = "params"     // the address lacks something or is malformed
+	ReasonAuth      Reason = "auth"       // Kaltura says no: entry, token, permission
+	ReasonLimit     Reason = "limit"      // a limit of the partner or of this gateway
+	ReasonBusy      Reason = "busy"       // the stream name is on the air
+	ReasonNotReady  Reason = "not-ready"  // this gateway can't take a stream now
+	ReasonAPI       Reason = "api"        // Kaltura did not answer
+	ReasonMedia     Reason = "media"      // codec or stream can't be used
+	ReasonKicked    Reason = "kicked"     // Kaltura or an operator ended it
+	ReasonTakenOver Reason = "taken-over" // another connection publishes this stream name now
+	ReasonShutdown  Reason = "shutdown"   // this gateway is going down
+)
+
+// Refusal is the error with which a connect or publish is refused, or a publication ended.
+// Its text is for the encoder's operator: what is wrong and what to do. It never holds a token.
+type Refusal struct {
+	Reason Reason
+	Text   string
+	// Err is the cause for the log; may be nil.
+	Err error
+}
+
+func (r *Refusal) Error() string { return r.Text }
+
+// Unwrap returns the cause.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// Limits of the clock and the cutter (design rules "one clock" and "one grid").
+const (
+	// MaxJump is the distance between two source times beyond which time is anchored anew.
+	MaxJump = 10 * time.Second
+	// AlignWindow is how closely the source clocks of two feeds of one (entry, index) must
+	// agree to share one mapping.
+	AlignWindow = time.Second
+	// MaxTarget is the longest target duration.
+	MaxTarget = 12 * time.Second
+)

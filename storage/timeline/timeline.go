@@ -1,0 +1,118 @@
+// Package timeline is what has been stored of an entry, as data: its broadcasts, their
+// renditions and items (one item a segment of the grid, with one media object a
+// rendition). The owner changes it by appending records to the entry's log on the bus; a
+// State is the fold of those records, so owner and origins that read the same log hold
+// the same State. The head object in storage holds a State and the log position it
+// stands for.
+package timeline
+
+import (
+	"time"
+
+	"klive/infra/live"
+	"klive/infra/media"
+)
+
+// State is an entry's timeline.
+type State struct {
+	Version int    `json:"v"`
+	Entry   string `json:"entry"`
+	// Epoch is the fence: the owner that wrote this state. A writer with a lower epoch stops.
+	Epoch uint64 `json:"epoch"`
+	// LogSeq is the last record of the entry's log that is folded in.
+	LogSeq uint64 `json:"logSeq"`
+	// NextSeq and NextDiscontinuity are the next media sequence and discontinuity sequence
+	// numbers. They start at 1 and never go back, across broadcasts too.
+	NextSeq           uint64 `json:"nextSeq"`
+	NextDiscontinuity uint64 `json:"nextDiscontinuity"`
+	// Broadcasts are in order of time; the last one is the current or latest.
+	Broadcasts []*Broadcast `json:"broadcasts"`
+}
+
+// Broadcast runs from an entry's first feed until all feeds have been gone for the resume time.
+type Broadcast struct {
+	// ID is unguessable and part of every media address.
+	ID    string     `json:"id"`
+	Start media.Time `json:"start"`
+	// Ended is set when the broadcast is over: its playlists end.
+	Ended bool       `json:"ended,omitempty"`
+	End   media.Time `json:"end,omitempty"`
+	// Target is TARGETDURATION in seconds, fixed with the first item.
+	Target int `json:"target"`
+	// Dependent is set once an item began without a random access point.
+	Dependent bool          `json:"dependent,omitempty"`
+	DVRWindow time.Duration `json:"dvrWindow,omitempty"`
+	// Renditions are in ladder order: video, then audio.
+	Renditions []Rendition `json:"renditions"`
+	// Chapters are closed runs of items in objects of their own, oldest first; Items are the
+	// open chapter and never fewer than the live window.
+	Chapters []Chapter `json:"chapters,omitempty"`
+	Items    []Item    `json:"items"`
+}
+
+// Rendition is one output as players see it.
+type Rendition struct {
+	// Name is "<entry>_<flavorParamsId>" for video, "<entry>_a<n>" for audio.
+	Name string     `json:"name"`
+	Kind media.Kind `json:"kind"`
+	// Rung is the ladder's rung for a video rendition: name, tags and groups.
+	Rung live.Rung `json:"rung,omitzero"`
+	// Groups are the playlist groups ("all" and tags) that list the rendition.
+	Groups []string `json:"groups,omitempty"`
+	// Audio is the name of the audio rendition that goes with a video rendition; may be empty.
+	Audio string `json:"audio,omitempty"`
+	// Codecs, Width, Height, FrameRate, Channels and SampleRate describe the newest init.
+	Codecs     string  `json:"codecs"`
+	Width      int     `json:"width,omitempty"`
+	Height     int     `json:"height,omitempty"`
+	FrameRate  float64 `json:"frameRate,omitempty"`
+	Channels   int     `json:"channels,omitempty"`
+	SampleRate uint32  `json:"sampleRate,omitempty"`
+	Language   string  `json:"language,omitempty"`
+	// Inits counts the initialization sections stored so far: init-1.mp4 to init-<Inits>.mp4.
+	Inits int `json:"inits"`
+	// Peak and the sums measure BANDWIDTH and AVERAGE-BANDWIDTH over all items so far.
+	Peak     int64         `json:"peak"` // bit/s of the largest segment
+	Bytes    int64         `json:"bytes"`
+	Duration time.Duration `json:"duration"`
+}
+
+// Item is one segment of the grid.
+type Item struct {
+	Seq uint64 `json:"seq"`
+	// DiscontinuitySeq counts the discontinuities up to and including this item's own.
+	DiscontinuitySeq uint64 `json:"discSeq"`
+	// Discontinuity puts EXT-X-DISCONTINUITY before the item.
+	Discontinuity bool          `json:"disc,omitempty"`
+	Start         media.Time    `json:"start"`
+	Duration      time.Duration `json:"duration"`
+	Media         []Media       `json:"media"`
+}
+
+// Media is one item's object in one rendition.
+type Media struct {
+	Rendition string `json:"r"`
+	// Name is "<start>-<feed epoch>"; the object is <rendition>/<broadcast>/<Name>.m4s.
+	Name     string        `json:"name,omitempty"`
+	Start    media.Time    `json:"start,omitempty"`
+	Duration time.Duration `json:"duration"`
+	Init     int           `json:"init,omitempty"`
+	Size     int64         `json:"size,omitempty"`
+	// Stored is set when the object rests in the store. Gap says that it will never be there.
+	Stored bool `json:"stored,omitempty"`
+	Gap    bool `json:"gap,omitempty"`
+	// Feed and the part numbers tell from which messages of the media plane the object can be
+	// made again.
+	Feed      live.Feed `json:"feed,omitzero"`
+	FirstPart uint64    `json:"firstPart,omitempty"`
+	LastPart  uint64    `json:"lastPart,omitempty"`
+}
+
+// Chapter is a closed run of items, kept in an immutable object.
+type Chapter struct {
+	Key      string        `json:"key"`
+	FirstSeq uint64        `json:"firstSeq"`
+	LastSeq  uint64        `json:"lastSeq"`
+	Start    media.Time    `json:"start"`
+	Duration time.Duration `json:"duration"`
+}
