@@ -20,8 +20,9 @@ func NewAAC(config []byte) (*AAC, error) {
 	if err := p.asc.Unmarshal(config); err != nil {
 		return nil, fmt.Errorf("AAC AudioSpecificConfig: %w", err)
 	}
-	if p.asc.SampleRate == 0 || p.asc.ChannelConfig == 0 {
-		return nil, fmt.Errorf("AAC AudioSpecificConfig: %d Hz with %d channels can't be played", p.asc.SampleRate, p.asc.ChannelConfig)
+	if p.asc.ChannelConfig == 0 {
+		// Browsers and most hardware players refuse such streams, so the encoder is told.
+		return nil, fmt.Errorf("AAC AudioSpecificConfig: a channel layout in a program config element can't be played; set the encoder to mono, stereo or 5.1")
 	}
 	return p, nil
 }
@@ -51,7 +52,12 @@ func (p *AAC) Equal(o Params) bool {
 func (p *AAC) SampleRate() uint32 { return uint32(p.asc.SampleRate) }
 
 // Channels is the number of channels.
-func (p *AAC) Channels() int { return int(p.asc.ChannelConfig) }
+func (p *AAC) Channels() int {
+	if p.asc.ChannelConfig == 7 { // ISO/IEC 14496-3 table 1.19
+		return 8
+	}
+	return int(p.asc.ChannelConfig)
+}
 
 // FrameSamples is 1024, or 960 with the short frame flag.
 func (p *AAC) FrameSamples() int {
