@@ -78,3 +78,22 @@ type AgedOutError struct {
 func (e *AgedOutError) Error() string {
 	return fmt.Sprintf("bus: %s: messages %d to %d were dropped before they were read", e.Subject, e.Want, e.First-1)
 }
+
+// ErrInvalid is returned for a name, key, subject or setting that the bus cannot take.
+var ErrInvalid = errors.New("bus: invalid argument")
+
+// ErrTooLarge is returned for a value, body or payload above the bound that its error names.
+var ErrTooLarge = errors.New("bus: too large")
+
+// ErrUnavailable is returned when the bus does not answer. The write may have
+// happened all the same; a repeat with the same id or condition is safe.
+var ErrUnavailable = errors.New("bus: not available")
+
+// ErrFull is returned when a bucket, a log or the whole node is out of room.
+var ErrFull = errors.New("bus: out of room")
+
+// ErrNoReply is returned by a request that nobody is there to answer.
+var ErrNoReply = errors.New("bus: nobody answers")
+
+// ErrInUse is returned when another process holds the data folder.
+var ErrInUse = errors.New("bus: data folder in use")
