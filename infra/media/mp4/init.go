@@ -1,0 +1,71 @@
+package mp4
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/Eyevinn/mp4ff/bits"
+	"github.com/Eyevinn/mp4ff/mp4"
+
+	"klive/infra/media"
+)
+
+// Init returns the initialization section (ftyp and moov) of a file that holds the track
+// alone. It depends on the track's parameters only.
+func Init(t media.Track) ([]byte, error) {
+	kind := "video"
+	if t.Params.Kind() == media.Audio {
+		kind = "audio"
+	}
+	seg := mp4.NewMP4Init()
+	seg.AddChild(mp4.NewFtyp("iso6", 0, []string{"iso6", "cmfc"}))
+	moov := mp4.NewMoovBox()
+	seg.AddChild(moov)
+	moov.AddChild(mp4.CreateMvhd())
+	moov.AddChild(mp4.NewMvexBox())
+	trak := seg.AddEmptyTrack(Timescale(t.Params), kind, "und")
+	if err := describe(trak, t.Params); err != nil {
+		return nil, fmt.Errorf("mp4 init for %s: %w", t.Params.Codec(), err)
+	}
+	sw := bits.NewFixedSliceWriter(int(seg.Size()))
+	if err := seg.EncodeSW(sw); err != nil {
+		return nil, fmt.Errorf("mp4 init for %s: %w", t.Params.Codec(), err)
+	}
+	return sw.Bytes(), nil
+}
+
+// describe adds the sample entry.
+func describe(trak *mp4.TrakBox, params media.Params) error {
+	var err error
+	switch p := params.(type) {
+	case *media.H264:
+		err = trak.SetAVCDescriptor("avc1", p.SPS, p.PPS, true)
+	case *media.HEVC:
+		err = trak.SetHEVCDescriptor("hvc1", p.VPS, p.SPS, p.PPS, nil, true)
+	case *media.AAC:
+		addAudioEntry(trak, "mp4a", p, mp4.CreateEsdsBox(slices.Clone(p.Config)))
+	case *media.Opus:
+		addAudioEntry(trak, "Opus", p, &mp4.DopsBox{
+			OutputChannelCount: byte(p.ChannelCount),
+			InputSampleRate:    p.SampleRate(),
+		})
+	default:
+		return fmt.Errorf("no sample entry for %T", params)
+	}
+	if v, ok := params.(media.VideoParams); ok && err == nil {
+		w, h := v.Size()
+		trak.Tkhd.Width, trak.Tkhd.Height = mp4.Fixed32(uint32(w)<<16), mp4.Fixed32(uint32(h)<<16)
+	}
+	return err
+}
+
+// addAudioEntry adds a sample entry; its 16-bit rate field is 0 for rates that don't fit
+// (ISO/IEC 14496-12 §12.2.3 leaves the codec's own configuration to say it).
+func addAudioEntry(trak *mp4.TrakBox, name string, p media.AudioParams, config mp4.Box) {
+	rate := p.SampleRate()
+	if rate > 0xffff {
+		rate = 0
+	}
+	entry := mp4.CreateAudioSampleEntryBox(name, uint16(p.Channels()), 16, uint16(rate), config)
+	trak.Mdia.Minf.Stbl.Stsd.AddChild(entry)
+}

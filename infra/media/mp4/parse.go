@@ -1,0 +1,152 @@
+package mp4
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/Eyevinn/mp4ff/bits"
+	"github.com/Eyevinn/mp4ff/mp4"
+
+	"klive/infra/media"
+)
+
+// ErrFile is returned for bytes that are no file of the kind this package writes.
+var ErrFile = errors.New("mp4: not a fragmented MP4 file with one track")
+
+// Bounds of what Parse reads.
+const (
+	maxFile    = 256 << 20 // bytes of one section or segment
+	maxBoxes   = 4096      // top-level boxes
+	maxSamples = 1 << 20   // samples of one segment
+)
+
+// Header is what an initialization section says.
+type Header struct {
+	Params    media.Params
+	Timescale uint32
+
+	trex *mp4.TrexBox
+}
+
+// Sample is one frame as it stands in a segment.
+type Sample struct {
+	// DTS, PTS and Duration are in ticks of the header's timescale.
+	DTS, PTS int64
+	Duration uint32
+	Key      bool
+	// Data is shared with the bytes that were parsed.
+	Data []byte
+}
+
+// Time returns ticks of the header's timescale as an instant.
+func (h *Header) Time(ticks int64) media.Time { return media.TimeFromTicks(ticks, h.Timescale) }
+
+// ParseInit reads an initialization section.
+func ParseInit(b []byte) (*Header, error) {
+	f, err := decode(b)
+	if err != nil {
+		return nil, err
+	}
+	if f.Init == nil || f.Init.Moov == nil || len(f.Init.Moov.Traks) != 1 || f.Init.Moov.Mvex == nil || f.Init.Moov.Mvex.Trex == nil {
+		return nil, fmt.Errorf("%w: the moov lacks its track or mvex", ErrFile)
+	}
+	trak := f.Init.Moov.Traks[0]
+	if trak.Mdia == nil || trak.Mdia.Mdhd == nil || trak.Mdia.Mdhd.Timescale == 0 || trak.Mdia.Minf == nil ||
+		trak.Mdia.Minf.Stbl == nil || trak.Mdia.Minf.Stbl.Stsd == nil {
+		return nil, fmt.Errorf("%w: the track lacks its media boxes", ErrFile)
+	}
+	params, err := paramsOf(trak.Mdia.Minf.Stbl.Stsd)
+	if err != nil {
+		return nil, err
+	}
+	return &Header{Params: params, Timescale: trak.Mdia.Mdhd.Timescale, trex: f.Init.Moov.Mvex.Trex}, nil
+}
+
+func paramsOf(stsd *mp4.StsdBox) (media.Params, error) {
+	switch {
+	case stsd.AvcX != nil && stsd.AvcX.AvcC != nil:
+		return media.NewH264(stsd.AvcX.AvcC.SPSnalus, stsd.AvcX.AvcC.PPSnalus)
+	case stsd.HvcX != nil && stsd.HvcX.HvcC != nil:
+		var sets [3][][]byte
+		for _, a := range stsd.HvcX.HvcC.NaluArrays {
+			if t := int(a.NaluType()) - 32; t >= 0 && t < len(sets) {
+				sets[t] = append(sets[t], a.Nalus...)
+			}
+		}
+		return media.NewHEVC(sets[0], sets[1], sets[2])
+	case stsd.Mp4a != nil && stsd.Mp4a.Esds != nil && stsd.Mp4a.Esds.DecConfigDescriptor != nil &&
+		stsd.Mp4a.Esds.DecConfigDescriptor.DecSpecificInfo != nil:
+		return media.NewAAC(stsd.Mp4a.Esds.DecConfigDescriptor.DecSpecificInfo.DecConfig)
+	case stsd.Opus != nil && stsd.Opus.Dops != nil:
+		return &media.Opus{ChannelCount: int(stsd.Opus.Dops.OutputChannelCount)}, nil
+	}
+	return nil, fmt.Errorf("%w: no known sample entry", ErrFile)
+}
+
+// Segment reads a media segment of the track that h describes.
+func (h *Header) Segment(b []byte) ([]Sample, error) {
+	f, err := decode(b)
+	if err != nil {
+		return nil, err
+	}
+	var out []Sample
+	for _, s := range f.Segments {
+		for _, frag := range s.Fragments {
+			if frag.Moof == nil || frag.Mdat == nil || len(frag.Moof.Trafs) != 1 {
+				return nil, fmt.Errorf("%w: a fragment without moof, mdat or its one track", ErrFile)
+			}
+			full, err := frag.GetFullSamples(h.trex)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrFile, err)
+			}
+			if len(out)+len(full) > maxSamples {
+				return nil, fmt.Errorf("%w: more than %d samples", ErrFile, maxSamples)
+			}
+			for i := range full {
+				s := &full[i]
+				out = append(out, Sample{DTS: int64(s.DecodeTime), PTS: s.PresentationTime(), Duration: s.Dur, Key: s.IsSync(), Data: s.Data})
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%w: the segment holds no samples", ErrFile)
+	}
+	return out, nil
+}
+
+// decode reads the boxes of a section or segment that is in memory as a whole.
+func decode(b []byte) (f *mp4.File, err error) {
+	if len(b) > maxFile {
+		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFile, len(b), maxFile)
+	}
+	if err := checkBoxes(b); err != nil {
+		return nil, err
+	}
+	// The library indexes into boxes that a damaged file can leave out.
+	defer func() {
+		if p := recover(); p != nil {
+			f, err = nil, fmt.Errorf("%w: %v", ErrFile, p)
+		}
+	}()
+	f, err = mp4.DecodeFileSR(bits.NewFixedSliceReader(b))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	return f, nil
+}
+
+// checkBoxes bounds the number of top-level boxes and holds their sizes against the bytes.
+func checkBoxes(b []byte) error {
+	for n := 0; len(b) > 0; n++ {
+		if len(b) < 8 || n == maxBoxes {
+			return fmt.Errorf("%w: a cut box, or more than %d", ErrFile, maxBoxes)
+		}
+		size := uint64(binary.BigEndian.Uint32(b))
+		if size < 8 || size > uint64(len(b)) {
+			return fmt.Errorf("%w: a box of %d bytes where %d are left", ErrFile, size, len(b))
+		}
+		b = b[size:]
+	}
+	return nil
+}
