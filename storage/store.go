@@ -10,8 +10,8 @@ import (
 )
 
 // Store is an object store with conditional writes. All methods are safe for concurrent
-// use. Keys are relative slash-separated paths without empty, "." or ".." segments, at
-// most 512 bytes; other keys give ErrKey.
+// use. Keys follow the grammar of [CheckKey]; other keys give ErrKey. That no key is both
+// an object and a folder of others is the caller's care.
 type Store interface {
 	// Put writes an object whole: readers see the old or the new one. The pieces of data are
 	// written in order and not kept. ErrPrecondition when opt's condition does not hold.
@@ -47,7 +47,7 @@ type Info struct {
 	ETag         string
 	Modified     time.Time
 	ContentType  string // from Get only
-	CacheControl string // from Get only
+	CacheControl string // from Get only; engines that only an origin reads leave it empty
 }
 
 // ErrNotFound is returned when there is no object under a key.

@@ -7,7 +7,7 @@ import (
 )
 
 // Record is one change of a timeline, as it stands in the entry's log. The set is closed:
-// *Claimed, *Started, *Described, *Adopted, *Stored, *Ended and *Expired.
+// *Claimed, *Started, *Described, *Adopted, *Stored, *Closed, *Ended and *Expired.
 type Record interface{ isRecord() }
 
 // Claimed says that an owner with a new epoch writes from here on.
@@ -24,23 +24,36 @@ type Started struct {
 }
 
 // Described adds a rendition to the current broadcast, or says what changed in it (a new
-// init, new codec parameters).
+// init, new codec parameters). First, Peak, Bytes and Duration are kept by the fold: what
+// the record says of them does not count.
 type Described struct {
 	Rendition Rendition `json:"rendition"`
 }
 
 // Adopted adds an item to the current broadcast before its media are stored. Seq and
-// DiscontinuitySeq are given by the fold. Target is set by the broadcast's first item.
+// DiscontinuitySeq are given by the fold: Item.Seq is 0 or the state's NextSeq. Media has
+// one entry for each rendition that the item is to have; they must have been described.
+// Target is in seconds and is set by the broadcast's first item, whose Discontinuity is
+// dropped: a broadcast's playlists begin with it.
 type Adopted struct {
 	Item        Item `json:"item"`
 	Target      int  `json:"target"`
 	Independent bool `json:"independent"`
 }
 
-// Stored says that media of an item rest in the store now, or never will (Gap).
+// Stored says that media of an item rest in the store now (Media.Stored), or never will
+// (Media.Gap). Each replaces the item's media of the same rendition and must have its name.
+// Media that are stored or gaps already stay as they are, so the record may be repeated.
 type Stored struct {
 	Seq   uint64  `json:"seq"`
 	Media []Media `json:"media"`
+}
+
+// Closed says that the oldest open items of a broadcast, or its newest chapters, rest in
+// one chapter object now. [Writer.Save] writes it; nobody else does.
+type Closed struct {
+	Broadcast string  `json:"broadcast"`
+	Chapter   Chapter `json:"chapter"`
 }
 
 // Ended closes the current broadcast.
@@ -60,5 +73,6 @@ func (*Started) isRecord()   {}
 func (*Described) isRecord() {}
 func (*Adopted) isRecord()   {}
 func (*Stored) isRecord()    {}
+func (*Closed) isRecord()    {}
 func (*Ended) isRecord()     {}
 func (*Expired) isRecord()   {}

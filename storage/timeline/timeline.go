@@ -13,7 +13,8 @@ import (
 	"klive/infra/media"
 )
 
-// State is an entry's timeline.
+// State is an entry's timeline. A State is never changed once it is made: [State.Apply]
+// makes a new one that shares what did not change, so it may be read without locks.
 type State struct {
 	Version int    `json:"v"`
 	Entry   string `json:"entry"`
@@ -44,8 +45,10 @@ type Broadcast struct {
 	DVRWindow time.Duration `json:"dvrWindow,omitempty"`
 	// Renditions are in ladder order: video, then audio.
 	Renditions []Rendition `json:"renditions"`
-	// Chapters are closed runs of items in objects of their own, oldest first; Items are the
-	// open chapter and never fewer than the live window.
+	// FirstSeq is the oldest item that has not expired. Its chapter may hold older ones.
+	FirstSeq uint64 `json:"firstSeq,omitempty"`
+	// Chapters are closed runs of items in objects of their own, oldest first; Items are what
+	// follows them: the open chapter, and never fewer than the live window.
 	Chapters []Chapter `json:"chapters,omitempty"`
 	Items    []Item    `json:"items"`
 }
@@ -55,7 +58,8 @@ type Rendition struct {
 	// Name is "<entry>_<flavorParamsId>" for video, "<entry>_a<n>" for audio.
 	Name string     `json:"name"`
 	Kind media.Kind `json:"kind"`
-	// Rung is the ladder's rung for a video rendition: name, tags and groups.
+	// Rung is the ladder's rung for a video rendition, and for the audio of a broadcast that
+	// has no video.
 	Rung live.Rung `json:"rung,omitzero"`
 	// Groups are the playlist groups ("all" and tags) that list the rendition.
 	Groups []string `json:"groups,omitempty"`
@@ -71,8 +75,13 @@ type Rendition struct {
 	Language   string  `json:"language,omitempty"`
 	// Inits counts the initialization sections stored so far: init-1.mp4 to init-<Inits>.mp4.
 	Inits int `json:"inits"`
-	// Peak and the sums measure BANDWIDTH and AVERAGE-BANDWIDTH over all items so far.
-	Peak     int64         `json:"peak"` // bit/s of the largest segment
+	// First is the first item with media of this rendition, 0 before that. Set by the fold; an
+	// item from First on without media of the rendition is a gap in it.
+	First uint64 `json:"first,omitempty"`
+	// Peak and the sums measure BANDWIDTH and AVERAGE-BANDWIDTH over all items stored so far.
+	// They are set by the fold. Peak is in bit/s, over runs of segments between half and one
+	// and a half target durations (RFC 8216bis, BANDWIDTH); 0 before there was such a run.
+	Peak     int64         `json:"peak"`
 	Bytes    int64         `json:"bytes"`
 	Duration time.Duration `json:"duration"`
 }
@@ -108,7 +117,8 @@ type Media struct {
 	LastPart  uint64    `json:"lastPart,omitempty"`
 }
 
-// Chapter is a closed run of items, kept in an immutable object.
+// Chapter is a closed run of items whose media are all stored or gaps, kept in an immutable
+// object.
 type Chapter struct {
 	Key      string        `json:"key"`
 	FirstSeq uint64        `json:"firstSeq"`
