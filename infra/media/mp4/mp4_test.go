@@ -263,7 +263,7 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, init, seg []byte) {
-		if got, err := ParseInit(init); err == nil && got.Params == nil {
+		if got, err := ParseInit(init); (err == nil) != (got != nil && got.Params != nil) {
 			t.Error("a header without parameters")
 		}
 		if s, err := h.Segment(seg); err == nil && len(s) == 0 {

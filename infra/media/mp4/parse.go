@@ -43,7 +43,8 @@ type Sample struct {
 func (h *Header) Time(ticks int64) media.Time { return media.TimeFromTicks(ticks, h.Timescale) }
 
 // ParseInit reads an initialization section.
-func ParseInit(b []byte) (*Header, error) {
+func ParseInit(b []byte) (h *Header, err error) {
+	defer caught(&err)
 	f, err := decode(b)
 	if err != nil {
 		return nil, err
@@ -85,12 +86,12 @@ func paramsOf(stsd *mp4.StsdBox) (media.Params, error) {
 }
 
 // Segment reads a media segment of the track that h describes.
-func (h *Header) Segment(b []byte) ([]Sample, error) {
+func (h *Header) Segment(b []byte) (out []Sample, err error) {
+	defer caught(&err)
 	f, err := decode(b)
 	if err != nil {
 		return nil, err
 	}
-	var out []Sample
 	for _, s := range f.Segments {
 		for _, frag := range s.Fragments {
 			if frag.Moof == nil || frag.Mdat == nil || len(frag.Moof.Trafs) != 1 {
@@ -115,21 +116,23 @@ func (h *Header) Segment(b []byte) ([]Sample, error) {
 	return out, nil
 }
 
+// caught turns a panic of the library into an error: it trusts offsets, and boxes to be
+// there, that a damaged file can get wrong.
+func caught(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %v", ErrFile, p)
+	}
+}
+
 // decode reads the boxes of a section or segment that is in memory as a whole.
-func decode(b []byte) (f *mp4.File, err error) {
+func decode(b []byte) (*mp4.File, error) {
 	if len(b) > maxFile {
 		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFile, len(b), maxFile)
 	}
 	if err := checkBoxes(b); err != nil {
 		return nil, err
 	}
-	// The library indexes into boxes that a damaged file can leave out.
-	defer func() {
-		if p := recover(); p != nil {
-			f, err = nil, fmt.Errorf("%w: %v", ErrFile, p)
-		}
-	}()
-	f, err = mp4.DecodeFileSR(bits.NewFixedSliceReader(b))
+	f, err := mp4.DecodeFileSR(bits.NewFixedSliceReader(b))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
