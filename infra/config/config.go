@@ -1,0 +1,184 @@
+// Package config reads klive's one configuration: a YAML file, the environment above it
+// and the defaults below it. Reading is strict. Every key of the file is a leaf of
+// [Config]; the key "rtmp.maxChunkStreams" is KLIVE_RTMP_MAX_CHUNK_STREAMS in the
+// environment. All mistakes are reported at once, each with its place and what would be
+// right.
+package config
+
+import "time"
+
+// Config is the whole configuration. Its leaves are the keys, documented one by one in
+// klive.example.yaml.
+//
+// Tags: "yaml" names the key; "min" and "max" bound a number, duration or size; "oneof"
+// lists the valid words; "is" names a form that the text must have (see forms.go);
+// "reload" marks a key that a running klive takes over from a changed file.
+type Config struct {
+	Log       Log       `yaml:"log"`
+	Data      string    `yaml:"data" is:"path"`
+	Cluster   Cluster   `yaml:"cluster"`
+	Bus       Bus       `yaml:"bus"`
+	RTMP      RTMP      `yaml:"rtmp"`
+	RTMPS     RTMPS     `yaml:"rtmps"`
+	TLS       TLS       `yaml:"tls"`
+	HTTP      HTTP      `yaml:"http"`
+	HTTPS     HTTPS     `yaml:"https"`
+	Admin     Admin     `yaml:"admin"`
+	Internal  Internal  `yaml:"internal"`
+	Gateway   Gateway   `yaml:"gateway"`
+	Segment   Segment   `yaml:"segment"`
+	Part      Part      `yaml:"part"`
+	HLS       HLS       `yaml:"hls"`
+	Broadcast Broadcast `yaml:"broadcast"`
+	Failover  Failover  `yaml:"failover"`
+	DVR       DVR       `yaml:"dvr"`
+	Storage   Storage   `yaml:"storage"`
+	Kaltura   Kaltura   `yaml:"kaltura"`
+	Control   Control   `yaml:"control"`
+}
+
+// Log is how klive tells what it does.
+type Log struct {
+	Level  string `yaml:"level" oneof:"debug,info,warn,error" reload:"yes"`
+	Format string `yaml:"format" oneof:"text,json"`
+}
+
+// Cluster is what the nodes of one deployment share.
+type Cluster struct {
+	// Secret lets nodes call each other's internal address.
+	Secret Secret `yaml:"secret"`
+}
+
+// Bus is the bus between gateways and workers.
+type Bus struct {
+	// URL is the NATS cluster; empty means the embedded server.
+	URL       string    `yaml:"url" is:"nats"`
+	Retention Retention `yaml:"retention"`
+}
+
+// Retention bounds what the media plane keeps of a feed.
+type Retention struct {
+	Age   time.Duration `yaml:"age" min:"10s" max:"10m"`
+	Bytes Size          `yaml:"bytes" min:"8MiB" max:"16GiB"`
+}
+
+// RTMP is the RTMP gateway and its limits. They hold for RTMPS as well.
+type RTMP struct {
+	Listen           string        `yaml:"listen" is:"listen"`
+	App              string        `yaml:"app" is:"word"`
+	MaxConnections   int           `yaml:"maxConnections" min:"1" max:"100000"`
+	MaxMessage       Size          `yaml:"maxMessage" min:"64KiB" max:"16MiB"`
+	MaxChunkStreams  int           `yaml:"maxChunkStreams" min:"4" max:"65599"`
+	MaxMemory        Size          `yaml:"maxMemory" min:"1MiB" max:"1GiB"`
+	HandshakeTimeout time.Duration `yaml:"handshakeTimeout" min:"100ms" max:"5m"`
+	PublishTimeout   time.Duration `yaml:"publishTimeout" min:"100ms" max:"5m"`
+	IdleTimeout      time.Duration `yaml:"idleTimeout" min:"1s" max:"1h"`
+	WriteTimeout     time.Duration `yaml:"writeTimeout" min:"100ms" max:"5m"`
+}
+
+// RTMPS is the encrypted listener of the RTMP gateway.
+type RTMPS struct {
+	Listen string `yaml:"listen" is:"listen"`
+}
+
+// TLS names the certificate of every encrypted listener.
+type TLS struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// HTTP is the public HTTP listener: playback and health.
+type HTTP struct {
+	Listen string `yaml:"listen" is:"listen"`
+	// PublicURL is where viewers reach it; empty means the listener's own address.
+	PublicURL string `yaml:"publicUrl" is:"http"`
+}
+
+// HTTPS is the encrypted public HTTP listener.
+type HTTPS struct {
+	Listen string `yaml:"listen" is:"listen"`
+}
+
+// Admin is the operators' listener: console, control plane API, metrics.
+type Admin struct {
+	Listen string `yaml:"listen" is:"listen"`
+	Token  Secret `yaml:"token"`
+}
+
+// Internal is the listener for other nodes.
+type Internal struct {
+	Listen string `yaml:"listen" is:"listen"`
+}
+
+// Gateway is what all protocols share.
+type Gateway struct {
+	// Takeover is the silence after which a new connection may take over a feed.
+	Takeover time.Duration `yaml:"takeover" min:"500ms" max:"1m"`
+}
+
+// Segment is the grid.
+type Segment struct {
+	Duration time.Duration `yaml:"duration" min:"1s" max:"12s"`
+}
+
+// Part is the unit on the bus.
+type Part struct {
+	Duration time.Duration `yaml:"duration" min:"100ms" max:"2s"`
+}
+
+// HLS is what the live playlists list.
+type HLS struct {
+	// Window counts segments.
+	Window int `yaml:"window" min:"3" max:"60"`
+}
+
+// Broadcast is the life of a broadcast.
+type Broadcast struct {
+	// Resume is how long all feeds may be gone before the broadcast is over.
+	Resume time.Duration `yaml:"resume" min:"1s" max:"24h"`
+}
+
+// Failover chooses between the primary and the backup encoder.
+type Failover struct {
+	After  time.Duration `yaml:"after" min:"500ms" max:"1m"`
+	Return string        `yaml:"return" oneof:"auto,manual"`
+	Health time.Duration `yaml:"health" min:"1s" max:"10m"`
+}
+
+// DVR bounds what entries may ask for.
+type DVR struct {
+	MaxWindow time.Duration `yaml:"maxWindow" min:"1m" max:"168h"`
+}
+
+// Storage is where media, timelines and playlists rest.
+type Storage struct {
+	// URL is a file:// address; empty means the folder "store" under data.
+	URL string `yaml:"url" is:"storage"`
+	// Fsync makes each write durable before it counts.
+	Fsync bool `yaml:"fsync"`
+}
+
+// Kaltura is the API that says who may publish.
+type Kaltura struct {
+	// URL is the API's base address; empty means the embedded control plane.
+	URL       string `yaml:"url" is:"http"`
+	PartnerID int    `yaml:"partnerId" min:"-2147483648" max:"2147483647"`
+	Secret    Secret `yaml:"secret"`
+	// Hostname is what this media server calls itself; empty means the host's name.
+	Hostname         string        `yaml:"hostname" is:"host"`
+	Timeout          time.Duration `yaml:"timeout" min:"1s" max:"10m"`
+	StartDelay       time.Duration `yaml:"startDelay" min:"0s" max:"10m"`
+	KeepAlive        time.Duration `yaml:"keepAlive" min:"5s" max:"10m"`
+	UnregisterGrace  time.Duration `yaml:"unregisterGrace" min:"0s" max:"10m"`
+	PlayableSegments int           `yaml:"playableSegments" min:"1" max:"20"`
+	LiveEntryStatus  bool          `yaml:"liveEntryStatus"`
+	Application      string        `yaml:"application" is:"word"`
+}
+
+// Control is the embedded control plane.
+type Control struct {
+	Enabled           bool   `yaml:"enabled"`
+	Secret            Secret `yaml:"secret"`
+	Generation        string `yaml:"generation" oneof:"now,2015"`
+	RequireServerNode bool   `yaml:"requireServerNode"`
+}

@@ -1,0 +1,50 @@
+package config
+
+import (
+	"path/filepath"
+	"time"
+)
+
+// Default returns the configuration of a klive that was told nothing.
+func Default() *Config {
+	return &Config{
+		Log:  Log{Level: "info", Format: "text"},
+		Data: "./data",
+		Bus:  Bus{Retention: Retention{Age: 90 * time.Second, Bytes: 256 * MiB}},
+		RTMP: RTMP{
+			Listen: ":1935", App: "kLive",
+			MaxConnections: 1000, MaxMessage: 8 * MiB, MaxChunkStreams: 64, MaxMemory: 16 * MiB,
+			HandshakeTimeout: 10 * time.Second, PublishTimeout: 10 * time.Second,
+			IdleTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second,
+		},
+		HTTP:      HTTP{Listen: ":8080"},
+		Admin:     Admin{Listen: "127.0.0.1:8081"},
+		Internal:  Internal{Listen: "127.0.0.1:8082"},
+		Gateway:   Gateway{Takeover: 2 * time.Second},
+		Segment:   Segment{Duration: 4 * time.Second},
+		Part:      Part{Duration: 333 * time.Millisecond},
+		HLS:       HLS{Window: 5},
+		Broadcast: Broadcast{Resume: 180 * time.Second},
+		Failover:  Failover{After: 1500 * time.Millisecond, Return: "auto", Health: 10 * time.Second},
+		DVR:       DVR{MaxWindow: 7200 * time.Second},
+		Kaltura: Kaltura{
+			PartnerID: -5, Timeout: 30 * time.Second, StartDelay: 5 * time.Second,
+			KeepAlive: 60 * time.Second, UnregisterGrace: 5 * time.Second,
+			PlayableSegments: 4, LiveEntryStatus: true, Application: "kLive",
+		},
+		Control: Control{Enabled: true, Generation: "now"},
+	}
+}
+
+// StorageURL returns storage.url, or the address of the folder "store" under data when
+// the key is empty.
+func (c *Config) StorageURL() (string, error) {
+	if c.Storage.URL != "" {
+		return c.Storage.URL, nil
+	}
+	dir, err := filepath.Abs(filepath.Join(c.Data, "store"))
+	if err != nil {
+		return "", err
+	}
+	return "file://" + filepath.ToSlash(dir), nil
+}

@@ -1,0 +1,104 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// checkForm holds text against the form that a key's "is" tag names. Empty text passes:
+// whether a key may be empty is the cross-field checks' business.
+func checkForm(form, text string) error {
+	if text == "" && form != "word" && form != "path" {
+		return nil
+	}
+	switch form {
+	case "listen":
+		return checkListen(text)
+	case "http":
+		return checkURL(text, "http", "https")
+	case "nats":
+		for one := range strings.SplitSeq(text, ",") {
+			if err := checkURL(strings.TrimSpace(one), "nats", "tls"); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "storage":
+		return checkStorage(text)
+	case "host":
+		return matches(text, hostForm, "want a host name such as media1.example.com")
+	case "word":
+		return matches(text, wordForm, "want letters, digits, '-' and '_'")
+	case "path":
+		if text == "" {
+			return errors.New("want the path of a folder")
+		}
+	}
+	return nil
+}
+
+var (
+	hostForm = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z_.-]{0,251}[0-9A-Za-z])?$`)
+	wordForm = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
+)
+
+func matches(text string, form *regexp.Regexp, want string) error {
+	if form.MatchString(text) {
+		return nil
+	}
+	return errors.New(want)
+}
+
+var errListen = errors.New(`want "host:port" or ":port" with a port from 0 to 65535, or "" for off`)
+
+func checkListen(text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return errListen
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errListen
+	}
+	return nil
+}
+
+func checkURL(text string, schemes ...string) error {
+	want := fmt.Errorf("want an address that begins with %s://", strings.Join(schemes, ":// or "))
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return want
+	}
+	for _, s := range schemes {
+		if u.Scheme == s {
+			return nil
+		}
+	}
+	return want
+}
+
+func checkStorage(text string) error {
+	want := errors.New(`want "file:///absolute/path", or "" for a folder under data`)
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "file" || u.Host != "" || !strings.HasPrefix(u.Path, "/") {
+		return want
+	}
+	return nil
+}
+
+// loopback reports whether a listener can be reached from this host only.
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
