@@ -1,0 +1,150 @@
+package publisher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Pattern is a moving test pattern with a clock burned in and a tone, encoded and published
+// by ffmpeg.
+type Pattern struct {
+	// URL is the whole address, stream name included.
+	URL string
+	// Width and Height are in pixels (1280×720), FPS in frames per second (30), Bitrate in
+	// bit/s (2500000), GOP between keyframes (2 s). Zero values take the default in brackets.
+	Width, Height int
+	FPS           int
+	Bitrate       int
+	GOP           time.Duration
+	// Duration ends the pattern; 0 goes on until the context ends.
+	Duration time.Duration
+	// FFmpeg is the program; empty means "ffmpeg" from the PATH.
+	FFmpeg string
+}
+
+// ErrNoFFmpeg is returned when ffmpeg can't be found.
+var ErrNoFFmpeg = errors.New("ffmpeg was not found: install it (apt-get install ffmpeg) or name it with --ffmpeg")
+
+// stopWait is how long ffmpeg may take to say goodbye to the server.
+const stopWait = 5 * time.Second
+
+// Run publishes until the context ends, which is no error, or ffmpeg does.
+func (p Pattern) Run(ctx context.Context) error {
+	p.defaults()
+	program, err := exec.LookPath(p.FFmpeg)
+	if err != nil {
+		return fmt.Errorf("%w (%s)", ErrNoFFmpeg, p.FFmpeg)
+	}
+	if _, err := parseAddress(p.URL, ""); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, program, p.args(hasDrawtext(ctx, program))...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = stopWait
+	complaints := &tail{limit: 2048}
+	cmd.Stderr = complaints
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("ffmpeg stopped: %w\n%s", err, hideToken(complaints.String(), p.URL))
+	}
+	return nil
+}
+
+func (p *Pattern) defaults() {
+	if p.Width == 0 || p.Height == 0 {
+		p.Width, p.Height = 1280, 720
+	}
+	if p.FPS == 0 {
+		p.FPS = 30
+	}
+	if p.Bitrate == 0 {
+		p.Bitrate = 2_500_000
+	}
+	if p.GOP == 0 {
+		p.GOP = 2 * time.Second
+	}
+	if p.FFmpeg == "" {
+		p.FFmpeg = "ffmpeg"
+	}
+}
+
+// args is ffmpeg's command line. It passes through no shell.
+func (p *Pattern) args(clock bool) []string {
+	picture := fmt.Sprintf("testsrc2=size=%dx%d:rate=%d", p.Width, p.Height, p.FPS)
+	if clock {
+		picture += fmt.Sprintf(`,drawtext=text='%%{localtime\:%%T}  %%{pts\:hms}':x=(w-tw)/2:y=h-2*th:fontsize=%d:fontcolor=white:box=1:boxcolor=black@0.6:boxborderw=8`, max(p.Height/18, 12))
+	}
+	gop := max(1, int(p.GOP.Seconds()*float64(p.FPS)+0.5))
+	rate := strconv.Itoa(p.Bitrate)
+	args := []string{
+		"-hide_banner", "-loglevel", "error", "-nostdin",
+		"-re", "-f", "lavfi", "-i", picture,
+		"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000",
+		"-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-pix_fmt", "yuv420p",
+		"-g", strconv.Itoa(gop), "-keyint_min", strconv.Itoa(gop), "-sc_threshold", "0",
+		"-b:v", rate, "-maxrate", rate, "-bufsize", rate,
+		"-c:a", "aac", "-b:a", "128k", "-ac", "2",
+	}
+	if p.Duration > 0 {
+		args = append(args, "-t", strconv.FormatFloat(p.Duration.Seconds(), 'f', 3, 64))
+	}
+	return append(args, "-f", "flv", p.URL)
+}
+
+// hasDrawtext reports whether ffmpeg can write the clock: builds without FreeType can't.
+func hasDrawtext(ctx context.Context, program string) bool {
+	probe := exec.CommandContext(ctx, program, "-hide_banner", "-loglevel", "quiet", "-nostdin",
+		"-f", "lavfi", "-i", "color=size=64x64,drawtext=text=0", "-frames:v", "1", "-f", "null", "-")
+	probe.WaitDelay = stopWait
+	return probe.Run() == nil
+}
+
+// hideToken cuts the query out of the address wherever it stands in the text.
+func hideToken(text, url string) string {
+	_, query, ok := strings.Cut(url, "?")
+	if !ok {
+		return strings.TrimSpace(text)
+	}
+	bare, _, _ := strings.Cut(query, "/")
+	for _, secret := range []string{query, bare} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "…")
+		}
+	}
+	return strings.TrimSpace(text)
+}
+
+// tail keeps the last bytes that were written to it.
+type tail struct {
+	limit int
+
+	mu  sync.Mutex // guards the field below
+	buf bytes.Buffer
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf.Write(b)
+	if over := t.buf.Len() - t.limit; over > 0 {
+		t.buf.Next(over)
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf.String()
+}
