@@ -1,0 +1,170 @@
+package flv
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"klive/infra/media"
+)
+
+// AppendSequence appends the body of the tag that announces a track's parameters. H.264
+// and AAC are written in Adobe's form, HEVC and Opus as Enhanced RTMP.
+func AppendSequence(b []byte, params media.Params) ([]byte, error) {
+	switch p := params.(type) {
+	case *media.H264:
+		b = append(b, frameKey<<4|codecAVC, 0, 0, 0, 0)
+		return appendAVCConfig(b, p), nil
+	case *media.HEVC:
+		b = append(b, 0x80|frameKey<<4|exSequenceStart)
+		b = binary.BigEndian.AppendUint32(b, uint32(fourHEVC))
+		return appendHEVCConfig(b, p)
+	case *media.AAC:
+		return append(append(b, aacTag, 0), p.Config...), nil
+	case *media.Opus:
+		b = append(b, soundEx<<4|exSequenceStart)
+		b = binary.BigEndian.AppendUint32(b, uint32(fourOpus))
+		b = append(b, "OpusHead\x01"...)
+		b = append(b, byte(p.ChannelCount), 0, 0)
+		b = binary.LittleEndian.AppendUint32(b, p.SampleRate())
+		return append(b, 0, 0, 0), nil
+	}
+	return nil, fmt.Errorf("%w: %T can't be written", ErrCodec, params)
+}
+
+// aacTag is the first byte of an AAC tag: 44 kHz, 16 bits, stereo, whatever the true
+// format (FLV annex E.4.2.1).
+const aacTag = soundAAC<<4 | 3<<2 | 1<<1 | 1
+
+// AppendFrame appends the body of the tag of one access unit, whose payload is as in
+// [media.Frame]; offset is presentation minus decode time in milliseconds, within 24 bits.
+func AppendFrame(b []byte, params media.Params, payload []byte, offset int32, key bool) ([]byte, error) {
+	frame := byte(2)
+	if key {
+		frame = frameKey
+	}
+	switch params.(type) {
+	case *media.H264:
+		b = append(b, frame<<4|codecAVC, 1, byte(offset>>16), byte(offset>>8), byte(offset))
+	case *media.HEVC:
+		b = append(b, 0x80|frame<<4|exCodedFrames)
+		b = binary.BigEndian.AppendUint32(b, uint32(fourHEVC))
+		b = append(b, byte(offset>>16), byte(offset>>8), byte(offset))
+	case *media.AAC:
+		b = append(b, aacTag, 1)
+	case *media.Opus:
+		b = append(b, soundEx<<4|exCodedFrames)
+		b = binary.BigEndian.AppendUint32(b, uint32(fourOpus))
+	default:
+		return nil, fmt.Errorf("%w: %T can't be written", ErrCodec, params)
+	}
+	return append(b, payload...), nil
+}
+
+func appendAVCConfig(b []byte, p *media.H264) []byte {
+	b = append(b, 1, p.SPS[0][1], p.SPS[0][2], p.SPS[0][3], 0xfc|3, 0xe0|byte(len(p.SPS)))
+	b = appendUnits(b, p.SPS)
+	b = append(b, byte(len(p.PPS)))
+	return appendUnits(b, p.PPS)
+}
+
+// appendHEVCConfig writes the record with the profile bytes of the SPS. What it repeats
+// beyond them (chroma format, bit depth) is given as 4:2:0 with 8 bits: decoders read the SPS.
+func appendHEVCConfig(b []byte, p *media.HEVC) ([]byte, error) {
+	sps := unescape(p.SPS[0], 15)
+	if len(sps) < 15 {
+		return nil, fmt.Errorf("%w: HEVC SPS of %d bytes", ErrMalformed, len(sps))
+	}
+	b = append(b, 1)
+	b = append(b, sps[3:15]...)                            // profile, compatibility, constraints, level
+	b = append(b, 0xf0, 0, 0xfc, 0xfc|1, 0xf8, 0xf8, 0, 0) // segmentation, parallelism, format, rate
+	b = append(b, 1<<3|1<<2|3, 3)                          // one layer, four-byte lengths; three arrays
+	for i, units := range [][][]byte{p.VPS, p.SPS, p.PPS} {
+		b = append(b, 0x80|byte(hevcVPS+i))
+		b = binary.BigEndian.AppendUint16(b, uint16(len(units)))
+		b = appendUnits(b, units)
+	}
+	return b, nil
+}
+
+// unescape undoes emulation prevention (H.265 §7.3.1.1) for the first n bytes of a NAL unit.
+func unescape(nal []byte, n int) []byte {
+	out := make([]byte, 0, n)
+	for i, v := range nal {
+		if len(out) == n {
+			break
+		}
+		if v == 3 && i >= 2 && nal[i-1] == 0 && nal[i-2] == 0 {
+			continue
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+func appendUnits(b []byte, units [][]byte) []byte {
+	for _, u := range units {
+		b = binary.BigEndian.AppendUint16(b, uint16(len(u)))
+		b = append(b, u...)
+	}
+	return b
+}
+
+// Metadata is what onMetaData says about a stream (FLV annex E.5). Zero fields are left out.
+type Metadata struct {
+	Width, Height        int
+	FrameRate            float64
+	VideoRate, AudioRate float64 // kbit/s
+	SampleRate, Channels int
+	HasVideo, HasAudio   bool
+	Encoder              string
+}
+
+// AppendMetadata appends the AMF0 body of a data message "@setDataFrame", "onMetaData".
+func AppendMetadata(b []byte, m Metadata) []byte {
+	b = appendString(append(b, amfString), "@setDataFrame")
+	b = appendString(append(b, amfString), "onMetaData")
+	b = append(b, amfECMAArray, 0, 0, 0, 0)
+	count := len(b) - 4
+	n := uint32(0)
+	number := func(key string, v float64) {
+		if v != 0 {
+			b = binary.BigEndian.AppendUint64(append(appendString(b, key), amfNumber), math.Float64bits(v))
+			n++
+		}
+	}
+	number("width", float64(m.Width))
+	number("height", float64(m.Height))
+	number("framerate", m.FrameRate)
+	number("videodatarate", m.VideoRate)
+	number("audiodatarate", m.AudioRate)
+	number("audiosamplerate", float64(m.SampleRate))
+	number("audiochannels", float64(m.Channels))
+	if m.HasVideo {
+		number("videocodecid", codecAVC)
+	}
+	if m.HasAudio {
+		number("audiocodecid", soundAAC)
+	}
+	if m.Encoder != "" {
+		b = appendString(append(appendString(b, "encoder"), amfString), m.Encoder)
+		n++
+	}
+	binary.BigEndian.PutUint32(b[count:], n)
+	return append(b, 0, 0, amfObjectEnd)
+}
+
+// AMF0 markers (AMF0 specification §2.1).
+const (
+	amfNumber    = 0
+	amfString    = 2
+	amfECMAArray = 8
+	amfObjectEnd = 9
+)
+
+func appendString(b []byte, s string) []byte {
+	if len(s) > math.MaxUint16 {
+		s = s[:math.MaxUint16]
+	}
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+}
