@@ -1,0 +1,112 @@
+package controlplane
+
+import (
+	"context"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"klive/infra/kaltura"
+)
+
+// reference is a parameter that stands for an earlier result, {1:result:objects:0:id}.
+var reference = regexp.MustCompile(`^\{([0-9]{1,4}):result(?::(.*))?\}$`)
+
+// multi carries out the calls of a multirequest in the order of their numbers. Errors
+// do not stop the batch (contract §1.5).
+func (s *Server) multi(ctx context.Context, params kaltura.Node) ([]result, error) {
+	calls := subCalls(params)
+	if len(calls) > s.config.Limits.Calls {
+		return nil, errTooMany
+	}
+	var results []result
+	var values []kaltura.Node
+	for _, c := range calls {
+		r := s.run(ctx, resolve(inherit(c, params), values))
+		results = append(results, r)
+		value := r.value
+		if r.err != nil {
+			value = r.err.Node()
+		}
+		values = append(values, value)
+		if r.file != nil {
+			// A file takes the place of the whole answer.
+			return results, nil
+		}
+	}
+	return results, nil
+}
+
+// subCalls finds the calls in a request: numbered from 1 in forms, from 0 in JSON
+// documents of the Node client. The first number without service and action ends them.
+func subCalls(params kaltura.Node) []kaltura.Node {
+	get := func(i int) (kaltura.Node, bool) {
+		c, ok := params.Get(strconv.Itoa(i))
+		return c, ok && c.Kind == kaltura.KindObject && (text(c, "service") != "" || text(c, "action") != "")
+	}
+	first := 1
+	if _, ok := get(0); ok {
+		first = 0
+	}
+	var out []kaltura.Node
+	for i := first; ; i++ {
+		c, ok := get(i)
+		if !ok {
+			return out
+		}
+		out = append(out, c)
+	}
+}
+
+// inherit copies the common parameters into a call that lacks them.
+func inherit(c, params kaltura.Node) kaltura.Node {
+	for _, name := range []string{"clientTag", "ks", "p", "partnerId"} {
+		if _, own := c.Get(name); own {
+			continue
+		}
+		if name == "p" {
+			// A call's own partnerId must not be overruled by the common p.
+			if _, own := c.Get("partnerId"); own {
+				continue
+			}
+		}
+		if v, ok := params.Get(name); ok && v.Scalar() {
+			c.Members = append(c.Members, kaltura.Member{Name: name, Value: v})
+		}
+	}
+	return c
+}
+
+// resolve replaces the references in a call's parameters by earlier results, counted
+// from 1 in the order of execution. What is missing becomes an empty string.
+func resolve(n kaltura.Node, values []kaltura.Node) kaltura.Node {
+	switch n.Kind {
+	case kaltura.KindString:
+		m := reference.FindStringSubmatch(n.Text)
+		if m == nil {
+			return n
+		}
+		k, _ := strconv.Atoi(m[1])
+		if k < 1 || k > len(values) {
+			return kaltura.TextNode("")
+		}
+		v := values[k-1].Path(strings.TrimPrefix(m[2], ":"))
+		if v.Kind == kaltura.KindNull {
+			return kaltura.TextNode("")
+		}
+		return v
+	case kaltura.KindArray:
+		items := make([]kaltura.Node, len(n.Items))
+		for i, item := range n.Items {
+			items[i] = resolve(item, values)
+		}
+		n.Items = items
+	case kaltura.KindObject:
+		members := make([]kaltura.Member, len(n.Members))
+		for i, m := range n.Members {
+			members[i] = kaltura.Member{Name: m.Name, Value: resolve(m.Value, values)}
+		}
+		n.Members = members
+	}
+	return n
+}

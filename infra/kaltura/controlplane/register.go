@@ -1,0 +1,330 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strconv"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/kaltura"
+)
+
+// Times of the recorded entries' rules (contract §3.2), in seconds.
+const (
+	sessionGap     = 180
+	recordedMaxAge = 7 * day
+	recordedMaxMs  = day * 1000
+	markedMaxAge   = 7 * day
+)
+
+type registerParams struct {
+	EntryID      string      `api:"entryId"`
+	Hostname     string      `api:"hostname"`
+	Index        serverIndex `api:"mediaServerIndex"`
+	Application  string      `api:"applicationName,default=kLive"`
+	Status       nodeStatus  `api:"liveEntryStatus,default=1"`
+	ShouldRecord bool        `api:"shouldCreateRecordedEntry,default=1"`
+}
+
+// registerMediaServer puts an entry on air, or keeps it there (contract §3.2).
+func (s *Server) registerMediaServer(ctx context.Context, c *call, p registerParams) (any, error) {
+	if s.config.Generation == Generation2015 {
+		p.Status = kaltura.StatusPlayable
+	}
+	if err := checkHost(p.Hostname); err != nil {
+		return nil, err
+	}
+	if err := s.requireServer(ctx, p.Hostname); err != nil {
+		return nil, err
+	}
+	recorded := ""
+	doc, err := s.changeEntry(ctx, c, p.EntryID, func(doc *entryDoc) error {
+		fresh := s.register(doc, p, c.now.Unix())
+		wanted, err := s.wantsRecorded(ctx, *doc, p, fresh, c.now.Unix())
+		if err != nil || !wanted {
+			return err
+		}
+		if recorded == "" {
+			if recorded, err = s.createRecorded(ctx, *doc, c.now.Unix()); err != nil {
+				return err
+			}
+		}
+		doc.Entry.RecordedEntryID = recorded
+		doc.Sessions++
+		return nil
+	})
+	if recorded != "" && (err != nil || doc.Entry.RecordedEntryID != recorded) {
+		// Another call came first: the entry made here belongs to nothing.
+		err = errors.Join(err, s.state.Delete(ctx, entryKey(recorded)))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.view(ctx, c, doc, "KalturaLiveStreamEntry")
+}
+
+// maxHost bounds host names: they are stored and shown.
+const maxHost = 255
+
+func checkHost(host string) error {
+	if host == "" || len(host) > maxHost {
+		return fail("PROPERTY_VALIDATION_MAX_LENGTH", "hostname must have 1 to 255 characters", "PROP_NAME", "hostname")
+	}
+	return nil
+}
+
+// register sets the registration and says whether a new broadcast session began with it.
+func (s *Server) register(doc *entryDoc, p registerParams, now int64) (fresh bool) {
+	e := &doc.Entry
+	n, known := doc.Nodes[int(p.Index)]
+	fresh = !known || n.Hostname != p.Hostname || n.Status == kaltura.StatusAuthenticated || n.Status == kaltura.StatusMarkedForDeletion
+	if fresh {
+		n.Since = now
+		e.LastBroadcast = now
+	}
+	n.Hostname, n.Application, n.Status, n.Seen = p.Hostname, p.Application, int(p.Status), now
+	doc.place(int(p.Index), n)
+	e.RedirectEntryID = ""
+	begins := s.config.Generation == Generation2015 || p.Index == kaltura.IndexPrimary && p.Status == kaltura.StatusPlayable
+	if e.FirstBroadcast == 0 && begins {
+		e.FirstBroadcast = now
+	}
+	return fresh
+}
+
+// wantsRecorded says whether the registration calls for a new recorded entry.
+func (s *Server) wantsRecorded(ctx context.Context, doc entryDoc, p registerParams, fresh bool, now int64) (bool, error) {
+	e := doc.Entry
+	onAir := p.Status == kaltura.StatusBroadcasting || p.Status == kaltura.StatusPlayable
+	if e.RecordStatus == kaltura.RecordDisabled || p.Index != kaltura.IndexPrimary || !onAir || !p.ShouldRecord {
+		return false, nil
+	}
+	if e.RecordedEntryID == "" {
+		return true, nil
+	}
+	if !fresh {
+		return false, nil
+	}
+	if e.RecordStatus == kaltura.RecordPerSession {
+		return now-e.LastBroadcastEndTime > sessionGap, nil
+	}
+	if s.config.Generation == Generation2015 {
+		return false, nil
+	}
+	vod, err := load[entryDoc](ctx, s.state, entryKey(e.RecordedEntryID))
+	if errors.Is(err, bus.ErrNotFound) {
+		return true, nil
+	}
+	return err == nil && (now-vod.Entry.CreatedAt > recordedMaxAge || vod.Entry.MsDuration > recordedMaxMs), err
+}
+
+// createRecorded makes the VOD entry that recordings of a live entry go to.
+func (s *Server) createRecorded(ctx context.Context, doc entryDoc, now int64) (string, error) {
+	from := doc.Entry
+	vod := entryDoc{Recorded: true}
+	e := &vod.Entry
+	e.Name, e.Description, e.UserID, e.CreatorID = from.Name, from.Description, from.UserID, from.CreatorID
+	e.PartnerID, e.AccessControlID, e.ConversionProfileID = from.PartnerID, from.AccessControlID, from.ConversionProfileID
+	e.ModerationStatus, e.RootEntryID, e.CreatedAt, e.UpdatedAt = from.ModerationStatus, from.ID, now, now
+	e.Type, e.Status, e.MediaType, e.ReplacementStatus = kaltura.EntryMediaClip, kaltura.EntryStatusNoContent, 1, "0"
+	e.SourceType = kaltura.SourceKalturaRecordedNow
+	if s.config.Generation == Generation2015 {
+		e.SourceType = kaltura.SourceRecordedLive
+	}
+	if from.RecordStatus == kaltura.RecordPerSession {
+		e.Name += " " + strconv.Itoa(doc.Sessions+1)
+	}
+	for range 8 {
+		e.ID = newID()
+		if err := create(ctx, s.state, entryKey(e.ID), vod); !errors.Is(err, bus.ErrConflict) {
+			return e.ID, err
+		}
+	}
+	return "", errors.New("no free entry id found")
+}
+
+type unregisterParams struct {
+	EntryID  string      `api:"entryId"`
+	Hostname string      `api:"hostname"`
+	Index    serverIndex `api:"mediaServerIndex"`
+}
+
+// unregisterMediaServer takes an entry off a media server (contract §3.3). A host that
+// another has replaced changes nothing.
+func (s *Server) unregisterMediaServer(ctx context.Context, c *call, p unregisterParams) (any, error) {
+	now := s.config.Generation == GenerationNow
+	if now && s.config.RequireServerNode {
+		if _, known, err := s.server(ctx, p.Hostname); err != nil {
+			return nil, err
+		} else if !known {
+			return nil, fail("SERVER_NODE_NOT_FOUND", "no media server "+short(p.Hostname), "HOST_NAME", short(p.Hostname))
+		}
+	}
+	ready, err := s.recordingReady(ctx, c, p.EntryID)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := s.changeEntry(ctx, c, p.EntryID, func(doc *entryDoc) error {
+		n, ok := doc.Nodes[int(p.Index)]
+		if !ok && now {
+			index := strconv.Itoa(int(p.Index))
+			return fail(kaltura.CodeEntryNodeNotFound, "entry "+p.EntryID+" is not on air under index "+index,
+				"ENTRY_ID", p.EntryID, "SERVER_TYPE", index)
+		}
+		if !ok || n.Hostname != p.Hostname || n.Status == kaltura.StatusMarkedForDeletion {
+			return errKeep
+		}
+		s.leave(doc, int(p.Index), ready, c.now.Unix())
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.view(ctx, c, doc, "KalturaLiveStreamEntry")
+}
+
+// recordingReady says whether the entry's recording has been delivered, or there is none.
+func (s *Server) recordingReady(ctx context.Context, c *call, id string) (bool, error) {
+	doc, err := s.liveEntry(ctx, c, id)
+	if err != nil {
+		return false, err
+	}
+	return s.delivered(ctx, doc)
+}
+
+func (s *Server) delivered(ctx context.Context, doc entryDoc) (bool, error) {
+	if doc.Entry.RecordStatus == kaltura.RecordDisabled || doc.Entry.RecordedEntryID == "" {
+		return true, nil
+	}
+	vod, err := load[entryDoc](ctx, s.state, entryKey(doc.Entry.RecordedEntryID))
+	if errors.Is(err, bus.ErrNotFound) {
+		return true, nil
+	}
+	return err == nil && vod.Entry.Status == kaltura.EntryStatusReady, err
+}
+
+// leave removes a registration and draws the consequences of the last one's going. Now
+// a primary whose recording is still to come stays, marked for deletion.
+func (s *Server) leave(doc *entryDoc, index int, recordingReady bool, now int64) {
+	e := &doc.Entry
+	n := doc.Nodes[index]
+	doc.Nodes = maps.Clone(doc.Nodes)
+	delete(doc.Nodes, index)
+	if s.config.Generation == Generation2015 {
+		if len(doc.Nodes) == 0 {
+			s.offAir(e)
+		}
+	} else {
+		if index == kaltura.IndexPrimary && !recordingReady && n.Status != kaltura.StatusMarkedForDeletion {
+			n.Status, n.Seen = kaltura.StatusMarkedForDeletion, now
+			doc.place(index, n)
+		}
+		if bestStatus(*doc) != kaltura.StatusPlayable {
+			s.offAir(e)
+		}
+	}
+	if index == kaltura.IndexPrimary && n.Since != 0 {
+		e.LastBroadcastEndTime = now
+	}
+}
+
+// offAir is what happens to an entry that nobody broadcasts any more: players get the
+// recording.
+func (s *Server) offAir(e *kaltura.LiveStreamEntry) {
+	e.CurrentBroadcastStartTime = 0
+	if e.RecordedEntryID != "" {
+		e.RedirectEntryID = e.RecordedEntryID
+	}
+	if e.ExplicitLive == 1 {
+		e.ViewMode, e.RecordingStatus = 0, 0
+	}
+}
+
+// sweep removes lapsed registrations until ctx ends.
+func (s *Server) sweep(ctx context.Context) {
+	ticker := time.NewTicker(s.config.Sweep)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := s.sweepOnce(ctx, time.Now().Unix()); err != nil && ctx.Err() == nil {
+			s.log.Error("control plane sweep failed", "err", err)
+		}
+	}
+}
+
+func (s *Server) sweepOnce(ctx context.Context, now int64) error {
+	all, err := loadAll[entryDoc](ctx, s.state, entryPrefix)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, doc := range all {
+		if len(s.lapsed(doc, now)) > 0 {
+			failures = append(failures, s.sweepEntry(ctx, doc, now))
+		}
+	}
+	return errors.Join(append(failures, s.sweepLogouts(ctx, now))...)
+}
+
+// lapsed lists the indexes whose media server has not called for too long.
+func (s *Server) lapsed(doc entryDoc, now int64) []int {
+	var out []int
+	for index, n := range doc.Nodes {
+		longest := int64(s.config.Alive / time.Second)
+		if n.Status == kaltura.StatusMarkedForDeletion {
+			longest = markedMaxAge
+		}
+		if now-n.Seen >= longest {
+			out = append(out, index)
+		}
+	}
+	return out
+}
+
+func (s *Server) sweepEntry(ctx context.Context, doc entryDoc, now int64) error {
+	ready, err := s.delivered(ctx, doc)
+	if err != nil {
+		return err
+	}
+	_, err = change(ctx, s.state, entryKey(doc.Entry.ID), func(doc *entryDoc) error {
+		gone := s.lapsed(*doc, now)
+		if len(gone) == 0 {
+			return errKeep
+		}
+		for _, index := range gone {
+			s.log.Info("media server stopped calling; entry taken off it", "entry", doc.Entry.ID, "index", index, "hostname", doc.Nodes[index].Hostname)
+			if s.config.Generation == Generation2015 {
+				// In 2015 the batch left redirect and start time alone (contract §3.5).
+				delete(doc.Nodes, index)
+				continue
+			}
+			s.leave(doc, index, ready, now)
+		}
+		return nil
+	})
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// sweepLogouts forgets ended sessions that would be over by now anyway.
+func (s *Server) sweepLogouts(ctx context.Context, now int64) error {
+	keys, err := s.state.Keys(ctx, logoutPrefix)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, key := range keys {
+		if l, err := load[logout](ctx, s.state, key); err == nil && l.Expiry <= now {
+			failures = append(failures, s.state.Delete(ctx, key))
+		}
+	}
+	return errors.Join(failures...)
+}

@@ -1,0 +1,122 @@
+package controlplane
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/kaltura"
+)
+
+// day is the longest session of partners that set no other, in seconds.
+const day = 86400
+
+type sessionStartParams struct {
+	Secret     string      `api:"secret"`
+	UserID     string      `api:"userId,optional"`
+	Type       sessionType `api:"type,default=0"`
+	Expiry     int64       `api:"expiry,default=86400"`
+	Privileges string      `api:"privileges,optional"`
+}
+
+// sessionStart signs a session for who knows the partner's secret (contract §2.1).
+func (s *Server) sessionStart(ctx context.Context, c *call, p sessionStartParams) (any, error) {
+	// p is the short name of partnerId and wins.
+	partner := c.partner
+	refused := fail("START_SESSION_ERROR", "no session: the partner or its secret is wrong", "PID", strconv.Itoa(partner))
+	doc, err := load[Partner](ctx, s.state, partnerKey(partner))
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil, refused
+	} else if err != nil {
+		return nil, err
+	}
+	isAdmin := same(p.Secret, doc.AdminSecret)
+	isUser := doc.UserSecret != "" && same(p.Secret, doc.UserSecret)
+	if doc.blocked() || !isAdmin && (p.Type >= 1 || !isUser) {
+		return nil, refused
+	}
+	ks, err := sign(doc, kaltura.KS{UserID: p.UserID, Type: int(p.Type), Privileges: p.Privileges}, p.Expiry, c.now)
+	if err != nil {
+		return nil, err
+	}
+	return ks, nil
+}
+
+// same compares secrets in constant time.
+func same(a, b string) bool {
+	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
+}
+
+func sign(p Partner, k kaltura.KS, seconds int64, now time.Time) (string, error) {
+	longest := p.MaxSession
+	if longest <= 0 {
+		longest = day
+	}
+	if seconds <= 0 || seconds > longest {
+		seconds = longest
+	}
+	k.PartnerID, k.Expiry = p.ID, now.Unix()+seconds
+	return kaltura.SignV2(p.AdminSecret, k)
+}
+
+// SignKS signs a session of a partner without showing its secret to anybody. Only
+// UserID, Type and Privileges of k count. A lifetime of 0 or beyond what the partner
+// allows is a day. Errors: bus.ErrNotFound for an unknown partner.
+func (s *Server) SignKS(ctx context.Context, partner int, k kaltura.KS, lifetime time.Duration) (string, error) {
+	doc, err := load[Partner](ctx, s.state, partnerKey(partner))
+	if err != nil {
+		return "", err
+	}
+	return sign(doc, kaltura.KS{UserID: k.UserID, Type: k.Type, Privileges: k.Privileges}, int64(lifetime/time.Second), time.Now())
+}
+
+// AdminSecret returns a partner's secret, for the clients that live in the same
+// process. Errors: bus.ErrNotFound for an unknown partner.
+func (s *Server) AdminSecret(ctx context.Context, partner int) (string, error) {
+	doc, err := load[Partner](ctx, s.state, partnerKey(partner))
+	return doc.AdminSecret, err
+}
+
+type noParams struct{}
+
+// logout is the document that ends a session before its time.
+type logout struct {
+	// Expiry is when the session would have ended by itself.
+	Expiry int64 `json:"expiry"`
+}
+
+// sessionEnd ends the caller's session.
+func (s *Server) sessionEnd(ctx context.Context, c *call, _ noParams) (any, error) {
+	err := create(ctx, s.state, logoutKey(c.ksText), logout{Expiry: c.ks.Expiry})
+	if errors.Is(err, bus.ErrConflict) {
+		err = nil
+	}
+	return nil, err
+}
+
+// randomHex draws n bytes and writes them in hexadecimal.
+func randomHex(n int) string {
+	b := make([]byte, n)
+	// crypto/rand.Read never fails.
+	_, _ = rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// idLetters are the characters of entry and asset ids.
+const idLetters = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+// newID draws an id of the form 0_xxxxxxxx.
+func newID() string {
+	b := make([]byte, 8)
+	_, _ = rand.Read(b)
+	for i := range b {
+		// 256 is no multiple of 36: the slight bias does not matter in an id.
+		b[i] = idLetters[int(b[i])%len(idLetters)]
+	}
+	return "0_" + string(b)
+}

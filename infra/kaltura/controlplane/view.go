@@ -1,0 +1,93 @@
+package controlplane
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"strings"
+
+	"klive/infra/kaltura"
+)
+
+// view is an entry as a caller sees it: with what follows from the registrations and
+// the server's addresses. The publishing token is for administrators only.
+func (s *Server) view(ctx context.Context, c *call, doc entryDoc, class string) (kaltura.LiveStreamEntry, error) {
+	e := doc.Entry
+	e.ObjectType = class
+	e.LiveStatus = bestStatus(doc)
+	p, ok, err := s.profileFor(ctx, e.ConversionProfileID, func(int) bool { return true })
+	if err != nil {
+		return e, err
+	}
+	if ok {
+		describeProfile(&e, p)
+	}
+	s.playback(&e, s.isLive(doc))
+	if c.admin() {
+		s.broadcasting(&e)
+	} else {
+		e.StreamPassword, e.SRTPass = "", ""
+	}
+	return e, nil
+}
+
+// describeProfile fills in flavorParamsIds, and the ingest bitrates where the entry
+// names none itself.
+func describeProfile(e *kaltura.LiveStreamEntry, p profile) {
+	var ids []string
+	var ingest []kaltura.Bitrate
+	for _, lp := range p.params() {
+		ids = append(ids, strconv.Itoa(lp.ID))
+		if lp.HasTag("ingest") {
+			ingest = append(ingest, kaltura.Bitrate{Bitrate: lp.VideoBitrate, Width: lp.Width, Height: lp.Height, Tags: lp.Tags})
+		}
+	}
+	e.FlavorParamsIDs = strings.Join(ids, ",")
+	if len(e.Bitrates) == 0 {
+		e.Bitrates = ingest
+	}
+}
+
+// playback fills in where the entry is watched: off air there is no address (contract §3.16).
+func (s *Server) playback(e *kaltura.LiveStreamEntry, onAir bool) {
+	base := strings.TrimSuffix(s.config.PlaybackURL, "/") + "/" + s.config.Application + "/smil:" + e.ID + "_all.smil/"
+	query := ""
+	if e.DVRStatus == 1 {
+		query = "?DVR"
+	}
+	e.LiveStreamConfigurations = nil
+	for _, f := range []struct{ protocol, leaf string }{{"hls", "playlist.m3u8"}, {"applehttp", "playlist.m3u8"}, {"mpegdash", "manifest.mpd"}} {
+		lc := kaltura.LiveStreamConfiguration{Protocol: f.protocol}
+		if onAir {
+			lc.URL = base + f.leaf + query
+		}
+		e.LiveStreamConfigurations = append(e.LiveStreamConfigurations, lc)
+	}
+	if onAir {
+		e.HLSStreamURL = base + "playlist.m3u8" + query
+	}
+}
+
+// broadcasting fills in where encoders publish (contract §3.15).
+func (s *Server) broadcasting(e *kaltura.LiveStreamEntry) {
+	base := "rtmp://" + hostPort(s.config.PublicHost, s.config.RTMPPort) + "/" + s.config.Application
+	query := func(index string) string {
+		return "/?p=" + strconv.Itoa(e.PartnerID) + "&e=" + e.ID + "&i=" + index + "&t=" + e.StreamPassword
+	}
+	e.PrimaryBroadcastingURL, e.SecondaryBroadcastingURL = base+query("0"), base+query("1")
+	if e.StreamName == "" {
+		e.StreamName = e.ID + "_%i"
+	}
+	if s.config.SRTPort == 0 {
+		return
+	}
+	srt := "srt://" + hostPort(s.config.PublicHost, s.config.SRTPort)
+	e.PrimarySRTBroadcastingURL, e.SecondarySRTBroadcastingURL = srt, srt
+	e.PrimarySRTStreamID = "#:::e=" + e.ID + ",st=0,p=" + e.StreamPassword
+	e.SecondarySRTStreamID = "#:::e=" + e.ID + ",st=1,p=" + e.StreamPassword
+}
+
+// hostPort joins a host and a port, with brackets around IPv6 addresses.
+func hostPort(host string, port int) string {
+	return net.JoinHostPort(strings.Trim(host, "[]"), strconv.Itoa(port))
+}
