@@ -1,0 +1,283 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	defaultBucketBytes = 16 << 20
+
+	// markerLife is how long a bucket remembers that a key was deleted or expired,
+	// so that a watcher that was away for less still learns of it.
+	markerLife = time.Hour
+
+	// nextTries bounds the attempts of [Bucket.Next] against other counters.
+	nextTries = 100
+)
+
+// Headers of the key-value convention of NATS.
+const (
+	headerOperation = "KV-Operation"
+	headerMarker    = "Nats-Marker-Reason"
+	operationPurge  = "PURGE"
+	operationDelete = "DEL"
+)
+
+// BucketConfig is what [Control.Bucket] needs. Whoever opens a bucket must say
+// the same as whoever made it, except for MaxBytes.
+type BucketConfig struct {
+	// Name is letters, digits, - and _.
+	Name string
+	// TTL is how long a value lives after its last write, in whole seconds, unless
+	// that write says otherwise; 0 means for ever.
+	TTL time.Duration
+	// Memory keeps the bucket in memory: faster, gone when the servers restart.
+	Memory bool
+	// MaxBytes bounds the bucket; when it is full, writes fail with [ErrFull] and
+	// nothing is dropped. 0 means 16 MiB.
+	MaxBytes int64
+}
+
+// Bucket is a set of keys with one value each. A key is parts joined by dots; the
+// parts may hold any bytes but dots. Every write gives the key a new revision;
+// revisions grow over the whole bucket and are never used twice.
+//
+// In a cluster, reads may lag behind writes by a moment; conditions never do.
+// Buckets are NATS key-value buckets, so the nats command line tool shows them.
+type Bucket struct {
+	control *Control
+	name    string
+	ttl     time.Duration
+	stream  jetstream.Stream
+}
+
+// KeyValue is a key with its value.
+type KeyValue struct {
+	Key      string
+	Value    []byte
+	Revision uint64
+	At       time.Time // when the value was written
+}
+
+// Bucket opens a bucket and makes it if need be.
+func (c *Control) Bucket(ctx context.Context, config BucketConfig) (*Bucket, error) {
+	if err := checkName(config.Name); err != nil {
+		return nil, err
+	}
+	if err := checkTTL(config.TTL); err != nil {
+		return nil, err
+	}
+	if config.MaxBytes <= 0 {
+		config.MaxBytes = defaultBucketBytes
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	doing := "open bucket " + config.Name
+	_, err := c.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket:         config.Name,
+		MaxValueSize:   MaxValueBytes,
+		History:        1,
+		MaxBytes:       config.MaxBytes,
+		Storage:        c.storage(config.Memory),
+		Replicas:       c.replicas,
+		LimitMarkerTTL: markerLife,
+	})
+	if err != nil {
+		return nil, busError(doing, err)
+	}
+	stream, err := c.js.Stream(ctx, "KV_"+config.Name)
+	if err != nil {
+		return nil, busError(doing, err)
+	}
+	return &Bucket{control: c, name: config.Name, ttl: config.TTL, stream: stream}, nil
+}
+
+// checkTTL checks a lifetime: the server counts in whole seconds.
+func checkTTL(ttl time.Duration) error {
+	if ttl < 0 || ttl%time.Second != 0 {
+		return fmt.Errorf("%w: lifetime %v: want whole seconds, or 0 for ever", ErrInvalid, ttl)
+	}
+	return nil
+}
+
+// Get returns a key's value, or [ErrNotFound].
+func (b *Bucket) Get(ctx context.Context, key string) (KeyValue, error) {
+	raw, err := b.last(ctx, key)
+	if err == nil && removal(raw.Header) != 0 {
+		err = fmt.Errorf("%w: %s in bucket %s", ErrNotFound, key, b.name)
+	}
+	if err != nil {
+		return KeyValue{}, err
+	}
+	return KeyValue{Key: key, Value: raw.Data, Revision: raw.Sequence, At: raw.Time}, nil
+}
+
+// last returns what the bucket holds last under a key, a removal's marker included.
+func (b *Bucket) last(ctx context.Context, key string) (*jetstream.RawStreamMsg, error) {
+	wire, err := encodeKey(key)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	raw, err := b.stream.GetLastMsgForSubject(ctx, b.subject(wire))
+	if err != nil {
+		return nil, busError(fmt.Sprintf("get %s from bucket %s", key, b.name), err)
+	}
+	return raw, nil
+}
+
+// Put writes a value whatever was there, with the bucket's lifetime.
+func (b *Bucket) Put(ctx context.Context, key string, value []byte) (revision uint64, err error) {
+	return b.write(ctx, key, value, 0)
+}
+
+// PutTTL is Put with a lifetime of its own; 0 means the bucket's.
+func (b *Bucket) PutTTL(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error) {
+	return b.write(ctx, key, value, ttl)
+}
+
+// Create writes a value if the key has none, otherwise it returns [ErrConflict].
+// A ttl of 0 means the bucket's.
+func (b *Bucket) Create(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error) {
+	revision, err = b.write(ctx, key, value, ttl, jetstream.WithExpectLastSequencePerSubject(0))
+	if !errors.Is(err, ErrConflict) {
+		return revision, err
+	}
+	// What stands in the way may be the marker of a value that is gone.
+	raw, getErr := b.last(ctx, key)
+	if getErr != nil || removal(raw.Header) == 0 {
+		return 0, err
+	}
+	return b.write(ctx, key, value, ttl, jetstream.WithExpectLastSequencePerSubject(raw.Sequence))
+}
+
+// Update writes a value if the key's revision is still the given one, otherwise
+// it returns [ErrConflict]. The lifetime starts anew and is the bucket's.
+func (b *Bucket) Update(ctx context.Context, key string, value []byte, revision uint64) (next uint64, err error) {
+	return b.UpdateTTL(ctx, key, value, revision, 0)
+}
+
+// UpdateTTL is Update with a lifetime of its own; 0 means the bucket's.
+func (b *Bucket) UpdateTTL(ctx context.Context, key string, value []byte, revision uint64, ttl time.Duration) (next uint64, err error) {
+	if revision == 0 {
+		return 0, fmt.Errorf("%w: update of %s needs a revision: use Create for a new key", ErrInvalid, key)
+	}
+	return b.write(ctx, key, value, ttl, jetstream.WithExpectLastSequencePerSubject(revision))
+}
+
+// Delete removes a key if its revision is still the given one, otherwise it
+// returns [ErrConflict]; revision 0 removes it whatever it is. A key that is not
+// there is no error with revision 0.
+func (b *Bucket) Delete(ctx context.Context, key string, revision uint64) error {
+	m := &nats.Msg{Header: nats.Header{headerOperation: {operationPurge}}}
+	opts := []jetstream.PublishOpt{jetstream.WithMsgTTL(markerLife)}
+	if revision > 0 {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(revision))
+	}
+	_, err := b.publish(ctx, "delete", key, m, opts)
+	return err
+}
+
+// Next raises the number under a key and returns it, from 1: no number is ever
+// returned twice, though some may be skipped. It cannot be used in a bucket whose
+// values expire, and starts anew when the key is deleted.
+func (b *Bucket) Next(ctx context.Context, key string) (uint64, error) {
+	if b.ttl > 0 {
+		return 0, fmt.Errorf("%w: bucket %s has a lifetime: a counter in it would start again", ErrInvalid, b.name)
+	}
+	for range nextTries {
+		n, err := b.tryNext(ctx, key)
+		if !errors.Is(err, ErrConflict) {
+			return n, err
+		}
+	}
+	return 0, fmt.Errorf("%w: counter %s in bucket %s: %d others were faster", ErrConflict, key, b.name, nextTries)
+}
+
+func (b *Bucket) tryNext(ctx context.Context, key string) (uint64, error) {
+	kv, err := b.Get(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		_, err := b.Create(ctx, key, []byte("1"), 0)
+		return 1, err
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(string(kv.Value), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s in bucket %s holds no number: delete it or use another key", ErrInvalid, key, b.name)
+	}
+	n++
+	_, err = b.Update(ctx, key, strconv.AppendUint(nil, n, 10), kv.Revision)
+	return n, err
+}
+
+// List returns the keys that match a pattern, sorted, with their values. In a
+// pattern the part * stands for any one part, a last part > for one or more; the
+// empty pattern means every key.
+func (b *Bucket) List(ctx context.Context, pattern string) ([]KeyValue, error) {
+	w, err := b.Watch(ctx, pattern)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	var all []KeyValue
+	for {
+		change, err := w.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if change.InitialDone {
+			break
+		}
+		all = slices.DeleteFunc(all, func(kv KeyValue) bool { return change.Revision > kv.Revision && kv.Key == change.Key })
+		if !change.Deleted {
+			all = append(all, change.KeyValue)
+		}
+	}
+	slices.SortFunc(all, func(x, y KeyValue) int { return strings.Compare(x.Key, y.Key) })
+	return all, nil
+}
+
+func (b *Bucket) subject(wire string) string { return "$KV." + b.name + "." + wire }
+
+func (b *Bucket) write(ctx context.Context, key string, value []byte, ttl time.Duration, opts ...jetstream.PublishOpt) (uint64, error) {
+	if err := checkTTL(ttl); err != nil {
+		return 0, err
+	}
+	if len(value) > MaxValueBytes {
+		return 0, fmt.Errorf("%w: %s in bucket %s: %d bytes, at most %d", ErrTooLarge, key, b.name, len(value), MaxValueBytes)
+	}
+	if ttl == 0 {
+		ttl = b.ttl
+	}
+	if ttl > 0 {
+		opts = append(opts, jetstream.WithMsgTTL(ttl))
+	}
+	return b.publish(ctx, "write", key, &nats.Msg{Data: value}, opts)
+}
+
+func (b *Bucket) publish(ctx context.Context, doing, key string, m *nats.Msg, opts []jetstream.PublishOpt) (uint64, error) {
+	wire, err := encodeKey(key)
+	if err != nil {
+		return 0, err
+	}
+	m.Subject = b.subject(wire)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	ack, err := b.control.js.PublishMsg(ctx, m, opts...)
+	if err != nil {
+		return 0, busError(fmt.Sprintf("%s %s in bucket %s", doing, key, b.name), err)
+	}
+	return ack.Sequence, nil
+}

@@ -1,0 +1,90 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// API error codes of the server for which the client library has no name.
+const (
+	codeInsufficientResources jetstream.ErrorCode = 10023
+	codeMemoryExceeded        jetstream.ErrorCode = 10028
+	codeStorageExceeded       jetstream.ErrorCode = 10047
+	codeStoreFailed           jetstream.ErrorCode = 10077
+)
+
+// busError gives an error of the client library one of our sentinels and says
+// what was being done and what to do about it.
+func busError(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	sentinel, advice := classify(err)
+	if sentinel == nil {
+		return fmt.Errorf("bus: %s: %w", doing, err)
+	}
+	if advice == "" {
+		return fmt.Errorf("%w: %s: %w", sentinel, doing, err)
+	}
+	return fmt.Errorf("%w: %s: %w: %s", sentinel, doing, err, advice)
+}
+
+func classify(err error) (sentinel error, advice string) {
+	if s, advice := classifyAPI(err); s != nil {
+		return s, advice
+	}
+	is := func(targets ...error) bool {
+		for _, t := range targets {
+			if errors.Is(err, t) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case is(ErrClosed, ErrNotFound, ErrConflict, ErrInvalid, ErrTooLarge, ErrUnavailable, ErrFull, ErrNoReply):
+		return nil, "" // one of ours already
+	case is(context.Canceled):
+		return nil, ""
+	case is(nats.ErrConnectionClosed, nats.ErrConnectionDraining, nats.ErrBadSubscription):
+		return ErrClosed, ""
+	case is(jetstream.ErrKeyNotFound, jetstream.ErrMsgNotFound):
+		return ErrNotFound, ""
+	case is(nats.ErrMaxPayload):
+		return ErrTooLarge, ""
+	case is(nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrPermissionViolation):
+		return ErrUnavailable, "check the user and password in bus.url"
+	case is(jetstream.ErrStreamNotFound):
+		return ErrUnavailable, "it was deleted while in use: restart this process to make it again"
+	case is(nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrReconnectBufExceeded,
+		nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrStaleConnection,
+		jetstream.ErrNoStreamResponse, context.DeadlineExceeded):
+		return ErrUnavailable, "check that the bus runs and that bus.url is right"
+	}
+	return nil, ""
+}
+
+// classifyAPI sorts the errors that the server itself reports.
+func classifyAPI(err error) (sentinel error, advice string) {
+	var api *jetstream.APIError
+	if js := jetstream.JetStreamError(nil); errors.As(err, &js) && js.APIError() != nil {
+		api = js.APIError()
+	} else if !errors.As(err, &api) {
+		return nil, ""
+	}
+	switch api.ErrorCode {
+	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+		return ErrConflict, ""
+	case codeInsufficientResources, codeMemoryExceeded, codeStorageExceeded, codeStoreFailed:
+		return ErrFull, "give the bus more room (bus.store) or free space on its disk"
+	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
+		return ErrTooLarge, ""
+	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
+		return ErrUnavailable, "enable JetStream on the NATS server and for this account"
+	}
+	return nil, ""
+}

@@ -1,0 +1,257 @@
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	leaseVersion  = 1
+	minLeaseTTL   = 2 * time.Second
+	mostRenewWait = 3 * time.Second
+)
+
+// ErrLeaseLost is why a lease ended that its holder did not release.
+var ErrLeaseLost = errors.New("bus: lease lost")
+
+// HeldError says that another holds the lease. It is an [ErrConflict].
+type HeldError struct {
+	Key      string
+	Holder   string    // who holds it, as told to AcquireLease
+	Revision uint64    // for StealLease; the holder's next renewal changes it
+	Renewed  time.Time // when it was last renewed
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("bus: lease %s is held by %s", e.Key, e.Holder)
+}
+
+// Is makes a HeldError an ErrConflict.
+func (e *HeldError) Is(target error) bool { return target == ErrConflict }
+
+// leaseRecord is a lease's value. Readers ignore fields they do not know.
+type leaseRecord struct {
+	Version int    `json:"version"`
+	Holder  string `json:"holder"`
+	// Grip tells one acquisition from another by the same holder.
+	Grip string `json:"grip"`
+}
+
+// LeaseHolder tells who holds the lease whose record kv is, for those who watch a
+// bucket of leases.
+func LeaseHolder(kv KeyValue) (holder string, err error) {
+	r, err := parseLease(kv)
+	return r.Holder, err
+}
+
+func parseLease(kv KeyValue) (leaseRecord, error) {
+	var r leaseRecord
+	if err := json.Unmarshal(kv.Value, &r); err != nil || r.Version < leaseVersion || r.Grip == "" {
+		return r, fmt.Errorf("%w: %s holds no lease: use another key for leases", ErrInvalid, kv.Key)
+	}
+	return r, nil
+}
+
+// Lease is the right to do something that only one may do. It renews itself,
+// every fifth of its ttl and at least every three seconds, and ends by Release or
+// when it can no longer be sure of itself: before its ttl is over, so before
+// another can acquire it.
+type Lease struct {
+	bucket *Bucket
+	key    string
+	ttl    time.Duration
+	record leaseRecord
+	value  []byte
+	fence  uint64
+	stop   func()
+	lost   chan struct{}
+
+	// mu guards the fields below.
+	mu       sync.Mutex
+	revision uint64
+	released bool
+	err      error
+}
+
+// AcquireLease takes the lease under key for holder. While another holds it, it
+// returns a [HeldError]. ttl is in whole seconds, at least two; in a cluster take
+// more than the ten seconds a failover may last.
+func AcquireLease(ctx context.Context, b *Bucket, key, holder string, ttl time.Duration) (*Lease, error) {
+	l, err := newLease(b, key, holder, ttl)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	l.fence, err = b.Create(ctx, key, l.value, ttl)
+	if err == nil {
+		return l.keep(start)
+	}
+	if errors.Is(err, ErrConflict) {
+		if held := heldBy(ctx, b, key); held != nil {
+			return nil, held
+		}
+	}
+	return nil, err
+}
+
+// StealLease takes the lease from whoever holds it, provided it has not been
+// renewed since revision, which comes from a [HeldError] or from watching the
+// bucket. Otherwise it returns a [HeldError], or an [ErrConflict] if it is free
+// by now.
+func StealLease(ctx context.Context, b *Bucket, key, holder string, ttl time.Duration, revision uint64) (*Lease, error) {
+	l, err := newLease(b, key, holder, ttl)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	l.fence, err = b.UpdateTTL(ctx, key, l.value, revision, ttl)
+	if err == nil {
+		return l.keep(start)
+	}
+	if errors.Is(err, ErrConflict) {
+		if held := heldBy(ctx, b, key); held != nil {
+			return nil, held
+		}
+	}
+	return nil, err
+}
+
+func newLease(b *Bucket, key, holder string, ttl time.Duration) (*Lease, error) {
+	if ttl < minLeaseTTL || checkTTL(ttl) != nil {
+		return nil, fmt.Errorf("%w: lease %s: ttl %v: want whole seconds, at least %v", ErrInvalid, key, ttl, minLeaseTTL)
+	}
+	if holder == "" || len(holder) > maxKeyBytes {
+		return nil, fmt.Errorf("%w: lease %s: a holder's name has 1 to %d bytes", ErrInvalid, key, maxKeyBytes)
+	}
+	record := leaseRecord{Version: leaseVersion, Holder: holder, Grip: rand.Text()}
+	value, err := json.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("bus: lease %s: %w", key, err)
+	}
+	return &Lease{bucket: b, key: key, ttl: ttl, record: record, value: value, lost: make(chan struct{})}, nil
+}
+
+// heldBy tells who holds a lease, nil if that cannot be told.
+func heldBy(ctx context.Context, b *Bucket, key string) error {
+	kv, err := b.Get(ctx, key)
+	if err != nil {
+		return nil
+	}
+	r, err := parseLease(kv)
+	if err != nil {
+		return err
+	}
+	return &HeldError{Key: key, Holder: r.Holder, Revision: kv.Revision, Renewed: kv.At}
+}
+
+// keep starts the renewal of a lease that was written no earlier than start.
+func (l *Lease) keep(start time.Time) (*Lease, error) {
+	l.revision = l.fence
+	stop, err := l.bucket.control.run(func(ctx context.Context) {
+		err := l.renew(ctx, start)
+		l.mu.Lock()
+		l.err = err
+		l.mu.Unlock()
+		close(l.lost)
+	})
+	l.stop = stop
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Fence is the revision of the acquisition: a later holder's is higher.
+func (l *Lease) Fence() uint64 { return l.fence }
+
+// Revision is the revision of the last renewal.
+func (l *Lease) Revision() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.revision
+}
+
+// Lost is closed when the lease is no longer held, by Release too.
+func (l *Lease) Lost() <-chan struct{} { return l.lost }
+
+// Err says why the lease ended: nil while it is held and after Release.
+func (l *Lease) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released {
+		return nil
+	}
+	return l.err
+}
+
+// Release gives the lease back, so that another can have it at once. A lease that
+// was lost before is no error.
+func (l *Lease) Release(ctx context.Context) error {
+	l.mu.Lock()
+	done := l.released || l.err != nil
+	l.released = true
+	l.mu.Unlock()
+	l.stop()
+	if done {
+		return nil
+	}
+	err := l.bucket.Delete(ctx, l.key, l.Revision())
+	if errors.Is(err, ErrConflict) {
+		err = nil // another has it
+	}
+	return err
+}
+
+// renew renews until the context ends or the lease is lost, and says why.
+func (l *Lease) renew(ctx context.Context, last time.Time) error {
+	every := min(l.ttl/5, mostRenewWait)
+	// The server's clock starts no earlier than last, so the ttl is not over before
+	// this; the rest is for the holder to stop in.
+	deadline := func() time.Time { return last.Add(l.ttl - every) }
+	for {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %s: %w", ErrLeaseLost, l.key, ErrClosed)
+		case <-time.After(min(every, time.Until(deadline()))):
+		}
+		start := time.Now()
+		attempt, cancel := context.WithDeadline(ctx, deadline())
+		err := l.renewOnce(attempt)
+		cancel()
+		switch {
+		case err == nil:
+			last = start
+		case errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound):
+			return fmt.Errorf("%w: %s: another took it, or it expired", ErrLeaseLost, l.key)
+		case !time.Now().Before(deadline()):
+			return fmt.Errorf("%w: %s could not be renewed in time: %w", ErrLeaseLost, l.key, err)
+		}
+	}
+}
+
+func (l *Lease) renewOnce(ctx context.Context) error {
+	next, err := l.bucket.UpdateTTL(ctx, l.key, l.value, l.Revision(), l.ttl)
+	if errors.Is(err, ErrConflict) {
+		// Our own earlier renewal, of which we never heard, looks the same.
+		kv, getErr := l.bucket.Get(ctx, l.key)
+		if getErr != nil {
+			return getErr
+		}
+		if r, parseErr := parseLease(kv); parseErr != nil || r.Grip != l.record.Grip || kv.Revision <= l.Revision() {
+			return err
+		}
+		next, err = l.bucket.UpdateTTL(ctx, l.key, l.value, kv.Revision, l.ttl)
+	}
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.revision = next
+	l.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,207 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	defaultStoreLimit  = 4 << 30
+	defaultMemoryLimit = 512 << 20
+
+	nodeMaxPayload = 8 << 20
+	nodeMaxPending = 64 << 20
+	nodeSync       = 10 * time.Second
+	nodeStart      = 30 * time.Second
+)
+
+// NodeConfig is what [StartNode] needs. The zero value is a node that keeps
+// everything in memory.
+type NodeConfig struct {
+	// Name names the node in logs; empty means "klive".
+	Name string
+	// Dir is the folder for what must survive a restart. It is made if need be and
+	// belongs to one process at a time. Empty means that nothing is kept: buckets
+	// and logs live in memory whatever they ask for.
+	Dir string
+	// StoreLimit and MemoryLimit bound what all buckets and logs may take on disk
+	// and in memory, in bytes; 0 means 4 GiB and 512 MiB.
+	StoreLimit, MemoryLimit int64
+	// Logger takes the node's warnings and errors; nil drops them.
+	Logger *slog.Logger
+}
+
+// Node is a NATS JetStream server inside this process. It listens on no port.
+type Node struct {
+	server  *server.Server
+	memory  bool
+	log     *slog.Logger
+	control *Control
+	release func() // gives the folder back
+	close   sync.Once
+}
+
+// StartNode starts a node that is ready when it returns. A folder that another
+// process uses is refused with [ErrInUse].
+func StartNode(ctx context.Context, c NodeConfig) (*Node, error) {
+	c = c.withDefaults()
+	n := &Node{memory: c.Dir == "", log: c.Logger}
+	dir, err := n.takeDir(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.start(ctx, c, dir); err != nil {
+		n.Close()
+		return nil, err
+	}
+	if n.control, err = n.Connect(ctx, c.Name); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (c NodeConfig) withDefaults() NodeConfig {
+	if c.Name == "" {
+		c.Name = "klive"
+	}
+	if c.StoreLimit <= 0 {
+		c.StoreLimit = defaultStoreLimit
+	}
+	if c.MemoryLimit <= 0 {
+		c.MemoryLimit = defaultMemoryLimit
+	}
+	if c.Dir == "" { // what asks for disk gets memory
+		c.MemoryLimit += c.StoreLimit
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// takeDir makes and locks the folder, or makes one for the node's lifetime.
+func (n *Node) takeDir(dir string) (string, error) {
+	if dir == "" {
+		dir, err := os.MkdirTemp("", "klive-bus-")
+		if err != nil {
+			return "", fmt.Errorf("bus: cannot make a temporary folder: %w", err)
+		}
+		n.release = func() { _ = os.RemoveAll(dir) }
+		return dir, nil
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("bus: data folder: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("bus: cannot make the data folder: %w: choose a folder that can be written (key data)", err)
+	}
+	n.release, err = lockDir(dir)
+	return dir, err
+}
+
+func (n *Node) start(ctx context.Context, c NodeConfig, dir string) error {
+	s, err := server.NewServer(&server.Options{
+		ServerName:             c.Name,
+		DontListen:             true,
+		JetStream:              true,
+		StoreDir:               dir,
+		JetStreamMaxMemory:     c.MemoryLimit,
+		JetStreamMaxStore:      c.StoreLimit,
+		SyncInterval:           nodeSync,
+		MaxPayload:             nodeMaxPayload,
+		MaxPending:             nodeMaxPending,
+		NoSigs:                 true,
+		DisableJetStreamBanner: true,
+	})
+	if err != nil {
+		return fmt.Errorf("bus: cannot set up the NATS node: %w", err)
+	}
+	logger := &nodeLogger{log: c.Logger}
+	s.SetLoggerV2(logger, false, false, false)
+	n.server = s
+	s.Start()
+	if fatal := logger.fatal.Load(); fatal != nil {
+		return fmt.Errorf("bus: the NATS node did not start in %s: %s: check the folder's rights, free space and contents", dir, *fatal)
+	}
+	wait := nodeStart
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(deadline))
+	}
+	if !s.ReadyForConnections(wait) || !s.JetStreamEnabled() {
+		return fmt.Errorf("%w: the NATS node in %s was not ready after %v: look for its errors in the log", ErrUnavailable, dir, wait)
+	}
+	return ctx.Err()
+}
+
+// Control is this process's connection to the node. It ends with the node.
+func (n *Node) Control() *Control { return n.control }
+
+// Connect makes another connection to the node, as another process would have
+// one. The caller closes it.
+func (n *Node) Connect(ctx context.Context, name string) (*Control, error) {
+	return connect(ctx, controlSetup{
+		name: name, url: nats.DefaultURL, replicas: 1, memory: n.memory, log: n.log,
+		options: []nats.Option{nats.InProcessServer(n.server), nats.PingInterval(nats.DefaultPingInterval)},
+		healthy: n.healthy,
+	})
+}
+
+// healthy says whether the server still takes writes. It gives up by itself when
+// its disk fails or is full.
+func (n *Node) healthy() error {
+	if !n.server.JetStreamEnabled() {
+		return fmt.Errorf("%w: the embedded node stopped storing: free disk space or check the disk, then restart", ErrFull)
+	}
+	return nil
+}
+
+// Close stops the node and waits until everything is on disk.
+func (n *Node) Close() {
+	n.close.Do(func() {
+		if n.control != nil {
+			n.control.Close()
+		}
+		if n.server != nil {
+			n.server.Shutdown()
+			n.server.WaitForShutdown()
+		}
+		if n.release != nil {
+			n.release()
+		}
+	})
+}
+
+// nodeLogger passes the server's lines on. Its notices are chatter to us.
+type nodeLogger struct {
+	log   *slog.Logger
+	fatal atomic.Pointer[string]
+}
+
+var _ server.Logger = (*nodeLogger)(nil)
+
+func (l *nodeLogger) Noticef(format string, v ...any) {
+	l.log.Debug("nats: " + fmt.Sprintf(format, v...))
+}
+func (l *nodeLogger) Warnf(format string, v ...any) { l.log.Warn("nats: " + fmt.Sprintf(format, v...)) }
+func (l *nodeLogger) Errorf(format string, v ...any) {
+	l.log.Error("nats: " + fmt.Sprintf(format, v...))
+}
+func (l *nodeLogger) Debugf(string, ...any) {}
+func (l *nodeLogger) Tracef(string, ...any) {}
+
+func (l *nodeLogger) Fatalf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	l.fatal.Store(&text)
+	l.log.Error("nats: " + text)
+}

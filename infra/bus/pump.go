@@ -1,0 +1,164 @@
+package bus
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	pumpBatch     = 64
+	pumpIdle      = time.Minute // the server forgets an unread consumer after this
+	pumpRetry     = 250 * time.Millisecond
+	pumpRetryMost = 2 * time.Second
+)
+
+// pump carries a stream's messages to one reader, in order and without holes,
+// over reconnects and changes of the server: it makes itself a consumer and,
+// whenever that fails or skips, another one from where it was.
+type pump struct {
+	stream jetstream.Stream
+	filter string
+	start  jetstream.ConsumerConfig // the first consumer's start
+	last   uint64                   // stream sequence of the last message passed on
+
+	out    chan pumped
+	done   chan struct{}
+	stop   func()
+	caught bool
+}
+
+// pumped is a message or, with a nil message, the word that everything that was
+// there at the beginning has been passed on.
+type pumped struct {
+	msg  jetstream.Msg
+	meta *jetstream.MsgMetadata
+}
+
+// openPump starts a pump. The consumer exists when it returns.
+func (c *Control) openPump(ctx context.Context, s jetstream.Stream, filter string, start jetstream.ConsumerConfig) (*pump, error) {
+	p := &pump{stream: s, filter: filter, start: start, out: make(chan pumped, pumpBatch), done: make(chan struct{})}
+	cons, err := p.consumer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.stop, err = c.run(func(ctx context.Context) {
+		defer close(p.done)
+		p.run(ctx, cons)
+	})
+	return p, err
+}
+
+// next waits for a message; the marker comes once.
+func (p *pump) next(ctx context.Context) (pumped, error) {
+	select {
+	case m := <-p.out:
+		return m, nil
+	default:
+	}
+	select {
+	case m := <-p.out:
+		return m, nil
+	case <-p.done:
+		return pumped{}, ErrClosed
+	case <-ctx.Done():
+		return pumped{}, ctx.Err()
+	}
+}
+
+func (p *pump) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	config := p.start
+	if p.last > 0 {
+		config = jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: p.last + 1}
+	}
+	config.FilterSubject = p.filter
+	config.AckPolicy = jetstream.AckNonePolicy
+	config.InactiveThreshold = pumpIdle
+	config.Replicas = 1
+	config.MemoryStorage = true
+	return p.stream.CreateConsumer(ctx, config)
+}
+
+// run reads consumer after consumer until the context ends.
+func (p *pump) run(ctx context.Context, cons jetstream.Consumer) {
+	wait := pumpRetry
+	for ctx.Err() == nil {
+		if cons != nil {
+			if p.read(ctx, cons) {
+				wait = pumpRetry
+			}
+			p.forget(ctx, cons)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, pumpRetryMost)
+		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
+		var err error
+		if cons, err = p.consumer(attempt); err != nil {
+			cons = nil
+		}
+		cancel()
+	}
+}
+
+// read passes a consumer's messages on until it fails, skips one or the context
+// ends. It says whether there were any.
+func (p *pump) read(ctx context.Context, cons jetstream.Consumer) (any bool) {
+	if info := cons.CachedInfo(); info != nil && info.NumPending == 0 && !p.caughtUp(ctx) {
+		return false
+	}
+	it, err := cons.Messages(jetstream.PullMaxMessages(pumpBatch), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	if err != nil {
+		return false
+	}
+	defer it.Stop()
+	for want := uint64(1); ; want++ {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return any
+		}
+		meta, err := msg.Metadata()
+		if err != nil || meta.Sequence.Consumer != want {
+			return any
+		}
+		if !p.send(ctx, pumped{msg, meta}) {
+			return any
+		}
+		p.last, any = meta.Sequence.Stream, true
+		if meta.NumPending == 0 && !p.caughtUp(ctx) {
+			return any
+		}
+	}
+}
+
+func (p *pump) caughtUp(ctx context.Context) bool {
+	if p.caught {
+		return true
+	}
+	p.caught = true
+	return p.send(ctx, pumped{})
+}
+
+func (p *pump) send(ctx context.Context, m pumped) bool {
+	select {
+	case p.out <- m:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// forget tells the server that a consumer is no longer read, if it can be told.
+func (p *pump) forget(ctx context.Context, cons jetstream.Consumer) {
+	info := cons.CachedInfo()
+	if info == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = p.stream.DeleteConsumer(ctx, info.Name) // otherwise it goes by itself after pumpIdle
+}
