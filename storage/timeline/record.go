@@ -10,10 +10,15 @@ import (
 // *Claimed, *Started, *Described, *Adopted, *Stored, *Closed, *Ended and *Expired.
 type Record interface{ isRecord() }
 
-// Claimed says that an owner with a new epoch writes from here on.
+// Claimed says that an owner with a new epoch writes from here on: the log's fence. It is
+// written by [OpenWriter] alone.
 type Claimed struct {
 	Epoch uint64 `json:"epoch"`
 	Owner string `json:"owner"`
+	// NextSeq and NextDiscontinuity raise the state's when records were lost with the log, so
+	// that no number is given twice.
+	NextSeq           uint64 `json:"nextSeq,omitempty"`
+	NextDiscontinuity uint64 `json:"nextDiscontinuity,omitempty"`
 }
 
 // Started opens a broadcast. The one before it must have ended.

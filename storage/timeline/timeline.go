@@ -20,6 +20,8 @@ type State struct {
 	Entry   string `json:"entry"`
 	// Epoch is the fence: the owner that wrote this state. A writer with a lower epoch stops.
 	Epoch uint64 `json:"epoch"`
+	// Owner names the owner that claimed Epoch.
+	Owner string `json:"owner,omitempty"`
 	// LogSeq is the last record of the entry's log that is folded in.
 	LogSeq uint64 `json:"logSeq"`
 	// NextSeq and NextDiscontinuity are the next media sequence and discontinuity sequence

@@ -1,0 +1,223 @@
+package timeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"klive/storage"
+)
+
+// WriterConfig is what a writer needs. Store, Log, Entry, Epoch and Owner are required.
+type WriterConfig struct {
+	Store storage.Store
+	Log   Log
+	Entry string
+	// Epoch is the owner's, above every epoch before it. Owner names this process.
+	Epoch uint64
+	Owner string
+	// Keep is how many of the newest items never go into a chapter; at least the live window.
+	// Default 10.
+	Keep int
+	// Chapter is how much media a chapter holds at least. Default 60 s.
+	Chapter time.Duration
+	Logger  *slog.Logger
+}
+
+// Writer is the owner's hand on an entry's timeline. It is safe for concurrent use; a Save
+// that waits for the store does not hold up an Append.
+type Writer struct {
+	cfg WriterConfig
+	log *slog.Logger
+	// id makes the ids of this writer's records unlike every other's.
+	id string
+
+	// saving is held by Save, Expire and the claim; it guards etag.
+	saving sync.Mutex
+	etag   string
+
+	// mu guards the fields below. It is taken after saving.
+	mu      sync.Mutex
+	state   *State
+	last    uint64 // the number of the subject's last record, 0 when the log keeps none
+	n       uint64 // records written
+	pending *pending
+	fenced  bool
+}
+
+// pending is a record of which nobody knows yet whether the log took it.
+type pending struct {
+	env  Envelope
+	body []byte
+}
+
+// OpenWriter loads the entry's head, folds in what the log holds behind it, and claims the
+// epoch: first in the log, where from then on records of older epochs don't count, then in
+// the head. It returns an error that wraps ErrFenced when a higher epoch has claimed it.
+func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
+	if cfg.Keep <= 0 {
+		cfg.Keep = 10
+	}
+	if cfg.Chapter <= 0 {
+		cfg.Chapter = time.Minute
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	w := &Writer{cfg: cfg, id: newWriteID(), log: cfg.Logger.With("entry", cfg.Entry, "epoch", cfg.Epoch)}
+	h, info, err := loadHead(ctx, cfg.Store, cfg.Entry)
+	switch {
+	case errors.Is(err, ErrNoTimeline):
+		w.state = New(cfg.Entry)
+	case err != nil:
+		return nil, err
+	default:
+		w.state, w.etag = h.State, info.ETag
+	}
+	if err := w.claim(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.Save(ctx); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// State returns the timeline as it stands. It never changes; the next call may return another.
+func (w *Writer) State() *State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state
+}
+
+// claim folds the log to its end and puts the claim there.
+func (w *Writer) claim(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	claim := &Claimed{Epoch: w.cfg.Epoch, Owner: w.cfg.Owner}
+	err := w.catchUp(ctx)
+	if errors.Is(err, ErrHole) {
+		// The log lost records that the head does not hold. The broadcast goes on behind a jump
+		// in the numbers, so that none is given twice.
+		w.log.Error("timeline: the log has lost records that were not in the head; items are missing", "err", err)
+		claim.NextSeq, claim.NextDiscontinuity = w.state.NextSeq+lostJump, w.state.NextDiscontinuity+lostJump
+	} else if err != nil {
+		return err
+	}
+	if err := w.fencedBy(w.state); err != nil {
+		return err
+	}
+	_, err = w.append(ctx, claim)
+	return err
+}
+
+// lostJump is more than the log can have held of one entry.
+const lostJump = 100_000
+
+// fencedBy says whether s was written by an owner that comes after this one.
+func (w *Writer) fencedBy(s *State) error {
+	if s.Epoch > w.cfg.Epoch || (s.Epoch == w.cfg.Epoch && s.Owner != w.cfg.Owner) {
+		w.fenced = true
+	}
+	if w.fenced {
+		return fmt.Errorf("entry %s, epoch %d: %w (epoch %d, %s)", w.cfg.Entry, w.cfg.Epoch, ErrFenced, s.Epoch, s.Owner)
+	}
+	return nil
+}
+
+// Append puts a record into the log and folds it in. The record is checked first: an error
+// that wraps ErrRecord means that nothing was written. After another error the record may
+// or may not stand in the log; appending the same record again then settles it, and any
+// other record comes behind it. ErrFenced means stop.
+func (w *Writer) Append(ctx context.Context, r Record) (*State, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.fencedBy(w.state); err != nil {
+		return nil, err
+	}
+	if w.pending != nil {
+		body, err := json.Marshal(r)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+		}
+		same := bytes.Equal(body, w.pending.body)
+		if err := w.settle(ctx); err != nil || same {
+			return w.state, err
+		}
+	}
+	return w.append(ctx, r)
+}
+
+func (w *Writer) append(ctx context.Context, r Record) (*State, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	w.n++
+	id := fmt.Sprintf("%s-%d-%s-%d", w.cfg.Entry, w.cfg.Epoch, w.id, w.n)
+	w.pending = &pending{env: Envelope{Epoch: w.cfg.Epoch, ID: id, Record: r}, body: body}
+	if err := w.settle(ctx); err != nil {
+		return nil, err
+	}
+	return w.state, nil
+}
+
+// settle brings the pending record into the log, or finds it there.
+func (w *Writer) settle(ctx context.Context) error {
+	for range maxConflicts {
+		done, err := w.try(ctx, w.pending)
+		if err == nil && done {
+			w.pending = nil
+		}
+		if err != nil || w.pending == nil {
+			return err
+		}
+		if err := w.catchUp(ctx); err != nil {
+			return err
+		}
+		if w.pending == nil {
+			return nil
+		}
+		if err := w.fencedBy(w.state); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("timeline log of %s: %w", w.cfg.Entry, ErrConflict)
+}
+
+// maxConflicts is how often an append is tried anew behind somebody else's record: an owner
+// that is about to be fenced may still be writing.
+const maxConflicts = 8
+
+// try checks the pending record against the state and appends it. It reports false when
+// the log's last record is another one than this writer knows.
+func (w *Writer) try(ctx context.Context, p *pending) (bool, error) {
+	p.env.Prev = w.state.LogSeq
+	_, err := w.state.Apply(p.env, w.state.LogSeq+1)
+	var data []byte
+	if err == nil {
+		data, err = p.env.Marshal()
+	}
+	if err != nil {
+		w.pending = nil
+		return false, err
+	}
+	seq, err := w.cfg.Log.Append(ctx, Subject(w.cfg.Entry), p.env.ID, data, w.last)
+	if errors.Is(err, ErrConflict) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("timeline log of %s: %w", w.cfg.Entry, err)
+	}
+	next, err := w.state.Apply(p.env, seq)
+	if err != nil {
+		return false, err
+	}
+	w.state, w.last = next, seq
+	return true, nil
+}
