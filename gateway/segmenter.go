@@ -1,0 +1,316 @@
+package gateway
+
+import (
+	"slices"
+	"time"
+
+	"klive/infra/live"
+	"klive/infra/media"
+)
+
+// dropCause says why a frame did not go into a part.
+type dropCause int
+
+const (
+	dropNoKeyframe dropCause = iota // before the first keyframe
+	dropLate                        // after its turn in the interleave
+	dropOverlap                     // audio before the end of the audio that is there
+	dropLeading                     // leading picture of a keyframe at a cut
+	dropOutside                     // audio that no segment covers: at a start, a gap, a change
+	dropCauses
+)
+
+func (c dropCause) String() string {
+	return [...]string{"no-keyframe", "late", "overlap", "leading", "outside"}[c]
+}
+
+// maxUndecided bounds the bytes of the parts that wait for the target duration.
+const maxUndecided = 48 << 20
+
+// segmenter cuts the interleaved frames of one feed into segments and parts (design rule
+// "one grid"). It is a pure function of the frames.
+type segmenter struct {
+	grid     time.Duration // D: segments are cut at its multiples
+	part     time.Duration
+	target   time.Duration // 0 until it is known
+	early    bool          // the next keyframe cut is the broadcast's first
+	lanes    *interleaver
+	emit     func(live.Part)
+	dropped  [dropCauses]uint64
+	onTarget func(time.Duration)
+
+	number    uint64
+	seq       uint64
+	prev, cur *openSegment // prev is complete but for its last audio
+	prevEnd   media.Time
+	lastKey   media.Time
+	gop       time.Duration
+	broken    bool // the next segment does not continue the one before it
+	retrack   bool // an audio track has new parameters
+	waiting   []live.Part
+	waitBytes int
+}
+
+// take adds the next frame.
+func (s *segmenter) take(it item) {
+	if s.prev != nil && (it.gen > s.prev.gen || it.frame.DTS >= s.prevEnd) {
+		s.closePrev()
+	}
+	s.broken = s.broken || it.gap
+	if s.lanes.kindOf(it.frame.Track) == media.Video {
+		s.video(it)
+	} else {
+		s.audio(it)
+	}
+}
+
+// video adds a picture to the segment or begins a new one with it.
+func (s *segmenter) video(it item) {
+	f := &it.frame
+	if s.cur == nil || !s.cur.video {
+		if !f.Key {
+			s.dropped[dropNoKeyframe]++
+			return
+		}
+		s.open(it, s.cur != nil)
+		return
+	}
+	params, _ := s.cur.trackParams(f.Track)
+	switch {
+	case s.broken, s.retrack, it.gen != s.cur.gen, params != it.track.Params:
+		s.open(it, true)
+		return
+	case s.due(f):
+		s.open(it, false)
+		return
+	}
+	if f.Key {
+		s.key(f.PTS)
+	}
+	if s.cur.leading && (f.Key || f.PTS > s.cur.seg.Start) {
+		s.cur.leading = false
+	}
+	if s.cur.leading {
+		s.dropped[dropLeading]++
+		s.cur.stretch(f.Duration)
+		return
+	}
+	s.cur.add(it.frame, media.Video)
+}
+
+// due reports whether the segment has to end before the frame.
+func (s *segmenter) due(f *media.Frame) bool {
+	start, target := s.cur.seg.Start, s.limit()
+	length := f.PTS.Sub(start)
+	if length < time.Microsecond {
+		return false
+	}
+	if f.Key {
+		gop := f.PTS.Sub(s.lastKey)
+		return f.PTS >= boundary(start, s.grid) ||
+			s.early && length >= minFirst ||
+			// Waiting for the next keyframe would force a cut without one.
+			length+gop > target+rounding
+	}
+	return length >= target+forcedAfter || length+f.Duration > target+rounding
+}
+
+func (s *segmenter) limit() time.Duration {
+	if s.target == 0 {
+		return MaxTarget
+	}
+	return s.target
+}
+
+// audio adds a frame of sound to the segment that covers its PTS; without video it also
+// makes the cuts.
+func (s *segmenter) audio(it item) {
+	f := &it.frame
+	if s.prev != nil && f.PTS < s.prevEnd {
+		s.addAudio(s.prev, it)
+		return
+	}
+	if s.cur == nil || s.cur.video {
+		// The video keeps the clock as long as there is one that moves.
+		stuck := s.cur != nil && f.PTS.Sub(s.cur.seg.Start) > s.limit()+rounding-50*time.Millisecond
+		if !stuck && (s.lanes.video() != nil || s.cur != nil && f.PTS.Sub(s.cur.videoEnd) < goneAfter) {
+			s.audioBesideVideo(it)
+			return
+		}
+		s.open(it, s.cur != nil)
+		return
+	}
+	params, known := s.cur.trackParams(f.Track)
+	leads := f.Track == s.cur.seg.Tracks[0].ID
+	switch {
+	case s.broken, it.gen != s.cur.gen, known && params != it.track.Params:
+		s.open(it, true)
+	case leads && f.PTS >= boundary(s.cur.seg.Start, s.grid):
+		s.open(it, false)
+	default:
+		s.addAudio(s.cur, it)
+	}
+}
+
+func (s *segmenter) audioBesideVideo(it item) {
+	switch {
+	case s.cur == nil:
+		s.dropped[dropNoKeyframe]++
+	case s.broken || it.gen != s.cur.gen:
+		s.broken = true
+		s.dropped[dropOutside]++
+	default:
+		if params, ok := s.cur.trackParams(it.frame.Track); ok && params != it.track.Params {
+			s.retrack = true
+		}
+		s.addAudio(s.cur, it)
+	}
+}
+
+// addAudio adds a frame of sound unless the segment began after it or knows its track with
+// other parameters or not at all.
+func (s *segmenter) addAudio(o *openSegment, it item) {
+	params, ok := o.trackParams(it.frame.Track)
+	if !ok || params != it.track.Params || it.gen != o.gen || it.frame.PTS < o.seg.Start {
+		s.dropped[dropOutside]++
+		return
+	}
+	o.add(it.frame, media.Audio)
+}
+
+// open begins a segment with the frame and ends the one before it.
+func (s *segmenter) open(it item, discontinuity bool) {
+	if s.prev != nil {
+		s.closePrev()
+	}
+	f := &it.frame
+	video := s.lanes.kindOf(f.Track) == media.Video
+	if video && f.Key {
+		s.key(f.PTS)
+	}
+	start := f.PTS
+	continues := s.cur != nil && !s.broken && it.gen == s.cur.gen
+	if s.cur != nil {
+		start = max(start, s.cur.seg.Start+media.Time(time.Microsecond))
+		s.early = false
+		s.prev, s.prevEnd = s.cur, start
+		if !continues {
+			s.prevEnd = s.cur.mediaEnd()
+		}
+	}
+	s.number++
+	first := s.cur == nil
+	s.cur = &openSegment{
+		seg: live.Segment{
+			Start: start, Number: s.number, Tracks: s.tracks(it, discontinuity || first),
+			Discontinuity: discontinuity || first || !continues, Independent: f.Key, Target: s.target,
+		},
+		part: s.part, emit: s.hand, gen: it.gen, video: video, lastVideo: -1,
+		leading: video && f.Key && it.track.Params.Codec() == "HEVC",
+	}
+	if s.prev != nil {
+		s.cur.size = s.prev.size
+		if !continues || !video {
+			s.closePrev()
+		}
+	}
+	if !video && s.target == 0 {
+		s.decide(targetDuration(s.grid, 0))
+	}
+	s.broken, s.retrack = false, false
+	s.cur.add(it.frame, s.lanes.kindOf(f.Track))
+}
+
+// key learns the keyframe distance; the first one decides the target duration.
+func (s *segmenter) key(pts media.Time) {
+	if s.cur != nil && s.cur.video && !s.broken && s.lastKey != 0 {
+		s.gop = pts.Sub(s.lastKey)
+		if s.target == 0 && s.gop > 0 {
+			s.decide(targetDuration(s.grid, s.gop))
+		}
+	}
+	s.lastKey = pts
+}
+
+// tracks lists the tracks of a new segment: that of its first frame and every other one
+// that carries frames. A new start takes the newest parameters, a continuation those that
+// the frames have come with so far.
+func (s *segmenter) tracks(it item, anew bool) []media.Track {
+	var tracks []media.Track
+	for _, l := range s.lanes.lanes {
+		t := *l.track
+		switch {
+		case l.id == it.frame.Track:
+			t = *it.track
+		case !s.lanes.active(l), l.kind == media.Video:
+			continue
+		case !anew && l.live != nil:
+			t = *l.live
+		case !anew && l.len() > 0:
+			t = *l.first().track
+		}
+		tracks = append(tracks, t)
+	}
+	slices.SortFunc(tracks, func(a, b media.Track) int { return int(a.ID) - int(b.ID) })
+	if s.cur != nil && slices.Equal(tracks, s.cur.seg.Tracks) {
+		return s.cur.seg.Tracks
+	}
+	return tracks
+}
+
+func (s *segmenter) closePrev() {
+	s.prev.close(s.prevEnd, false)
+	s.prev = nil
+}
+
+// flush ends the feed: its last part is final.
+func (s *segmenter) flush() {
+	if s.prev != nil {
+		s.closePrev()
+	}
+	if s.cur == nil {
+		return
+	}
+	end := s.cur.mediaEnd()
+	if s.target == 0 {
+		s.decide(targetDuration(s.grid, min(end.Sub(s.cur.seg.Start), MaxTarget)))
+	}
+	s.cur.close(end, true)
+	s.cur = nil
+}
+
+// hand numbers a part and passes it on. Until the target duration is known it waits, because
+// all parts of a segment say the same of it.
+func (s *segmenter) hand(p live.Part) {
+	s.seq++
+	p.Seq = s.seq
+	if s.target != 0 {
+		p.Segment.Target = s.target
+		s.emit(p)
+		return
+	}
+	s.waiting = append(s.waiting, p)
+	s.waitBytes += p.Size()
+	if s.waitBytes > maxUndecided || p.Last && p.End.Sub(p.Segment.Start) >= MaxTarget {
+		s.decide(MaxTarget)
+	}
+}
+
+// decide fixes the target duration.
+func (s *segmenter) decide(target time.Duration) {
+	s.target = target
+	if s.onTarget != nil {
+		s.onTarget(target)
+	}
+	for i := range s.waiting {
+		s.waiting[i].Segment.Target = target
+		s.emit(s.waiting[i])
+		s.waiting[i] = live.Part{}
+	}
+	s.waiting, s.waitBytes = nil, 0
+	for _, o := range []*openSegment{s.prev, s.cur} {
+		if o != nil {
+			o.seg.Target = target
+		}
+	}
+}
