@@ -151,16 +151,16 @@ func (c *Control) Close() {
 // Healthy says why the control plane cannot be used, nil if it can. It asks the
 // server, for at most two seconds.
 func (c *Control) Healthy() error {
-	if c.healthy != nil {
-		if err := c.healthy(); err != nil {
-			return err
-		}
-	}
 	if status := c.nc.Status(); status != nats.CONNECTED {
 		if status == nats.CLOSED {
 			return ErrClosed
 		}
 		return fmt.Errorf("%w: the connection is %v", ErrUnavailable, status)
+	}
+	if c.healthy != nil {
+		if err := c.healthy(); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, healthTimeout)
 	defer cancel()

@@ -96,9 +96,19 @@ func (l *Log) Append(ctx context.Context, subject, id string, data []byte) (seq 
 }
 
 // AppendAfter is Append on condition that the subject's last record is number
-// last (0: that it has none); otherwise it returns [ErrConflict].
+// last (0: that it has none); otherwise it returns [ErrConflict]. A repeat of the
+// append that wrote the last record returns that record's number, at any time.
 func (l *Log) AppendAfter(ctx context.Context, subject, id string, data []byte, last uint64) (seq uint64, err error) {
-	return l.append(ctx, subject, id, data, jetstream.WithExpectLastSequencePerSubject(last))
+	seq, err = l.append(ctx, subject, id, data, jetstream.WithExpectLastSequencePerSubject(last))
+	if !errors.Is(err, ErrConflict) {
+		return seq, err
+	}
+	// The server looks at the condition before the id.
+	raw, getErr := l.last(ctx, subject)
+	if getErr != nil || raw == nil || raw.Header.Get(jetstream.MsgIDHeader) != messageID(raw.Subject[len(l.subject("")):], id) {
+		return 0, err
+	}
+	return raw.Sequence, nil
 }
 
 func (l *Log) append(ctx context.Context, subject, id string, data []byte, opts ...jetstream.PublishOpt) (uint64, error) {
@@ -113,8 +123,7 @@ func (l *Log) append(ctx context.Context, subject, id string, data []byte, opts 
 		return 0, fmt.Errorf("%w: record %s of log %s: %d bytes, at most %d", ErrTooLarge, id, l.name, len(data), MaxValueBytes)
 	}
 	m := &nats.Msg{Subject: l.subject(wire), Data: data}
-	// The server knows ids by log, not by subject.
-	opts = append(opts, jetstream.WithMsgID(wire+" "+id))
+	opts = append(opts, jetstream.WithMsgID(messageID(wire, id)))
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	ack, err := l.control.js.PublishMsg(ctx, m, opts...)
@@ -127,20 +136,26 @@ func (l *Log) append(ctx context.Context, subject, id string, data []byte, opts 
 // LastSeq returns the number of a subject's last record, 0 if it has none. It
 // sees every record whose Append has returned.
 func (l *Log) LastSeq(ctx context.Context, subject string) (uint64, error) {
+	raw, err := l.last(ctx, subject)
+	if err != nil || raw == nil {
+		return 0, err
+	}
+	return raw.Sequence, nil
+}
+
+// last returns a subject's last record, nil if it has none.
+func (l *Log) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	wire, err := encodeKey(subject)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	raw, err := l.stream.GetLastMsgForSubject(ctx, l.subject(wire))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+		return nil, nil
 	}
-	if err != nil {
-		return 0, busError(fmt.Sprintf("find the last record of %s in log %s", subject, l.name), err)
-	}
-	return raw.Sequence, nil
+	return raw, busError(fmt.Sprintf("find the last record of %s in log %s", subject, l.name), err)
 }
 
 // Purge removes a subject's records below number keep.
@@ -199,7 +214,7 @@ func (f *LogFollower) Next(ctx context.Context) (Record, error) {
 		return Record{
 			Subject: decodeKey(wire),
 			Seq:     m.meta.Sequence.Stream,
-			ID:      strings.TrimPrefix(m.msg.Headers().Get(jetstream.MsgIDHeader), wire+" "),
+			ID:      strings.TrimPrefix(m.msg.Headers().Get(jetstream.MsgIDHeader), messageID(wire, "")),
 			At:      m.meta.Timestamp,
 			Data:    m.msg.Data(),
 		}, nil
@@ -210,3 +225,6 @@ func (f *LogFollower) Next(ctx context.Context) (Record, error) {
 func (f *LogFollower) Close() { f.pump.stop() }
 
 func (l *Log) subject(wire string) string { return "klive.log." + l.name + "." + wire }
+
+// messageID makes a record's id unique in its log, by which the server knows it.
+func messageID(wire, id string) string { return wire + " " + id }

@@ -1,0 +1,161 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"klive/infra/bus"
+)
+
+// network lies between a node and its clients and can be cut: then nothing
+// passes, nobody is told, and nobody gets through anew. What was connected at a
+// cut stays dead after it. Writes vanish at once, as into a kernel's buffer:
+// blocking in them, with the client library's locks held, would stop a bubble.
+type network struct {
+	node *bus.Node
+
+	// mu guards the fields below.
+	mu   sync.Mutex
+	down bool
+	cuts int
+}
+
+func newNetwork(n *bus.Node) *network { return &network{node: n} }
+
+func (f *network) connect(t *testing.T) *bus.Control {
+	t.Helper()
+	c, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://127.0.0.1:4222", Name: "far", Dial: f.dial})
+	check(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (f *network) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	down, cuts := f.state()
+	if down {
+		return nil, errors.New("no route to host")
+	}
+	conn, err := f.node.Dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &farConn{Conn: conn, network: f, cuts: cuts}, nil
+}
+
+func (f *network) state() (down bool, cuts int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.down, f.cuts
+}
+
+func (f *network) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = true
+	f.cuts++
+}
+
+func (f *network) heal() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = false
+}
+
+// farConn is a connection made when the network had been cut so many times.
+type farConn struct {
+	net.Conn
+	network *network
+	cuts    int
+}
+
+func (c *farConn) dead() bool {
+	_, cuts := c.network.state()
+	return cuts != c.cuts
+}
+
+func (c *farConn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if err != nil || !c.dead() {
+			return n, err
+		}
+	}
+}
+
+func (c *farConn) Write(p []byte) (int, error) {
+	if c.dead() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+func TestFollowersOutliveTheConnection(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		ctx := t.Context()
+		far := newNetwork(n)
+		c := far.connect(t)
+		near := openBucket(t, n.Control(), bus.BucketConfig{Name: "feeds", Memory: true})
+		w, err := openBucket(t, c, bus.BucketConfig{Name: "feeds", Memory: true}).Watch(ctx, "")
+		check(t, err)
+		nextChange(t, w)
+		log := openLog(t, n.Control(), bus.LogConfig{Name: "timeline", Memory: true})
+		f, err := openLog(t, c, bus.LogConfig{Name: "timeline", Memory: true}).Follow(ctx, "", 0)
+		check(t, err)
+		for round := range 3 {
+			if round == 1 {
+				far.cut()
+			}
+			for i := range 100 {
+				_, err := near.Put(ctx, fmt.Sprint("key", i), fmt.Append(nil, round))
+				check(t, err)
+				_, err = log.Append(ctx, "0_abc", fmt.Sprint(round, "-", i), fmt.Append(nil, round*100+i))
+				check(t, err)
+			}
+			time.Sleep(time.Minute)
+			if round == 1 {
+				wantErr(t, c.Healthy(), bus.ErrUnavailable)
+				wantErr(t, c.Notify("x", nil), bus.ErrUnavailable)
+				far.heal()
+				time.Sleep(time.Minute)
+				check(t, c.Healthy())
+			}
+		}
+		for i := range 300 {
+			r, err := f.Next(ctx)
+			check(t, err)
+			if string(r.Data) != fmt.Sprint(i) {
+				t.Fatalf("record %d holds %s", i, r.Data)
+			}
+		}
+		last := make(map[string]string)
+		quiet, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		for {
+			change, err := w.Next(quiet)
+			if errors.Is(err, context.DeadlineExceeded) {
+				break
+			}
+			check(t, err)
+			last[change.Key] = string(change.Value)
+		}
+		for i := range 100 {
+			if got := last[fmt.Sprint("key", i)]; got != "2" {
+				t.Errorf("key %d was last seen as %q, want 2", i, got)
+			}
+		}
+	})
+}
+
+func TestConnectToNobody(t *testing.T) {
+	_, err := bus.Connect(t.Context(), bus.ConnectConfig{})
+	wantErr(t, err, bus.ErrInvalid)
+	_, err = bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://127.0.0.1:1", Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("connection refused")
+	}})
+	wantErr(t, err, bus.ErrUnavailable)
+}
