@@ -18,7 +18,7 @@ const Root = "kLive"
 const (
 	MultivariantName    = "playlist.m3u8"
 	MultivariantDVRName = "playlist-dvr.m3u8"
-	LiveName       = "v.m3u8"
+	LiveName            = "v.m3u8"
 	DVRName             = "dvr.m3u8"
 )
 

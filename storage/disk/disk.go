@@ -1,0 +1,202 @@
+// Package disk keeps objects as files in a folder. A put writes a temporary file and renames
+// it, so readers and crashes see whole objects only. Several processes may share a folder.
+//
+// The content type of an object follows from its key's extension; a cache control is not
+// kept, because what is on disk is served by an origin, which knows.
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"klive/storage"
+)
+
+// Config says where objects go.
+type Config struct {
+	// Dir is the folder, made when it is not there. Objects lie in its folder "objects".
+	Dir string
+	// Sync makes a put wait until the disk has it, so that it survives a power cut.
+	Sync bool
+}
+
+const (
+	stripes = 64
+	// abandoned is the age at which a temporary file can't be any other process's work.
+	abandoned = 15 * time.Minute
+	// maxTries bounds how often a put makes its folder anew behind a delete that empties it.
+	maxTries = 100
+)
+
+// Store is a folder of objects.
+type Store struct {
+	root, temp, locks string
+	sync              bool
+	striped           [stripes]sync.Mutex // a key's writers take turns
+	run               string              // in the name of this store's temporary files
+	files             atomic.Uint64
+	// stamp is the newest modification time given, in ns: no two writes share one, which
+	// makes it the ETag.
+	stamp atomic.Int64
+}
+
+// Open returns the store in the folder. It removes what writes of a former run left behind.
+func Open(cfg Config) (*Store, error) {
+	if cfg.Dir == "" {
+		return nil, errors.New("storage: disk: the folder's name is empty")
+	}
+	s := &Store{
+		root: filepath.Join(cfg.Dir, "objects"), temp: filepath.Join(cfg.Dir, "tmp"), locks: filepath.Join(cfg.Dir, "locks"),
+		sync: cfg.Sync, run: fmt.Sprintf("%d-%d-", os.Getpid(), time.Now().UnixNano()),
+	}
+	for _, dir := range []string{s.root, s.temp, s.locks} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("storage: disk: %w", clean(err))
+		}
+	}
+	if err := s.sweep(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// sweep removes temporary files whose process is gone.
+func (s *Store) sweep() error {
+	list, err := os.ReadDir(s.temp)
+	if err != nil {
+		return fmt.Errorf("storage: disk: %w", err)
+	}
+	for _, e := range list {
+		info, err := e.Info()
+		if err != nil {
+			continue // somebody else removed it
+		}
+		pid, _, _ := strings.Cut(e.Name(), "-")
+		if !alive(pid) || time.Since(info.ModTime()) > abandoned {
+			if err := os.Remove(filepath.Join(s.temp, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("storage: disk: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// alive reports whether another process with this id runs. This process has no temporary
+// file yet when it asks, so one with its id is from before.
+func alive(pid string) bool {
+	n, err := strconv.Atoi(pid)
+	if err != nil || n <= 0 || n == os.Getpid() {
+		return false
+	}
+	return !errors.Is(syscall.Kill(n, 0), syscall.ESRCH)
+}
+
+func (s *Store) path(key string) string { return filepath.Join(s.root, filepath.FromSlash(key)) }
+
+// lock gives the caller the key's turn, among goroutines and among processes.
+func (s *Store) lock(key string) (unlock func(), err error) {
+	h := fnv.New32a() // the lock file is the same in every process
+	io.WriteString(h, key)
+	n := h.Sum32() % stripes
+	s.striped[n].Lock()
+	f, err := os.OpenFile(filepath.Join(s.locks, strconv.Itoa(int(n))), os.O_CREATE|os.O_RDWR, 0o644)
+	if err == nil {
+		err = flock(f)
+		if err != nil {
+			f.Close()
+		}
+	}
+	if err != nil {
+		s.striped[n].Unlock()
+		return nil, clean(err)
+	}
+	return func() {
+		f.Close() // which gives the lock back
+		s.striped[n].Unlock()
+	}, nil
+}
+
+// info describes a file.
+func info(key string, fi fs.FileInfo) storage.Info {
+	return storage.Info{Key: key, Size: fi.Size(), ETag: etag(fi.ModTime().UnixNano(), fi.Size()), Modified: fi.ModTime()}
+}
+
+func etag(ns, size int64) string {
+	return `"` + strconv.FormatInt(ns, 36) + "-" + strconv.FormatInt(size, 36) + `"`
+}
+
+// clean gives errors of the file system the names of package storage.
+func clean(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: free space on the disk of the data folder (%w)", storage.ErrFull, err)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
+		return fmt.Errorf("%w (%w)", storage.ErrNotFound, err)
+	}
+	return err
+}
+
+// Delete implements [storage.Store]. Folders that are empty then go as well.
+func (s *Store) Delete(ctx context.Context, keys ...string) error {
+	for _, key := range keys {
+		if err := storage.CheckKey(key); err != nil {
+			return err
+		}
+	}
+	for _, key := range keys {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.delete(key); err != nil {
+			return fmt.Errorf("storage: disk: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) delete(key string) error {
+	unlock, err := s.lock(key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	path := s.path(key)
+	fi, err := os.Lstat(path)
+	if err == nil && fi.IsDir() {
+		return nil // a folder of objects is no object
+	}
+	if err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		return err
+	}
+	for dir := filepath.Dir(path); len(dir) > len(s.root); dir = filepath.Dir(dir) {
+		if syscall.Rmdir(dir) != nil {
+			return nil // not empty
+		}
+	}
+	return nil
+}
+
+func flock(f *os.File) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+func isNotFound(err error) bool { return errors.Is(err, storage.ErrNotFound) }

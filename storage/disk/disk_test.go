@@ -1,0 +1,138 @@
+package disk_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"klive/storage"
+	"klive/storage/disk"
+	"klive/storage/storagetest"
+)
+
+func open(t *testing.T, cfg disk.Config) *disk.Store {
+	t.Helper()
+	s, err := disk.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	for _, sync := range []bool{false, true} {
+		t.Run(fmt.Sprintf("sync=%v", sync), func(t *testing.T) {
+			storagetest.Run(t, func(t *testing.T) storage.Store {
+				return open(t, disk.Config{Dir: t.TempDir(), Sync: sync})
+			})
+		})
+	}
+}
+
+// Two stores on one folder are what two processes are: conditions hold between them too.
+func TestConditionsBetweenProcesses(t *testing.T) {
+	dir := t.TempDir()
+	stores := []*disk.Store{open(t, disk.Config{Dir: dir}), open(t, disk.Config{Dir: dir})}
+	for round := range 20 {
+		key := fmt.Sprintf("race/%d", round)
+		var wg sync.WaitGroup
+		errs := make([]error, 8)
+		for i := range errs {
+			wg.Go(func() {
+				_, errs[i] = stores[i%2].Put(t.Context(), key, [][]byte{{byte(i)}}, storage.PutOptions{IfAbsent: true})
+			})
+		}
+		wg.Wait()
+		wins := 0
+		for _, err := range errs {
+			if err == nil {
+				wins++
+			}
+		}
+		if wins != 1 {
+			t.Fatalf("round %d: %d winners", round, wins)
+		}
+	}
+}
+
+func TestSurvivesReopening(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, disk.Config{Dir: dir})
+	put, err := s.Put(t.Context(), "a/b", [][]byte{[]byte("x")}, storage.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, disk.Config{Dir: dir})
+	if _, err := s.Put(t.Context(), "a/b", [][]byte{[]byte("y")}, storage.PutOptions{IfMatch: put.ETag}); err != nil {
+		t.Errorf("the ETag of the former run does not hold: %v", err)
+	}
+}
+
+func TestRemovesAbandonedFiles(t *testing.T) {
+	dir := t.TempDir()
+	open(t, disk.Config{Dir: dir})
+	gone := filepath.Join(dir, "tmp", fmt.Sprintf("%d-1-1", 1<<22+1)) // above every process id
+	kept := filepath.Join(dir, "tmp", fmt.Sprintf("%d-1-1", os.Getppid()))
+	for _, name := range []string{gone, kept} {
+		if err := os.WriteFile(name, []byte("half"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(t, disk.Config{Dir: dir})
+	if _, err := os.Stat(gone); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a dead process's file is still there (%v)", err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Errorf("a living process's file is gone: %v", err)
+	}
+}
+
+func TestLeavesNoTemporaryFiles(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, disk.Config{Dir: dir})
+	for range 3 {
+		s.Put(t.Context(), "a", [][]byte{[]byte("x")}, storage.PutOptions{IfAbsent: true})
+	}
+	if list, err := os.ReadDir(filepath.Join(dir, "tmp")); err != nil || len(list) != 0 {
+		t.Errorf("left over: %v, %v", list, err)
+	}
+}
+
+func TestDeleteRemovesEmptyFolders(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, disk.Config{Dir: dir})
+	for _, key := range []string{"a/b/c/d", "a/e"} {
+		if _, err := s.Put(t.Context(), key, nil, storage.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Delete(t.Context(), "a/b/c/d"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "objects", "a", "b")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the empty folder is still there (%v)", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "objects", "a", "e")); err != nil {
+		t.Error(err)
+	}
+}
+
+func BenchmarkPut(b *testing.B) {
+	s, err := disk.Open(disk.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var data [][]byte
+	for range 300 {
+		data = append(data, make([]byte, 8<<10))
+	}
+	b.SetBytes(300 * 8 << 10)
+	for i := 0; b.Loop(); i++ {
+		if _, err := s.Put(b.Context(), fmt.Sprintf("k/%d", i%16), data, storage.PutOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
