@@ -1,0 +1,140 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Streams tells what is on the air.
+type Streams interface {
+	// Streams lists the live streams, one an encoder's feed, in the order to show them.
+	Streams(ctx context.Context) ([]Stream, error)
+}
+
+// Entries tells who may publish here.
+type Entries interface {
+	// Entries lists the live entries of the control plane, in the order to show them.
+	Entries(ctx context.Context) ([]Entry, error)
+}
+
+// Config is what a Handler needs.
+type Config struct {
+	Log *slog.Logger
+	// Version is shown in the console.
+	Version string
+	// Token guards the listener; empty means that it is for this host alone.
+	Token string
+	// Places are the addresses that encoders and players use.
+	Places Places
+	// Streams is required. Entries may be nil: then nothing says who may publish.
+	Streams Streams
+	Entries Entries
+	// Metrics is what /metrics shows; nil means nothing.
+	Metrics prometheus.Gatherer
+	// Ready returns nil when this process can take work, or says what it waits for; nil means
+	// always ready.
+	Ready func(context.Context) error
+	// ControlPlane answers /api_v3; nil means that there is none here.
+	ControlPlane http.Handler
+	// Console holds the console's built files; nil means those in the binary.
+	Console fs.FS
+}
+
+// Handler answers the admin listener's requests.
+type Handler struct {
+	config  Config
+	console http.Handler
+	guard   *guard
+	root    http.Handler
+}
+
+// New returns the handler of an admin listener.
+func New(c Config) (*Handler, error) {
+	if c.Log == nil || c.Streams == nil {
+		return nil, errors.New("admin: Log and Streams are required")
+	}
+	if c.Console == nil {
+		c.Console = builtConsole()
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+	h := &Handler{config: c, guard: newGuard(c.Token)}
+	h.console = newConsole(c.Console)
+	h.root = h.routes()
+	return h, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.root.ServeHTTP(w, r) }
+
+// routes is the listener's table of contents.
+func (h *Handler) routes() http.Handler {
+	inner := http.NewServeMux()
+	inner.HandleFunc("GET /v1/streams", h.streams)
+	inner.HandleFunc("GET /v1/streams/{entry}", h.streams)
+	inner.HandleFunc("GET /v1/entries", h.entries)
+	inner.HandleFunc("GET /v1/server", h.server)
+	inner.HandleFunc("/v1/", notFound)
+	inner.Handle("GET /metrics", promhttp.HandlerFor(h.config.Metrics, promhttp.HandlerOpts{}))
+	inner.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	inner.HandleFunc("/debug/pprof/", pprof.Index)
+	inner.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	inner.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	inner.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	inner.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	inner.Handle("/", h.console)
+
+	outer := http.NewServeMux()
+	outer.HandleFunc("GET /readyz", h.readyz)
+	outer.HandleFunc("POST "+loginPath, h.guard.login)
+	if h.config.ControlPlane != nil {
+		outer.Handle("/api_v3", h.config.ControlPlane)
+		outer.Handle("/api_v3/", h.config.ControlPlane)
+	}
+	outer.Handle("/", secureHeaders(h.guard.wrap(inner)))
+	return outer
+}
+
+func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
+	if h.config.Ready != nil {
+		if err := h.config.Ready(r.Context()); err != nil {
+			plain(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
+			return
+		}
+	}
+	plain(w, http.StatusOK, "ready")
+}
+
+// secureHeaders keeps pages of this listener to themselves: no framing, no foreign
+// scripts. Media may come from any address, because viewers' addresses are a matter of
+// configuration.
+func secureHeaders(next http.Handler) http.Handler {
+	const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
+		"media-src http: https: blob:; connect-src 'self' http: https:; worker-src 'self' blob:; " +
+		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", policy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("X-Frame-Options", "DENY")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text + "\n"))
+}

@@ -1,0 +1,279 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+type fakeStreams struct {
+	list []Stream
+	err  error
+}
+
+func (f fakeStreams) Streams(context.Context) ([]Stream, error) { return f.list, f.err }
+
+type fakeEntries []Entry
+
+func (f fakeEntries) Entries(context.Context) ([]Entry, error) { return f, nil }
+
+const token = "0123456789abcdef"
+
+func handler(t *testing.T, change func(*Config)) *Handler {
+	t.Helper()
+	c := Config{
+		Log: slog.New(slog.DiscardHandler), Version: "v0.0.1",
+		Places:  Places{RTMP: ":1935", HTTP: ":8080", App: "kLive"},
+		Streams: fakeStreams{},
+		Console: fstest.MapFS{"index.html": {Data: []byte("<title>console</title>")}, "app.js": {Data: []byte("1")}},
+	}
+	if change != nil {
+		change(&c)
+	}
+	h, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func get(h http.Handler, target string, header ...string) *http.Response {
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func body(t *testing.T, r *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+const local = "http://127.0.0.1:8081"
+
+func TestStreams(t *testing.T) {
+	opened := time.Now().Add(-90 * time.Second)
+	list := []Stream{
+		{Entry: "0_demolive", Feed: "0_demolive.0.1", Name: "0_demolive_1", Index: "primary", State: StateLive,
+			Video: "H264", Audio: "AAC", Width: 1280, Height: 720, FrameRate: 30, Bitrate: 2_500_000,
+			Opened: opened, Protocol: "rtmp", Peer: "10.0.0.7:50000", PlayPath: masterPath("0_demolive")},
+		{Entry: "0_otherone", Feed: "0_otherone.0.1", Name: "0_otherone_1", Index: "primary", State: StateStarting,
+			Opened: time.Now(), Protocol: "rtmp", Peer: "10.0.0.8:50000"},
+	}
+	h := handler(t, func(c *Config) { c.Streams = fakeStreams{list: list} })
+	var got struct{ Streams []map[string]any }
+	res := get(h, local+"/v1/streams")
+	if err := json.Unmarshal([]byte(body(t, res)), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Streams) != 2 {
+		t.Fatalf("got %v", got)
+	}
+	s := got.Streams[0]
+	if air := s["onAir"].(float64); air < 90 || air > 100 {
+		t.Errorf("onAir is %v, want 90", air)
+	}
+	if want := "http://127.0.0.1:8080/kLive/smil:0_demolive_all.smil/playlist.m3u8"; s["playUrl"] != want {
+		t.Errorf("playUrl is %v, want %v", s["playUrl"], want)
+	}
+	for key, want := range map[string]any{"state": "live", "video": "H264", "width": 1280.0, "peer": "10.0.0.7:50000"} {
+		if s[key] != want {
+			t.Errorf("%s is %v, want %v", key, s[key], want)
+		}
+	}
+	if one := body(t, get(h, local+"/v1/streams/0_otherone")); strings.Contains(one, "0_demolive") || !strings.Contains(one, "0_otherone.0.1") {
+		t.Errorf("one entry's streams: %s", one)
+	}
+	checkProblem(t, get(h, local+"/v1/streams/0_nobodyxx"), http.StatusNotFound, "no stream")
+}
+
+func checkProblem(t *testing.T, res *http.Response, status int, detail string) {
+	t.Helper()
+	var p struct {
+		Title, Detail string
+		Status        int
+	}
+	text := body(t, res)
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		t.Fatalf("%v: %q", err, text)
+	}
+	if res.StatusCode != status || p.Status != status || p.Title == "" || !strings.Contains(p.Detail, detail) ||
+		res.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("got %d %s %+v, want %d …%s…", res.StatusCode, res.Header.Get("Content-Type"), p, status, detail)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	h := handler(t, func(c *Config) { c.Streams = fakeStreams{err: errors.New("the bus is away")} })
+	checkProblem(t, get(h, local+"/v1/streams"), http.StatusServiceUnavailable, "log says why")
+	checkProblem(t, get(h, local+"/v1/nothing"), http.StatusNotFound, "/v1/streams")
+	checkProblem(t, get(h, local+"/nothing.js"), http.StatusNotFound, "console")
+	checkProblem(t, get(h, "http://evil.example/v1/streams"), http.StatusForbidden, "admin.token")
+	if _, err := New(Config{}); err == nil {
+		t.Error("a handler without streams was made")
+	}
+}
+
+func TestEntries(t *testing.T) {
+	h := handler(t, func(c *Config) {
+		c.Entries = fakeEntries{{ID: "0_demolive", Name: "Demo", Partner: 102, Token: "demo1234"}}
+	})
+	var got struct{ Entries []entryView }
+	if err := json.Unmarshal([]byte(body(t, get(h, "http://localhost:8081/v1/entries"))), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := []entryView{{
+		ID: "0_demolive", Name: "Demo", Key: "0_demolive_1",
+		Server: "rtmp://localhost/kLive/?p=102&e=0_demolive&i=0&t=demo1234",
+		Backup: "rtmp://localhost/kLive/?p=102&e=0_demolive&i=1&t=demo1234",
+		FFmpeg: `ffmpeg -re -i input.mp4 -c:v libx264 -preset veryfast -b:v 2500k -g 60 -c:a aac -b:a 128k -f flv ` +
+			`"rtmp://localhost/kLive/?p=102&e=0_demolive&i=0&t=demo1234/0_demolive_1"`,
+		Play: "http://localhost:8080/kLive/smil:0_demolive_all.smil/playlist.m3u8",
+	}}
+	if diff := cmp.Diff(want, got.Entries); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if none := body(t, get(handler(t, nil), local+"/v1/entries")); none != "{\"entries\":[]}\n" {
+		t.Errorf("without a control plane: %q", none)
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	asked := httptest.NewRequest(http.MethodGet, "http://[2001:db8::1]:8081/", nil)
+	for _, c := range []struct {
+		p    Places
+		rtmp string
+		play string
+	}{
+		{Places{RTMP: ":1935", HTTP: ":80", App: "a"}, "rtmp://[2001:db8::1]/a", "http://[2001:db8::1]/x"},
+		{Places{RTMP: "0.0.0.0:1940", HTTP: "10.0.0.1:8080", App: "a"}, "rtmp://[2001:db8::1]:1940/a", "http://10.0.0.1:8080/x"},
+		{Places{App: "a", PublicURL: "https://live.example.com/"}, "", "https://live.example.com/x"},
+		{Places{}, "", ""},
+	} {
+		if got := c.p.rtmp(asked); got != c.rtmp {
+			t.Errorf("%+v: rtmp %q, want %q", c.p, got, c.rtmp)
+		}
+		if got := c.p.play("/x", asked); got != c.play {
+			t.Errorf("%+v: play %q, want %q", c.p, got, c.play)
+		}
+	}
+}
+
+// With a token, nothing but /readyz and /api_v3 answers to a stranger.
+func TestTokenGuardsTheListener(t *testing.T) {
+	h := handler(t, func(c *Config) {
+		c.Token = token
+		c.ControlPlane = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { plain(w, 200, "api") })
+	})
+	const host = "http://klive.example:8081"
+	for _, path := range []string{"/", "/v1/streams", "/v1/entries", "/v1/server", "/metrics", "/healthz", "/debug/pprof/", "/app.js", "/v1/x"} {
+		res := get(h, host+path)
+		if text := body(t, res); res.StatusCode != http.StatusUnauthorized || strings.Contains(text, token) {
+			t.Errorf("%s without a token: %d %q", path, res.StatusCode, text)
+		}
+		if res := get(h, host+path, "Authorization", "Bearer wrong"); res.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s with a wrong token: %d", path, res.StatusCode)
+		}
+	}
+	for _, path := range []string{"/readyz", "/api_v3", "/api_v3/service/session/action/start"} {
+		if res := get(h, host+path); res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d", path, res.StatusCode)
+		}
+	}
+	if res := get(h, host+"/v1/streams", "Authorization", "Bearer "+token); res.StatusCode != http.StatusOK {
+		t.Errorf("with the token: %d", res.StatusCode)
+	}
+	page := get(h, host+"/", "Accept", "text/html,*/*")
+	if text := body(t, page); page.StatusCode != http.StatusUnauthorized || !strings.Contains(text, "<form") {
+		t.Errorf("a browser gets %d %q, want the login form", page.StatusCode, text)
+	}
+}
+
+func TestLogin(t *testing.T) {
+	h := handler(t, func(c *Config) { c.Token = token })
+	byLink := get(h, "http://klive.example/player.html?src=a&token="+token)
+	if to := byLink.Header.Get("Location"); byLink.StatusCode != http.StatusSeeOther || to != "/player.html?src=a" {
+		t.Fatalf("got %d to %q", byLink.StatusCode, to)
+	}
+	if to := get(h, "http://klive.example//evil.example/?token="+token).Header.Get("Location"); strings.HasPrefix(to, "//") {
+		t.Errorf("sent on to %q", to)
+	}
+	post := func(text string) *http.Response {
+		r := httptest.NewRequest(http.MethodPost, "http://klive.example/login", strings.NewReader(url.Values{"token": {text}}.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Result()
+	}
+	if res := post("wrong"); res.StatusCode != http.StatusUnauthorized || len(res.Cookies()) > 0 {
+		t.Errorf("a wrong token: %d %v", res.StatusCode, res.Cookies())
+	}
+	for _, res := range []*http.Response{byLink, post(token)} {
+		cookies := res.Cookies()
+		if len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteStrictMode {
+			t.Fatalf("got cookies %v", cookies)
+		}
+		if strings.Contains(cookies[0].Value, token) {
+			t.Error("the cookie shows the token")
+		}
+		in := get(h, "http://klive.example/", "Cookie", cookies[0].Name+"="+cookies[0].Value)
+		if text := body(t, in); in.StatusCode != http.StatusOK || !strings.Contains(text, "console") {
+			t.Errorf("with the cookie: %d %q", in.StatusCode, text)
+		}
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	reason := errors.New("the bus is away")
+	h := handler(t, func(c *Config) { c.Ready = func(context.Context) error { return reason } })
+	if res := get(h, local+"/readyz"); res.StatusCode != http.StatusServiceUnavailable || body(t, res) != "not ready: the bus is away\n" {
+		t.Errorf("got %d", res.StatusCode)
+	}
+	reason = nil
+	if res := get(h, local+"/readyz"); res.StatusCode != http.StatusOK {
+		t.Errorf("got %d", res.StatusCode)
+	}
+}
+
+func TestPagesAndHeaders(t *testing.T) {
+	h := handler(t, nil)
+	res := get(h, local+"/")
+	if text := body(t, res); !strings.Contains(text, "console") {
+		t.Errorf("got %q", text)
+	}
+	for _, name := range []string{"Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "X-Frame-Options"} {
+		if res.Header.Get(name) == "" {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	for _, path := range []string{"/metrics", "/healthz", "/debug/pprof/", "/v1/server", "/app.js"} {
+		if res := get(h, local+path); res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d", path, res.StatusCode)
+		}
+	}
+	bare := handler(t, func(c *Config) { c.Console = fstest.MapFS{".keep": {}} })
+	if text := body(t, get(bare, local+"/")); !strings.Contains(text, "make build") {
+		t.Errorf("without a bundle: %q", text)
+	}
+	if res := get(bare, local+"/.keep"); res.StatusCode != http.StatusNotFound {
+		t.Errorf("/.keep: %d", res.StatusCode)
+	}
+}

@@ -1,0 +1,116 @@
+import { useEffect, useState } from 'preact/hooks';
+import { getEntries, getServer, getStreams, type Entry, type Server, type Stream } from './api';
+import { Addresses } from './addresses';
+import { Empty } from './empty';
+import { bitrate } from './format';
+import { Player } from './player';
+import { StreamTable } from './streams';
+import { ThemeButton } from './theme';
+
+const pollEvery = 2000;
+
+interface Facts {
+  streams: Stream[];
+  at: number; // when they came
+}
+
+export function App() {
+  const [facts, setFacts] = useState<Facts | null>(null);
+  const [entries, setEntries] = useState<Entry[]>([]);
+  const [server, setServer] = useState<Server | null>(null);
+  const [trouble, setTrouble] = useState('');
+  const [chosen, setChosen] = useState(location.hash.slice(1));
+  const [entryChosen, chooseEntry] = useState('');
+  const now = useClock();
+
+  useEffect(() => poll(async () => {
+    try {
+      const [streams, list] = await Promise.all([getStreams(), getEntries()]);
+      setFacts({ streams, at: performance.now() });
+      setEntries(list);
+      setTrouble('');
+    } catch (e) {
+      setTrouble(e instanceof TypeError || (e as Error).name === 'TimeoutError' ? 'klive does not answer; trying again.' : (e as Error).message);
+    }
+  }), []);
+  useEffect(() => {
+    if (facts && !server) getServer().then(setServer, () => undefined);
+  }, [facts, server]);
+
+  const choose = (feed: string) => {
+    setChosen(feed);
+    history.replaceState(null, '', `#${feed}`);
+  };
+  const streams = facts?.streams ?? [];
+  const stream = streams.find((s) => s.feed === chosen) ?? streams[0];
+  const age = facts ? Math.max(0, (now - facts.at) / 1000) : 0;
+
+  return (
+    <>
+      <Header streams={streams} version={server?.version} />
+      <main>
+        {trouble && <p class="banner" role="alert">{trouble}</p>}
+        {!facts && !trouble && <p class="muted loading">Loading…</p>}
+        {facts && !stream && (
+          <Empty entries={entries} chosen={entries.find((e) => e.id === entryChosen) ?? entries[0]} choose={chooseEntry} />
+        )}
+        {stream && (
+          <>
+            <section class="card list" aria-label="Live streams">
+              <StreamTable streams={streams} chosen={stream.feed} age={age} choose={choose} />
+            </section>
+            <div class="detail">
+              <Player stream={stream} />
+              <Addresses stream={stream} entry={entries.find((e) => e.id === stream.entry)} />
+            </div>
+          </>
+        )}
+      </main>
+    </>
+  );
+}
+
+function Header({ streams, version }: { streams: Stream[]; version?: string }) {
+  const live = streams.filter((s) => s.state === 'live').length;
+  const incoming = streams.reduce((sum, s) => sum + s.bitrate, 0);
+  return (
+    <header>
+      <a class="brand" href="/"><img src="/icon.svg" alt="" width="26" height="26" />klive</a>
+      <p class="summary" aria-live="polite">
+        <strong>{live}</strong> live
+        {streams.length > 0 && <span class="incoming"><strong>{bitrate(incoming)}</strong> in</span>}
+      </p>
+      <nav>
+        <a href="/metrics">Metrics</a>
+        <a href="/v1/streams">API</a>
+        {version && <span class="muted version">{version}</span>}
+        <ThemeButton />
+      </nav>
+    </header>
+  );
+}
+
+/** Milliseconds on the page's clock, anew each second. */
+function useClock(): number {
+  const [now, setNow] = useState(performance.now());
+  useEffect(() => {
+    const timer = window.setInterval(() => setNow(performance.now()), 1000);
+    return () => window.clearInterval(timer);
+  }, []);
+  return now;
+}
+
+/** Runs job now and then again and again, one at a time, while the page is in sight. */
+function poll(job: () => Promise<void>): () => void {
+  let stopped = false;
+  let timer = 0;
+  const round = async () => {
+    if (!document.hidden) await job();
+    if (!stopped) timer = window.setTimeout(round, pollEvery);
+  };
+  void round();
+  return () => {
+    stopped = true;
+    window.clearTimeout(timer);
+  };
+}

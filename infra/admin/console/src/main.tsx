@@ -1,0 +1,6 @@
+import { render } from 'preact';
+import { App } from './app';
+import { applyStoredTheme } from './theme';
+
+applyStoredTheme();
+render(<App />, document.getElementById('app')!);

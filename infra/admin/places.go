@@ -1,0 +1,75 @@
+package admin
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Places are the addresses of this klive, as its configuration has them. A listener
+// without a host is reached under whatever host the console itself was asked for.
+type Places struct {
+	// RTMP, RTMPS, HTTP are listeners such as ":1935"; empty means off.
+	RTMP, RTMPS, HTTP string
+	// App is RTMP's application.
+	App string
+	// PublicURL is where viewers reach playback; empty means the HTTP listener.
+	PublicURL string
+}
+
+// server returns the address of an RTMP listener's application; empty when it is off.
+func (p Places) server(scheme, listen, usualPort string, r *http.Request) string {
+	if listen == "" {
+		return ""
+	}
+	return scheme + "://" + authority(listen, usualPort, r) + "/" + p.App
+}
+
+func (p Places) rtmp(r *http.Request) string  { return p.server("rtmp", p.RTMP, "1935", r) }
+func (p Places) rtmps(r *http.Request) string { return p.server("rtmps", p.RTMPS, "443", r) }
+
+// play returns the address of a playback path, "" for an empty path or when playback is off.
+func (p Places) play(path string, r *http.Request) string {
+	switch {
+	case path == "":
+		return ""
+	case p.PublicURL != "":
+		return strings.TrimRight(p.PublicURL, "/") + path
+	case p.HTTP != "":
+		return "http://" + authority(p.HTTP, "80", r) + path
+	default:
+		return ""
+	}
+}
+
+// authority is host and port under which the asker reaches a listener.
+func authority(listen, usualPort string, r *http.Request) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = r.Host
+		if name, _, err := net.SplitHostPort(r.Host); err == nil {
+			host = name
+		}
+		host = strings.Trim(host, "[]")
+	}
+	if port == usualPort {
+		if strings.Contains(host, ":") {
+			return "[" + host + "]"
+		}
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// ingest is the broadcast address's query: partner, entry, index, token.
+func ingest(partner, entry, index, token string) string {
+	return "?p=" + url.QueryEscape(partner) + "&e=" + url.QueryEscape(entry) +
+		"&i=" + index + "&t=" + url.QueryEscape(token)
+}
+
+// masterPath is the path of an entry's multivariant playlist.
+func masterPath(entry string) string { return "/kLive/smil:" + entry + "_all.smil/playlist.m3u8" }

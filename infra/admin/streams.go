@@ -1,0 +1,173 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// State is what a stream is doing.
+type State string
+
+// The states of a stream.
+const (
+	// StateStarting: the encoder is connected, viewers can't play it yet.
+	StateStarting State = "starting"
+	// StateLive: it plays.
+	StateLive State = "live"
+	// StateStandby: it arrives and could play, but viewers see the other encoder.
+	StateStandby State = "standby"
+	// StateSilent: the connection is open and nothing comes.
+	StateSilent State = "silent"
+	// StateGone: the encoder is away; the broadcast waits for it.
+	StateGone State = "gone"
+)
+
+// Stream is one encoder's feed as an operator sees it.
+type Stream struct {
+	Entry string `json:"entry"`
+	// Feed is "<entry>.<index>.<suffix>", Name what the encoder publishes.
+	Feed  string `json:"feed"`
+	Name  string `json:"name"`
+	Index string `json:"index"` // "primary" or "backup"
+	State State  `json:"state"`
+	// Video and Audio name codecs, "H264" and "AAC"; empty when there is none.
+	Video     string  `json:"video,omitempty"`
+	Audio     string  `json:"audio,omitempty"`
+	Width     int     `json:"width,omitempty"`
+	Height    int     `json:"height,omitempty"`
+	FrameRate float64 `json:"frameRate,omitempty"`
+	Bitrate   int64   `json:"bitrate"` // bit/s, over the last seconds
+	Frames    uint64  `json:"frames"`  // since the encoder connected
+	Bytes     uint64  `json:"bytes"`
+	// Opened is when the encoder connected, Started when the broadcast went on air.
+	Opened   time.Time `json:"opened"`
+	Started  time.Time `json:"started,omitzero"`
+	Protocol string    `json:"protocol"`
+	Encoder  string    `json:"encoder,omitempty"`
+	Peer     string    `json:"peer"`
+	Gateway  string    `json:"gateway,omitempty"`
+	// PlayPath is the path of the entry's playlist. The answer holds the whole address.
+	PlayPath string `json:"-"`
+}
+
+// Entry is a live entry that encoders may publish to.
+type Entry struct {
+	ID      string
+	Name    string
+	Partner int
+	// Token is the entry's broadcast token. The listener's guard protects it.
+	Token string
+}
+
+// streamView is a Stream as the API shows it.
+type streamView struct {
+	Stream
+	// OnAir is in seconds, since Started or else since Opened.
+	OnAir float64 `json:"onAir"`
+	Play  string  `json:"playUrl,omitempty"`
+}
+
+// streams answers /v1/streams and /v1/streams/{entry}.
+func (h *Handler) streams(w http.ResponseWriter, r *http.Request) {
+	list, err := h.config.Streams.Streams(r.Context())
+	if err != nil {
+		h.failed(w, r, "can't list the streams", err)
+		return
+	}
+	entry := r.PathValue("entry")
+	now := time.Now()
+	views := make([]streamView, 0, len(list))
+	for _, s := range list {
+		if entry != "" && s.Entry != entry {
+			continue
+		}
+		since := s.Started
+		if since.IsZero() {
+			since = s.Opened
+		}
+		views = append(views, streamView{
+			Stream: s, OnAir: max(0, now.Sub(since).Seconds()), Play: h.config.Places.play(s.PlayPath, r),
+		})
+	}
+	if entry != "" && len(views) == 0 {
+		problem(w, http.StatusNotFound, "no stream of this entry is on the air")
+		return
+	}
+	writeJSON(w, map[string]any{"streams": views})
+}
+
+// entryView is an Entry with the addresses for its encoder and its viewers.
+type entryView struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Server string `json:"server"` // what OBS calls "Server"
+	Backup string `json:"backup"` // the same for the backup encoder
+	Key    string `json:"key"`    // what OBS calls "Stream Key"
+	FFmpeg string `json:"ffmpeg"`
+	Play   string `json:"playUrl,omitempty"`
+}
+
+func (h *Handler) entries(w http.ResponseWriter, r *http.Request) {
+	views := []entryView{}
+	if h.config.Entries != nil {
+		list, err := h.config.Entries.Entries(r.Context())
+		if err != nil {
+			h.failed(w, r, "can't list the entries", err)
+			return
+		}
+		for _, e := range list {
+			views = append(views, h.entryView(e, r))
+		}
+	}
+	writeJSON(w, map[string]any{"entries": views})
+}
+
+func (h *Handler) entryView(e Entry, r *http.Request) entryView {
+	v := entryView{ID: e.ID, Name: e.Name, Key: e.ID + "_1", Play: h.config.Places.play(masterPath(e.ID), r)}
+	server := h.config.Places.rtmp(r)
+	if server == "" {
+		server = h.config.Places.rtmps(r)
+	}
+	if server == "" {
+		return v
+	}
+	partner := strconv.Itoa(e.Partner)
+	v.Server = server + "/" + ingest(partner, e.ID, "0", e.Token)
+	v.Backup = server + "/" + ingest(partner, e.ID, "1", e.Token)
+	v.FFmpeg = `ffmpeg -re -i input.mp4 -c:v libx264 -preset veryfast -b:v 2500k -g 60 -c:a aac -b:a 128k -f flv "` +
+		v.Server + "/" + v.Key + `"`
+	return v
+}
+
+func (h *Handler) server(w http.ResponseWriter, r *http.Request) {
+	writeJSON(w, map[string]any{
+		"version": h.config.Version, "rtmp": h.config.Places.rtmp(r), "rtmps": h.config.Places.rtmps(r), "play": h.config.Places.play("/", r),
+	})
+}
+
+func (h *Handler) failed(w http.ResponseWriter, r *http.Request, what string, err error) {
+	h.config.Log.WarnContext(r.Context(), what, "path", r.URL.Path, "err", err)
+	problem(w, http.StatusServiceUnavailable, what+" now; klive's log says why")
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(v) // the client may be gone
+}
+
+// problem writes an error as RFC 9457 has it.
+func problem(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail,
+	})
+}
+
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	problem(w, http.StatusNotFound, "no such address; there are /v1/streams, /v1/streams/{entry}, /v1/entries and /v1/server")
+}
