@@ -1,0 +1,247 @@
+// Package packager makes a live entry's playable form: it follows the parts of the entry's
+// feeds on the media plane, gathers them into segments, chooses between primary and backup,
+// joins the bitrates of one index into timeline items, muxes them to CMAF without copying
+// media, and writes them in the order that makes them safe: record on the log, media in
+// the store, record that they are stored, timeline head, playlists.
+//
+// Two goroutines share the work of an entry: the loop decides (this file, with chooser and
+// slots), the writer writes (writer.go). What waits between them is bounded.
+package packager
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/live"
+	"klive/infra/media"
+	"klive/storage"
+	"klive/storage/timeline"
+)
+
+// Timeline is the entry's timeline as its owner writes it; *timeline.Writer implements it.
+type Timeline interface {
+	// Append adds a record to the log, folds it in and returns the fold.
+	Append(ctx context.Context, r timeline.Record) (*timeline.State, error)
+	// Save writes the head object. It is conditional: timeline.ErrFenced when another owner
+	// has claimed the entry.
+	Save(ctx context.Context) error
+	// Expire drops the items that end at or before an instant and returns what was dropped.
+	Expire(ctx context.Context, before media.Time) ([]timeline.Dropped, error)
+	// State is the present fold; it is never changed.
+	State() *timeline.State
+}
+
+// Bucket is where the entry's broadcast record is kept; *bus.Bucket implements it.
+type Bucket interface {
+	Put(ctx context.Context, key string, value []byte) (revision uint64, err error)
+}
+
+// Playlist is one playlist to be stored.
+type Playlist struct {
+	Key, ContentType, CacheControl string
+	Text                           []byte
+}
+
+// Options are the packager's timers and limits. Zero values mean the defaults.
+type Options struct {
+	// SlotWait is how long an item waits for the other bitrates once one is complete.
+	SlotWait time.Duration
+	// FailoverAfter is how long a feed may send nothing before the other index is used.
+	FailoverAfter time.Duration
+	// ReturnAfter is how long the primary must be healthy before it is used again.
+	ReturnAfter time.Duration
+	// Resume is how long all feeds may be gone before the broadcast ends.
+	Resume time.Duration
+	// LiveWindow is the number of items in the live playlist, LiveGrace the time for which
+	// media stay in the store after they have left it.
+	LiveWindow int
+	LiveGrace  time.Duration
+	// StoreGiveUp is how long a segment is tried to be stored before it becomes a gap.
+	StoreGiveUp time.Duration
+	// MaxSegmentBytes bounds one feed's open segment; MaxBacklogBytes what waits for the store.
+	MaxSegmentBytes, MaxBacklogBytes int
+}
+
+func (o Options) withDefaults() Options {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	def(&o.SlotWait, time.Second)
+	def(&o.FailoverAfter, 1500*time.Millisecond)
+	def(&o.ReturnAfter, 10*time.Second)
+	def(&o.Resume, 180*time.Second)
+	def(&o.LiveGrace, time.Minute)
+	def(&o.StoreGiveUp, 90*time.Second)
+	if o.LiveWindow <= 0 {
+		o.LiveWindow = 5
+	}
+	if o.MaxSegmentBytes <= 0 {
+		o.MaxSegmentBytes = 128 << 20
+	}
+	if o.MaxBacklogBytes <= 0 {
+		o.MaxBacklogBytes = 128 << 20
+	}
+	return o
+}
+
+// Config is what [New] needs.
+type Config struct {
+	Entry      string
+	Media      bus.Media
+	Timeline   Timeline
+	Store      storage.Store
+	Broadcasts Bucket
+	// Render makes the playlists that are stored after each item.
+	Render func(context.Context, *timeline.State) ([]Playlist, error)
+	// Stored is called after each item that rests in the store, from the writer's goroutine,
+	// with the number of stored items of the broadcast; it must not block. May be nil.
+	Stored  func(items int)
+	Metrics *Metrics
+	Log     *slog.Logger
+	Options
+}
+
+// Packager packages one entry. Make it with [New], run it once.
+type Packager struct {
+	Config
+	log *slog.Logger
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	records map[live.FeedID]live.FeedRecord // what Feed brought since the loop looked last
+	stop    bool
+
+	wake   chan struct{} // 1: records or stop have news
+	events chan event
+
+	// The rest belongs to the loop.
+	feeds        map[live.FeedID]*feed
+	choice       choice
+	tracks       map[string]live.Feed // by rendition: where its newest media came from
+	end          endpoint
+	backlog      []*item
+	backlogBytes int
+	goneSince    time.Time
+	said         map[string]bool // log lines that are said once
+	followers    sync.WaitGroup
+}
+
+// ErrStopped is returned by Run after Stop: the broadcast goes on elsewhere or later.
+var ErrStopped = errors.New("packager: stopped, the broadcast is left open")
+
+// New returns a packager that goes on where the timeline's state ends.
+func New(c Config) *Packager {
+	c.Options = c.Options.withDefaults()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	p := &Packager{
+		Config:  c,
+		log:     c.Log.With("entry", c.Entry),
+		records: map[live.FeedID]live.FeedRecord{},
+		wake:    make(chan struct{}, 1),
+		events:  make(chan event),
+		feeds:   map[live.FeedID]*feed{},
+		tracks:  map[string]live.Feed{},
+		said:    map[string]bool{},
+	}
+	p.restore(time.Now())
+	return p
+}
+
+// Feed brings a feed's newest record. It does not block.
+func (p *Packager) Feed(r live.FeedRecord) {
+	p.mu.Lock()
+	p.records[r.Feed.FeedID] = r
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// Stop asks Run to store what is complete and to return, leaving the broadcast open.
+func (p *Packager) Stop() {
+	p.mu.Lock()
+	p.stop = true
+	p.mu.Unlock()
+	p.nudge()
+}
+
+func (p *Packager) nudge() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run packages until the broadcast has ended (nil), until Stop (ErrStopped), until the
+// context ends (its cause; nothing is written after that), or until the timeline can't be
+// written (timeline.ErrFenced when another owner has it).
+func (p *Packager) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := newWriter(p)
+	go w.run(ctx)
+	err := p.loop(ctx, w)
+	cancel(err)
+	for _, f := range p.feeds {
+		f.close()
+	}
+	p.followers.Wait()
+	<-w.done
+	return err
+}
+
+// tick is how often the loop looks at the clock.
+const tick = 100 * time.Millisecond
+
+func (p *Packager) loop(ctx context.Context, w *writer) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	var ended, stopped bool
+	for {
+		now := time.Now()
+		stopped = p.takeRecords(ctx, now) || stopped
+		if !ended {
+			p.assemble(now, stopped)
+			if ended = p.over(now); ended {
+				p.enqueue(&item{final: true})
+			}
+		}
+		var jobs chan<- *item
+		var next *item
+		if len(p.backlog) > 0 {
+			jobs, next = w.jobs, p.backlog[0]
+		} else if ended || stopped {
+			return p.drain(w, ended)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-w.done:
+			return w.err
+		case ev := <-p.events:
+			p.take(ev, time.Now())
+		case jobs <- next:
+			p.backlog, p.backlogBytes = p.backlog[1:], p.backlogBytes-next.size
+		case <-p.wake:
+		case <-ticker.C:
+		}
+	}
+}
+
+// drain waits until the writer has written what it was given.
+func (p *Packager) drain(w *writer, ended bool) error {
+	close(w.jobs)
+	<-w.done
+	if w.err == nil && !ended {
+		return ErrStopped
+	}
+	return w.err
+}

@@ -1,0 +1,254 @@
+package packager
+
+import (
+	"slices"
+	"time"
+
+	"klive/infra/live"
+	"klive/infra/media"
+)
+
+// item is one slot of the grid on its way to the timeline.
+type item struct {
+	// final asks for the end of the broadcast; the other fields are then empty.
+	final         bool
+	start, end    media.Time
+	discontinuity bool
+	independent   bool
+	target        int // seconds
+	dvr           time.Duration
+	outputs       []output
+	segments      []*segment // what the outputs are made of
+	size          int        // bytes of the segments
+	// gap says why the item has no media; empty when it has.
+	gap string
+}
+
+// output is one rendition's share of an item.
+type output struct {
+	rendition string
+	rung      live.Rung
+	groups    []string
+	audio     bool
+	seg       *segment
+	track     media.Track
+}
+
+// minHole is the shortest hole within a publish that gets gap items; maxGapItems bounds
+// them, a longer hole becomes a discontinuity.
+const (
+	minHole     = 100 * time.Millisecond
+	maxGapItems = 30
+)
+
+// assemble makes all the items that can be made now. With all set it waits for nothing.
+func (p *Packager) assemble(now time.Time, all bool) {
+	p.flushDead(now)
+	for {
+		p.choose(now)
+		p.prune(now)
+		slot := p.slot(now, all)
+		if slot == nil {
+			return
+		}
+		p.adopt(slot)
+	}
+}
+
+// slot takes the segments of the next slot of the grid from the feeds: one of each bitrate,
+// lowest suffix first. It is nil while there are none, or while others are worth waiting for.
+func (p *Packager) slot(now time.Time, all bool) []*segment {
+	feeds := p.of(p.choice.index)
+	var lead *segment
+	for _, f := range feeds {
+		if len(f.ready) > 0 && (lead == nil || f.ready[0].info.Start < lead.info.Start) {
+			lead = f.ready[0]
+		}
+	}
+	if lead == nil {
+		return nil
+	}
+	limit := lead.info.Start.Add(lead.duration() / 2)
+	first := now
+	var members []*feed
+	for _, f := range feeds {
+		if len(f.ready) > 0 && f.ready[0].info.Start <= limit {
+			members = append(members, f)
+			if f.ready[0].done.Before(first) {
+				first = f.ready[0].done
+			}
+		}
+	}
+	if !all && now.Sub(first) < p.SlotWait && any1(feeds, func(f *feed) bool { return p.expected(f, limit, now) }) {
+		return nil
+	}
+	slot := make([]*segment, len(members))
+	for i, f := range members {
+		slot[i], f.ready = f.ready[0], f.ready[1:]
+	}
+	return slot
+}
+
+// expected reports whether a feed without a ready segment is about to have one that begins
+// before limit.
+func (p *Packager) expected(f *feed, limit media.Time, now time.Time) bool {
+	if len(f.ready) > 0 || !f.flowing(now, p.FailoverAfter) {
+		return false
+	}
+	if f.open != nil {
+		return f.open.info.Start <= limit
+	}
+	return f.record.Alive(now) && p.end.feeds[live.Feed{FeedID: f.record.Feed.FeedID, Epoch: f.epoch}]
+}
+
+// adopt turns a slot into an item, with gap items before it when the publish lost something.
+func (p *Packager) adopt(slot []*segment) {
+	base := slot[0]
+	it := &item{
+		start: base.info.Start, end: base.end, independent: true,
+		target:   int((base.info.Target + time.Second - 1) / time.Second),
+		outputs:  p.outputs(slot),
+		segments: slot,
+	}
+	if f := p.feeds[base.feed.FeedID]; f != nil {
+		it.dvr = f.record.Grant.DVRWindow
+	}
+	known := false
+	for i := range it.outputs {
+		o := &it.outputs[i]
+		from, ok := p.tracks[o.rendition]
+		known = known || ok
+		if ok && (from != o.seg.feed || o.seg.info.Discontinuity) {
+			it.discontinuity = true
+		}
+		if !o.audio {
+			it.independent = it.independent && o.seg.info.Independent
+		}
+	}
+	it.discontinuity = it.discontinuity || !known
+	for _, s := range slot {
+		it.size += s.size
+	}
+	if hole := it.start.Sub(p.end.at); known && !it.discontinuity && hole >= minHole {
+		it.discontinuity = !p.fill(it.start, it.dvr)
+	}
+	p.enqueue(it)
+	p.choice.fixed = true
+	clear(p.end.feeds)
+	for _, o := range it.outputs {
+		p.tracks[o.rendition] = o.seg.feed
+		p.end.feeds[o.seg.feed] = true
+	}
+	p.end.at, p.end.target = it.end, it.target
+}
+
+// fill covers the hole up to an instant with gap items; false when it is too long for that.
+func (p *Packager) fill(to media.Time, dvr time.Duration) bool {
+	step := time.Duration(max(1, p.end.target)) * time.Second
+	hole := to.Sub(p.end.at)
+	if hole > maxGapItems*step {
+		return false
+	}
+	p.log.Warn("media of a running feed was lost; the playlists show a gap", "duration", hole)
+	for p.end.at < to {
+		end := min(to, p.end.at.Add(step))
+		p.Metrics.gaps.WithLabelValues("lost").Inc()
+		p.enqueue(&item{start: p.end.at, end: end, independent: true, target: p.end.target, dvr: dvr, gap: "lost"})
+		p.end.at = end
+	}
+	return true
+}
+
+// enqueue puts an item on the way to the writer. When too much waits for the store, the
+// item goes without its media.
+func (p *Packager) enqueue(it *item) {
+	if it.size > 0 && p.backlogBytes+it.size > p.MaxBacklogBytes {
+		p.log.Error("the store does not keep up; a segment is given up", "start", it.start.Std(), "waiting", len(p.backlog))
+		p.Metrics.gaps.WithLabelValues("backlog").Inc()
+		for _, s := range it.segments {
+			p.Media.Release(s.feed.Subject(), s.last)
+		}
+		it.gap, it.outputs, it.segments, it.size = "backlog", nil, nil, 0
+	}
+	p.backlog, p.backlogBytes = append(p.backlog, it), p.backlogBytes+it.size
+}
+
+// outputs lists the renditions that the slot's segments make: each pass-through rung of
+// each bitrate's ladder, and the audio of the lowest bitrate that has any.
+func (p *Packager) outputs(slot []*segment) []output {
+	var out []output
+	var audio *output
+	for _, s := range slot {
+		grant := &p.feeds[s.feed.FeedID].record.Grant
+		if grant.Record != 0 {
+			p.once("record", "the entry is to be recorded; this release does not record yet", "recordStatus", grant.Record)
+		}
+		ladder := &grant.Ladder
+		for i := range ladder.Rungs {
+			r := &ladder.Rungs[i]
+			name := r.Rendition(p.Entry)
+			if !r.PassThrough() {
+				p.once(name, "a rung needs encoding and is left out; this release does not transcode yet", "rendition", name, "rung", r.Name)
+				continue
+			}
+			if t, ok := firstTrack(s, media.Video); ok && !slices.ContainsFunc(out, func(o output) bool { return o.rendition == name }) {
+				out = append(out, output{rendition: name, rung: *r, groups: groups(ladder, r), seg: s, track: t})
+			}
+			if t, ok := firstTrack(s, media.Audio); ok && r.Audio.Mode != live.ModeDisable {
+				if audio == nil {
+					audio = &output{rendition: p.Entry + "_a1", rung: *r, audio: true, seg: s, track: t}
+				}
+				if audio.seg == s {
+					audio.groups = union(audio.groups, groups(ladder, r))
+				}
+			}
+		}
+	}
+	if audio == nil {
+		return out
+	}
+	if len(out) > 0 {
+		audio.rung = live.Rung{}
+	}
+	for _, o := range out {
+		audio.groups = union(audio.groups, o.groups)
+	}
+	return append(out, *audio)
+}
+
+func firstTrack(s *segment, kind media.Kind) (media.Track, bool) {
+	for _, t := range s.info.Tracks {
+		if t.Params.Kind() == kind {
+			return t, true
+		}
+	}
+	return media.Track{}, false
+}
+
+// groups names the playlist groups that list the rung.
+func groups(l *live.Ladder, r *live.Rung) []string {
+	out := union([]string{"all"}, r.Tags)
+	for _, g := range l.Groups {
+		if l.InGroup(r, g.Name) {
+			out = union(out, []string{g.Name})
+		}
+	}
+	return out
+}
+
+func union(a, b []string) []string {
+	for _, s := range b {
+		if !slices.Contains(a, s) {
+			a = append(a, s)
+		}
+	}
+	return a
+}
+
+// once logs a line about what is left out, the first time for each key.
+func (p *Packager) once(key, text string, args ...any) {
+	if !p.said[key] {
+		p.said[key] = true
+		p.log.Warn(text, args...)
+	}
+}

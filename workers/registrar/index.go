@@ -1,0 +1,291 @@
+package registrar
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"klive/infra/live"
+)
+
+// index is the registration of one media server index of the entry.
+type index struct {
+	r     *Registrar
+	index live.Index
+	log   *slog.Logger
+	wake  chan struct{}
+
+	// mu guards the fields below.
+	mu     sync.Mutex
+	feeds  map[live.FeedID]live.FeedRecord
+	stored int
+
+	// The rest belongs to run.
+	present    bool
+	since      time.Time // when the index's publish began, or when its last feed went
+	base       int       // stored when it began
+	registered bool      // a register call may have been taken
+	next       time.Time // when the next register call is due
+	said       Status
+	tries      int       // of unregister
+	giveUp     time.Time // when unregistering is given up
+}
+
+func newIndex(r *Registrar, i live.Index) *index {
+	return &index{r: r, index: i, log: r.log.With("index", i.String()), wake: make(chan struct{}, 1), feeds: map[live.FeedID]live.FeedRecord{}}
+}
+
+func (x *index) feed(rec live.FeedRecord) {
+	x.mu.Lock()
+	if old, ok := x.feeds[rec.Feed.FeedID]; !ok || rec.Feed.Epoch >= old.Feed.Epoch {
+		x.feeds[rec.Feed.FeedID] = rec
+	}
+	x.mu.Unlock()
+	x.nudge()
+}
+
+func (x *index) progress(items int) {
+	x.mu.Lock()
+	x.stored = items
+	x.mu.Unlock()
+	x.nudge()
+}
+
+func (x *index) nudge() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// view is what the feeds look like at an instant.
+type view struct {
+	alive   bool
+	opened  time.Time // of the oldest feed that is alive
+	gone    time.Time // when the last one went, when none is alive
+	change  time.Time // when the view changes by itself, if ever
+	partner int
+	stored  int
+}
+
+func (x *index) look(now time.Time) view {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	v := view{stored: x.stored}
+	for _, f := range x.feeds {
+		v.partner = f.Grant.PartnerID
+		stale := f.Beat.Add(live.FeedStale)
+		if f.Alive(now) {
+			if !v.alive || f.Opened.Before(v.opened) {
+				v.opened = f.Opened
+			}
+			if !v.alive || stale.After(v.change) {
+				v.change = stale
+			}
+			v.alive = true
+			continue
+		}
+		if !f.Closed.IsZero() {
+			stale = f.Closed
+		}
+		if stale.After(v.gone) {
+			v.gone = stale
+		}
+	}
+	return v
+}
+
+// run makes the calls when they are due.
+func (x *index) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-x.r.stop:
+			x.leave(ctx)
+			return
+		case <-x.wake:
+		case <-timer.C:
+		}
+		if wait := x.step(ctx); wait > 0 {
+			timer.Reset(wait)
+		} else {
+			timer.Reset(0)
+		}
+	}
+}
+
+// idle is how long an index without anything to do sleeps.
+const idle = time.Hour
+
+// step makes the call that is due, if any, and returns how long nothing will be.
+func (x *index) step(ctx context.Context) time.Duration {
+	now := time.Now()
+	v := x.look(now)
+	if v.alive != x.present {
+		x.turn(v)
+	}
+	if !x.present {
+		return x.absent(ctx, v, now)
+	}
+	status := x.status(v)
+	switch {
+	case !now.Before(x.next):
+		x.next = x.next.Add(x.period())
+		if x.next.Before(now) {
+			x.next = now.Add(x.period())
+		}
+		x.register(ctx, v, status)
+	case x.registered && status != x.said:
+		x.register(ctx, v, status)
+	}
+	return time.Until(earlier(x.next, v.change))
+}
+
+// turn follows the beginning or the end of the index's feeds.
+func (x *index) turn(v view) {
+	x.present = v.alive
+	if !v.alive {
+		x.since, x.tries, x.giveUp = v.gone, 0, v.gone.Add(x.r.UnregisterGrace+x.r.UnregisterGiveUp)
+		return
+	}
+	if x.registered && x.tries == 0 {
+		return // back within the grace
+	}
+	x.since, x.base, x.registered, x.said = v.opened, v.stored, false, NoStatus
+	x.next = v.opened.Add(x.r.StartDelay)
+}
+
+// absent unregisters when the grace is over.
+func (x *index) absent(ctx context.Context, v view, now time.Time) time.Duration {
+	if !x.registered {
+		return idle
+	}
+	due := x.since.Add(x.r.UnregisterGrace + retryAfter(x.tries))
+	if now.Before(due) {
+		return due.Sub(now)
+	}
+	x.unregister(ctx, v)
+	if !x.registered {
+		return idle
+	}
+	x.since = time.Now().Add(-x.r.UnregisterGrace)
+	if time.Now().After(x.giveUp) {
+		x.log.Error("unregistering is given up; Kaltura forgets the entry by itself when no keep-alive comes")
+		x.registered = false
+	}
+	return retryAfter(x.tries)
+}
+
+// retryAfter grows from one second to a minute.
+func retryAfter(tries int) time.Duration {
+	if tries == 0 {
+		return 0
+	}
+	return min(time.Second<<min(tries-1, 10), time.Minute)
+}
+
+// status is what a register call would say now.
+func (x *index) status(v view) Status {
+	switch {
+	case x.r.OmitStatus:
+		return NoStatus
+	case v.stored-x.base >= x.r.PlayableSegments:
+		return Playable
+	}
+	return Broadcasting
+}
+
+func (x *index) period() time.Duration {
+	d := x.r.KeepAlive
+	if x.r.Jitter > 0 {
+		d -= time.Duration(float64(d) * x.r.Jitter * rand.Float64())
+	}
+	return d
+}
+
+func (x *index) call(v view, s Status) Call {
+	return Call{Partner: v.partner, Entry: x.r.Entry, Hostname: x.r.Hostname, Index: x.index, Application: x.r.Application, Status: s}
+}
+
+// register makes one registerMediaServer call. A failed one is made good by the next.
+func (x *index) register(ctx context.Context, v view, s Status) {
+	err := x.try(ctx, "register", func(ctx context.Context) error { return x.r.API.RegisterMediaServer(ctx, x.call(v, s)) })
+	if err == nil || !errors.Is(err, ErrRefused) && !errors.Is(err, ErrBlocked) {
+		x.registered = true
+	}
+	// A call that failed is not repeated before the next is due, whatever the status.
+	first := x.said == NoStatus && err == nil
+	x.said = s
+	switch {
+	case ctx.Err() != nil:
+	case errors.Is(err, ErrBlocked):
+		x.log.Error("Kaltura has blocked the content of the partner; dropping the publishers", "partner", v.partner)
+		x.r.Kick("Kaltura has blocked this partner's content; ask the account's administrator")
+	case err != nil:
+		x.log.Error("the entry could not be registered as live; the next keep-alive tries again", "error", err, "next", time.Until(x.next))
+	case first:
+		x.log.Info("registered with Kaltura", "status", int(s))
+	}
+}
+
+// refusedTries is how often a refused unregister call is made: the refusal may be a passing one.
+const refusedTries = 3
+
+// unregister makes one unregisterMediaServer call.
+func (x *index) unregister(ctx context.Context, v view) {
+	x.tries++
+	err := x.try(ctx, "unregister", func(ctx context.Context) error { return x.r.API.UnregisterMediaServer(ctx, x.call(v, NoStatus)) })
+	switch {
+	case err == nil:
+		x.registered, x.said = false, NoStatus
+		x.log.Info("unregistered with Kaltura")
+	case ctx.Err() != nil:
+	case errors.Is(err, ErrRefused) && x.tries >= refusedTries:
+		x.registered, x.said = false, NoStatus
+		x.log.Warn("Kaltura refuses to unregister the entry; nothing is left to do", "error", err)
+	default:
+		x.log.Warn("the entry could not be unregistered, trying again", "error", err, "try", x.tries)
+	}
+}
+
+func (x *index) try(ctx context.Context, name string, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, x.r.CallTimeout)
+	defer cancel()
+	err := f(ctx)
+	result := "ok"
+	if err != nil {
+		result = "error"
+	}
+	x.r.Metrics.calls.WithLabelValues(name, result).Inc()
+	return err
+}
+
+// leave unregisters at once, until it works or the context ends.
+func (x *index) leave(ctx context.Context) {
+	v := x.look(time.Now())
+	for x.tries = 0; x.registered && ctx.Err() == nil; {
+		x.unregister(ctx, v)
+		if !x.registered {
+			return
+		}
+		t := time.NewTimer(retryAfter(x.tries))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
