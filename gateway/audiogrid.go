@@ -27,6 +27,7 @@ type audioGrid struct {
 	rate  uint32
 	valid bool
 	next  int64 // the sample where the next frame begins, unless it is steered
+	floor int64 // nothing may begin before this sample
 
 	// The filter fits a line through the errors of the source against a grid that is never
 	// corrected (alpha-beta filter whose gains are those of least squares until gridMemory).
@@ -39,20 +40,39 @@ type audioGrid struct {
 	runSum  float64
 }
 
+// newAudioGrid returns a grid that goes on after another one, whose rate may be 0.
+func newAudioGrid(rate uint32, after *audioGrid) audioGrid {
+	g := audioGrid{rate: rate}
+	if after.rate != 0 {
+		g.floor = after.end().Add(time.Second/time.Duration(rate)).Ticks(rate)
+	}
+	return g
+}
+
+// leave ends the run of frames: the next one begins wherever the source says, but not
+// before the end of the last.
+func (g *audioGrid) leave() {
+	if g.valid {
+		g.valid, g.floor = false, g.next
+	}
+}
+
 // place returns where a frame of so many samples begins, for the source's idea of it. ok is
 // false when the frame lies before what is already there and has to be dropped.
 func (g *audioGrid) place(source media.Time, samples int) (start media.Time, ok bool) {
 	exact := float64(source-media.TimeFromTicks(g.next, g.rate)) * float64(g.rate) / 1e9
 	switch {
+	case !g.valid && source.Ticks(g.rate) < g.floor-int64(samples)/2:
+		return 0, false
 	case !g.valid:
-		g.restart(source.Ticks(g.rate))
+		g.restart(max(g.floor, g.after(source)))
 	case g.overlap && exact < -float64(samples)/2:
 		return 0, false
 	case exact < -g.samples(gridBreak):
 		g.overlap = true
 		return 0, false
 	case g.overlap || exact > g.samples(gridBreak):
-		g.restart(max(g.next, source.Ticks(g.rate)))
+		g.restart(max(g.next, g.after(source)))
 	default:
 		if g.stepped(exact) {
 			return g.placeStep(samples)
@@ -66,6 +86,16 @@ func (g *audioGrid) place(source media.Time, samples int) (start media.Time, ok 
 
 // end is where the last frame ends.
 func (g *audioGrid) end() media.Time { return media.TimeFromTicks(g.next, g.rate) }
+
+// after is the first sample that is not before t: a frame that has a picture's time must
+// not come before the segment that the picture begins.
+func (g *audioGrid) after(t media.Time) int64 {
+	n := t.Ticks(g.rate)
+	if media.TimeFromTicks(n, g.rate) < t {
+		n++
+	}
+	return n
+}
 
 func (g *audioGrid) restart(at int64) {
 	*g = audioGrid{rate: g.rate, valid: true, next: at}

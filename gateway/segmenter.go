@@ -56,7 +56,7 @@ func (s *segmenter) take(it item) {
 	if s.prev != nil && (it.gen > s.prev.gen || it.frame.DTS >= s.prevEnd) {
 		s.closePrev()
 	}
-	s.broken = s.broken || it.gap
+	s.broken = s.broken || it.gap || s.cur != nil && it.gen != s.cur.gen
 	if s.lanes.kindOf(it.frame.Track) == media.Video {
 		s.video(it)
 	} else {
@@ -77,7 +77,7 @@ func (s *segmenter) video(it item) {
 	}
 	params, _ := s.cur.trackParams(f.Track)
 	switch {
-	case s.broken, s.retrack, it.gen != s.cur.gen, params != it.track.Params:
+	case s.broken, s.retrack, params != it.track.Params:
 		s.open(it, true)
 		return
 	case s.due(f):
@@ -143,7 +143,7 @@ func (s *segmenter) audio(it item) {
 	params, known := s.cur.trackParams(f.Track)
 	leads := f.Track == s.cur.seg.Tracks[0].ID
 	switch {
-	case s.broken, it.gen != s.cur.gen, known && params != it.track.Params:
+	case s.broken, known && params != it.track.Params:
 		s.open(it, true)
 	case leads && f.PTS >= boundary(s.cur.seg.Start, s.grid):
 		s.open(it, false)
@@ -156,8 +156,7 @@ func (s *segmenter) audioBesideVideo(it item) {
 	switch {
 	case s.cur == nil:
 		s.dropped[dropNoKeyframe]++
-	case s.broken || it.gen != s.cur.gen:
-		s.broken = true
+	case s.broken:
 		s.dropped[dropOutside]++
 	default:
 		if params, ok := s.cur.trackParams(it.frame.Track); ok && params != it.track.Params {
@@ -189,7 +188,7 @@ func (s *segmenter) open(it item, discontinuity bool) {
 		s.key(f.PTS)
 	}
 	start := f.PTS
-	continues := s.cur != nil && !s.broken && it.gen == s.cur.gen
+	continues := s.cur != nil && !s.broken
 	if s.cur != nil {
 		start = max(start, s.cur.seg.Start+media.Time(time.Microsecond))
 		s.early = false
@@ -291,7 +290,8 @@ func (s *segmenter) hand(p live.Part) {
 	}
 	s.waiting = append(s.waiting, p)
 	s.waitBytes += p.Size()
-	if s.waitBytes > maxUndecided || p.Last && p.End.Sub(p.Segment.Start) >= MaxTarget {
+	span := p.Frames[len(p.Frames)-1].DTS.Sub(s.waiting[0].Segment.Start)
+	if s.waitBytes > maxUndecided || span >= MaxTarget-s.part {
 		s.decide(MaxTarget)
 	}
 }

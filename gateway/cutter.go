@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"fmt"
+	"time"
+
+	"klive/infra/live"
+	"klive/infra/media"
+)
+
+// maxTracks bounds the tracks of one feed.
+const maxTracks = 16
+
+// cutterConfig is what a cutter is made of.
+type cutterConfig struct {
+	feed  live.Feed
+	clock SourceClock
+	peers neighbours
+	// grid is D, part the part duration.
+	grid, part time.Duration
+	// target is the broadcast's target duration, 0 when it has none yet.
+	target time.Duration
+	// starts says that this feed starts a broadcast: the first segment is cut early.
+	starts bool
+	// emit takes the parts, in order. onTarget hears the target duration once it is decided
+	// here; may be nil.
+	emit     func(*live.Part)
+	onTarget func(time.Duration)
+}
+
+// cutter turns the access units of one feed into parts: clock, audio grid, interleave,
+// segments. Not safe for concurrent use.
+type cutter struct {
+	clock  *clock
+	tick   time.Duration // one tick of the source clock
+	order  interleaver
+	seg    segmenter
+	tracks []*cutTrack
+}
+
+// cutTrack is what the clock knows of one track.
+type cutTrack struct {
+	track media.Track
+	lane  *lane
+	clock trackClock
+	grid  audioGrid // audio
+	opus  bool
+	fixed int        // samples in a frame; 0 when each says so itself
+	last  media.Time // DTS of the last frame of video; 0 before it
+}
+
+func newCutter(c cutterConfig) *cutter {
+	t := &cutter{
+		clock: newClock(c.clock, c.peers),
+		tick:  max(media.FromTicks(1, c.clock.Rate), time.Second/90000),
+	}
+	t.seg = segmenter{
+		grid: c.grid, part: c.part, target: c.target, early: c.starts, lanes: &t.order, onTarget: c.onTarget,
+		emit: func(p live.Part) {
+			p.Feed = c.feed
+			c.emit(&p)
+		},
+	}
+	return t
+}
+
+// expect says which kinds of track will come.
+func (c *cutter) expect(kinds ...media.Kind) {
+	for _, k := range kinds {
+		if len(c.order.expected) < maxTracks {
+			c.order.expected = append(c.order.expected, k)
+		}
+	}
+}
+
+// setTrack announces a track or new parameters for it.
+func (c *cutter) setTrack(t media.Track) error {
+	if t.Params == nil {
+		return &Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("track %d has no codec parameters", t.ID)}
+	}
+	old := c.track(t.ID)
+	switch {
+	case old == nil && len(c.tracks) >= maxTracks:
+		return &Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("the stream has more than %d tracks", maxTracks)}
+	case old != nil && old.track.Params.Kind() != t.Params.Kind():
+		return &Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("track %d was %s and can't become %s", t.ID, old.track.Params.Kind(), t.Params.Kind())}
+	case old != nil && old.track.Params.Equal(t.Params):
+		return nil
+	case old == nil:
+		old = &cutTrack{}
+		c.tracks = append(c.tracks, old)
+	}
+	old.track = t
+	if p, ok := t.Params.(media.AudioParams); ok {
+		if p.SampleRate() == 0 {
+			return &Refusal{Reason: ReasonMedia, Text: "the audio has no sample rate"}
+		}
+		if old.grid.rate != p.SampleRate() {
+			old.grid = newAudioGrid(p.SampleRate(), &old.grid)
+		}
+		old.fixed = p.FrameSamples()
+		_, old.opus = t.Params.(*media.Opus)
+	}
+	c.order.announce(&t)
+	old.lane = c.order.lane(t.ID)
+	return nil
+}
+
+func (c *cutter) track(id media.TrackID) *cutTrack {
+	for _, t := range c.tracks {
+		if t.track.ID == id {
+			return t
+		}
+	}
+	return nil
+}
+
+// write takes one access unit that arrived now.
+func (c *cutter) write(au *AccessUnit, now media.Time) error {
+	t := c.track(au.Track)
+	if t == nil {
+		return &Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("track %d sends media before its codec parameters", au.Track)}
+	}
+	if len(au.Payload) == 0 {
+		return nil
+	}
+	run := t.clock.gen
+	m, ticks := c.clock.place(&t.clock, au.Time, now)
+	if t.clock.gen != run {
+		t.grid.leave()
+	}
+	it := item{gen: m.gen, frame: media.Frame{Track: au.Track, Key: au.Key, Payload: au.Payload}}
+	if t.lane.kind == media.Audio {
+		if !c.placeAudio(t, m.at(ticks+int64(au.Offset), c.clock.rate), &it) {
+			c.seg.dropped[dropOverlap]++
+			return nil
+		}
+	} else {
+		c.placeVideo(t, m, ticks, au.Offset, &it)
+	}
+	if !c.order.push(t.lane, it) {
+		c.seg.dropped[dropLate]++
+		return nil
+	}
+	c.clock.announce(it.frame.PTS.Add(t.lane.usual), now)
+	c.drain(false)
+	return nil
+}
+
+// placeVideo passes video times through. DTS rises whatever the source says.
+func (c *cutter) placeVideo(t *cutTrack, m *mapping, ticks int64, offset int32, it *item) {
+	f := &it.frame
+	f.DTS = m.at(ticks, c.clock.rate)
+	f.PTS = m.at(ticks+int64(offset), c.clock.rate)
+	if t.last != 0 && f.DTS <= t.last {
+		f.DTS = t.last.Add(c.tick)
+	}
+	f.PTS = max(f.PTS, f.DTS)
+	t.last = f.DTS
+}
+
+// placeAudio puts a frame of sound on the track's grid.
+func (c *cutter) placeAudio(t *cutTrack, source media.Time, it *item) bool {
+	samples := t.fixed
+	if t.opus {
+		samples = int(media.ToTicks(media.OpusPacketDuration(it.frame.Payload), t.grid.rate))
+	}
+	if samples == 0 {
+		return false
+	}
+	start, ok := t.grid.place(source, samples)
+	it.frame.DTS, it.frame.PTS, it.frame.Key = start, start, true
+	it.nominal = t.grid.end().Sub(start)
+	return ok
+}
+
+func (c *cutter) drain(flush bool) {
+	for {
+		it, ok := c.order.pull(flush)
+		if !ok {
+			return
+		}
+		c.seg.take(it)
+	}
+}
+
+// flush hands on everything that waits and ends the feed.
+func (c *cutter) flush() {
+	c.drain(true)
+	c.seg.flush()
+}

@@ -1,0 +1,120 @@
+package rtmp
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// errTimeout is returned when a peer has missed a deadline.
+var errTimeout = errors.New("deadline missed")
+
+// netConn sets the deadlines of every read and write, and can be woken while it reads.
+type netConn struct {
+	conn        net.Conn
+	idle, write time.Duration
+	received    prometheus.Counter
+	// onWake runs on the reading goroutine after wake; its error ends the read.
+	onWake func() error
+
+	// stage and what belong to the reading goroutine: the instant by which the peer must
+	// have done what is awaited; zero when nothing is.
+	stage time.Time
+	what  string
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	woken bool
+}
+
+// await sets the instant by which the peer must have done something.
+func (c *netConn) await(d time.Duration, what string) {
+	c.stage, c.what = time.Now().Add(d), what
+}
+
+// awaitNothing leaves only the idle deadline.
+func (c *netConn) awaitNothing() { c.stage = time.Time{} }
+
+// wake interrupts the read that is under way, or the next one, without losing a byte.
+func (c *netConn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.woken = true
+	// A failure means that the connection is gone; the read sees that.
+	_ = c.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// arm sets the deadline of a read unless the connection has been woken.
+func (c *netConn) arm() (woken bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if woken, c.woken = c.woken, false; woken {
+		return true
+	}
+	deadline := time.Now().Add(c.idle)
+	if !c.stage.IsZero() && c.stage.Before(deadline) {
+		deadline = c.stage
+	}
+	_ = c.conn.SetReadDeadline(deadline)
+	return false
+}
+
+func (c *netConn) Read(p []byte) (int, error) {
+	for {
+		if c.arm() {
+			if err := c.onWake(); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		n, err := c.conn.Read(p)
+		c.received.Add(float64(n))
+		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if c.isWoken() {
+			continue
+		}
+		if !c.stage.IsZero() && !time.Now().Before(c.stage) {
+			return 0, fmt.Errorf("%w: no %s in time", errTimeout, c.what)
+		}
+		return 0, fmt.Errorf("%w: nothing received for %v", errTimeout, c.idle)
+	}
+}
+
+func (c *netConn) isWoken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.woken
+}
+
+func (c *netConn) Write(p []byte) (int, error) {
+	_ = c.conn.SetWriteDeadline(time.Now().Add(c.write))
+	n, err := c.conn.Write(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: the peer does not read what it is sent", errTimeout)
+	}
+	return n, err
+}
+
+const (
+	lingerTime  = time.Second
+	lingerBytes = 4 << 20
+)
+
+// linger closes the sending side and reads for a moment: closing a TCP connection that has
+// unread bytes resets it, and the peer would lose what it was told last.
+func (c *netConn) linger() {
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if ok && half.CloseWrite() != nil {
+		return
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, c.conn, lingerBytes)
+}
