@@ -1,0 +1,303 @@
+package registrar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"klive/infra/live"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const entry = "0_demolive"
+
+// fakeAPI writes down the calls with the time since the test began.
+type fakeAPI struct {
+	start time.Time
+	// answer decides a call's error; nil means success.
+	answer func(ctx context.Context, call string) error
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	calls []string
+}
+
+func (a *fakeAPI) call(ctx context.Context, name string, c Call) error {
+	text := fmt.Sprintf("%s %s %d partner=%d host=%s app=%s", name, c.Entry, c.Index, c.Partner, c.Hostname, c.Application)
+	if c.Status != NoStatus {
+		text += fmt.Sprintf(" status=%d", c.Status)
+	}
+	a.mu.Lock()
+	a.calls = append(a.calls, fmt.Sprintf("%v %s", time.Since(a.start).Round(time.Millisecond), text))
+	a.mu.Unlock()
+	if a.answer != nil {
+		return a.answer(ctx, name)
+	}
+	return nil
+}
+
+func (a *fakeAPI) RegisterMediaServer(ctx context.Context, c Call) error {
+	return a.call(ctx, "register", c)
+}
+func (a *fakeAPI) UnregisterMediaServer(ctx context.Context, c Call) error {
+	return a.call(ctx, "unregister", c)
+}
+
+func (a *fakeAPI) list() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]string(nil), a.calls...)
+}
+
+// rig runs a registrar, with feeds whose records are refreshed each second.
+type rig struct {
+	*Registrar
+	api    *fakeAPI
+	kicked []string
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func newRig(t *testing.T, o Options) *rig {
+	o.Hostname = "live.example.com"
+	g := &rig{api: &fakeAPI{start: time.Now()}, done: make(chan struct{})}
+	g.Registrar = New(Config{Entry: entry, API: g.api, Options: o, Kick: func(why string) { g.kicked = append(g.kicked, why) }})
+	ctx, cancel := context.WithCancel(t.Context())
+	g.cancel = cancel
+	go func() { defer close(g.done); g.Run(ctx) }()
+	return g
+}
+
+func (g *rig) end() { g.cancel(); <-g.done }
+
+// feed is on the air for d; its record is refreshed while it is.
+func (g *rig) feed(index live.Index, suffix int, d time.Duration) {
+	r := live.FeedRecord{Opened: time.Now(), Grant: live.Grant{PartnerID: 102}}
+	r.Feed = live.Feed{FeedID: live.FeedID{Entry: entry, Index: index, Suffix: suffix}, Epoch: uint64(time.Now().UnixMilli())}
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(min(time.Second, time.Until(end))) {
+		r.Beat = time.Now()
+		g.Feed(r)
+	}
+	r.Beat, r.Closed = time.Now(), time.Now()
+	g.Feed(r)
+}
+
+func (g *rig) expect(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	if d := cmp.Diff(want, g.api.list()); d != "" {
+		t.Errorf("calls (-want +got):\n%s", d)
+	}
+}
+
+const (
+	primaryCall = " 0_demolive 0 partner=102 host=live.example.com app=kLive"
+	backupCall  = " 0_demolive 1 partner=102 host=live.example.com app=kLive"
+)
+
+func TestBroadcast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		defer g.end()
+		go func() {
+			for i := range 20 {
+				time.Sleep(4 * time.Second)
+				g.Stored(i + 1)
+			}
+		}()
+		g.feed(live.Primary, 1, 150*time.Second)
+		time.Sleep(time.Minute)
+		g.expect(t,
+			"5s register"+primaryCall+" status=2",
+			"16s register"+primaryCall+" status=1",
+			"1m5s register"+primaryCall+" status=1",
+			"2m5s register"+primaryCall+" status=1",
+			"2m35s unregister"+primaryCall,
+		)
+	})
+}
+
+func TestWithoutStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{OmitStatus: true, StartDelay: 7 * time.Second, KeepAlive: 30 * time.Second})
+		defer g.end()
+		g.Stored(9)
+		g.feed(live.Primary, 1, 50*time.Second)
+		time.Sleep(time.Minute)
+		g.expect(t, "7s register"+primaryCall, "37s register"+primaryCall, "55s unregister"+primaryCall)
+	})
+}
+
+func TestShortFeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		defer g.end()
+		g.feed(live.Primary, 1, 4*time.Second)
+		time.Sleep(time.Minute)
+		g.expect(t)
+	})
+}
+
+func TestReconnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		defer g.end()
+		g.feed(live.Primary, 1, 20*time.Second)
+		time.Sleep(3 * time.Second) // within the grace
+		g.feed(live.Primary, 1, 20*time.Second)
+		time.Sleep(10 * time.Second) // beyond it
+		g.feed(live.Primary, 1, 20*time.Second)
+		time.Sleep(time.Minute)
+		g.expect(t,
+			"5s register"+primaryCall+" status=2",
+			"48s unregister"+primaryCall,
+			"58s register"+primaryCall+" status=2",
+			"1m18s unregister"+primaryCall,
+		)
+	})
+}
+
+func TestSecondBitrateAndBackup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		defer g.end()
+		var wg sync.WaitGroup
+		wg.Go(func() { g.feed(live.Primary, 1, 30*time.Second) })
+		wg.Go(func() { time.Sleep(time.Second); g.feed(live.Primary, 2, 40*time.Second) })
+		wg.Go(func() { time.Sleep(2 * time.Second); g.feed(live.Backup, 1, 20*time.Second) })
+		wg.Wait()
+		time.Sleep(time.Minute)
+		g.expect(t,
+			"5s register"+primaryCall+" status=2",
+			"7s register"+backupCall+" status=2",
+			"27s unregister"+backupCall,
+			"46s unregister"+primaryCall,
+		)
+	})
+}
+
+func TestDeadGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		defer g.end()
+		r := live.FeedRecord{Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{PartnerID: 102}}
+		r.Feed = live.Feed{FeedID: live.FeedID{Entry: entry, Suffix: 1}, Epoch: 1}
+		for range 9 {
+			r.Beat = time.Now()
+			g.Feed(r)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Minute)
+		g.expect(t, "5s register"+primaryCall+" status=2", "17s unregister"+primaryCall) // 8 s + 4 s stale + 5 s grace
+	})
+}
+
+func TestErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		defer g.end()
+		g.api.answer = func(_ context.Context, call string) error {
+			switch now := time.Since(g.api.start); {
+			case now < 30*time.Second:
+				return fmt.Errorf("%w: ENTRY_ID_NOT_FOUND", ErrRefused)
+			case call == "unregister" && now < 87*time.Second:
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		g.feed(live.Primary, 1, 80*time.Second)
+		time.Sleep(time.Minute)
+		g.expect(t,
+			"5s register"+primaryCall+" status=2",
+			"1m5s register"+primaryCall+" status=2",
+			"1m25s unregister"+primaryCall,
+			"1m26s unregister"+primaryCall,
+			"1m28s unregister"+primaryCall,
+		)
+	})
+}
+
+func TestBlockedIsKicked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		defer g.end()
+		g.api.answer = func(context.Context, string) error { return ErrBlocked }
+		g.feed(live.Primary, 1, 10*time.Second)
+		time.Sleep(time.Minute)
+		g.expect(t, "5s register"+primaryCall+" status=2")
+		if len(g.kicked) != 1 {
+			t.Errorf("kicked %q, want once", g.kicked)
+		}
+	})
+}
+
+func TestSlowCallHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{CallTimeout: 40 * time.Second})
+		defer g.end()
+		g.api.answer = func(ctx context.Context, _ string) error {
+			if time.Since(g.api.start) < 6*time.Second {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { g.feed(live.Primary, 1, 70*time.Second) })
+		wg.Go(func() { time.Sleep(2 * time.Second); g.feed(live.Backup, 1, 69*time.Second) })
+		wg.Wait()
+		time.Sleep(time.Minute)
+		g.expect(t,
+			"5s register"+primaryCall+" status=2",
+			"7s register"+backupCall+" status=2",
+			"1m5s register"+primaryCall+" status=2",
+			"1m7s register"+backupCall+" status=2",
+			"1m15s unregister"+primaryCall,
+			"1m16s unregister"+backupCall,
+		)
+	})
+}
+
+func TestStopUnregisters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		go g.feed(live.Primary, 1, time.Minute)
+		time.Sleep(20 * time.Second)
+		g.Stop()
+		<-g.done
+		g.expect(t, "5s register"+primaryCall+" status=2", "20s unregister"+primaryCall)
+		g.cancel()
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestLostContextCallsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		go g.feed(live.Primary, 1, time.Minute)
+		time.Sleep(20 * time.Second)
+		g.end()
+		time.Sleep(time.Minute)
+		g.expect(t, "5s register"+primaryCall+" status=2")
+	})
+}
+
+func TestJitterShortensOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{Jitter: 0.5})
+		for range 1000 {
+			if p := g.indexes[0].period(); p > time.Minute || p < 54*time.Second {
+				t.Fatalf("period %v, want 54 to 60 s", p)
+			}
+		}
+		g.end()
+	})
+}
