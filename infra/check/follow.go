@@ -1,0 +1,268 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"klive/infra/media"
+	"klive/infra/media/mp4"
+)
+
+// maxFetch bounds one answer of the service under test, in bytes.
+const maxFetch = 64 << 20
+
+// ErrNoPlaylist is returned while the service has no playlist at the followed address.
+var ErrNoPlaylist = errors.New("check: no playlist yet")
+
+// Version is a playlist's text from the moment it was first seen.
+type Version struct {
+	At   time.Time
+	Path string
+	Text string
+}
+
+// Follower reads a live stream as a player does, but all of it: every version of every
+// playlist, and each segment once. It is not safe for concurrent use.
+type Follower struct {
+	client *http.Client
+	master *url.URL
+	last   map[string]string // newest text by path
+
+	// Versions are all playlists seen so far in order of time.
+	Versions []Version
+	// Renditions are by path of their media playlist.
+	Renditions map[string]*Rendition
+	// OnVersion is called with each new version; may be nil.
+	OnVersion func(Version)
+}
+
+// Rendition is what a follower has read of one media playlist.
+type Rendition struct {
+	Kind media.Kind
+	// Target is the newest TARGETDURATION in seconds; Ended says that ENDLIST was seen last.
+	Target int
+	Ended  bool
+	Items  []Item // in order of media sequence
+
+	inits map[string]*mp4.Header
+}
+
+// Item is one segment of a rendition.
+type Item struct {
+	Seq           uint64
+	URI           string
+	Duration      time.Duration
+	Time          time.Time // PROGRAM-DATE-TIME, zero when the playlist has none
+	Discontinuity bool
+	Gap           bool
+	// FirstListed is when the item was first seen.
+	FirstListed time.Time
+	Params      media.Params
+	Units       []Stored
+}
+
+// Follow returns a follower of the multivariant playlist at address.
+func Follow(client *http.Client, address string) (*Follower, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	return &Follower{client: client, master: u, last: map[string]string{}, Renditions: map[string]*Rendition{}}, nil
+}
+
+// Poll reads the playlists once and the segments that are new. ErrNoPlaylist is returned
+// when there is no multivariant playlist.
+func (f *Follower) Poll(ctx context.Context) error {
+	text, err := f.playlist(ctx, f.master)
+	if err != nil {
+		return err
+	}
+	m, err := parseM3U8(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.master.Path, err)
+	}
+	for _, ref := range m.playlists {
+		u, err := f.master.Parse(ref)
+		if err != nil {
+			return err
+		}
+		if err := f.pollMedia(ctx, u); err != nil && !errors.Is(err, ErrNoPlaylist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// playlist fetches a playlist and keeps it when it is a new version.
+func (f *Follower) playlist(ctx context.Context, u *url.URL) (string, error) {
+	b, err := f.get(ctx, u)
+	if err != nil {
+		return "", err
+	}
+	text := string(b)
+	if f.last[u.Path] != text {
+		f.last[u.Path] = text
+		v := Version{At: time.Now(), Path: u.Path, Text: text}
+		f.Versions = append(f.Versions, v)
+		if f.OnVersion != nil {
+			f.OnVersion(v)
+		}
+	}
+	return text, nil
+}
+
+func (f *Follower) get(ctx context.Context, u *url.URL) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := f.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxFetch))
+	if err != nil {
+		return nil, err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return b, nil
+	case http.StatusNotFound:
+		return nil, fmt.Errorf("%s: %w", u.Path, ErrNoPlaylist)
+	}
+	return nil, fmt.Errorf("%s: %s: %.200s", u.Path, resp.Status, b)
+}
+
+func (f *Follower) pollMedia(ctx context.Context, u *url.URL) error {
+	before, known := f.last[u.Path]
+	text, err := f.playlist(ctx, u)
+	if err != nil || known && before == text {
+		return err
+	}
+	p, err := parseM3U8(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", u.Path, err)
+	}
+	r := f.Renditions[u.Path]
+	if r == nil {
+		r = &Rendition{inits: map[string]*mp4.Header{}}
+		f.Renditions[u.Path] = r
+	}
+	r.Target, r.Ended = p.target, p.ended
+	for i := range p.items {
+		item := &p.items[i]
+		if n := len(r.Items); n > 0 && item.Seq <= r.Items[n-1].Seq {
+			continue
+		}
+		if err := f.read(ctx, r, u, item); err != nil {
+			return err
+		}
+		r.Items = append(r.Items, item.Item)
+	}
+	return nil
+}
+
+// read fetches an item's segment and takes it apart.
+func (f *Follower) read(ctx context.Context, r *Rendition, base *url.URL, item *listedItem) error {
+	item.FirstListed = time.Now()
+	if item.Gap {
+		return nil
+	}
+	mapURL, err := base.Parse(item.mapURI)
+	if err != nil {
+		return err
+	}
+	h := r.inits[mapURL.Path]
+	if h == nil {
+		b, err := f.get(ctx, mapURL)
+		if err != nil {
+			return fmt.Errorf("a listed initialization section: %w", notListed(err))
+		}
+		if h, err = mp4.ParseInit(b); err != nil {
+			return fmt.Errorf("%s: %w", mapURL.Path, err)
+		}
+		r.inits[mapURL.Path] = h
+	}
+	u, err := base.Parse(item.URI)
+	if err != nil {
+		return err
+	}
+	b, err := f.get(ctx, u)
+	if err != nil {
+		return fmt.Errorf("a listed segment: %w", notListed(err))
+	}
+	samples, err := h.Segment(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", u.Path, err)
+	}
+	r.Kind, item.Params = h.Params.Kind(), h.Params
+	item.Units = units(h, samples, item.Discontinuity)
+	return nil
+}
+
+// notListed keeps a missing segment from passing for a missing playlist.
+func notListed(err error) error {
+	if errors.Is(err, ErrNoPlaylist) {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
+func units(h *mp4.Header, samples []mp4.Sample, discontinuity bool) []Stored {
+	out := make([]Stored, len(samples))
+	for i, s := range samples {
+		u := Stored{Kind: h.Params.Kind(), DTS: s.DTS, PTS: s.PTS, Duration: s.Duration, Rate: h.Timescale, Key: s.Key}
+		u.First = i == 0
+		u.Discontinuity = i == 0 && discontinuity
+		u.Number, u.Marked = readMark(u.Kind, s.Data)
+		out[i] = u
+	}
+	return out
+}
+
+// Kind returns the rendition that carries a kind of track: the first by path. It is nil
+// when there is none.
+func (f *Follower) Kind(k media.Kind) *Rendition {
+	var paths []string
+	for path, r := range f.Renditions {
+		if r.Kind == k {
+			paths = append(paths, path)
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	return f.Renditions[slices.Min(paths)]
+}
+
+// Main is the video rendition, or the audio one when there is no video; nil without any.
+func (f *Follower) Main() *Rendition {
+	if r := f.Kind(media.Video); r != nil {
+		return r
+	}
+	return f.Kind(media.Audio)
+}
+
+// Units are all access units of the rendition in stored order; r may be nil.
+func (r *Rendition) Units() []Stored {
+	if r == nil {
+		return nil
+	}
+	var out []Stored
+	for i := range r.Items {
+		out = append(out, r.Items[i].Units...)
+	}
+	return out
+}
+
+// Audit holds what was read so far against what was sent.
+func (f *Follower) Audit(sent []Sent) Audit {
+	return Compare(sent, f.Kind(media.Video).Units(), f.Kind(media.Audio).Units())
+}
