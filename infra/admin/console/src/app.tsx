@@ -72,6 +72,9 @@ export function App() {
 
 function Header({ streams, version }: { streams: Stream[]; version?: string }) {
   const live = streams.filter((s) => s.state === 'live').length;
+  useEffect(() => {
+    document.title = live > 0 ? `${live} live · klive` : 'klive console';
+  }, [live]);
   const incoming = streams.reduce((sum, s) => sum + s.bitrate, 0);
   return (
     <header>

@@ -15,7 +15,7 @@ export function Copyable({ label, text, hint }: { label: string; text: string; h
         {hint && <span class="muted"> {hint}</span>}
       </div>
       <div class="copyable-row">
-        <code tabIndex={0} aria-label={label}>{text}</code>
+        <code tabIndex={0} aria-label={label}>{breakable(text)}</code>
         <button type="button" class="copy" aria-label={`Copy ${label}`} onClick={async () => setCopied((await copy(text)) ? 'yes' : 'no')}>
           {copied === 'yes' ? 'Copied' : copied === 'no' ? 'Select it' : 'Copy'}
         </button>
@@ -23,6 +23,11 @@ export function Copyable({ label, text, hint }: { label: string; text: string; h
       <span class="sr-only" role="status">{copied === 'yes' ? `${label} copied` : ''}</span>
     </div>
   );
+}
+
+/** The text with places where an address may be broken into lines. */
+function breakable(text: string) {
+  return text.split(/(?<=[/?&])/).flatMap((piece, i) => (i === 0 ? [piece] : [<wbr key={i} />, piece]));
 }
 
 async function copy(text: string): Promise<boolean> {
