@@ -126,7 +126,7 @@ func (s *Server) withinLimits(ctx context.Context, doc entryDoc, p Partner) erro
 // onAir counts the partner's entries on air, doc among them, by whether they need a
 // transcoder.
 func (s *Server) onAir(ctx context.Context, doc entryDoc) (passes, codes int, err error) {
-	all, err := loadAll[entryDoc](ctx, s.state, entryPrefix)
+	all, err := loadAll[entryDoc](ctx, s.state, everyEntry)
 	if err != nil {
 		return 0, 0, err
 	}

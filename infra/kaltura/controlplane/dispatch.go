@@ -145,7 +145,7 @@ func (s *Server) readSession(ctx context.Context, c *call) error {
 	if ks.Expired(c.now) {
 		return badSession("EXPIRED", "EXPIRED")
 	}
-	if _, _, err := s.state.Get(ctx, logoutKey(c.ksText)); err == nil {
+	if _, err := s.state.Get(ctx, logoutKey(c.ksText)); err == nil {
 		return badSession("LOGOUT", "LOGOUT")
 	} else if !errors.Is(err, bus.ErrNotFound) {
 		return err

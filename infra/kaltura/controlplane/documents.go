@@ -92,26 +92,21 @@ type settings struct {
 	Seeded bool `json:"seeded"`
 }
 
-// counter is a document that numbers things.
-type counter struct {
-	Last int `json:"last"`
-}
-
 // Keys. Everything that comes from a request is checked or hashed before it gets here.
 const (
 	entryPrefix   = "entry."
 	profilePrefix = "profile."
-	logoutPrefix  = "logout."
-	partnerPrefix = "partner."
+	everyEntry    = entryPrefix + "*"
+	everyProfile  = profilePrefix + "*"
 	settingsKey   = "settings"
 	profileIDs    = "counter.profile"
 	serverIDs     = "counter.mediaserver"
 )
 
-func partnerKey(id int) string     { return partnerPrefix + strconv.Itoa(id) }
+func partnerKey(id int) string     { return "partner." + strconv.Itoa(id) }
 func entryKey(id string) string    { return entryPrefix + id }
 func profileKey(id int) string     { return profilePrefix + strconv.Itoa(id) }
-func logoutKey(ks string) string   { return logoutPrefix + digest(ks) }
+func logoutKey(ks string) string   { return "logout." + digest(ks) }
 func serverKey(host string) string { return "mediaserver." + digest(host) }
 
 func digest(text string) string {

@@ -60,7 +60,7 @@ type liveStreamListParams struct {
 
 // liveStreamList lists live entries, the newest first unless asked otherwise.
 func (s *Server) liveStreamList(ctx context.Context, c *call, p liveStreamListParams) (any, error) {
-	all, err := loadAll[entryDoc](ctx, s.state, entryPrefix)
+	all, err := loadAll[entryDoc](ctx, s.state, everyEntry)
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +324,7 @@ func (s *Server) liveStreamDelete(ctx context.Context, c *call, p entryIDParams)
 	if _, err := s.liveEntry(ctx, c, p.EntryID); err != nil {
 		return nil, err
 	}
-	return nil, s.state.Delete(ctx, entryKey(p.EntryID))
+	return nil, s.state.Delete(ctx, entryKey(p.EntryID), 0)
 }
 
 // regenerateStreamToken draws a new publishing token.

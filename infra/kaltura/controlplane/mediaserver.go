@@ -31,11 +31,11 @@ func (s *Server) reportStatus(ctx context.Context, c *call, p reportStatusParams
 		if !errors.Is(err, bus.ErrNotFound) {
 			return nil, err
 		}
-		id, err := s.nextID(ctx, serverIDs, 0)
+		id, err := s.state.Next(ctx, serverIDs)
 		if err != nil {
 			return nil, err
 		}
-		n := serverNode{MediaServer: kaltura.MediaServer{ID: id, Hostname: p.Hostname, CreatedAt: now, UpdatedAt: now}}
+		n := serverNode{MediaServer: kaltura.MediaServer{ID: int(id), Hostname: p.Hostname, CreatedAt: now, UpdatedAt: now}}
 		if err := create(ctx, s.state, serverKey(p.Hostname), n); !errors.Is(err, bus.ErrConflict) {
 			return n.MediaServer, err
 		}

@@ -76,14 +76,18 @@ func defaultProfiles() []struct {
 	}
 }
 
+// firstProfile is the number after which profile ids start.
+const firstProfile = 500
+
 // addProfiles makes the default profiles of a partner and returns their ids by name.
 func (s *Server) addProfiles(ctx context.Context, partner int) (map[string]int, error) {
 	ids := map[string]int{}
 	for _, d := range defaultProfiles() {
-		id, err := s.nextID(ctx, profileIDs, 500)
+		n, err := s.state.Next(ctx, profileIDs)
 		if err != nil {
 			return nil, err
 		}
+		id := firstProfile + int(n)
 		p := profile{ID: id, PartnerID: partner, Name: d.name, SystemName: d.systemName}
 		for _, m := range d.members {
 			params, _ := paramsByID(m.id)
@@ -95,18 +99,6 @@ func (s *Server) addProfiles(ctx context.Context, partner int) (map[string]int, 
 		ids[d.name] = id
 	}
 	return ids, nil
-}
-
-// nextID counts a counter on; its first number is base+1.
-func (s *Server) nextID(ctx context.Context, key string, base int) (int, error) {
-	if err := create(ctx, s.state, key, counter{Last: base}); err != nil && !errors.Is(err, bus.ErrConflict) {
-		return 0, err
-	}
-	c, err := change(ctx, s.state, key, func(c *counter) error {
-		c.Last++
-		return nil
-	})
-	return c.Last, err
 }
 
 // profileFor reads a profile that the partner may use; ok is false when there is none.
@@ -200,7 +192,7 @@ func (s *Server) profilesOf(ctx context.Context, c *call, equal int, in string) 
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	if len(ids) == 0 && equal == 0 && in == "" {
-		all, err := loadAll[profile](ctx, s.state, profilePrefix)
+		all, err := loadAll[profile](ctx, s.state, everyProfile)
 		all = slices.DeleteFunc(all, func(p profile) bool { return p.PartnerID != 0 && !c.sees(p.PartnerID) })
 		slices.SortFunc(all, func(a, b profile) int { return a.ID - b.ID })
 		return all, err

@@ -57,7 +57,7 @@ func (s *Server) registerMediaServer(ctx context.Context, c *call, p registerPar
 	})
 	if recorded != "" && (err != nil || doc.Entry.RecordedEntryID != recorded) {
 		// Another call came first: the entry made here belongs to nothing.
-		err = errors.Join(err, s.state.Delete(ctx, entryKey(recorded)))
+		err = errors.Join(err, s.state.Delete(ctx, entryKey(recorded), 0))
 	}
 	if err != nil {
 		return nil, err
@@ -259,7 +259,7 @@ func (s *Server) sweep(ctx context.Context) {
 }
 
 func (s *Server) sweepOnce(ctx context.Context, now int64) error {
-	all, err := loadAll[entryDoc](ctx, s.state, entryPrefix)
+	all, err := loadAll[entryDoc](ctx, s.state, everyEntry)
 	if err != nil {
 		return err
 	}
@@ -269,7 +269,7 @@ func (s *Server) sweepOnce(ctx context.Context, now int64) error {
 			failures = append(failures, s.sweepEntry(ctx, doc, now))
 		}
 	}
-	return errors.Join(append(failures, s.sweepLogouts(ctx, now))...)
+	return errors.Join(failures...)
 }
 
 // lapsed lists the indexes whose media server has not called for too long.
@@ -312,19 +312,4 @@ func (s *Server) sweepEntry(ctx context.Context, doc entryDoc, now int64) error 
 		return nil
 	}
 	return err
-}
-
-// sweepLogouts forgets ended sessions that would be over by now anyway.
-func (s *Server) sweepLogouts(ctx context.Context, now int64) error {
-	keys, err := s.state.Keys(ctx, logoutPrefix)
-	if err != nil {
-		return err
-	}
-	var failures []error
-	for _, key := range keys {
-		if l, err := load[logout](ctx, s.state, key); err == nil && l.Expiry <= now {
-			failures = append(failures, s.state.Delete(ctx, key))
-		}
-	}
-	return errors.Join(failures...)
 }

@@ -74,7 +74,7 @@ func (s *Server) seedEntry(ctx context.Context) error {
 
 // profileIDs names a partner's profiles.
 func (s *Server) profileIDs(ctx context.Context, partner int) (map[string]int, error) {
-	all, err := loadAll[profile](ctx, s.state, profilePrefix)
+	all, err := loadAll[profile](ctx, s.state, everyProfile)
 	if err != nil {
 		return nil, err
 	}

@@ -86,13 +86,16 @@ type noParams struct{}
 
 // logout is the document that ends a session before its time.
 type logout struct {
-	// Expiry is when the session would have ended by itself.
-	Expiry int64 `json:"expiry"`
+	// At is when, in seconds since the Unix epoch.
+	At int64 `json:"at"`
 }
 
-// sessionEnd ends the caller's session.
+// sessionEnd ends the caller's session. The note of it lives as long as the session
+// would have.
 func (s *Server) sessionEnd(ctx context.Context, c *call, _ noParams) (any, error) {
-	err := create(ctx, s.state, logoutKey(c.ksText), logout{Expiry: c.ks.Expiry})
+	now := c.now.Unix()
+	left := min(c.ks.Expiry-now, 10*365*day)
+	err := createFor(ctx, s.state, logoutKey(c.ksText), logout{At: now}, time.Duration(left+1)*time.Second)
 	if errors.Is(err, bus.ErrConflict) {
 		err = nil
 	}

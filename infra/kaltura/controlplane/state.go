@@ -5,23 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"klive/infra/bus"
 )
 
-// State is where the server keeps its documents: a key-value store with revisions.
-// Missing keys are bus.ErrNotFound, failed conditions bus.ErrConflict.
+// State is where the server keeps its documents: keys with revisions, in a bucket
+// without lifetime. *bus.Bucket is one; see there for the errors and for patterns.
 type State interface {
-	// Get returns the value under key and its revision.
-	Get(ctx context.Context, key string) (value []byte, revision uint64, err error)
-	// Create writes a key that must not exist.
-	Create(ctx context.Context, key string, value []byte) (revision uint64, err error)
-	// Update replaces the value that has the given revision.
-	Update(ctx context.Context, key string, value []byte, revision uint64) (newRevision uint64, err error)
-	// Delete removes a key whatever its revision; a missing key is no error.
-	Delete(ctx context.Context, key string) error
-	// Keys lists the keys that start with prefix, in any order.
-	Keys(ctx context.Context, prefix string) ([]string, error)
+	Get(ctx context.Context, key string) (bus.KeyValue, error)
+	Create(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error)
+	Update(ctx context.Context, key string, value []byte, revision uint64) (next uint64, err error)
+	Delete(ctx context.Context, key string, revision uint64) error
+	List(ctx context.Context, pattern string) ([]bus.KeyValue, error)
+	// Next counts a key on, from 1.
+	Next(ctx context.Context, key string) (uint64, error)
 }
 
 // documentVersion is written into every document. A reader refuses a newer one.
@@ -65,21 +63,26 @@ func encodeDocument(v any) ([]byte, error) {
 
 // load reads one document. Errors: bus.ErrNotFound, the state's own.
 func load[T any](ctx context.Context, s State, key string) (T, error) {
-	raw, _, err := s.Get(ctx, key)
+	kv, err := s.Get(ctx, key)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
-	return decodeDocument[T](key, raw)
+	return decodeDocument[T](key, kv.Value)
 }
 
 // create writes a new document. Errors: bus.ErrConflict when the key exists.
 func create(ctx context.Context, s State, key string, v any) error {
+	return createFor(ctx, s, key, v, 0)
+}
+
+// createFor is create with a lifetime in whole seconds; 0 is for ever.
+func createFor(ctx context.Context, s State, key string, v any, ttl time.Duration) error {
 	raw, err := encodeDocument(v)
 	if err != nil {
 		return err
 	}
-	_, err = s.Create(ctx, key, raw)
+	_, err = s.Create(ctx, key, raw, ttl)
 	return err
 }
 
@@ -89,11 +92,11 @@ func create(ctx context.Context, s State, key string, v any) error {
 func change[T any](ctx context.Context, s State, key string, f func(*T) error) (T, error) {
 	var zero T
 	for range maxAttempts {
-		raw, revision, err := s.Get(ctx, key)
+		kv, err := s.Get(ctx, key)
 		if err != nil {
 			return zero, err
 		}
-		v, err := decodeDocument[T](key, raw)
+		v, err := decodeDocument[T](key, kv.Value)
 		if err != nil {
 			return zero, err
 		}
@@ -102,10 +105,11 @@ func change[T any](ctx context.Context, s State, key string, f func(*T) error) (
 		} else if err != nil {
 			return zero, err
 		}
-		if raw, err = encodeDocument(v); err != nil {
+		raw, err := encodeDocument(v)
+		if err != nil {
 			return zero, err
 		}
-		if _, err = s.Update(ctx, key, raw, revision); err == nil {
+		if _, err = s.Update(ctx, key, raw, kv.Revision); err == nil {
 			return v, nil
 		} else if !errors.Is(err, bus.ErrConflict) {
 			return zero, err
@@ -114,19 +118,15 @@ func change[T any](ctx context.Context, s State, key string, f func(*T) error) (
 	return zero, fmt.Errorf("control plane state %s: too many writers at once: %w", key, bus.ErrConflict)
 }
 
-// loadAll reads every document under a prefix. Documents that vanish while it reads
-// are left out.
-func loadAll[T any](ctx context.Context, s State, prefix string) ([]T, error) {
-	keys, err := s.Keys(ctx, prefix)
+// loadAll reads every document that a key pattern matches.
+func loadAll[T any](ctx context.Context, s State, pattern string) ([]T, error) {
+	all, err := s.List(ctx, pattern)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]T, 0, len(keys))
-	for _, key := range keys {
-		v, err := load[T](ctx, s, key)
-		if errors.Is(err, bus.ErrNotFound) {
-			continue
-		}
+	out := make([]T, 0, len(all))
+	for _, kv := range all {
+		v, err := decodeDocument[T](kv.Key, kv.Value)
 		if err != nil {
 			return nil, err
 		}

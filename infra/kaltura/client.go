@@ -1,0 +1,171 @@
+package kaltura
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Session of the client (contract §2.4), and when it is signed anew.
+const (
+	sessionSeconds = 86400
+	renewAfter     = 86000 * time.Second
+	sessionUser    = "MediaServer"
+	sessionRights  = "disableentitlement"
+)
+
+// ClientConfig is what [NewClient] needs. URL and AdminSecret have no default.
+type ClientConfig struct {
+	// URL is the API's address without /api_v3, e.g. https://www.kaltura.com.
+	URL string
+	// PartnerID signs the sessions; 0 is the media server partner -5, which acts for the
+	// partner of every entry. A positive one acts for itself alone (eCDN).
+	PartnerID   int
+	AdminSecret string
+	// Hostname names this deployment to the API; default the host's name.
+	Hostname string
+	// ClientTag defaults to MediaServer-<Hostname>.
+	ClientTag string
+	// Timeout bounds one call with its repetitions; default 30 s.
+	Timeout time.Duration
+	// Transport carries the requests; default a pool of connections of its own.
+	Transport http.RoundTripper
+	// Logger defaults to silence, Registerer to no metrics.
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Client calls Kaltura's API as a media server does. It is safe for concurrent use.
+type Client struct {
+	base      string
+	partner   int
+	secret    string
+	hostname  string
+	clientTag string
+	timeout   time.Duration
+	http      *http.Client
+	own       *http.Transport
+	log       *slog.Logger
+	metrics   *clientMetrics
+
+	// sessionMu guards the fields below.
+	sessionMu sync.Mutex
+	session   string
+	signed    time.Time
+
+	params paramsCache
+}
+
+// NewClient checks the configuration and signs a first session; it calls nobody.
+func NewClient(config ClientConfig) (*Client, error) {
+	base, err := url.Parse(strings.TrimSuffix(config.URL, "/"))
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, errors.New("kaltura.url must be an address such as https://www.kaltura.com")
+	}
+	if base.RawQuery != "" || base.Fragment != "" || base.User != nil || strings.Contains(base.Path, "/api_v3") {
+		return nil, errors.New("kaltura.url must be the address in front of /api_v3, without user, query or fragment")
+	}
+	if config.AdminSecret == "" {
+		return nil, errors.New("kaltura: an admin secret is needed to sign sessions")
+	}
+	c := &Client{base: base.String(), partner: config.PartnerID, secret: config.AdminSecret, hostname: config.Hostname,
+		clientTag: config.ClientTag, timeout: config.Timeout, log: config.Logger, params: paramsCache{byID: map[int]cachedParams{}}}
+	if c.partner == 0 {
+		c.partner = MediaServerPartner
+	}
+	if c.hostname == "" {
+		if c.hostname, err = os.Hostname(); err != nil {
+			return nil, fmt.Errorf("kaltura: the host has no name, set one: %w", err)
+		}
+	}
+	if c.clientTag == "" {
+		c.clientTag = "MediaServer-" + c.hostname
+	}
+	if c.timeout <= 0 {
+		c.timeout = 30 * time.Second
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	c.setTransport(config.Transport)
+	if c.metrics, err = newClientMetrics(config.Registerer); err != nil {
+		return nil, err
+	}
+	if _, err := c.ks(""); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Client) setTransport(rt http.RoundTripper) {
+	if rt == nil {
+		c.own = &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout: 10 * time.Second,
+			MaxIdleConnsPerHost: 16,
+			IdleConnTimeout:     30 * time.Second,
+			ForceAttemptHTTP2:   true,
+		}
+		rt = c.own
+	}
+	c.http = &http.Client{Transport: rt, CheckRedirect: func(*http.Request, []*http.Request) error {
+		// The body carries a session: it goes to the configured address only.
+		return http.ErrUseLastResponse
+	}}
+}
+
+// Close lets go of idle connections.
+func (c *Client) Close() {
+	if c.own != nil {
+		c.own.CloseIdleConnections()
+	}
+}
+
+// Hostname is the name under which the client registers entries.
+func (c *Client) Hostname() string { return c.hostname }
+
+// Impersonates says whether the client acts for the partner of each entry (partner -5)
+// or for its own partner alone.
+func (c *Client) Impersonates() bool { return c.partner < 0 }
+
+// ks returns the session to use. It is signed anew when it is due, and when it is the
+// one that the API has just refused.
+func (c *Client) ks(refused string) (string, error) {
+	c.sessionMu.Lock()
+	defer c.sessionMu.Unlock()
+	if c.session != "" && c.session != refused && time.Since(c.signed) < renewAfter {
+		return c.session, nil
+	}
+	now := time.Now()
+	session, err := SignV1(c.secret, KS{
+		PartnerID: c.partner, Expiry: now.Unix() + sessionSeconds, Type: SessionAdmin, UserID: sessionUser, Privileges: sessionRights,
+	})
+	if err != nil {
+		return "", err
+	}
+	c.session, c.signed = session, now
+	return session, nil
+}
+
+// SignKS signs a session of the client's partner with the client's secret, for people
+// and scripts. Privileges are comma-separated; version is 1 or 2.
+func (c *Client) SignKS(version, sessionType int, userID, privileges string, lifetime time.Duration) (string, error) {
+	k := KS{PartnerID: c.partner, Expiry: time.Now().Add(lifetime).Unix(), Type: sessionType, UserID: userID, Privileges: privileges}
+	switch version {
+	case 1:
+		return SignV1(c.secret, k)
+	case 2:
+		return SignV2(c.secret, k)
+	}
+	return "", fmt.Errorf("session version %d is unknown: use 1 or 2", version)
+}
