@@ -80,7 +80,7 @@ func classifyAPI(err error) (sentinel error, advice string) {
 	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
 		return ErrConflict, ""
 	case codeInsufficientResources, codeMemoryExceeded, codeStorageExceeded, codeStoreFailed:
-		return ErrFull, "give the bus more room (bus.store) or free space on its disk"
+		return ErrFull, "delete what is not needed, or give the bus a larger bound or disk"
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 		return ErrTooLarge, ""
 	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount:

@@ -68,8 +68,9 @@ type Lease struct {
 	record leaseRecord
 	value  []byte
 	fence  uint64
-	stop   func()
-	lost   chan struct{}
+
+	releasing chan struct{} // closed by Release
+	lost      chan struct{} // closed when the renewal has ended
 
 	// mu guards the fields below.
 	mu       sync.Mutex
@@ -133,7 +134,8 @@ func newLease(b *Bucket, key, holder string, ttl time.Duration) (*Lease, error) 
 	if err != nil {
 		return nil, fmt.Errorf("bus: lease %s: %w", key, err)
 	}
-	return &Lease{bucket: b, key: key, ttl: ttl, record: record, value: value, lost: make(chan struct{})}, nil
+	return &Lease{bucket: b, key: key, ttl: ttl, record: record, value: value,
+		releasing: make(chan struct{}), lost: make(chan struct{})}, nil
 }
 
 // heldBy tells who holds a lease, nil if that cannot be told.
@@ -152,14 +154,13 @@ func heldBy(ctx context.Context, b *Bucket, key string) error {
 // keep starts the renewal of a lease that was written no earlier than start.
 func (l *Lease) keep(start time.Time) (*Lease, error) {
 	l.revision = l.fence
-	stop, err := l.bucket.control.run(func(ctx context.Context) {
+	_, err := l.bucket.control.run(func(ctx context.Context) {
 		err := l.renew(ctx, start)
 		l.mu.Lock()
 		l.err = err
 		l.mu.Unlock()
 		close(l.lost)
 	})
-	l.stop = stop
 	if err != nil {
 		return nil, err
 	}
@@ -183,31 +184,53 @@ func (l *Lease) Lost() <-chan struct{} { return l.lost }
 func (l *Lease) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.released {
-		return nil
-	}
 	return l.err
 }
 
 // Release gives the lease back, so that another can have it at once. A lease that
-// was lost before is no error.
+// was lost before is no error. When Release fails, the lease expires by itself.
 func (l *Lease) Release(ctx context.Context) error {
 	l.mu.Lock()
-	done := l.released || l.err != nil
-	l.released = true
+	if !l.released {
+		l.released = true
+		close(l.releasing)
+	}
 	l.mu.Unlock()
-	l.stop()
-	if done {
+	select {
+	case <-l.lost: // a renewal that was on its way has been answered
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	l.mu.Lock()
+	err, revision := l.err, l.revision
+	l.mu.Unlock()
+	if err != nil {
 		return nil
 	}
-	err := l.bucket.Delete(ctx, l.key, l.Revision())
-	if errors.Is(err, ErrConflict) {
-		err = nil // another has it
-	}
-	return err
+	return l.remove(ctx, revision)
 }
 
-// renew renews until the context ends or the lease is lost, and says why.
+// remove deletes the lease's record, unless it is another's by now.
+func (l *Lease) remove(ctx context.Context, revision uint64) error {
+	err := l.bucket.Delete(ctx, l.key, revision)
+	if !errors.Is(err, ErrConflict) {
+		return err
+	}
+	kv, err := l.bucket.Get(ctx, l.key)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if r, err := parseLease(kv); err != nil || r.Grip != l.record.Grip {
+		return nil
+	}
+	// A renewal that was stored though its answer never came.
+	return l.bucket.Delete(ctx, l.key, kv.Revision)
+}
+
+// renew renews until the lease is released, which is nil, or lost, and says why.
 func (l *Lease) renew(ctx context.Context, last time.Time) error {
 	every := min(l.ttl/5, mostRenewWait)
 	// The server's clock starts no earlier than last, so the ttl is not over before
@@ -215,6 +238,8 @@ func (l *Lease) renew(ctx context.Context, last time.Time) error {
 	deadline := func() time.Time { return last.Add(l.ttl - every) }
 	for {
 		select {
+		case <-l.releasing:
+			return nil
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %s: %w", ErrLeaseLost, l.key, ErrClosed)
 		case <-time.After(min(every, time.Until(deadline()))):

@@ -40,8 +40,14 @@ func TestNodeKeepsItsFolder(t *testing.T) {
 		}
 		_, err = l.Append(ctx, "0_abc", strconv.Itoa(round), []byte("record"))
 		check(t, err)
-		if got := records(t, l, "0_abc", 0); len(got) != round+1 || got[round].ID != strconv.Itoa(round) {
-			t.Errorf("start %d: records %+v", round, got)
+		f, err := l.Follow(ctx, "0_abc", 0)
+		check(t, err)
+		for i := range round + 1 {
+			r, err := f.Next(ctx)
+			check(t, err)
+			if r.ID != strconv.Itoa(i) || string(r.Data) != "record" {
+				t.Errorf("start %d: record %d is %+v", round, i, r)
+			}
 		}
 		_, err = bus.StartNode(ctx, bus.NodeConfig{Dir: dir})
 		wantErr(t, err, bus.ErrInUse)

@@ -17,7 +17,7 @@ import (
 const (
 	modelAge   = 10 * time.Second
 	modelBytes = 1000
-	modelTotal = 1500
+	modelTotal = 2000
 )
 
 type modelMessage struct {
@@ -114,7 +114,7 @@ func checkRingModel(t *rapid.T) {
 	t.Repeat(map[string]func(*rapid.T){
 		"publish": func(t *rapid.T) {
 			subject, id := subjects.Draw(t, "subject"), fmt.Sprint(rapid.IntRange(0, 200).Draw(t, "id"))
-			size := rapid.IntRange(0, 400).Draw(t, "size")
+			size := rapid.IntRange(0, 600).Draw(t, "size")
 			want := model.publish(subject, id, size, time.Now())
 			got, err := ring.Publish(context.Background(), subject, id, bustest.Body(make([]byte, size)))
 			if err != nil || got != want {
@@ -128,7 +128,7 @@ func checkRingModel(t *rapid.T) {
 			model.remove(func(k modelMessage) bool { return k.subject == subject && k.seq <= seq })
 		},
 		"sleep": func(t *rapid.T) {
-			time.Sleep(time.Duration(rapid.IntRange(1, 15_000).Draw(t, "ms")) * time.Millisecond)
+			time.Sleep(time.Duration(rapid.IntRange(1, 4_000).Draw(t, "ms")) * time.Millisecond)
 		},
 		"follow": func(t *rapid.T) {
 			subject := subjects.Draw(t, "subject")
