@@ -16,7 +16,8 @@ type Part struct {
 	// Segment is the segment that the part belongs to; all parts of a segment carry an equal one.
 	Segment Segment
 	// Number counts the parts of the segment from 0. Part n holds the frames whose DTS lies
-	// in [n, n+1) part durations after the segment's start.
+	// in [n, n+1) part durations after the segment's start; part 0 those before it too. A
+	// part that would hold no frame is left out, with its number.
 	Number int
 	Frames []media.Frame
 	// Last marks the segment's last part. End is then the presentation time at which the

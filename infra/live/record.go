@@ -16,6 +16,14 @@ const FeedsBucket = "feeds"
 // epoch given out.
 const EpochsBucket = "epochs"
 
+// ClocksBucket is the control-plane bucket where gateways agree on mappings: a
+// [ClockRecord] as JSON under "<entry>.<index>", the mapping that was anchored last. Its
+// values live as long as feed records.
+const ClocksBucket = "clocks"
+
+// BroadcastsBucket is the control-plane bucket of [BroadcastRecord]s, keyed by entry.
+const BroadcastsBucket = "broadcasts"
+
 // KickSubject is where a worker asks every gateway to drop an entry's publishers; the
 // notice is a [Kick].
 func KickSubject(entry string) string { return "ctl.kick." + entry }
@@ -47,7 +55,9 @@ type FeedRecord struct {
 	// Closed is when the feed ended, in order; zero while it is open.
 	Closed time.Time `json:"closed,omitzero"`
 	// FirstSeq is the media-plane sequence number of the epoch's first part; 0 until it is out.
-	FirstSeq uint64      `json:"firstSeq,omitempty"`
+	FirstSeq uint64 `json:"firstSeq,omitempty"`
+	// Target is the target duration that the feed is cut for; 0 until it is known.
+	Target time.Duration `json:"target,omitempty"`
 	Grant    Grant       `json:"grant"`
 	Clock    ClockRecord `json:"clock"`
 	Stats    FeedStats   `json:"stats"`
@@ -61,6 +71,46 @@ type ClockRecord struct {
 	// LastMedia is the end of the newest frame, LastArrival the wall clock when it came.
 	LastMedia   media.Time `json:"lastMedia"`
 	LastArrival media.Time `json:"lastArrival"`
+}
+
+// Recent reports whether the feed was on the air within the given time before now.
+func (r *FeedRecord) Recent(now time.Time, within time.Duration) bool {
+	last := r.Beat
+	if !r.Closed.IsZero() {
+		last = r.Closed
+	}
+	return now.Sub(last) <= within
+}
+
+// BroadcastRecord is what gateways need to know of an entry's current broadcast. The
+// entry's owner writes it when it has adopted an item and when the broadcast ends.
+type BroadcastRecord struct {
+	Version int        `json:"v"`
+	ID      string     `json:"id"`
+	Start   media.Time `json:"start"`
+	// Target is the broadcast's target duration.
+	Target time.Duration `json:"target"`
+	// LastEnd is the end of the last item: nothing may be anchored before it.
+	LastEnd media.Time `json:"lastEnd"`
+	Ended   bool       `json:"ended,omitempty"`
+}
+
+// Marshal returns the record's wire form.
+func (r BroadcastRecord) Marshal() ([]byte, error) {
+	r.Version = broadcastRecordVersion
+	return json.Marshal(r)
+}
+
+// UnmarshalBroadcastRecord reads what [BroadcastRecord.Marshal] wrote.
+func UnmarshalBroadcastRecord(b []byte) (BroadcastRecord, error) {
+	var r BroadcastRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("live: broadcast record: %w", err)
+	}
+	if r.Version != broadcastRecordVersion {
+		return r, fmt.Errorf("broadcast record version %d: %w", r.Version, ErrVersion)
+	}
+	return r, nil
 }
 
 // FeedStats is what an operator wants to see of a feed, measured over the last seconds.
@@ -80,7 +130,10 @@ func (r *FeedRecord) Alive(now time.Time) bool {
 	return r.Closed.IsZero() && now.Sub(r.Beat) < FeedStale
 }
 
-const feedRecordVersion = 1
+const (
+	feedRecordVersion      = 1
+	broadcastRecordVersion = 1
+)
 
 // ErrVersion is returned for a wire form that a newer or unknown release wrote.
 var ErrVersion = errors.New("live: unknown version of a wire form; is another release of klive on this bus?")
