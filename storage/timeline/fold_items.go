@@ -1,6 +1,8 @@
 package timeline
 
 import (
+	"math"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -184,10 +186,16 @@ func (b *Broadcast) measure(d *Rendition, at int) {
 
 // BitRate is in bit/s, rounded up; 0 when nothing has a length.
 func BitRate(bytes int64, length time.Duration) int64 {
-	if length <= 0 {
+	if length <= 0 || bytes <= 0 {
 		return 0
 	}
-	return int64((float64(bytes)*8*float64(time.Second) + float64(length) - 1) / float64(length))
+	hi, lo := bits.Mul64(uint64(bytes), 8*uint64(time.Second))
+	lo, carry := bits.Add64(lo, uint64(length)-1, 0)
+	if hi+carry >= uint64(length) {
+		return math.MaxInt64 // nothing weighs so much
+	}
+	rate, _ := bits.Div64(hi+carry, lo, uint64(length))
+	return int64(min(rate, math.MaxInt64))
 }
 
 func (s *State) closeChapter(r *Closed) error {
