@@ -99,6 +99,7 @@ type modelFollower struct {
 }
 
 func TestRingKeepsToItsModel(t *testing.T) {
+	// rapid gives up after a day, of virtual time too: pauses are short.
 	synctest.Test(t, func(t *testing.T) { rapid.Check(bubbleTB{t}, checkRingModel) })
 }
 
@@ -110,15 +111,24 @@ func checkRingModel(t *rapid.T) {
 	defer ring.Close()
 	model := &ringModel{last: make(map[string]uint64), ids: make(map[string]modelMessage)}
 	var followers []*modelFollower
+	for _, subject := range []string{"a", "b", "c"} { // a followed subject is never forgotten
+		f, err := ring.Follow(context.Background(), subject, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
 	subjects := rapid.SampledFrom([]string{"a", "b", "c"})
 	t.Repeat(map[string]func(*rapid.T){
 		"publish": func(t *rapid.T) {
-			subject, id := subjects.Draw(t, "subject"), fmt.Sprint(rapid.IntRange(0, 200).Draw(t, "id"))
-			size := rapid.IntRange(0, 600).Draw(t, "size")
-			want := model.publish(subject, id, size, time.Now())
-			got, err := ring.Publish(context.Background(), subject, id, bustest.Body(make([]byte, size)))
-			if err != nil || got != want {
-				t.Fatalf("publish %s/%s: number %d, %v; want %d", subject, id, got, err, want)
+			subject := subjects.Draw(t, "subject")
+			for range rapid.IntRange(1, 5).Draw(t, "messages") {
+				id, size := fmt.Sprint(rapid.IntRange(0, 200).Draw(t, "id")), rapid.IntRange(0, 600).Draw(t, "size")
+				want := model.publish(subject, id, size, time.Now())
+				got, err := ring.Publish(context.Background(), subject, id, bustest.Body(make([]byte, size)))
+				if err != nil || got != want {
+					t.Fatalf("publish %s/%s: number %d, %v; want %d", subject, id, got, err, want)
+				}
 			}
 		},
 		"release": func(t *rapid.T) {
@@ -128,7 +138,9 @@ func checkRingModel(t *rapid.T) {
 			model.remove(func(k modelMessage) bool { return k.subject == subject && k.seq <= seq })
 		},
 		"sleep": func(t *rapid.T) {
-			time.Sleep(time.Duration(rapid.IntRange(1, 4_000).Draw(t, "ms")) * time.Millisecond)
+			time.Sleep(rapid.SampledFrom([]time.Duration{
+				time.Millisecond, time.Second, 3 * time.Second, modelAge - 1, modelAge, modelAge + 1,
+			}).Draw(t, "pause"))
 		},
 		"follow": func(t *rapid.T) {
 			subject := subjects.Draw(t, "subject")
