@@ -248,6 +248,7 @@ func mediaParallel(t *testing.T, e MediaEngine) {
 	m := e.Open(t, wide)
 	f := follow(t, m, "a", 0)
 	var wg sync.WaitGroup
+	defer wg.Wait()
 	for p := range publishers {
 		wg.Go(func() {
 			for i := range each {
@@ -272,5 +273,4 @@ func mediaParallel(t *testing.T, e MediaEngine) {
 		}
 		next[p]++
 	}
-	wg.Wait()
 }
