@@ -1,0 +1,100 @@
+# klive: set-up, build and tests. "make run" and "make test" are all that a fresh machine
+# needs besides Go, make and a Debian 12 or newer (or Ubuntu 24.04) package manager.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+ARGS        ?=
+FUZZTIME    ?= 10s
+PROVE       ?= .
+BENCH       ?= .
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+CONSOLE := infra/admin/console
+BROWSER := infra/e2e/browser
+BUNDLE  := $(CONSOLE)/dist/index.html
+NPM     := npm --no-fund --no-audit --loglevel=error
+
+.PHONY: run build test test-unit test-e2e test-infra prove bench fuzz lint setup-run setup-test clean help
+
+## run: install what is missing, build, and run klive with everything in one process
+run: build
+	bin/klive serve $(ARGS)
+
+## build: the console page and the binary bin/klive
+build: $(BUNDLE)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/klive .
+
+## test: unit tests with the race detector, then end to end; within 15 minutes on 2 cores
+test: test-unit test-e2e
+
+test-unit: setup-test $(BUNDLE)
+	$(GO) test -race -timeout 12m $$($(GO) list ./... | grep -v '/infra/e2e')
+
+test-e2e: setup-test build
+	$(GO) test -count=1 -timeout 12m ./infra/e2e/...
+
+## test-infra: static binaries for both processors, images, deployment
+test-infra: $(BUNDLE)
+	for arch in amd64 arm64; do \
+	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null . ; echo "linux/$$arch builds"; done
+	$(GO) test -count=1 ./infra/images/...
+
+## prove: the end-to-end points at their stated length (PROVE=regexp chooses)
+prove: setup-test build
+	KLIVE_PROVE=1 $(GO) test -count=1 -v -timeout 120m -run '$(PROVE)' ./infra/e2e/...
+
+## bench: CPU, memory and allocations per stream (BENCH=regexp chooses)
+bench: setup-test build
+	$(GO) test -count=1 -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 60m ./infra/e2e/...
+
+## fuzz: every fuzz target for FUZZTIME
+fuzz: $(BUNDLE)
+	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+## lint: formatting, vet, staticcheck, the page's types
+lint: $(BUNDLE)
+	@bad=$$(find . -name '*.go' -not -path '*/node_modules/*' -print0 | xargs -0 gofmt -l); \
+	  if [ -n "$$bad" ]; then echo "gofmt wants changes in:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) test -count=1 -run 'TestRooms|TestSizes' .
+	if $(GO) run $(STATICCHECK) -version >/dev/null 2>&1; then $(GO) run $(STATICCHECK) ./...; \
+	  else echo "SKIP: staticcheck can't be obtained here"; fi
+	cd $(CONSOLE) && node_modules/.bin/tsc --noEmit
+
+## setup-run: ffmpeg, and Node.js for the console page
+setup-run: .tools/run
+.tools/run: .ci/install
+	.ci/install ffmpeg=ffmpeg ffprobe=ffmpeg node=nodejs npm=npm
+	@mkdir -p .tools && touch $@
+
+## setup-test: what the tests need besides
+setup-test: setup-run .tools/test $(BROWSER)/node_modules/.stamp
+.tools/test: .ci/install
+	.ci/install chromium=chromium gcc=gcc=libc6-dev
+	@mkdir -p .tools && touch $@
+
+$(CONSOLE)/node_modules/.stamp: $(CONSOLE)/package-lock.json | setup-run
+	cd $(CONSOLE) && $(NPM) ci
+	@touch $@
+
+$(BROWSER)/node_modules/.stamp: $(BROWSER)/package-lock.json | setup-run
+	cd $(BROWSER) && $(NPM) ci
+	@touch $@
+
+$(BUNDLE): $(CONSOLE)/node_modules/.stamp $(CONSOLE)/build.mjs $(wildcard $(CONSOLE)/src/*)
+	cd $(CONSOLE) && node build.mjs
+	@touch $@
+
+## clean: remove what was built; data/ and installed packages stay
+clean:
+	rm -rf bin .tools $(CONSOLE)/node_modules $(BROWSER)/node_modules
+	find $(CONSOLE)/dist -mindepth 1 -not -name .keep -delete
+
+## help: this list
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
