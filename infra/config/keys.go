@@ -43,15 +43,15 @@ func appendKeys(keys []Key, t reflect.Type, prefix string, index []int) []Key {
 			continue
 		}
 		keys = append(keys, Key{
-			Path: path, Env: envName(path), Reloadable: f.Tag.Get("reload") == "yes",
+			Path: path, Env: EnvName(path), Reloadable: f.Tag.Get("reload") == "yes",
 			index: at, tag: f.Tag,
 		})
 	}
 	return keys
 }
 
-// envName turns "kaltura.unregisterGrace" into KLIVE_KALTURA_UNREGISTER_GRACE.
-func envName(path string) string {
+// EnvName is the environment variable of a key: it turns "kaltura.unregisterGrace" into KLIVE_KALTURA_UNREGISTER_GRACE.
+func EnvName(path string) string {
 	var b strings.Builder
 	b.WriteString(EnvPrefix)
 	for _, r := range path {

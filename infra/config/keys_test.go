@@ -33,7 +33,7 @@ func TestEnvName(t *testing.T) {
 		"bus.retention.age":       "KLIVE_BUS_RETENTION_AGE",
 		"http.publicUrl":          "KLIVE_HTTP_PUBLIC_URL",
 	} {
-		if got := envName(path); got != want {
+		if got := EnvName(path); got != want {
 			t.Errorf("%s: got %s, want %s", path, got, want)
 		}
 	}
