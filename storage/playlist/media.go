@@ -1,0 +1,256 @@
+package playlist
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"klive/storage/timeline"
+)
+
+// protocolVersion is the lowest that allows EXT-X-MAP in a media playlist (RFC 8216bis §8).
+const protocolVersion = 6
+
+// DefaultWindow is how many segments a live playlist holds.
+const DefaultWindow = 5
+
+// minWindow is what a playlist must hold before a segment may leave it, in target durations
+// (RFC 8216bis §6.2.2).
+const minWindow = 3
+
+// OnAir returns the broadcast that playlists show: the latest of which something is stored.
+// A broadcast that has just begun leaves the one before it in place; nil when there is none.
+func OnAir(s *timeline.State) *timeline.Broadcast {
+	for i := len(s.Broadcasts) - 1; i >= 0; i-- {
+		for _, d := range s.Broadcasts[i].Renditions {
+			if d.Bytes > 0 {
+				return s.Broadcasts[i]
+			}
+		}
+	}
+	return nil
+}
+
+// Live returns the media playlist of a rendition's live window: the newest window segments,
+// and at least three target durations. It is empty when nothing of the rendition is stored.
+func Live(b *timeline.Broadcast, rendition string, window int) string {
+	d := b.Rendition(rendition)
+	if d == nil || d.Bytes == 0 {
+		return ""
+	}
+	items, complete := listed(b, d, b.Items)
+	return render(b, d, nil, items[liveStart(b, items, window):], complete)
+}
+
+// Past is one closed chapter, as a DVR playlist needs it.
+type Past struct {
+	Items []timeline.Item
+	// Text is [ChapterText] of the items, or empty: then it is made anew.
+	Text string
+}
+
+// DVR returns the media playlist of a rendition's DVR window. past are the chapters that
+// [DVRChapters] names. Without a DVR window it is the live playlist.
+func DVR(b *timeline.Broadcast, rendition string, window int, past []Past) string {
+	d := b.Rendition(rendition)
+	if d == nil || d.Bytes == 0 {
+		return ""
+	}
+	items, complete := listed(b, d, b.Items)
+	live := liveStart(b, items, window)
+	if b.DVRWindow <= 0 || len(items) == 0 {
+		return render(b, d, nil, items[live:], complete)
+	}
+	from := items[len(items)-1].End().Add(-b.DVRWindow)
+	kept := past[:0:0]
+	for _, p := range past {
+		in, _ := listed(b, d, p.Items)
+		for len(in) > 0 && in[0].End() <= from {
+			in = in[1:]
+		}
+		if len(in) < len(p.Items) {
+			p.Text = ""
+		}
+		if p.Items = in; len(in) > 0 {
+			kept = append(kept, p)
+		}
+	}
+	if len(kept) == 0 {
+		first := 0
+		for first < live && items[first].End() <= from {
+			first++
+		}
+		items = items[first:]
+	}
+	return render(b, d, kept, items, complete)
+}
+
+// DVRChapters returns the closed chapters that hold items of the DVR window, oldest first.
+func DVRChapters(b *timeline.Broadcast) []timeline.Chapter {
+	if b.DVRWindow <= 0 || len(b.Items) == 0 {
+		return nil
+	}
+	// The renditions end at different items; none has more to show than the first open one.
+	from := b.Items[0].Start.Add(-b.DVRWindow)
+	for i, c := range b.Chapters {
+		if c.Start.Add(c.Duration) > from && c.LastSeq >= b.FirstSeq {
+			return b.Chapters[i:]
+		}
+	}
+	return nil
+}
+
+// ChapterText returns the lines of a closed chapter's items in a rendition's playlist. They
+// don't depend on what stands before them.
+func ChapterText(b *timeline.Broadcast, rendition string, items []timeline.Item) string {
+	d := b.Rendition(rendition)
+	if d == nil {
+		return ""
+	}
+	var w strings.Builder
+	writeItems(&w, b, d, items)
+	return w.String()
+}
+
+// listed returns those of items that the rendition's playlist names: from the rendition's
+// first item up to the first whose media are still on their way. complete says that it was
+// all of them.
+func listed(b *timeline.Broadcast, d *timeline.Rendition, items []timeline.Item) (list []timeline.Item, complete bool) {
+	first := 0
+	for first < len(items) && items[first].Seq < max(d.First, b.FirstSeq) {
+		first++
+	}
+	for i := first; i < len(items); i++ {
+		if m := items[i].Of(d.Name); m != nil && !m.Stored && !m.Gap {
+			return items[first:i], false
+		}
+	}
+	return items[first:], true
+}
+
+// liveStart returns where the live window begins in a list. It never goes back while items
+// are added.
+func liveStart(b *timeline.Broadcast, items []timeline.Item, window int) int {
+	if window <= 0 {
+		window = DefaultWindow
+	}
+	i := len(items)
+	var length time.Duration
+	for i > 0 && (len(items)-i < window || length < minWindow*time.Duration(b.Target)*time.Second) {
+		i--
+		length += items[i].Duration
+	}
+	return i
+}
+
+// render writes a media playlist. It is empty when there is no item.
+func render(b *timeline.Broadcast, d *timeline.Rendition, past []Past, items []timeline.Item, complete bool) string {
+	var first *timeline.Item
+	size := 256 + 160*len(items)
+	switch {
+	case len(past) > 0:
+		first = &past[0].Items[0]
+	case len(items) > 0:
+		first = &items[0]
+	default:
+		return ""
+	}
+	for _, p := range past {
+		size += max(len(p.Text), 160*len(p.Items))
+	}
+	var w strings.Builder
+	w.Grow(size)
+	writeHeader(&w, b, first)
+	for _, p := range past {
+		if p.Text != "" {
+			w.WriteString(p.Text)
+		} else {
+			writeItems(&w, b, d, p.Items)
+		}
+	}
+	writeItems(&w, b, d, items)
+	if b.Ended && complete {
+		w.WriteString("#EXT-X-ENDLIST\n")
+	}
+	return w.String()
+}
+
+func writeHeader(w *strings.Builder, b *timeline.Broadcast, first *timeline.Item) {
+	// The first item's own tag, when it has one, counts after the header's number.
+	disc := first.DiscontinuitySeq
+	if first.Discontinuity {
+		disc--
+	}
+	writeTag(w, "#EXTM3U\n#EXT-X-VERSION:", protocolVersion)
+	writeTag(w, "#EXT-X-TARGETDURATION:", uint64(b.Target))
+	writeTag(w, "#EXT-X-MEDIA-SEQUENCE:", first.Seq)
+	writeTag(w, "#EXT-X-DISCONTINUITY-SEQUENCE:", disc)
+	if !b.Dependent {
+		w.WriteString("#EXT-X-INDEPENDENT-SEGMENTS\n")
+	}
+}
+
+func writeTag(w *strings.Builder, tag string, n uint64) {
+	w.WriteString(tag)
+	w.WriteString(strconv.FormatUint(n, 10))
+	w.WriteByte('\n')
+}
+
+func writeItems(w *strings.Builder, b *timeline.Broadcast, d *timeline.Rendition, items []timeline.Item) {
+	var buf [40]byte
+	init := 0
+	for i := range items {
+		it := &items[i]
+		m := mediaOf(it, d.Name)
+		if it.Discontinuity {
+			w.WriteString("#EXT-X-DISCONTINUITY\n")
+		}
+		if m.Init != 0 && m.Init != init {
+			init = m.Init
+			w.WriteString(`#EXT-X-MAP:URI="`)
+			w.WriteString(b.ID)
+			w.WriteByte('/')
+			w.WriteString(initName(init))
+			w.WriteString("\"\n")
+		}
+		w.WriteString("#EXT-X-PROGRAM-DATE-TIME:")
+		w.Write(m.Start.Std().AppendFormat(buf[:0], "2006-01-02T15:04:05.000Z"))
+		if m.Gap {
+			w.WriteString("\n#EXT-X-GAP")
+		}
+		w.WriteString("\n#EXTINF:")
+		w.Write(appendSeconds(buf[:0], m.Duration))
+		w.WriteString(",\n")
+		w.WriteString(b.ID)
+		w.WriteByte('/')
+		w.WriteString(m.Name)
+		w.WriteString(".m4s\n")
+	}
+}
+
+// mediaOf returns what stands for the item in a rendition's playlist. An item that has no
+// media of the rendition is a gap there; it borrows a name, because a gap has an address too.
+func mediaOf(it *timeline.Item, rendition string) timeline.Media {
+	if m := it.Of(rendition); m != nil {
+		out := *m
+		if out.Start == 0 {
+			out.Start = it.Start
+		}
+		if out.Gap {
+			out.Init = 0
+		}
+		return out
+	}
+	return timeline.Media{Rendition: rendition, Name: it.Media[0].Name, Start: it.Start, Duration: it.Duration, Gap: true}
+}
+
+// appendSeconds writes a duration in seconds with six decimals, rounded to the nearest.
+func appendSeconds(b []byte, d time.Duration) []byte {
+	us := int64((d + 500) / 1000)
+	b = strconv.AppendInt(b, us/1e6, 10)
+	b = append(b, '.')
+	for unit := int64(1e5); unit > 0; unit /= 10 {
+		b = append(b, byte('0'+us/unit%10))
+	}
+	return b
+}

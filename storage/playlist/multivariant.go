@@ -1,0 +1,221 @@
+package playlist
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"klive/infra/media"
+	"klive/storage/timeline"
+)
+
+// headroom is how much a peak may lie above the little that has been measured so far.
+const headroom = 1.2
+
+// Multivariant returns the multivariant playlist of the selected renditions, or of their DVR
+// windows. Each variant is a video rendition with its audio; without video, audio renditions are the
+// variants. It is empty while nothing of the selection can be played.
+func Multivariant(b *timeline.Broadcast, sel Selection, dvr bool) string {
+	var w strings.Builder
+	videos := selected(b, sel, media.Video)
+	groups := audioGroups(b, videos)
+	for _, g := range groups {
+		g.write(&w, dvr)
+	}
+	n := 0
+	for _, d := range videos {
+		if writeVideo(&w, b, d, groups, dvr) {
+			n++
+		}
+	}
+	if len(videos) == 0 && (sel.isAudio() || !hasVideo(b)) {
+		for _, d := range selected(b, sel, media.Audio) {
+			writeVariant(&w, d, nil, dvr)
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	head := "#EXTM3U\n#EXT-X-VERSION:" + strconv.Itoa(protocolVersion) + "\n"
+	if !b.Dependent {
+		head += "#EXT-X-INDEPENDENT-SEGMENTS\n"
+	}
+	return head + w.String()
+}
+
+// isAudio reports whether the selection names an audio rendition.
+func (s *Selection) isAudio() bool {
+	return s.Rendition != "" && strings.HasPrefix(s.Rendition, s.Entry+"_a")
+}
+
+func hasVideo(b *timeline.Broadcast) bool {
+	return slices.ContainsFunc(b.Renditions, func(d timeline.Rendition) bool { return d.Kind == media.Video })
+}
+
+// selected returns the renditions of one kind that the selection names and that have
+// something to play.
+func selected(b *timeline.Broadcast, sel Selection, kind media.Kind) []*timeline.Rendition {
+	var out []*timeline.Rendition
+	for i := range b.Renditions {
+		d := &b.Renditions[i]
+		if d.Kind == kind && d.Bytes > 0 && sel.has(d) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func (s *Selection) has(d *timeline.Rendition) bool {
+	switch {
+	case s.Rendition == d.Name:
+		return true
+	case s.Rendition != "":
+		// The audio of a broadcast without video answers for its rung.
+		return d.Kind == media.Audio && d.Rung.Name != "" && s.Rendition == d.Rung.Rendition(s.Entry)
+	case len(s.Params) > 0:
+		return (d.Kind == media.Video || d.Rung.Name != "") && slices.Contains(s.Params, d.Rung.ParamsID)
+	}
+	return s.Group == "all" || slices.Contains(d.Groups, s.Group)
+}
+
+// audioGroup is the audio that goes with some video renditions: its default, and audio that
+// no video has as its own, which are other languages.
+type audioGroup struct {
+	id      string
+	members []*timeline.Rendition
+}
+
+func audioGroups(b *timeline.Broadcast, videos []*timeline.Rendition) []audioGroup {
+	own := map[string]bool{}
+	for i := range b.Renditions {
+		own[b.Renditions[i].Audio] = true
+	}
+	var groups []audioGroup
+	for _, v := range videos {
+		d := b.Rendition(v.Audio)
+		if d == nil || d.Bytes == 0 || slices.ContainsFunc(groups, func(g audioGroup) bool { return g.members[0] == d }) {
+			continue
+		}
+		g := audioGroup{id: groupID(d.Name), members: []*timeline.Rendition{d}}
+		for i := range b.Renditions {
+			if o := &b.Renditions[i]; o.Kind == media.Audio && o.Bytes > 0 && !own[o.Name] {
+				g.members = append(g.members, o)
+			}
+		}
+		groups = append(groups, g)
+	}
+	return groups
+}
+
+// groupID is the rendition's name without the entry: "a1".
+func groupID(name string) string {
+	if _, rest, ok := splitEntry(name); ok {
+		return rest
+	}
+	return name
+}
+
+func (g *audioGroup) write(w *strings.Builder, dvr bool) {
+	for i, d := range g.members {
+		name := "Audio"
+		if d.Language != "" {
+			name = d.Language
+		}
+		if i > 0 && slices.ContainsFunc(g.members[:i], func(o *timeline.Rendition) bool { return o.Language == d.Language }) {
+			name += " " + groupID(d.Name) // names differ within a group
+		}
+		fmt.Fprintf(w, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=%s,NAME=%s", quote(g.id), quote(name))
+		if d.Language != "" {
+			fmt.Fprintf(w, ",LANGUAGE=%s", quote(d.Language))
+		}
+		w.WriteString(",DEFAULT=" + yesNo(i == 0) + ",AUTOSELECT=YES")
+		if d.Channels > 0 {
+			fmt.Fprintf(w, ",CHANNELS=\"%d\"", d.Channels)
+		}
+		fmt.Fprintf(w, ",URI=%s\n", quote(uri(d.Name, dvr)))
+	}
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "YES"
+	}
+	return "NO"
+}
+
+// quote makes a quoted string, which can hold neither quotes nor line breaks.
+func quote(s string) string {
+	return `"` + strings.Map(func(r rune) rune {
+		if r == '"' || r < ' ' {
+			return -1
+		}
+		return r
+	}, s) + `"`
+}
+
+// uri leads from a multivariant playlist's folder to a media playlist.
+func uri(rendition string, dvr bool) string {
+	if dvr {
+		return "../" + rendition + "/" + DVRName
+	}
+	return "../" + rendition + "/" + LiveName
+}
+
+// writeVideo writes a video variant, unless its audio began with it and is still on its way:
+// whoever read the playlist now would stay without sound.
+func writeVideo(w *strings.Builder, b *timeline.Broadcast, d *timeline.Rendition, groups []audioGroup, dvr bool) bool {
+	if a := b.Rendition(d.Audio); a != nil && a.Bytes == 0 && a.First == d.First {
+		return false
+	}
+	for i := range groups {
+		if groups[i].members[0].Name == d.Audio {
+			writeVariant(w, d, &groups[i], dvr)
+			return true
+		}
+	}
+	writeVariant(w, d, nil, dvr)
+	return true
+}
+
+func writeVariant(w *strings.Builder, d *timeline.Rendition, g *audioGroup, dvr bool) {
+	codecs := []string{d.Codecs}
+	peak, average := rates(d)
+	if g != nil {
+		var most, mean int64
+		for _, a := range g.members {
+			p, m := rates(a)
+			most, mean = max(most, p), max(mean, m)
+			if !slices.Contains(codecs, a.Codecs) {
+				codecs = append(codecs, a.Codecs)
+			}
+		}
+		peak, average = peak+most, average+mean
+	}
+	fmt.Fprintf(w, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%s", peak, average, quote(strings.Join(codecs, ",")))
+	if d.Width > 0 && d.Height > 0 {
+		fmt.Fprintf(w, ",RESOLUTION=%dx%d", d.Width, d.Height)
+	}
+	if d.FrameRate > 0 {
+		fmt.Fprintf(w, ",FRAME-RATE=%.3f", d.FrameRate)
+	}
+	if g != nil {
+		fmt.Fprintf(w, ",AUDIO=%s", quote(g.id))
+	}
+	fmt.Fprintf(w, "\n%s\n", uri(d.Name, dvr))
+}
+
+// rates returns BANDWIDTH and AVERAGE-BANDWIDTH of a rendition in bit/s: as measured, or,
+// before there was enough to measure, what its rung states or a little more than what came.
+func rates(d *timeline.Rendition) (peak, average int64) {
+	average = timeline.BitRate(d.Bytes, d.Duration)
+	if d.Peak > 0 {
+		return max(d.Peak, average), average
+	}
+	stated := d.Rung.Video.Bitrate
+	if d.Kind == media.Audio {
+		stated = d.Rung.Audio.Bitrate
+	}
+	return max(int64(stated), int64(float64(average)*headroom)), average
+}
