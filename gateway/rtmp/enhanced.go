@@ -1,0 +1,53 @@
+package rtmp
+
+// Bits of capsEx (Enhanced RTMP v2, "CapsExMask").
+const (
+	capReconnect = 1
+	capModEx     = 4
+)
+
+// codecForward is the bit of a codec's info map that says that the server passes it on
+// (Enhanced RTMP v2, "FourCcInfoMask").
+const codecForward = 4
+
+// enhancedCaps is what the answer to a connect says to a client that speaks Enhanced RTMP:
+// the codecs that it may send beyond H.264 and AAC in their old form.
+func enhancedCaps(connect *object) []property {
+	list, hasList := connect.get("fourCcList").([]any)
+	_, hasVideo := connect.get("videoFourCcInfoMap").(*object)
+	_, hasAudio := connect.get("audioFourCcInfoMap").(*object)
+	_, hasCaps := connect.get("capsEx").(float64)
+	if !hasList && !hasVideo && !hasAudio && !hasCaps {
+		return nil
+	}
+	video, audio := []string{"avc1", "hvc1"}, []string{"mp4a", "Opus"}
+	var both []any
+	for _, cc := range append(append([]string{}, video...), audio...) {
+		if !hasList || contains(list, cc) || contains(list, "*") {
+			both = append(both, cc)
+		}
+	}
+	return []property{
+		{"fourCcList", both},
+		{"videoFourCcInfoMap", infoMap(video)},
+		{"audioFourCcInfoMap", infoMap(audio)},
+		{"capsEx", float64(capReconnect | capModEx)},
+	}
+}
+
+func infoMap(codecs []string) *object {
+	o := &object{}
+	for _, cc := range codecs {
+		o.props = append(o.props, property{cc, float64(codecForward)})
+	}
+	return o
+}
+
+func contains(list []any, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
