@@ -138,6 +138,9 @@ func (c *Client) Hostname() string { return c.hostname }
 // or for its own partner alone.
 func (c *Client) Impersonates() bool { return c.partner < 0 }
 
+// Partner is the partner whose sessions the client signs.
+func (c *Client) Partner() int { return c.partner }
+
 // ks returns the session to use. It is signed anew when it is due, and when it is the
 // one that the API has just refused.
 func (c *Client) ks(refused string) (string, error) {
