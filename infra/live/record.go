@@ -33,6 +33,15 @@ type Kick struct {
 	Reason string `json:"reason"`
 }
 
+// ParseKick reads a notice on [KickSubject]; one that can't be read still kicks.
+func ParseKick(data []byte) Kick {
+	k := Kick{}
+	if err := json.Unmarshal(data, &k); err != nil || k.Reason == "" {
+		k.Reason = "no reason given"
+	}
+	return k
+}
+
 // FeedBeat is how often a gateway refreshes the record of a feed it holds, and FeedStale
 // the age at which a record that was not refreshed counts as a dead gateway's.
 const (
@@ -58,9 +67,9 @@ type FeedRecord struct {
 	FirstSeq uint64 `json:"firstSeq,omitempty"`
 	// Target is the target duration that the feed is cut for; 0 until it is known.
 	Target time.Duration `json:"target,omitempty"`
-	Grant    Grant       `json:"grant"`
-	Clock    ClockRecord `json:"clock"`
-	Stats    FeedStats   `json:"stats"`
+	Grant  Grant         `json:"grant"`
+	Clock  ClockRecord   `json:"clock"`
+	Stats  FeedStats     `json:"stats"`
 }
 
 // ClockRecord lets another feed of the same (entry, index) join this feed's mapping from

@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the gateway's own; protocols have theirs.
+type metrics struct {
+	sessions      *prometheus.GaugeVec
+	refusals      *prometheus.CounterVec
+	droppedFrames *prometheus.CounterVec
+	lostParts     prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		sessions: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "klive_gateway_feeds", Help: "Feeds on the air here.",
+		}, []string{"protocol"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "klive_gateway_refusals_total", Help: "Connects and publishes that were refused.",
+		}, []string{"reason"}),
+		droppedFrames: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "klive_gateway_dropped_frames_total", Help: "Frames that went into no part.",
+		}, []string{"cause"}),
+		lostParts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "klive_gateway_lost_parts_total", Help: "Parts that were given up because the bus did not take them.",
+		}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.sessions, m.refusals, m.droppedFrames, m.lostParts} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("gateway: metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) refused(r Reason) { m.refusals.WithLabelValues(string(r)).Inc() }
+
+func (m *metrics) dropped(c dropCause, n uint64) {
+	m.droppedFrames.WithLabelValues(c.String()).Add(float64(n))
+}
+
+func (m *metrics) lost(parts int) { m.lostParts.Add(float64(parts)) }

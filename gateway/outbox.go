@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"klive/infra/live"
+)
+
+const (
+	// outboxTime and outboxBytes bound what waits for the media plane: enough for a bus
+	// that elects a new leader.
+	outboxTime  = 15 * time.Second
+	outboxBytes = 64 << 20
+	// retryAfter is how long a publish that failed waits for the next attempt.
+	retryAfter = 100 * time.Millisecond
+)
+
+// outbox holds a feed's parts until the media plane has acknowledged them. When it is full
+// it drops whole segments, oldest first, and never holds up the encoder.
+type outbox struct {
+	publish func(context.Context, *live.Part) error
+	// dropped hears of parts that were given up.
+	dropped func(parts int)
+
+	mu     sync.Mutex // guards the fields below
+	queue  []*live.Part
+	bytes  int
+	closed bool
+	wake   chan struct{}
+}
+
+func newOutbox(publish func(context.Context, *live.Part) error, dropped func(int)) *outbox {
+	return &outbox{publish: publish, dropped: dropped, wake: make(chan struct{}, 1)}
+}
+
+// push queues a part.
+func (o *outbox) push(p *live.Part) {
+	o.mu.Lock()
+	o.queue = append(o.queue, p)
+	o.bytes += p.Size()
+	lost := o.makeRoom()
+	o.mu.Unlock()
+	if lost > 0 {
+		o.dropped(lost)
+	}
+	o.signal()
+}
+
+// makeRoom drops the oldest segment while the queue is over its bounds. The part at the head
+// may be on its way; it goes with the others.
+func (o *outbox) makeRoom() (lost int) {
+	for len(o.queue) > 1 && (o.bytes > outboxBytes || o.span() > outboxTime) {
+		oldest := o.queue[0].Segment.Number
+		for len(o.queue) > 1 && o.queue[0].Segment.Number == oldest {
+			o.shift()
+			lost++
+		}
+	}
+	return lost
+}
+
+func (o *outbox) span() time.Duration {
+	first, last := o.queue[0], o.queue[len(o.queue)-1]
+	return last.Frames[0].DTS.Sub(first.Frames[0].DTS)
+}
+
+func (o *outbox) shift() {
+	o.bytes -= o.queue[0].Size()
+	o.queue[0] = nil
+	o.queue = o.queue[1:]
+}
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close lets run return once the queue is empty.
+func (o *outbox) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	o.signal()
+}
+
+func (o *outbox) head() (p *live.Part, closed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) == 0 {
+		o.queue = nil
+		return nil, o.closed
+	}
+	return o.queue[0], o.closed
+}
+
+// done removes a part that was published, unless it was dropped meanwhile.
+func (o *outbox) done(p *live.Part) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) > 0 && o.queue[0] == p {
+		o.shift()
+	}
+}
+
+// run publishes parts in order, each until it is acknowledged, and returns when the outbox
+// is closed and empty or ctx ends.
+func (o *outbox) run(ctx context.Context) {
+	for {
+		p, closed := o.head()
+		switch {
+		case p == nil && closed:
+			return
+		case p == nil:
+			select {
+			case <-o.wake:
+			case <-ctx.Done():
+				return
+			}
+		case o.publish(ctx, p) == nil:
+			o.done(p)
+		default:
+			select {
+			case <-time.After(retryAfter):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,322 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/live"
+	"klive/infra/media"
+)
+
+// callTimeout bounds one call to the control plane.
+const callTimeout = 3 * time.Second
+
+// errEnded is what Write returns after the publication was closed by its own protocol.
+var errEnded = errors.New("gateway: the publication has ended")
+
+// Session is one publish, open to close. It implements [Publication].
+//
+// A goroutine of its own (run) keeps the feed record fresh and ends the session; another
+// one carries parts to the media plane. Both are gone when finished is closed.
+type Session struct {
+	gw     *Gateway
+	log    *slog.Logger
+	feed   live.Feed
+	out    *outbox
+	opened time.Time
+
+	done     chan struct{} // closed when the gateway ends the session
+	stop     chan struct{} // closed when the session is to end, for whatever reason
+	touch    chan struct{} // asks for the record to be written now
+	finished chan struct{} // closed when everything is done
+	stopOnce sync.Once
+
+	mu     sync.Mutex // guards the fields below
+	cut    *cutter
+	meter  meter
+	ended  bool
+	target time.Duration
+	logged [dropCauses]uint64
+
+	stateMu sync.Mutex // guards the fields below
+	clock   live.ClockRecord
+	err     error // why the gateway ended it
+	record  live.FeedRecord
+
+	revision uint64 // of the record in the bucket; run's own
+	lost     bool   // the record belongs to another feed now; run's own
+}
+
+// SetTrack announces a track, or its new parameters, for the access units that follow.
+func (s *Session) SetTrack(t media.Track) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return s.why()
+	}
+	if err := s.cut.setTrack(t); err != nil {
+		return err
+	}
+	s.meter.track(t)
+	return nil
+}
+
+// Expect says which kinds of track the encoder has announced that it will send.
+func (s *Session) Expect(kinds ...media.Kind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut.expect(kinds...)
+}
+
+// Write takes one access unit. It does not wait for the bus.
+func (s *Session) Write(au AccessUnit) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return s.why()
+	}
+	if err := s.cut.write(&au, media.At(time.Now())); err != nil {
+		return err
+	}
+	if t := s.cut.track(au.Track); t != nil {
+		s.meter.add(t.lane.kind, len(au.Payload))
+	}
+	record := s.cut.clock.record()
+	s.stateMu.Lock()
+	s.clock = record
+	s.stateMu.Unlock()
+	return nil
+}
+
+// Done is closed when the gateway ends the publication by itself.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err is why the gateway ended the publication; nil while it has not.
+func (s *Session) Err() error {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	return s.err
+}
+
+// Close ends the publication and returns when its last part is on the bus, or has been
+// given up.
+func (s *Session) Close(cause error) {
+	s.stopOnce.Do(func() {
+		if cause != nil {
+			s.log.Info("the encoder is gone", "cause", cause)
+		} else {
+			s.log.Info("the encoder has stopped")
+		}
+		close(s.stop)
+	})
+	<-s.finished
+}
+
+// end ends the session by the gateway's own will. It does not wait.
+func (s *Session) end(r *Refusal) {
+	s.stopOnce.Do(func() {
+		s.stateMu.Lock()
+		s.err = r
+		s.stateMu.Unlock()
+		s.log.Warn("publication ended", "reason", r.Reason, "text", r.Text)
+		close(s.done)
+		close(s.stop)
+	})
+}
+
+func (s *Session) why() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	return errEnded
+}
+
+// run owns the session's life.
+func (s *Session) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	published := make(chan struct{})
+	go func() {
+		defer close(published)
+		s.out.run(ctx)
+	}()
+	beat := time.NewTicker(live.FeedBeat)
+	defer beat.Stop()
+	for running := true; running; {
+		select {
+		case <-beat.C:
+			s.beat()
+		case <-s.touch:
+			s.beat()
+		case <-s.stop:
+			running = false
+		}
+	}
+	s.mu.Lock()
+	s.ended = true
+	s.cut.flush()
+	s.mu.Unlock()
+	s.out.close()
+	drained := time.NewTimer(outboxTime)
+	defer drained.Stop()
+	select {
+	case <-published:
+	case <-drained.C:
+		s.log.Error("the bus took too long: the feed's last parts are lost")
+		cancel()
+		<-published
+	}
+	s.stateMu.Lock()
+	s.record.Closed = time.Now()
+	s.stateMu.Unlock()
+	s.beat()
+	s.gw.remove(s)
+	close(s.finished)
+}
+
+// emit takes a part from the cutter.
+func (s *Session) emit(p *live.Part) { s.out.push(p) }
+
+// decided hears the target duration from the cutter.
+func (s *Session) decided(target time.Duration) {
+	s.target = target
+	s.refresh()
+}
+
+// refresh has the record written without waiting for the next beat.
+func (s *Session) refresh() {
+	select {
+	case s.touch <- struct{}{}:
+	default:
+	}
+}
+
+// publishPart puts one part on the media plane.
+func (s *Session) publishPart(ctx context.Context, p *live.Part) error {
+	seq, err := s.gw.cfg.Media.Publish(ctx, s.feed.Subject(), p.ID(), p)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.log.Warn("a part is not on the bus yet", "part", p.Seq, "err", err)
+		}
+		return err
+	}
+	if p.Seq == 1 {
+		s.stateMu.Lock()
+		s.record.FirstSeq = seq
+		s.stateMu.Unlock()
+		s.refresh()
+	}
+	return nil
+}
+
+// snapshot is the feed record as it is now.
+func (s *Session) snapshot(now time.Time) live.FeedRecord {
+	s.mu.Lock()
+	target := s.target
+	stats := s.meter.beat(now)
+	s.mu.Unlock()
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	s.record.Beat, s.record.Clock, s.record.Stats, s.record.Target = now, s.clock, stats, target
+	return s.record
+}
+
+// last returns the record as it was written last, with the clock as it is.
+func (s *Session) last() live.FeedRecord {
+	s.stateMu.Lock()
+	defer s.stateMu.Unlock()
+	r := s.record
+	r.Clock = s.clock
+	return r
+}
+
+// beat writes the feed record and logs what was dropped. When another feed has taken the
+// record, the session ends.
+func (s *Session) beat() {
+	s.reportDrops()
+	if s.lost {
+		return
+	}
+	record := s.snapshot(time.Now())
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	err := s.write(ctx, record)
+	var taken *takenError
+	switch {
+	case errors.As(err, &taken):
+		s.lost = true
+		s.end(&Refusal{Reason: ReasonTakenOver, Text: fmt.Sprintf("stream %s is published by another connection now", s.feed.StreamName()), Err: err})
+	case err != nil:
+		s.log.Warn("the feed record was not written; going on", "err", err)
+	}
+}
+
+// takenError says that a newer feed holds the record.
+type takenError struct{ by live.Feed }
+
+func (e *takenError) Error() string {
+	return "gateway: the stream name was taken over by feed " + e.by.String()
+}
+
+// write writes the record on condition that it is still this feed's. An earlier write whose
+// answer was lost is no conflict.
+func (s *Session) write(ctx context.Context, record live.FeedRecord) error {
+	value, err := record.Marshal()
+	if err != nil {
+		return err
+	}
+	key := s.feed.FeedID.String()
+	for range 3 {
+		if s.revision == 0 {
+			s.revision, err = s.gw.cfg.Feeds.Create(ctx, key, value, 0)
+		} else {
+			var next uint64
+			if next, err = s.gw.cfg.Feeds.Update(ctx, key, value, s.revision); err == nil {
+				s.revision = next
+			}
+		}
+		if !errors.Is(err, bus.ErrConflict) {
+			return err
+		}
+		s.revision = 0
+		kv, gerr := s.gw.cfg.Feeds.Get(ctx, key)
+		switch {
+		case errors.Is(gerr, bus.ErrNotFound):
+			continue
+		case gerr != nil:
+			return gerr
+		}
+		there, uerr := live.UnmarshalFeedRecord(kv.Value)
+		if uerr == nil && there.Feed.Epoch > s.feed.Epoch {
+			return &takenError{there.Feed}
+		}
+		s.revision = kv.Revision
+	}
+	return err
+}
+
+// reportDrops logs and counts the frames that were left out since the last report.
+func (s *Session) reportDrops() {
+	s.mu.Lock()
+	now := s.cut.seg.dropped
+	before := s.logged
+	s.logged = now
+	s.mu.Unlock()
+	for cause := range dropCauses {
+		if n := now[cause] - before[cause]; n > 0 {
+			s.gw.metrics.dropped(cause, n)
+			s.log.Info("frames left out", "cause", cause.String(), "frames", n)
+		}
+	}
+}
+
+// partsLost hears from the outbox that parts were given up.
+func (s *Session) partsLost(n int) {
+	s.gw.metrics.lost(n)
+	s.log.Error("the bus does not take parts; the oldest were dropped", "parts", n)
+}

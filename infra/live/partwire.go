@@ -1,0 +1,350 @@
+package live
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"klive/infra/media"
+)
+
+// The wire form of a part, version 1. All numbers are varints as in encoding/binary
+// (unsigned, or zigzag where marked "signed"); "bytes" is a length and that many bytes.
+//
+//	byte      1, the version
+//	bytes     entry id
+//	byte      server index
+//	unsigned  stream suffix, feed epoch, part sequence number
+//	signed    segment start, ns since the Unix epoch
+//	unsigned  segment number, target duration in ns
+//	byte      segment flags: 1 discontinuity, 2 independent
+//	unsigned  number of tracks (at most 16), then for each
+//	            byte   track id
+//	            byte   codec: 1 H264, 2 HEVC, 3 AAC, 4 Opus
+//	            H264:  list of SPS, list of PPS; HEVC: lists of VPS, SPS, PPS; a list is
+//	                   its length (at most 32) and so many bytes
+//	            AAC:   bytes, the AudioSpecificConfig
+//	            Opus:  byte, the number of channels
+//	unsigned  part number within the segment
+//	byte      part flags: 1 last, 2 final
+//	signed    segment end − segment start in ns; only with the flag last
+//	unsigned  number of frames (at most 65536), then for each
+//	            byte      track id
+//	            byte      frame flags: 1 random access point
+//	            signed    DTS − DTS of the frame before (− segment start for the first), ns
+//	            signed    PTS − DTS, ns
+//	            unsigned  duration, ns
+//	            unsigned  payload length
+//	the payloads, one after the other, to the end of the message
+//
+// Flags that are not named here must be 0.
+const partVersion = 1
+
+// Bounds of a part's wire form, in bytes and in items.
+const (
+	MaxPartBytes    = 64 << 20
+	maxPartTracks   = 16
+	maxPartFrames   = 1 << 16
+	maxParamSets    = 32
+	maxParamBytes   = 1 << 16
+	leastFrameBytes = 6
+)
+
+// ErrPart says that bytes are no wire form of a part.
+var ErrPart = errors.New("live: malformed part")
+
+const flagKey = 1
+
+const (
+	wireH264 = iota + 1
+	wireHEVC
+	wireAAC
+	wireOpus
+)
+
+// AppendBinary appends the part's wire form to b.
+func (p *Part) AppendBinary(b []byte) ([]byte, error) {
+	if len(p.Frames) > maxPartFrames || len(p.Segment.Tracks) > maxPartTracks {
+		return nil, fmt.Errorf("live: part %s has %d frames and %d tracks, more than its wire form holds", p.ID(), len(p.Frames), len(p.Segment.Tracks))
+	}
+	b = append(b, partVersion)
+	b = appendBytes(b, []byte(p.Feed.Entry))
+	b = append(b, byte(p.Feed.Index))
+	b = binary.AppendUvarint(b, uint64(p.Feed.Suffix))
+	b = binary.AppendUvarint(b, p.Feed.Epoch)
+	b = binary.AppendUvarint(b, p.Seq)
+	b, err := p.Segment.append(b)
+	if err != nil {
+		return nil, err
+	}
+	b = binary.AppendUvarint(b, uint64(p.Number))
+	b = append(b, flags(p.Last, p.Final))
+	if p.Last {
+		b = binary.AppendVarint(b, int64(p.End-p.Segment.Start))
+	}
+	return p.appendFrames(b), nil
+}
+
+func (p *Part) appendFrames(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(p.Frames)))
+	last := p.Segment.Start
+	for i := range p.Frames {
+		f := &p.Frames[i]
+		b = append(b, byte(f.Track), flags(f.Key, false))
+		b = binary.AppendVarint(b, int64(f.DTS-last))
+		b = binary.AppendVarint(b, int64(f.PTS-f.DTS))
+		b = binary.AppendUvarint(b, uint64(f.Duration))
+		b = binary.AppendUvarint(b, uint64(len(f.Payload)))
+		last = f.DTS
+	}
+	for i := range p.Frames {
+		b = append(b, p.Frames[i].Payload...)
+	}
+	return b
+}
+
+func (s *Segment) append(b []byte) ([]byte, error) {
+	b = binary.AppendVarint(b, int64(s.Start))
+	b = binary.AppendUvarint(b, s.Number)
+	b = binary.AppendUvarint(b, uint64(s.Target))
+	b = append(b, flags(s.Discontinuity, s.Independent))
+	b = binary.AppendUvarint(b, uint64(len(s.Tracks)))
+	for _, t := range s.Tracks {
+		b = append(b, byte(t.ID))
+		switch p := t.Params.(type) {
+		case *media.H264:
+			b = appendLists(append(b, wireH264), p.SPS, p.PPS)
+		case *media.HEVC:
+			b = appendLists(append(b, wireHEVC), p.VPS, p.SPS, p.PPS)
+		case *media.AAC:
+			b = appendBytes(append(b, wireAAC), p.Config)
+		case *media.Opus:
+			b = append(b, wireOpus, byte(p.ChannelCount))
+		default:
+			return nil, fmt.Errorf("live: track %d: codec parameters %T have no wire form", t.ID, t.Params)
+		}
+	}
+	return b, nil
+}
+
+func flags(one, two bool) (f byte) {
+	if one {
+		f |= 1
+	}
+	if two {
+		f |= 2
+	}
+	return f
+}
+
+func appendBytes(b, v []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
+}
+
+func appendLists(b []byte, lists ...[][]byte) []byte {
+	for _, l := range lists {
+		b = binary.AppendUvarint(b, uint64(len(l)))
+		for _, v := range l {
+			b = appendBytes(b, v)
+		}
+	}
+	return b
+}
+
+// UnmarshalPart reads a part's wire form. The part keeps b: its payloads lie in it. Errors:
+// ErrPart, ErrVersion.
+func UnmarshalPart(b []byte) (*Part, error) {
+	if len(b) > MaxPartBytes {
+		return nil, fmt.Errorf("%w: %d bytes", ErrPart, len(b))
+	}
+	r := &partReader{b: b}
+	if v := r.byte(); r.err == nil && v != partVersion {
+		return nil, fmt.Errorf("part version %d: %w", v, ErrVersion)
+	}
+	p := &Part{}
+	r.feed(&p.Feed)
+	p.Seq = r.uint()
+	r.segment(&p.Segment)
+	p.Number = int(r.uintUpTo(1<<31-1, "part number"))
+	p.Last, p.Final = r.flags()
+	if p.Last {
+		p.End = p.Segment.Start.Add(time.Duration(r.int()))
+	}
+	p.Frames = r.frames(&p.Segment)
+	if r.err != nil {
+		return nil, r.err
+	}
+	return p, nil
+}
+
+// partReader reads until the first error, which it keeps.
+type partReader struct {
+	b   []byte
+	err error
+}
+
+func (r *partReader) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: %s", ErrPart, fmt.Sprintf(format, args...))
+		r.b = nil
+	}
+}
+
+func (r *partReader) byte() byte {
+	if len(r.b) == 0 {
+		r.fail("it ends early")
+		return 0
+	}
+	v := r.b[0]
+	r.b = r.b[1:]
+	return v
+}
+
+func (r *partReader) uint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail("it ends within a number")
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *partReader) int() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail("it ends within a number")
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *partReader) uintUpTo(limit uint64, what string) uint64 {
+	v := r.uint()
+	if v > limit {
+		r.fail("%s %d is above %d", what, v, limit)
+		return 0
+	}
+	return v
+}
+
+func (r *partReader) flags() (one, two bool) {
+	f := r.byte()
+	if f > 3 {
+		r.fail("unknown flags %#x", f)
+	}
+	return f&1 != 0, f&2 != 0
+}
+
+func (r *partReader) bytes(limit uint64) []byte {
+	n := r.uintUpTo(min(limit, uint64(len(r.b))), "length")
+	if r.err != nil {
+		return nil
+	}
+	v := r.b[:n:n]
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *partReader) feed(f *Feed) {
+	f.Entry = string(r.bytes(64))
+	f.Index = Index(r.byte())
+	f.Suffix = int(r.uintUpTo(MaxSuffix, "suffix"))
+	f.Epoch = r.uint()
+	if r.err == nil && (!ValidEntryID(f.Entry) || f.Index > Backup || f.Suffix < 1) {
+		r.fail("feed %.80q", f.String())
+	}
+}
+
+func (r *partReader) segment(s *Segment) {
+	s.Start = media.Time(r.int())
+	s.Number = r.uint()
+	s.Target = time.Duration(r.uintUpTo(uint64(time.Hour), "target duration"))
+	s.Discontinuity, s.Independent = r.flags()
+	for range r.uintUpTo(maxPartTracks, "number of tracks") {
+		id := media.TrackID(r.byte())
+		if _, twice := s.Track(id); twice {
+			r.fail("track %d is there twice", id)
+		}
+		params, err := r.params()
+		if err != nil {
+			r.fail("track %d: %v", id, err)
+		}
+		if r.err != nil {
+			return
+		}
+		s.Tracks = append(s.Tracks, media.Track{ID: id, Params: params})
+	}
+}
+
+func (r *partReader) params() (media.Params, error) {
+	switch codec := r.byte(); codec {
+	case wireH264:
+		return media.NewH264(r.list(), r.list())
+	case wireHEVC:
+		return media.NewHEVC(r.list(), r.list(), r.list())
+	case wireAAC:
+		return media.NewAAC(r.bytes(maxParamBytes))
+	case wireOpus:
+		if n := int(r.byte()); n == 1 || n == 2 {
+			return &media.Opus{ChannelCount: n}, nil
+		}
+		return nil, errors.New("Opus has 1 or 2 channels")
+	default:
+		return nil, fmt.Errorf("unknown codec %d", codec)
+	}
+}
+
+func (r *partReader) list() [][]byte {
+	n := r.uintUpTo(maxParamSets, "number of parameter sets")
+	var l [][]byte
+	for range n {
+		l = append(l, r.bytes(maxParamBytes))
+	}
+	return l
+}
+
+// frames reads the frame table and gives each frame its payload.
+func (r *partReader) frames(s *Segment) []media.Frame {
+	n := r.uintUpTo(min(maxPartFrames, uint64(len(r.b)/leastFrameBytes)), "number of frames")
+	if r.err != nil || n == 0 {
+		if r.err == nil && len(r.b) > 0 {
+			r.fail("%d bytes behind the end", len(r.b))
+		}
+		return nil
+	}
+	frames, sizes := make([]media.Frame, n), make([]uint64, n)
+	last := s.Start
+	for i := range frames {
+		f := &frames[i]
+		f.Track = media.TrackID(r.byte())
+		flag := r.byte()
+		f.Key = flag == flagKey
+		f.DTS = last.Add(time.Duration(r.int()))
+		f.PTS = f.DTS.Add(time.Duration(r.int()))
+		f.Duration = time.Duration(r.uintUpTo(uint64(time.Hour), "frame duration"))
+		sizes[i] = r.uintUpTo(MaxPartBytes, "payload length")
+		if _, ok := s.Track(f.Track); !ok || flag > flagKey {
+			r.fail("frame %d of unknown track %d or with unknown flags %#x", i, f.Track, flag)
+		}
+		if r.err != nil {
+			return nil
+		}
+		last = f.DTS
+	}
+	for i := range frames {
+		size := sizes[i]
+		if size > uint64(len(r.b)) {
+			r.fail("frame %d ends behind the end", i)
+			return nil
+		}
+		frames[i].Payload = r.b[:size:size]
+		r.b = r.b[size:]
+	}
+	if len(r.b) > 0 {
+		r.fail("%d bytes behind the end", len(r.b))
+	}
+	return frames
+}
