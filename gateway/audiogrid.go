@@ -44,7 +44,7 @@ type audioGrid struct {
 func newAudioGrid(rate uint32, after *audioGrid) audioGrid {
 	g := audioGrid{rate: rate}
 	if after.rate != 0 {
-		g.floor = after.end().Add(time.Second/time.Duration(rate)).Ticks(rate)
+		g.floor = after.end().Add(time.Second / time.Duration(rate)).Ticks(rate)
 	}
 	return g
 }

@@ -17,9 +17,11 @@ const (
 	lateWindow = 1500 * time.Millisecond
 )
 
-// neighbours is what a clock asks about the feeds of its (entry, index) when it has to
-// anchor: the mappings it may join and the last end that any of them has announced.
-type neighbours func() (clocks []live.ClockRecord, lastEnd media.Time)
+// neighbours is how a clock learns of the feeds of its (entry, index) when it has to anchor.
+// It calls decide with the mappings that may be joined and the last end that any of the
+// feeds has announced, and makes the answer known to the others before any of them anchors;
+// it may call decide again when somebody was faster. first is set for the first anchor.
+type neighbours func(first bool, decide func(clocks []live.ClockRecord, lastEnd media.Time) live.ClockRecord)
 
 // clock turns the wrapped source times of one feed into media time (design rule "one
 // clock"). It unwraps against the newest source time of all tracks, so that tracks may
@@ -112,13 +114,26 @@ func (c *clock) placeLate(t *trackClock, raw uint64) (*mapping, int64, bool) {
 // best, or maps the source time to the later of arrival and the last announced end. Media
 // time never goes back within the feed.
 func (c *clock) anchor(raw uint64, now media.Time) (*mapping, int64) {
-	clocks, lastEnd := c.peers()
-	gen := uint32(1)
+	m := &mapping{gen: 1}
 	if c.cur != nil {
-		gen = c.cur.gen + 1
+		m.gen = c.cur.gen + 1
+	}
+	c.peers(c.cur == nil, func(clocks []live.ClockRecord, lastEnd media.Time) live.ClockRecord {
+		m.offset, m.newest = c.choose(raw, now, clocks, lastEnd)
+		return live.ClockRecord{
+			Offset: time.Duration(m.offset), LastMedia: m.at(m.newest, c.rate), LastArrival: now,
+		}
+	})
+	m.first = m.newest
+	return m, m.newest
+}
+
+// choose returns the offset of a new run and the unwrapped ticks of its first access unit.
+func (c *clock) choose(raw uint64, now media.Time, clocks []live.ClockRecord, lastEnd media.Time) (offset, ticks int64) {
+	if c.cur != nil {
 		clocks = append(clocks, c.record())
 	}
-	best, offset, ticks := AlignWindow+1, int64(0), int64(0)
+	best := AlignWindow + 1
 	for _, r := range clocks {
 		edge := r.LastMedia + now - r.LastArrival
 		u := c.unwrap(raw, media.ToTicks(time.Duration(int64(edge)-int64(r.Offset)), c.rate))
@@ -131,7 +146,7 @@ func (c *clock) anchor(raw uint64, now media.Time) (*mapping, int64) {
 		ticks = c.unwrap(raw, 0)
 		offset = int64(max(now, lastEnd, c.end)) - sourceNanos(ticks, c.rate)
 	}
-	return &mapping{gen: gen, offset: offset, newest: ticks, first: ticks}, ticks
+	return offset, ticks
 }
 
 // announce notes that media up to end were handed out.

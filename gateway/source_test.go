@@ -171,8 +171,10 @@ func newBench(t testing.TB, change func(*cutterConfig)) *bench {
 	c := cutterConfig{
 		feed:  live.Feed{FeedID: live.FeedID{Entry: "0_rkij47dr", Suffix: 1}, Epoch: 7},
 		clock: SourceClock{Rate: 1000, Bits: 32},
-		peers: func() ([]live.ClockRecord, media.Time) { return b.others, b.lastEnd },
-		grid:  4 * time.Second, part: 333 * time.Millisecond, starts: true,
+		peers: func(_ bool, decide func([]live.ClockRecord, media.Time) live.ClockRecord) {
+			decide(b.others, b.lastEnd)
+		},
+		grid: 4 * time.Second, part: 333 * time.Millisecond, starts: true,
 		emit: func(p *live.Part) { b.parts = append(b.parts, p) },
 	}
 	if change != nil {
