@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"klive/gateway"
+	"klive/infra/config"
+)
+
+type doctorCmd struct{}
+
+// finding is one line of the doctor's report.
+type finding struct {
+	Check  string `json:"check"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+	// Advice says what to do; empty when all is well.
+	Advice string `json:"advice,omitempty"`
+}
+
+// minFree is the free space in bytes below which the data folder is reported: an hour of
+// one 5 Mbit/s stream.
+const minFree = 2 << 30
+
+// Run checks what klive needs and prints what to do. It fails when something is missing
+// that the service can't start without.
+func (doctorCmd) Run(ctx context.Context, g *global) error {
+	c, warnings, err := g.settings()
+	findings := []finding{configFinding(g, warnings, err)}
+	if err == nil {
+		findings = append(findings, portFindings(ctx, c)...)
+		findings = append(findings, folderFinding(c), tlsFinding(c))
+	}
+	findings = append(findings, ffmpegFinding(ctx))
+	if err := printFindings(g, findings); err != nil {
+		return err
+	}
+	for _, f := range findings {
+		if !f.OK {
+			return errors.New("not everything is in order; see above")
+		}
+	}
+	return nil
+}
+
+func printFindings(g *global, findings []finding) error {
+	if g.JSON {
+		return printJSON(os.Stdout, findings)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, f := range findings {
+		mark := "ok"
+		if !f.OK {
+			mark = "FAIL"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", mark, f.Check, strings.ReplaceAll(f.Detail, "\n", "; "))
+		if f.Advice != "" {
+			fmt.Fprintf(w, "\t\t→ %s\n", f.Advice)
+		}
+	}
+	return w.Flush()
+}
+
+func configFinding(g *global, warnings []config.Warning, err error) finding {
+	f := finding{Check: "configuration", OK: err == nil, Detail: "defaults and environment"}
+	if g.Config != "" {
+		f.Detail = g.Config
+	}
+	if err != nil {
+		f.Detail, f.Advice = err.Error(), "correct the places named; klive.example.yaml documents each key"
+	} else if len(warnings) > 0 {
+		warn(warnings)
+	}
+	return f
+}
+
+// portFindings tries each listener. A port that a running klive holds is reported like
+// any other.
+func portFindings(ctx context.Context, c *config.Config) []finding {
+	var out []finding
+	for _, l := range []struct{ key, address string }{
+		{"rtmp.listen", c.RTMP.Listen}, {"rtmps.listen", c.RTMPS.Listen}, {"http.listen", c.HTTP.Listen},
+		{"https.listen", c.HTTPS.Listen}, {"admin.listen", c.Admin.Listen},
+	} {
+		if l.address == "" {
+			continue
+		}
+		f := finding{Check: l.key, OK: true, Detail: l.address + " is free"}
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.address)
+		if err != nil {
+			f.OK, f.Detail = false, err.Error()
+			f.Advice = "stop what holds the port (a klive that runs already?), or set " + l.key + " to another one"
+		} else {
+			ln.Close()
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func folderFinding(c *config.Config) finding {
+	f := finding{Check: "data folder", Detail: c.Data}
+	advice := "choose a folder that this user can write (key data)"
+	if err := os.MkdirAll(c.Data, 0o755); err != nil {
+		f.Detail, f.Advice = err.Error(), advice
+		return f
+	}
+	probe, err := os.CreateTemp(c.Data, ".doctor-")
+	if err != nil {
+		f.Detail, f.Advice = err.Error(), advice
+		return f
+	}
+	probe.Close()
+	os.Remove(probe.Name())
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(c.Data, &fs); err == nil {
+		free := int64(fs.Bavail) * fs.Bsize
+		abs, _ := filepath.Abs(c.Data)
+		f.Detail = fmt.Sprintf("%s, %.1f GiB free", abs, float64(free)/(1<<30))
+		if free < minFree {
+			f.Advice = "make room: one 5 Mbit/s stream with a DVR window of two hours takes 4.5 GB"
+			return f
+		}
+	}
+	f.OK = true
+	return f
+}
+
+func tlsFinding(c *config.Config) finding {
+	f := finding{Check: "TLS", OK: true, Detail: "off (tls.cert and tls.key are empty)"}
+	if c.TLS.Cert == "" {
+		return f
+	}
+	f.Detail = c.TLS.Cert
+	if _, err := gateway.NewCertFile(c.TLS.Cert, c.TLS.Key, nil); err != nil {
+		f.OK, f.Detail, f.Advice = false, err.Error(), "set tls.cert and tls.key to a PEM certificate chain and its key"
+	}
+	return f
+}
+
+func ffmpegFinding(ctx context.Context) finding {
+	f := finding{Check: "ffmpeg", Advice: `install it ("apt-get install ffmpeg"); klive publish needs it`}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ffmpeg", "-hide_banner", "-version").Output()
+	if err != nil {
+		f.Detail = err.Error()
+		return f
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	encoders, err := exec.CommandContext(ctx, "ffmpeg", "-hide_banner", "-encoders").Output()
+	if err != nil || !strings.Contains(string(encoders), "libx264") {
+		f.Detail, f.Advice = line, "this build has no libx264; install one that has"
+		return f
+	}
+	return finding{Check: "ffmpeg", OK: true, Detail: line}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"klive/infra/config"
+	"klive/infra/kaltura"
+	"klive/infra/node"
+)
+
+type entryCmd struct {
+	List   entryListCmd   `cmd:"" help:"List the live entries."`
+	Add    entryAddCmd    `cmd:"" help:"Add a live entry and print how to publish to it."`
+	Remove entryRemoveCmd `cmd:"" help:"Remove a live entry."`
+}
+
+// entryView is an entry as the commands print it.
+type entryView struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Token  string `json:"token"`
+	Live   bool   `json:"live"`
+	Server string `json:"server"` // what OBS calls "Server"
+	Key    string `json:"key"`    // what OBS calls "Stream Key"
+	Play   string `json:"playUrl"`
+}
+
+func viewEntry(c *config.Config, partner int, e *kaltura.LiveStreamEntry) entryView {
+	return entryView{
+		ID: e.ID, Name: e.Name, Token: e.StreamPassword, Live: e.LiveStatus == kaltura.StatusPlayable,
+		Server: fmt.Sprintf("rtmp://%s/%s/?p=%d&e=%s&i=0&t=%s", node.Dialable(c.RTMP.Listen), c.RTMP.App, partner, e.ID, e.StreamPassword),
+		Key:    e.ID + "_1",
+		Play:   node.PlayURL(c, e.ID),
+	}
+}
+
+// apiClient talks to the API as the partner whose entries the commands manage.
+func (g *global) apiClient() (client *kaltura.Client, c *config.Config, partner int, err error) {
+	if c, _, err = g.settings(); err != nil {
+		return nil, nil, 0, err
+	}
+	partner, secret, err := partnerSecret(c)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	url, err := apiURL(c)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	client, err = kaltura.NewClient(kaltura.ClientConfig{URL: url, PartnerID: partner, AdminSecret: secret, Timeout: c.Kaltura.Timeout})
+	return client, c, partner, err
+}
+
+type entryListCmd struct{}
+
+// pageSize is how many entries one call brings.
+const pageSize = 200
+
+// Run prints every live entry of the partner.
+func (entryListCmd) Run(ctx context.Context, g *global) error {
+	client, c, partner, err := g.apiClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	views := []entryView{}
+	for page := 1; ; page++ {
+		l, err := client.LiveStreamList(ctx, partner, kaltura.LiveStreamFilter{}, page, pageSize)
+		if err != nil {
+			return hint(c, err)
+		}
+		for i := range l.Objects {
+			views = append(views, viewEntry(c, partner, &l.Objects[i]))
+		}
+		if len(l.Objects) < pageSize {
+			break
+		}
+	}
+	if g.JSON {
+		return printJSON(os.Stdout, views)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ENTRY\tNAME\tLIVE\tTOKEN")
+	for _, v := range views {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.ID, v.Name, yesNo(v.Live), v.Token)
+	}
+	return w.Flush()
+}
+
+type entryAddCmd struct {
+	Name    string `arg:"" help:"The entry's name."`
+	Token   string `help:"The token that encoders need; drawn when left out."`
+	DVR     int    `placeholder:"MINUTES" help:"DVR window; 0 is none."`
+	Profile int    `placeholder:"ID" help:"Conversion profile; the partner's default when left out."`
+}
+
+// Run adds an entry.
+func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
+	client, c, partner, err := g.apiClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	e := kaltura.NewEntry{Name: a.Name, StreamPassword: a.Token, ConversionProfileID: a.Profile}
+	if a.DVR > 0 {
+		on := 1
+		e.DVRStatus, e.DVRWindow = &on, a.DVR
+	}
+	made, err := client.LiveStreamAdd(ctx, partner, e)
+	if err != nil {
+		return hint(c, err)
+	}
+	v := viewEntry(c, partner, made)
+	if g.JSON {
+		return printJSON(os.Stdout, v)
+	}
+	fmt.Printf("added %s\n\n  server      %s\n  stream key  %s\n  play        %s\n", v.ID, v.Server, v.Key, v.Play)
+	return nil
+}
+
+type entryRemoveCmd struct {
+	ID string `arg:"" help:"The entry's id."`
+}
+
+// Run removes an entry.
+func (r *entryRemoveCmd) Run(ctx context.Context, g *global) error {
+	client, c, partner, err := g.apiClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := client.LiveStreamDelete(ctx, partner, r.ID); err != nil {
+		return hint(c, err)
+	}
+	if g.JSON {
+		return printJSON(os.Stdout, map[string]string{"removed": r.ID})
+	}
+	fmt.Println("removed", r.ID)
+	return nil
+}
+
+// hint adds what to do when the API does not answer.
+func hint(c *config.Config, err error) error {
+	if kaltura.Unavailable(err) && c.Kaltura.URL == "" {
+		return fmt.Errorf("%w; is %q running with this configuration?", err, "klive serve")
+	}
+	return err
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"klive/infra/config"
+	"klive/infra/node"
+	"klive/infra/publisher"
+)
+
+type publishCmd struct {
+	URL      string        `arg:"" optional:"" help:"Address with stream name, rtmp://host/kLive/?p=…&e=…&i=0&t=…/<entry>_1. Without it the demo entry of a klive on this machine."`
+	Size     string        `default:"1280x720" help:"Picture size in pixels."`
+	FPS      int           `default:"30" help:"Frames per second."`
+	Bitrate  int           `default:"2500000" help:"Video bit rate in bit/s."`
+	GOP      time.Duration `default:"2s" help:"Time between keyframes."`
+	Duration time.Duration `help:"Stop after this time; 0 goes on until Ctrl-C."`
+	FFmpeg   string        `default:"ffmpeg" help:"The ffmpeg program."`
+}
+
+// Run publishes the test pattern until it is stopped.
+func (p *publishCmd) Run(ctx context.Context, g *global) error {
+	var w, h int
+	if n, err := fmt.Sscanf(p.Size, "%dx%d", &w, &h); n != 2 || err != nil || w < 16 || h < 16 || w > 7680 || h > 4320 {
+		return fmt.Errorf("--size %q: want WIDTHxHEIGHT from 16x16 to 7680x4320, for example 1280x720", p.Size)
+	}
+	switch {
+	case p.FPS < 1 || p.FPS > 120:
+		return fmt.Errorf("--fps %d: want 1 to 120", p.FPS)
+	case p.Bitrate < 50_000 || p.Bitrate > 100_000_000:
+		return fmt.Errorf("--bitrate %d: want 50000 to 100000000 bit/s", p.Bitrate)
+	}
+	if p.URL == "" {
+		c, _, err := g.settings()
+		if err != nil {
+			return err
+		}
+		p.URL = demoURL(c)
+	}
+	fmt.Fprintln(os.Stderr, "publishing a test pattern; Ctrl-C stops it")
+	return publisher.Pattern{
+		URL: p.URL, Width: w, Height: h, FPS: p.FPS, Bitrate: p.Bitrate,
+		GOP: p.GOP, Duration: p.Duration, FFmpeg: p.FFmpeg,
+	}.Run(ctx)
+}
+
+// demoURL is the broadcast address of the demo entry on this machine.
+func demoURL(c *config.Config) string {
+	return "rtmp://" + node.Dialable(c.RTMP.Listen) + "/" + c.RTMP.App + "/?p=102&e=0_demolive&i=0&t=demo1234/0_demolive_1"
+}

@@ -1,0 +1,123 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"klive/gateway"
+	"klive/infra/admin"
+	"klive/storage/origin"
+)
+
+// Bounds of the HTTP listeners. A player's request is small; a segment may take a slow
+// player long.
+const (
+	headerTimeout  = 10 * time.Second
+	requestTimeout = 30 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeader      = 64 << 10
+	httpDrain      = 3 * time.Second
+)
+
+// startHTTP serves the public listener, plain and encrypted, and the admin listener.
+func (n *Node) startHTTP(context.Context) error {
+	if n.listeners.https != nil || n.listeners.rtmps != nil {
+		var err error
+		if n.certificate, err = gateway.NewCertFile(n.settings.TLS.Cert, n.settings.TLS.Key, n.log); err != nil {
+			return err
+		}
+	}
+	public := n.publicHandler()
+	if l := n.listeners.http; l != nil {
+		n.serve("http.listen", l, public)
+	}
+	if l := n.listeners.https; l != nil {
+		c := n.tlsConfig()
+		c.NextProtos = []string{"h2", "http/1.1"}
+		n.serve("https.listen", tls.NewListener(l, c), public)
+	}
+	if l := n.listeners.admin; l != nil {
+		h, err := n.adminHandler()
+		if err != nil {
+			return err
+		}
+		n.serve("admin.listen", l, h)
+	}
+	return nil
+}
+
+// publicHandler answers players and load balancers.
+func (n *Node) publicHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", origin.New(origin.Config{
+		View: n.view, Store: n.store, Window: n.settings.HLS.Window, Log: n.log, Registerer: n.cfg.Registry,
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, n.Ready(r.Context())) })
+	return mux
+}
+
+func answerHealth(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte("not ready: " + err.Error() + "\n"))
+		return
+	}
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// adminHandler answers operators, and Kaltura's API when the control plane is embedded.
+func (n *Node) adminHandler() (http.Handler, error) {
+	c := admin.Config{
+		Log: n.log, Version: n.cfg.Version, Token: n.settings.Admin.Token.Reveal(),
+		Places: admin.Places{
+			RTMP: n.settings.RTMP.Listen, RTMPS: n.settings.RTMPS.Listen, HTTP: n.settings.HTTP.Listen,
+			App: n.settings.RTMP.App, PublicURL: n.settings.HTTP.PublicURL,
+		},
+		Streams: streams{n}, Metrics: n.cfg.Registry, Ready: n.Ready,
+	}
+	if n.plane != nil {
+		c.ControlPlane = n.plane
+		if n.cfg.Observe != nil {
+			c.ControlPlane = n.cfg.Observe(n.plane)
+		}
+		c.Entries = entries{n}
+	}
+	return admin.New(c)
+}
+
+// serve answers one listener until the node closes.
+func (n *Node) serve(key string, l net.Listener, h http.Handler) {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+		Protocols:         new(http.Protocols),
+	}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetHTTP2(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
+	n.run(key, func() error {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	n.onClose(func(ctx context.Context) {
+		drain, cancel := context.WithTimeout(ctx, httpDrain)
+		defer cancel()
+		if s.Shutdown(drain) != nil {
+			s.Close()
+		}
+	})
+}

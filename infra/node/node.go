@@ -1,0 +1,154 @@
+// Package node puts the rooms together into one running process: the bus, Kaltura's API
+// (or the embedded control plane), the gateway with its protocols, the workers, the origin
+// and the admin listener. Everything that touches the outside (listeners, the way to the
+// API, the bus) can be given in, so that the same assembly runs on sockets and, in tests,
+// on pipes in virtual time.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"klive/gateway"
+	"klive/gateway/rtmp"
+	"klive/infra/bus"
+	"klive/infra/config"
+	"klive/infra/kaltura"
+	"klive/infra/kaltura/controlplane"
+	"klive/storage"
+	"klive/storage/timeline"
+	"klive/workers"
+)
+
+// Config is what a node needs beyond its settings. Settings, Log and Registry are required.
+type Config struct {
+	Settings *config.Config
+	Version  string
+	Log      *slog.Logger
+	Registry *prometheus.Registry
+	// Listen opens listeners; nil means TCP.
+	Listen ListenFunc
+	// Transport carries the calls to Kaltura's API; nil means TCP.
+	Transport http.RoundTripper
+	// Control is the bus's control plane; nil means the one that Settings name. The node does
+	// not close one that was given.
+	Control *bus.Control
+	// Observe is called with each request of Kaltura's embedded API; may be nil.
+	Observe func(http.Handler) http.Handler
+}
+
+// Node is one running klive.
+type Node struct {
+	cfg      Config
+	settings *config.Config
+	log      *slog.Logger
+
+	listeners   listeners
+	certificate *gateway.CertFile // nil without encrypted listeners
+	control     *bus.Control
+	feeds       *bus.Bucket
+	broadcasts  *bus.Bucket
+	media       *bus.Ring
+	store       storage.Store
+	timelines   timeline.Log
+	secret      string // of the embedded control plane
+	view        *timeline.View
+	plane       *controlplane.Server
+	client      *kaltura.Client
+	gateway     *gateway.Gateway
+	rtmp        *rtmp.Server
+	workers     *workers.Pool
+
+	ready   atomic.Bool
+	running sync.WaitGroup
+	// failed gets the first error of a part that should run as long as the node.
+	failed chan error
+	// closers undo the start, last first.
+	closers []func(context.Context)
+}
+
+// closeTimeout bounds how long one part may take to end.
+const closeTimeout = 15 * time.Second
+
+// Start runs a node. It is ready when Start returns; an error leaves nothing behind.
+func Start(ctx context.Context, c Config) (*Node, error) {
+	if c.Settings == nil || c.Log == nil || c.Registry == nil {
+		return nil, errors.New("node: Settings, Log and Registry are required")
+	}
+	if c.Listen == nil {
+		c.Listen = ListenTCP
+	}
+	n := &Node{cfg: c, settings: c.Settings, log: c.Log, failed: make(chan error, 1)}
+	for _, step := range []struct {
+		name  string
+		start func(context.Context) error
+	}{
+		{"listeners", n.openListeners},
+		{"bus", n.startBus},
+		{"storage", n.openStorage},
+		{"control plane", n.startControlPlane},
+		{"Kaltura client", n.startClient},
+		{"HTTP", n.startHTTP}, // before its users: the embedded API answers on it until they are gone
+		{"workers", n.startWorkers},
+		{"gateway", n.startGateway},
+		{"RTMP", n.startRTMP},
+	} {
+		if err := step.start(ctx); err != nil {
+			n.Close(context.WithoutCancel(ctx))
+			return nil, fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	n.ready.Store(true)
+	return n, nil
+}
+
+// Failed delivers the error of a part that ended although the node goes on.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// Ready returns nil while the node can take work.
+func (n *Node) Ready(context.Context) error {
+	if !n.ready.Load() {
+		return errors.New("starting or shutting down")
+	}
+	return n.control.Healthy()
+}
+
+// Close ends the node in the order that loses nothing: encoders first, then what is on
+// the bus is stored and unregistered, then what serves players. Each part has until ctx
+// ends, at most 15 s.
+func (n *Node) Close(ctx context.Context) {
+	n.ready.Store(false)
+	for _, undo := range slices.Backward(n.closers) {
+		step, cancel := context.WithTimeout(ctx, closeTimeout)
+		undo(step)
+		cancel()
+	}
+	n.closers = nil
+	n.running.Wait()
+}
+
+// onClose adds a step that Close takes before those added so far.
+func (n *Node) onClose(f func(context.Context)) { n.closers = append(n.closers, f) }
+
+// run starts a part that should live as long as the node.
+func (n *Node) run(name string, f func() error) {
+	n.running.Go(func() {
+		err := f()
+		if err == nil || !n.ready.Load() {
+			return
+		}
+		select {
+		case n.failed <- fmt.Errorf("%s: %w", name, err):
+		default:
+		}
+	})
+}

@@ -1,0 +1,122 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"klive/infra/admin"
+	"klive/infra/kaltura"
+	"klive/infra/live"
+	"klive/storage/playlist"
+	"klive/storage/timeline"
+)
+
+// silentAfter is how long a feed may send nothing before an operator sees it as silent.
+const silentAfter = 3 * time.Second
+
+// streams tells the console what is on the air: the feed records of the whole deployment,
+// with what their entries' timelines say.
+type streams struct{ n *Node }
+
+// Streams implements [admin.Streams].
+func (s streams) Streams(ctx context.Context) ([]admin.Stream, error) {
+	kvs, err := s.n.feeds.List(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	var records []live.FeedRecord
+	for _, kv := range kvs {
+		r, err := live.UnmarshalFeedRecord(kv.Value)
+		if err != nil || !r.Recent(now, s.n.settings.Broadcast.Resume) {
+			continue
+		}
+		records = append(records, r)
+	}
+	slices.SortFunc(records, func(a, b live.FeedRecord) int { return cmp.Compare(a.Feed.FeedID.String(), b.Feed.FeedID.String()) })
+	out := make([]admin.Stream, 0, len(records))
+	states := map[string]*timeline.Broadcast{}
+	for i := range records {
+		entry := records[i].Feed.Entry
+		if _, ok := states[entry]; !ok {
+			states[entry] = s.broadcast(ctx, entry)
+		}
+		out = append(out, stream(&records[i], states[entry], now))
+	}
+	return out, nil
+}
+
+// broadcast is the entry's broadcast that players see, or nil.
+func (s streams) broadcast(ctx context.Context, entry string) *timeline.Broadcast {
+	state, err := s.n.view.State(ctx, entry)
+	if err != nil || state == nil {
+		return nil
+	}
+	b := playlist.OnAir(state)
+	if b == nil || b.Ended {
+		return nil
+	}
+	return b
+}
+
+func stream(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.Stream {
+	out := admin.Stream{
+		Entry: r.Feed.Entry, Feed: r.Feed.FeedID.String(), Name: r.Feed.StreamName(), Index: r.Feed.Index.String(),
+		State: state(r, b, now),
+		Video: r.Stats.Video, Audio: r.Stats.Audio, Width: r.Stats.Width, Height: r.Stats.Height,
+		FrameRate: r.Stats.FrameRate, Bitrate: r.Stats.Bitrate, Frames: r.Stats.Frames, Bytes: r.Stats.Bytes,
+		Opened: r.Opened, Protocol: r.Protocol, Encoder: r.Encoder, Peer: r.Peer, Gateway: r.Gateway,
+	}
+	if b != nil {
+		out.Started = b.Start.Std()
+		out.PlayPath = "/" + playlist.GroupKey(r.Feed.Entry, "all", false)
+	}
+	return out
+}
+
+// state says what viewers have of a feed. A feed that made the newest item is live; one
+// that arrives beside it stands by.
+func state(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.State {
+	switch {
+	case !r.Alive(now):
+		return admin.StateGone
+	case r.Clock.LastArrival != 0 && now.Sub(r.Clock.LastArrival.Std()) > silentAfter:
+		return admin.StateSilent
+	case b == nil || len(b.Items) == 0:
+		return admin.StateStarting
+	}
+	newest := b.Items[len(b.Items)-1]
+	for _, m := range newest.Media {
+		if m.Feed.FeedID == r.Feed.FeedID {
+			return admin.StateLive
+		}
+	}
+	for _, m := range newest.Media {
+		if m.Feed.Index != r.Feed.Index {
+			return admin.StateStandby
+		}
+	}
+	return admin.StateStarting
+}
+
+// entries tells the console who may publish: the demo partner's entries.
+type entries struct{ n *Node }
+
+// maxEntries bounds the console's list.
+const maxEntries = 200
+
+// Entries implements [admin.Entries].
+func (e entries) Entries(ctx context.Context) ([]admin.Entry, error) {
+	list, err := e.n.client.LiveStreamList(ctx, DemoPartner, kaltura.LiveStreamFilter{}, 1, maxEntries)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]admin.Entry, 0, len(list.Objects))
+	for i := range list.Objects {
+		o := &list.Objects[i]
+		out = append(out, admin.Entry{ID: o.ID, Name: o.Name, Partner: o.PartnerID, Token: o.StreamPassword})
+	}
+	return out, nil
+}

@@ -1,0 +1,64 @@
+// Klive is a live-video ingest service for Kaltura: encoders publish to it, viewers watch
+// from storage behind a CDN.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// commands is the table of contents: one field a command.
+type commands struct {
+	global
+
+	Serve   serveCmd   `cmd:"" help:"Run the whole service in this process."`
+	Doctor  doctorCmd  `cmd:"" help:"Check the configuration, ports, tools and folders, and say what to do."`
+	Publish publishCmd `cmd:"" help:"Publish a moving test picture and a tone, as an encoder would."`
+	Entry   entryCmd   `cmd:"" help:"List, add and remove live entries."`
+	KS      ksCmd      `cmd:"" name:"ks" help:"Sign a Kaltura session for the API."`
+	Version versionCmd `cmd:"" help:"Show the version."`
+}
+
+// global are the flags that every command takes.
+type global struct {
+	Config string `short:"c" type:"path" placeholder:"FILE" help:"Configuration file; klive.example.yaml documents it. Every key is also an environment variable KLIVE_…"`
+	JSON   bool   `help:"Print JSON for programs."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "klive:", err)
+		os.Exit(1)
+	}
+}
+
+// run parses the command line and runs one command.
+func run(ctx context.Context, args []string) error {
+	var c commands
+	parser, err := kong.New(&c,
+		kong.Name("klive"),
+		kong.Description("Live-video ingest for Kaltura: RTMP in, HLS out."),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		return err
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		var perr *kong.ParseError
+		if errors.As(err, &perr) {
+			return fmt.Errorf("%w; %q shows the commands", err, "klive --help")
+		}
+		return err
+	}
+	return k.Run(&c.global)
+}
