@@ -239,7 +239,10 @@ func (r *partReader) flags() (one, two bool) {
 }
 
 func (r *partReader) bytes(limit uint64) []byte {
-	n := r.uintUpTo(min(limit, uint64(len(r.b))), "length")
+	n := r.uintUpTo(limit, "length")
+	if n > uint64(len(r.b)) {
+		r.fail("%d bytes are wanted where %d are left", n, len(r.b))
+	}
 	if r.err != nil {
 		return nil
 	}
@@ -308,7 +311,10 @@ func (r *partReader) list() [][]byte {
 
 // frames reads the frame table and gives each frame its payload.
 func (r *partReader) frames(s *Segment) []media.Frame {
-	n := r.uintUpTo(min(maxPartFrames, uint64(len(r.b)/leastFrameBytes)), "number of frames")
+	n := r.uintUpTo(maxPartFrames, "number of frames")
+	if n > uint64(len(r.b)/leastFrameBytes) {
+		r.fail("%d frames are wanted in %d bytes", n, len(r.b))
+	}
 	if r.err != nil || n == 0 {
 		if r.err == nil && len(r.b) > 0 {
 			r.fail("%d bytes behind the end", len(r.b))
