@@ -49,9 +49,10 @@ type Audit struct {
 type TrackAudit struct {
 	Sent, Stored int
 	// Lost, Doubled and Disordered are the numbers of units that are missing, stand there
-	// more than once, or come after a later one. Unknown counts units that nobody sent.
+	// more than once, or come after a later one. Unknown counts units that nobody sent, Tail
+	// those that were sent after the last one that is stored: lost or still on the way.
 	Lost, Doubled, Disordered []uint64
-	Unknown                   int
+	Unknown, Tail             int
 	// Jitter is the largest distance of a unit's time from its regular place: from the
 	// middle of its run's distances between encoder clock and media clock.
 	Jitter time.Duration
@@ -95,6 +96,7 @@ type shift struct {
 type trackAudit struct {
 	TrackAudit
 	shifts map[int][]shift // by run
+	last   uint64          // the largest number stored
 }
 
 func newTrackAudit(kind media.Kind, sent []Sent, stored []Stored) *trackAudit {
@@ -109,7 +111,11 @@ func newTrackAudit(kind media.Kind, sent []Sent, stored []Stored) *trackAudit {
 	}
 	t.match(byNumber, stored)
 	for n := range byNumber {
-		t.Lost = append(t.Lost, n)
+		if n > t.last {
+			t.Tail++
+		} else {
+			t.Lost = append(t.Lost, n)
+		}
 	}
 	slices.Sort(t.Lost)
 	t.measure()
@@ -120,7 +126,6 @@ func newTrackAudit(kind media.Kind, sent []Sent, stored []Stored) *trackAudit {
 // match crosses each stored unit off the list of those that were sent.
 func (t *trackAudit) match(want map[uint64]Sent, stored []Stored) {
 	seen := map[uint64]bool{}
-	var last uint64
 	for _, s := range stored {
 		switch from, ok := want[s.Number]; {
 		case !s.Marked:
@@ -135,10 +140,10 @@ func (t *trackAudit) match(want map[uint64]Sent, stored []Stored) {
 		default:
 			t.Unknown++
 		}
-		if seen[s.Number] || s.Number < last {
+		if seen[s.Number] || s.Number < t.last {
 			t.Disordered = append(t.Disordered, s.Number)
 		}
-		seen[s.Number], last = true, max(last, s.Number)
+		seen[s.Number], t.last = true, max(t.last, s.Number)
 	}
 }
 
@@ -196,8 +201,8 @@ func filter(shifts []shift, keep func(shift) bool) []shift {
 // String is the audit in two lines.
 func (a Audit) String() string {
 	line := func(name string, t TrackAudit) string {
-		return fmt.Sprintf("%s: %d sent, %d stored, lost %s, doubled %s, disordered %s, unknown %d, jitter %v, join gap %d ticks",
-			name, t.Sent, t.Stored, numbers(t.Lost), numbers(t.Doubled), numbers(t.Disordered), t.Unknown, t.Jitter, t.JoinGap)
+		return fmt.Sprintf("%s: %d sent, %d stored, lost %s, tail %d, doubled %s, disordered %s, unknown %d, jitter %v, join gap %d ticks",
+			name, t.Sent, t.Stored, numbers(t.Lost), t.Tail, numbers(t.Doubled), numbers(t.Disordered), t.Unknown, t.Jitter, t.JoinGap)
 	}
 	return line("video", a.Video) + "\n" + line("audio", a.Audio) + fmt.Sprintf("\nA/V offset at most %v", a.MaxOffset())
 }

@@ -52,6 +52,12 @@ func TestAuditFindsFaults(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	})
+	t.Run("tail", func(t *testing.T) {
+		sent, video, audio := stream(10)
+		if a := Compare(sent, video[:8], audio); a.Video.Tail != 2 || a.Video.Lost != nil {
+			t.Errorf("%+v", a.Video)
+		}
+	})
 	t.Run("jitter", func(t *testing.T) {
 		sent, video, audio := stream(100)
 		video[50].PTS += 360 // 4 ms

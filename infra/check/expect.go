@@ -48,7 +48,8 @@ func (k valueKind) check(v string) error {
 //	segments, broadcasts, renditions, discontinuities, target
 //	                      of the video rendition (of the audio one without video)
 //	frames lost, doubled, disordered
-//	                      video and audio together; frames cut at an encoder's drop don't count
+//	                      video and audio together; what follows the last stored frame counts
+//	                      as lost only when the playlist has ended
 //	join gap              the largest gap or overlap between audio frames, in samples
 //	longest segment, shortest segment
 //	                      by EXTINF; the last item of a broadcast doesn't count as shortest
@@ -202,7 +203,11 @@ func (o *Outcome) count(subject string) int64 {
 		}
 		return int64(len(seen))
 	case "frames lost":
-		return int64(len(audit.Video.Lost) + len(audit.Audio.Lost))
+		lost := len(audit.Video.Lost) + len(audit.Audio.Lost)
+		if main.Ended {
+			lost += audit.Video.Tail + audit.Audio.Tail
+		}
+		return int64(lost)
 	case "frames doubled":
 		return int64(len(audit.Video.Doubled) + len(audit.Audio.Doubled))
 	case "frames disordered":
