@@ -19,10 +19,11 @@ type choice struct {
 }
 
 const (
-	// returnGap is the hole that a return to the primary may make; after returnPatience any
-	// hole will do.
-	returnGap      = 500 * time.Millisecond
+	// returnPatience is how long a return to the primary waits for a segment that follows the
+	// timeline's end closely; then any will do.
 	returnPatience = 20 * time.Second
+	// rounding is what two feeds' ideas of one instant may differ by.
+	rounding = time.Millisecond
 	// maxReady bounds the complete segments kept of one feed.
 	maxReady = 8
 )
@@ -98,6 +99,13 @@ func (p *Packager) choose(now time.Time) {
 	}
 	here, there := p.of(c.index), p.of(1-c.index)
 	switch {
+	case p.yields(here, there, now):
+		for _, f := range here {
+			for len(f.ready) > 0 {
+				p.discard(f, "short")
+			}
+		}
+		p.switchTo(1-c.index, "its feeds have ended")
 	case !any1(here, ready) && !any1(here, flowing) && any1(there, flowing):
 		p.switchTo(1-c.index, "it sends nothing")
 	case c.index == live.Backup && any1(there, func(f *feed) bool { return flowing(f) && now.Sub(f.healthy) >= p.ReturnAfter }):
@@ -112,20 +120,41 @@ func (p *Packager) choose(now time.Time) {
 	}
 }
 
+// yields reports whether all that is left of an index is the last segment of feeds that
+// have ended, when the other index is making a whole segment in its place.
+func (p *Packager) yields(here, there []*feed, now time.Time) bool {
+	if !p.choice.fixed || len(here) == 0 {
+		return false
+	}
+	var start media.Time
+	for _, f := range here {
+		if f.open != nil || len(f.ready) > 1 || len(f.ready) == 1 && !f.ready[0].final() {
+			return false
+		}
+		if len(f.ready) == 1 {
+			start = f.ready[0].info.Start
+		}
+	}
+	return start != 0 && any1(there, func(f *feed) bool {
+		next := p.next(f)
+		return next != nil && f.flowing(now, p.FailoverAfter) && next.info.Start.Sub(start).Abs() <= alignment
+	})
+}
+
+// next returns the feed's first segment, complete or not, that follows the timeline's end.
+func (p *Packager) next(f *feed) *segment {
+	for _, s := range append(slices.Clip(f.ready), f.open) {
+		if s != nil && s.info.Start.Add(rounding) >= p.end.at {
+			return s
+		}
+	}
+	return nil
+}
+
 // joins reports whether the next segment of the feeds follows the timeline's end.
 func (p *Packager) joins(feeds []*feed, patienceOver bool) bool {
 	for _, f := range feeds {
-		next := f.open
-		for _, s := range f.ready {
-			if s.info.Start >= p.end.at {
-				next = s
-				break
-			}
-		}
-		if next == nil || next.info.Start < p.end.at {
-			continue
-		}
-		if patienceOver || next.info.Start.Sub(p.end.at) <= returnGap {
+		if next := p.next(f); next != nil && (patienceOver || next.info.Start.Sub(p.end.at) <= alignment) {
 			return true
 		}
 	}
@@ -149,7 +178,7 @@ func (p *Packager) prune(now time.Time) {
 	for _, f := range active {
 		for len(f.ready) > 0 {
 			s := f.ready[0]
-			slack := time.Millisecond
+			slack := rounding
 			if goesOn {
 				slack = s.duration() / 2
 			}
@@ -162,7 +191,7 @@ func (p *Packager) prune(now time.Time) {
 		}
 	}
 	for _, f := range p.of(1 - p.choice.index) {
-		for len(f.ready) > 0 && (f.ready[0].info.Start < p.end.at || len(f.ready) > maxReady) {
+		for len(f.ready) > 0 && (f.ready[0].info.Start.Add(rounding) < p.end.at || len(f.ready) > maxReady) {
 			p.discard(f, "unused")
 		}
 	}

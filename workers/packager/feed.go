@@ -25,6 +25,9 @@ type segment struct {
 
 func (s *segment) duration() time.Duration { return s.end.Sub(s.info.Start) }
 
+// final reports whether the segment is its feed's last.
+func (s *segment) final() bool { return s.parts[len(s.parts)-1].Final }
+
 // frames returns the segment's frames of one track, in decode order.
 func (s *segment) frames(id media.TrackID) []*media.Frame {
 	n := 0
@@ -157,7 +160,7 @@ func (p *Packager) gather(f *feed, part *live.Part, seq uint64, now time.Time) {
 			f.drop()
 		}
 		f.open = &segment{feed: part.Feed, info: part.Segment, first: seq, hole: f.hole}
-	} else if f.open == nil || !inOrder || part.Number != len(f.open.parts) {
+	} else if f.open == nil || !inOrder || part.Segment.Number != f.open.info.Number {
 		f.drop() // a part is missing: the segment can't be made
 		return
 	}

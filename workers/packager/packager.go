@@ -204,10 +204,14 @@ const tick = 100 * time.Millisecond
 func (p *Packager) loop(ctx context.Context, w *writer) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	var ended, stopped bool
+	var ended bool
+	var stopping time.Time // when Stop was seen
 	for {
 		now := time.Now()
-		stopped = p.takeRecords(ctx, now) || stopped
+		if p.takeRecords(ctx, now) && stopping.IsZero() {
+			stopping = now
+		}
+		stopped := p.quiet(now, stopping)
 		if !ended {
 			p.assemble(now, stopped)
 			if ended = p.over(now); ended {
@@ -234,6 +238,22 @@ func (p *Packager) loop(ctx context.Context, w *writer) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// stopGrace is how long a stop waits for the last parts of feeds that are being closed.
+const stopGrace = 300 * time.Millisecond
+
+// quiet reports whether a stop that was asked for can go ahead.
+func (p *Packager) quiet(now, asked time.Time) bool {
+	if asked.IsZero() || now.Sub(asked) >= stopGrace {
+		return !asked.IsZero()
+	}
+	for _, f := range p.feeds {
+		if f.open != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // drain waits until the writer has written what it was given.

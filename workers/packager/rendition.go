@@ -46,19 +46,16 @@ func (w *writer) prepare(ctx context.Context, it *item, o *output) (*timeline.Me
 	}
 	next := w.describe(it, o, r)
 	if !bytes.Equal(init, r.init) {
-		next.Inits++
-		b := w.p.Timeline.State().Current()
-		if err := w.put(ctx, "init", playlist.InitKey(o.rendition, b.ID, next.Inits), contentType(o), [][]byte{init}); err != nil {
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
-			w.log.Error("an initialization section could not be stored; the playlist shows a gap", "rendition", o.rendition, "error", err)
-			w.p.Metrics.gaps.WithLabelValues("store").Inc()
-			return nil, nil
+		if next.Inits, err = w.putInit(ctx, o, next.Inits+1, init); err != nil {
+			return nil, w.noInit(ctx, o, err)
 		}
 	}
 	if changed(&r.said, &next) {
-		if err := w.append(ctx, &timeline.Described{Rendition: next}); err != nil {
+		err := w.append(ctx, &timeline.Described{Rendition: next})
+		if errors.Is(err, timeline.ErrRecord) {
+			return nil, w.noInit(ctx, o, err)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -67,6 +64,32 @@ func (w *writer) prepare(ctx context.Context, it *item, o *output) (*timeline.Me
 		Feed: o.seg.feed, FirstPart: o.seg.first, LastPart: o.seg.last}
 	m.Start, m.Duration = span(o, frames)
 	return m, nil
+}
+
+// putInit stores an initialization section under the number n, or under the next one when
+// an owner before this one has left another section there.
+func (w *writer) putInit(ctx context.Context, o *output, n int, init []byte) (int, error) {
+	b := w.p.Timeline.State().Current()
+	err := w.retry(ctx, "init", func(ctx context.Context) error {
+		_, err := w.p.Store.Put(ctx, playlist.InitKey(o.rendition, b.ID, n), [][]byte{init},
+			storage.PutOptions{ContentType: contentType(o), CacheControl: cacheForever, IfAbsent: true})
+		if errors.Is(err, storage.ErrPrecondition) {
+			n++
+		}
+		return err
+	})
+	return n, err
+}
+
+// noInit says that an output has no initialization section; the error is nil unless the
+// context has ended.
+func (w *writer) noInit(ctx context.Context, o *output, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	w.log.Error("an initialization section could not be stored; the playlist shows a gap", "rendition", o.rendition, "error", err)
+	w.p.Metrics.gaps.WithLabelValues("init").Inc()
+	return nil
 }
 
 // rendition returns what is remembered of the output, from the timeline after a restart.
@@ -134,7 +157,7 @@ func (w *writer) store(ctx context.Context, broadcast string, it *item, adopted 
 func (w *writer) storeMedia(ctx context.Context, broadcast string, o *output, m *timeline.Media) {
 	pieces, err := mp4.Segment(o.track.Params, o.seg.frames(o.track.ID), uint32(o.seg.info.Number))
 	if err == nil {
-		err = w.put(ctx, "media", playlist.MediaKey(m.Rendition, broadcast, m.Name), contentType(o), pieces)
+		err = w.put(ctx, playlist.MediaKey(m.Rendition, broadcast, m.Name), contentType(o), pieces)
 	}
 	if err != nil {
 		if ctx.Err() == nil {
@@ -152,10 +175,9 @@ func (w *writer) storeMedia(ctx context.Context, broadcast string, o *output, m 
 	w.p.Metrics.bytes.Add(float64(m.Size))
 }
 
-// put writes an object that never changes, with retries. That it exists is success: its
-// name says what is in it.
-func (w *writer) put(ctx context.Context, what, key, contentType string, data [][]byte) error {
-	return w.retry(ctx, what, func(ctx context.Context) error {
+// put writes a segment, with retries. That it exists is success: its name says what is in it.
+func (w *writer) put(ctx context.Context, key, contentType string, data [][]byte) error {
+	return w.retry(ctx, "media", func(ctx context.Context) error {
 		_, err := w.p.Store.Put(ctx, key, data, storage.PutOptions{ContentType: contentType, CacheControl: cacheForever, IfAbsent: true})
 		if errors.Is(err, storage.ErrPrecondition) {
 			return nil

@@ -1,6 +1,7 @@
 package packager
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -33,6 +34,10 @@ type output struct {
 	seg       *segment
 	track     media.Track
 }
+
+// alignment is how far the starts of two feeds' segments may lie apart in one slot, however
+// short the segments are.
+const alignment = 500 * time.Millisecond
 
 // minHole is the shortest hole within a publish that gets gap items; maxGapItems bounds
 // them, a longer hole becomes a discontinuity.
@@ -68,7 +73,7 @@ func (p *Packager) slot(now time.Time, all bool) []*segment {
 	if lead == nil {
 		return nil
 	}
-	limit := lead.info.Start.Add(lead.duration() / 2)
+	limit := lead.info.Start.Add(max(lead.duration()/2, alignment))
 	first := now
 	var members []*feed
 	for _, f := range feeds {
@@ -79,7 +84,9 @@ func (p *Packager) slot(now time.Time, all bool) []*segment {
 			}
 		}
 	}
-	if !all && now.Sub(first) < p.SlotWait && any1(feeds, func(f *feed) bool { return p.expected(f, limit, now) }) {
+	// Segments of feeds that have ended may be short: then the others are still being made.
+	short := !slices.ContainsFunc(members, func(f *feed) bool { return !f.ready[0].final() })
+	if !all && (short || now.Sub(first) < p.SlotWait) && any1(feeds, func(f *feed) bool { return p.expected(f, limit, now) }) {
 		return nil
 	}
 	slot := make([]*segment, len(members))
@@ -103,7 +110,7 @@ func (p *Packager) expected(f *feed, limit media.Time, now time.Time) bool {
 
 // adopt turns a slot into an item, with gap items before it when the publish lost something.
 func (p *Packager) adopt(slot []*segment) {
-	base := slot[0]
+	base := baseOf(slot)
 	it := &item{
 		start: base.info.Start, end: base.end, independent: true,
 		target:   int((base.info.Target + time.Second - 1) / time.Second),
@@ -140,6 +147,13 @@ func (p *Packager) adopt(slot []*segment) {
 		p.end.feeds[o.seg.feed] = true
 	}
 	p.end.at, p.end.target = it.end, it.target
+}
+
+// baseOf returns the segment that gives the item its time: the lowest bitrate's that was
+// not cut short by the end of its feed.
+func baseOf(slot []*segment) *segment {
+	longest := slices.MaxFunc(slot, func(a, b *segment) int { return cmp.Compare(a.duration(), b.duration()) })
+	return slot[slices.IndexFunc(slot, func(s *segment) bool { return s.duration() > longest.duration()/2 })]
 }
 
 // fill covers the hole up to an instant with gap items; false when it is too long for that.

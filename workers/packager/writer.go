@@ -44,7 +44,11 @@ const (
 )
 
 func newWriter(p *Packager) *writer {
-	return &writer{p: p, log: p.log, jobs: make(chan *item), done: make(chan struct{}), renditions: map[string]*rendition{}}
+	w := &writer{p: p, log: p.log, jobs: make(chan *item), done: make(chan struct{}), renditions: map[string]*rendition{}}
+	if b := p.Timeline.State().Current(); b != nil && !b.Ended {
+		w.stored = len(b.Items)
+	}
+	return w
 }
 
 // run writes items until the jobs are closed, the context ends or writing is no longer
@@ -136,6 +140,7 @@ func (w *writer) write(ctx context.Context, it *item) error {
 	}
 	b := w.p.Timeline.State().Current()
 	seq := b.Items[len(b.Items)-1].Seq
+	w.announce(ctx, b, it.end)
 	if media := w.store(ctx, b.ID, it, rec.Item.Media); len(media) > 0 {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -180,7 +185,8 @@ func (w *writer) finish(ctx context.Context) error {
 		return err
 	}
 	w.log.Info("the broadcast has ended", "broadcast", b.ID, "end", end.Std())
-	return w.retry(ctx, "end", w.publish)
+	w.announce(ctx, w.p.Timeline.State().Current(), end)
+	return w.retry(ctx, "end", w.playlists)
 }
 
 // adopted makes the record that adopts the item; nil when nothing of it can be adopted.
@@ -225,22 +231,32 @@ func (w *writer) append(ctx context.Context, r timeline.Record) error {
 func (w *writer) publish(ctx context.Context) error {
 	try, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
-	err := w.p.Timeline.Save(try)
-	if errors.Is(err, timeline.ErrFenced) || ctx.Err() != nil {
-		return errors.Join(err, context.Cause(ctx))
+	err := w.playlists(try)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	var lists []Playlist
-	if err == nil {
-		lists, err = w.p.Render(try, w.p.Timeline.State())
-	}
-	for _, l := range lists {
-		if err == nil {
-			_, err = w.p.Store.Put(try, l.Key, [][]byte{l.Text}, storage.PutOptions{ContentType: l.ContentType, CacheControl: l.CacheControl})
-		}
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, timeline.ErrFenced) {
 		w.log.Error("the timeline and its playlists could not be stored; trying again with the next segment", "error", err)
 		w.p.Metrics.retries.WithLabelValues("playlists").Inc()
+		return nil
+	}
+	return err
+}
+
+// playlists writes the head, which proves that this owner may, and then the playlists.
+func (w *writer) playlists(ctx context.Context) error {
+	if err := w.p.Timeline.Save(ctx); err != nil {
+		return err
+	}
+	lists, err := w.p.Render(ctx, w.p.Timeline.State())
+	if err != nil {
+		return err
+	}
+	for _, l := range lists {
+		opt := storage.PutOptions{ContentType: l.ContentType, CacheControl: l.CacheControl}
+		if _, err := w.p.Store.Put(ctx, l.Key, [][]byte{l.Text}, opt); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -332,11 +348,14 @@ func (w *writer) retry(ctx context.Context, what string, f func(context.Context)
 	}
 }
 
+// maxDuration is the longest media that a timeline takes.
+const maxDuration = 12 * time.Second
+
 // span is when a rendition's share of an item begins and how long it lasts.
 func span(o *output, frames []*media.Frame) (media.Time, time.Duration) {
 	if o.track.Params.Kind() == media.Video || len(frames) == 0 {
 		return o.seg.info.Start, o.seg.duration()
 	}
 	start := frames[0].PTS
-	return start, frames[len(frames)-1].End().Sub(start)
+	return start, min(frames[len(frames)-1].End().Sub(start), maxDuration)
 }
