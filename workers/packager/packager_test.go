@@ -280,7 +280,7 @@ func TestFailoverAndReturn(t *testing.T) {
 			if i > 0 && it.Discontinuity != (from[i] != from[i-1]) {
 				t.Errorf("item %d of the %v: discontinuity %v", it.Seq, from[i], it.Discontinuity)
 			}
-			if d := it.Start.Sub(at); d < 0 || d > 100*time.Millisecond {
+			if d := it.Start.Sub(at); d < -time.Millisecond || d > 100*time.Millisecond {
 				t.Errorf("item %d starts %v behind the end of the one before", it.Seq, d)
 			}
 			at = it.End()

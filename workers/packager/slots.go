@@ -89,6 +89,12 @@ func (p *Packager) slot(now time.Time, all bool) []*segment {
 	if !all && (short || now.Sub(first) < p.SlotWait) && any1(feeds, func(f *feed) bool { return p.expected(f, limit, now) }) {
 		return nil
 	}
+	// Where feeds end, the other index may be about to begin a whole segment in this place.
+	if !all && short && now.Sub(first) < p.SlotWait && any1(p.of(1-p.choice.index), func(f *feed) bool {
+		return f.flowing(now, p.FailoverAfter) && p.next(f) == nil
+	}) {
+		return nil
+	}
 	slot := make([]*segment, len(members))
 	for i, f := range members {
 		slot[i], f.ready = f.ready[0], f.ready[1:]
