@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"klive/infra/bus"
 	"klive/infra/kaltura"
@@ -20,7 +21,10 @@ func (s *Server) reportStatus(ctx context.Context, c *call, p reportStatusParams
 		return nil, err
 	}
 	now := c.now.Unix()
-	for {
+	for attempt := range maxAttempts {
+		if err := pause(ctx, attempt); err != nil {
+			return nil, err
+		}
 		doc, err := change(ctx, s.state, serverKey(p.Hostname), func(n *serverNode) error {
 			n.UpdatedAt = now
 			return nil
@@ -40,6 +44,7 @@ func (s *Server) reportStatus(ctx context.Context, c *call, p reportStatusParams
 			return n.MediaServer, err
 		}
 	}
+	return nil, fmt.Errorf("media server %s is written by too many at once", short(p.Hostname))
 }
 
 type hostnameParams struct {

@@ -91,7 +91,10 @@ func createFor(ctx context.Context, s State, key string, v any, ttl time.Duratio
 // is returned as f left it; any other error of f ends the change.
 func change[T any](ctx context.Context, s State, key string, f func(*T) error) (T, error) {
 	var zero T
-	for range maxAttempts {
+	for attempt := range maxAttempts {
+		if err := pause(ctx, attempt); err != nil {
+			return zero, err
+		}
 		kv, err := s.Get(ctx, key)
 		if err != nil {
 			return zero, err
@@ -116,6 +119,22 @@ func change[T any](ctx context.Context, s State, key string, f func(*T) error) (
 		}
 	}
 	return zero, fmt.Errorf("control plane state %s: too many writers at once: %w", key, bus.ErrConflict)
+}
+
+// pause waits before the repeated attempts of a loop: in a cluster, what another wrote
+// may be readable only a moment later.
+func pause(ctx context.Context, attempt int) error {
+	if attempt == 0 {
+		return nil
+	}
+	timer := time.NewTimer(min(time.Duration(attempt), 20) * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // loadAll reads every document that a key pattern matches.
