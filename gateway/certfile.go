@@ -94,7 +94,9 @@ func (c *CertFile) stat() (seen [2]fileState, err error) {
 	for i, name := range []string{c.cert, c.key} {
 		info, statErr := os.Stat(name)
 		if statErr != nil {
-			err = statErr
+			if err == nil {
+				err = statErr
+			}
 			continue
 		}
 		seen[i] = fileState{info.Size(), info.ModTime()}

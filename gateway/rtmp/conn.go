@@ -294,12 +294,22 @@ func (c *conn) finish(err error) {
 		}
 		c.unpublish(st, cause)
 	}
-	if reason != "" && c.client.connected {
-		_ = c.writer.write(statusMessage(0, "error", "NetConnection.Connect.Closed", err.Error()))
+	c.farewell(err, reason)
+}
+
+// farewell tells the peer about an end that it does not know of yet, and gives it the time
+// to read it.
+func (c *conn) farewell(err error, reason string) {
+	told := errors.Is(err, errRefused) || errors.Is(err, errShutdown)
+	if errors.Is(err, errStuck) || !told && reason == "" {
+		return
 	}
-	if reason != "" || errors.Is(err, errRefused) || errors.Is(err, errShutdown) {
-		c.net.linger()
+	if !told && c.client.connected {
+		if c.writer.write(statusMessage(0, "error", "NetConnection.Connect.Closed", err.Error())) != nil {
+			return
+		}
 	}
+	c.net.linger()
 }
 
 // endReason classifies the error that ended a connection; empty when the peer ended it, or

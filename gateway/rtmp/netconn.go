@@ -12,8 +12,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// errTimeout is returned when a peer has missed a deadline.
-var errTimeout = errors.New("deadline missed")
+var (
+	// errTimeout is returned when a peer has missed a deadline.
+	errTimeout = errors.New("deadline missed")
+	// errStuck is an errTimeout: there is no use in telling the peer.
+	errStuck = fmt.Errorf("%w: the peer does not read what it is sent", errTimeout)
+)
 
 // netConn sets the deadlines of every read and write, and can be woken while it reads.
 type netConn struct {
@@ -98,7 +102,7 @@ func (c *netConn) Write(p []byte) (int, error) {
 	_ = c.conn.SetWriteDeadline(time.Now().Add(c.write))
 	n, err := c.conn.Write(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("%w: the peer does not read what it is sent", errTimeout)
+		err = errStuck
 	}
 	return n, err
 }
