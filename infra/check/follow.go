@@ -33,13 +33,14 @@ type Follower struct {
 	client *http.Client
 	master *url.URL
 	last   map[string]string // newest text by path
+	sizes  map[string]int64  // of the segments that were read, by path
 
 	// Versions are all playlists seen so far in order of time.
 	Versions []Version
 	// Renditions are by path of their media playlist.
 	Renditions map[string]*Rendition
-	// OnVersion is called with each new version; may be nil.
-	OnVersion func(Version)
+	// Rules holds each version of each playlist against the rules.
+	Rules *Playlist
 }
 
 // Rendition is what a follower has read of one media playlist.
@@ -73,7 +74,14 @@ func Follow(client *http.Client, address string) (*Follower, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Follower{client: client, master: u, last: map[string]string{}, Renditions: map[string]*Rendition{}}, nil
+	f := &Follower{
+		client: client, master: u, last: map[string]string{}, sizes: map[string]int64{}, Renditions: map[string]*Rendition{},
+	}
+	f.Rules = NewPlaylist(PlaylistConfig{Size: func(path string) (int64, bool) {
+		n, ok := f.sizes[path]
+		return n, ok
+	}})
+	return f, nil
 }
 
 // Poll reads the playlists once and the segments that are new. ErrNoPlaylist is returned
@@ -110,9 +118,7 @@ func (f *Follower) playlist(ctx context.Context, u *url.URL) (string, error) {
 		f.last[u.Path] = text
 		v := Version{At: time.Now(), Path: u.Path, Text: text}
 		f.Versions = append(f.Versions, v)
-		if f.OnVersion != nil {
-			f.OnVersion(v)
-		}
+		f.Rules.Add(u.Path, text)
 	}
 	return text, nil
 }
@@ -198,6 +204,7 @@ func (f *Follower) read(ctx context.Context, r *Rendition, base *url.URL, item *
 	if err != nil {
 		return fmt.Errorf("a listed segment: %w", notListed(err))
 	}
+	f.sizes[u.Path] = int64(len(b))
 	samples, err := h.Segment(b)
 	if err != nil {
 		return fmt.Errorf("%s: %w", u.Path, err)

@@ -15,7 +15,9 @@ import (
 )
 
 // shelf serves files by path.
-type shelf struct{ files atomic.Pointer[map[string]string] }
+type shelf struct {
+	files atomic.Pointer[map[string]string]
+}
 
 func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	text, ok := (*s.files.Load())[r.URL.Path]

@@ -19,8 +19,6 @@ type System struct {
 	Base string
 	// Calls returns the calls that have reached Kaltura's API; may be nil.
 	Calls func() []Call
-	// CheckPlaylist is told of each version of a playlist and returns what rules it breaks.
-	CheckPlaylist func(Version) []error
 }
 
 // pollEvery is how often the playlists are read: a tenth of the shortest segments in use.
@@ -34,13 +32,6 @@ func RunScenario(ctx context.Context, s *Scenario, sys *System) (*Outcome, error
 		return nil, err
 	}
 	out := &Outcome{Follower: follower, Begin: time.Now()}
-	if sys.CheckPlaylist != nil {
-		follower.OnVersion = func(v Version) {
-			for _, err := range sys.CheckPlaylist(v) {
-				out.Broken = append(out.Broken, fmt.Errorf("%v %s: %w\n%s", v.At.Sub(out.Begin), v.Path, err, v.Text))
-			}
-		}
-	}
 	var encoders []*encoder
 	for _, spec := range s.Encoders {
 		e, err := newEncoder(spec, s.Events, sys)
@@ -56,6 +47,9 @@ func RunScenario(ctx context.Context, s *Scenario, sys *System) (*Outcome, error
 		if out.FirstKey.IsZero() || !e.firstKey.IsZero() && e.firstKey.Before(out.FirstKey) {
 			out.FirstKey = e.firstKey
 		}
+	}
+	for _, f := range follower.Rules.Findings() {
+		out.Broken = append(out.Broken, errors.New(f.String()))
 	}
 	if sys.Calls != nil {
 		out.Calls = sys.Calls()
