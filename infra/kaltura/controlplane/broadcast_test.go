@@ -160,9 +160,24 @@ func TestSweeper(t *testing.T) {
 		if f.live() != "true" {
 			t.Error("a new call did not put the entry back on air")
 		}
+		time.Sleep(time.Hour)
+		ended := f.stored().Entry.LastBroadcastEndTime
 		time.Sleep(8 * 24 * time.Hour)
-		if nodes := f.stored().Nodes; len(nodes) != 0 {
-			t.Errorf("marked registration still there after 8 days: %+v", nodes)
+		if doc := f.stored(); len(doc.Nodes) != 0 || doc.Entry.LastBroadcastEndTime != ended {
+			t.Errorf("after 8 days: registrations %+v, end %d, was %d", doc.Nodes, doc.Entry.LastBroadcastEndTime, ended)
+		}
+		f.Close()
+	})
+}
+
+// TestEncoderThatOnlyAuthenticates leaves no trace of a broadcast.
+func TestEncoderThatOnlyAuthenticates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t)
+		f.form("livestream.authenticate", "entryId", DemoEntry, "token", DemoToken, "hostname", "ms1", "mediaServerIndex", "0")
+		time.Sleep(151 * time.Second)
+		if doc := f.stored(); len(doc.Nodes) != 0 || doc.Entry.CurrentBroadcastStartTime != 0 || doc.Entry.LastBroadcastEndTime != 0 {
+			t.Errorf("left behind: %+v, start %v, end %d", doc.Nodes, doc.Entry.CurrentBroadcastStartTime, doc.Entry.LastBroadcastEndTime)
 		}
 		f.Close()
 	})

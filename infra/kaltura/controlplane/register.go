@@ -210,6 +210,7 @@ func (s *Server) delivered(ctx context.Context, doc entryDoc) (bool, error) {
 func (s *Server) leave(doc *entryDoc, index int, recordingReady bool, now int64) {
 	e := &doc.Entry
 	n := doc.Nodes[index]
+	broadcast := n.Status == kaltura.StatusPlayable || n.Status == kaltura.StatusBroadcasting
 	doc.Nodes = maps.Clone(doc.Nodes)
 	delete(doc.Nodes, index)
 	if s.config.Generation == Generation2015 {
@@ -217,7 +218,7 @@ func (s *Server) leave(doc *entryDoc, index int, recordingReady bool, now int64)
 			s.offAir(e)
 		}
 	} else {
-		if index == kaltura.IndexPrimary && !recordingReady && n.Status != kaltura.StatusMarkedForDeletion {
+		if index == kaltura.IndexPrimary && !recordingReady && broadcast {
 			n.Status, n.Seen = kaltura.StatusMarkedForDeletion, now
 			doc.place(index, n)
 		}
@@ -225,7 +226,7 @@ func (s *Server) leave(doc *entryDoc, index int, recordingReady bool, now int64)
 			s.offAir(e)
 		}
 	}
-	if index == kaltura.IndexPrimary && n.Since != 0 {
+	if index == kaltura.IndexPrimary && broadcast {
 		e.LastBroadcastEndTime = now
 	}
 }
