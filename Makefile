@@ -75,7 +75,8 @@ setup-run: .tools/run
 ## setup-test: what the tests need besides
 setup-test: setup-run .tools/test $(BROWSER)/node_modules/.stamp
 .tools/test: .ci/install
-	.ci/install chromium=chromium gcc=gcc=libc6-dev
+	.ci/install gcc=gcc=libc6-dev
+	.ci/install --optional $(if $(CHROMIUM),$(CHROMIUM),chromium)=chromium
 	@mkdir -p .tools && touch $@
 
 $(CONSOLE)/node_modules/.stamp: $(CONSOLE)/package-lock.json | setup-run

@@ -95,6 +95,7 @@ func (h *Handler) routes() http.Handler {
 	outer := http.NewServeMux()
 	outer.HandleFunc("GET /readyz", h.readyz)
 	outer.HandleFunc("POST "+loginPath, h.guard.login)
+	outer.HandleFunc("GET /login.css", h.guard.style)
 	if h.config.ControlPlane != nil {
 		outer.Handle("/api_v3", h.config.ControlPlane)
 		outer.Handle("/api_v3/", h.config.ControlPlane)

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io/fs"
@@ -23,7 +24,7 @@ func needTools(t *testing.T) {
 	if testing.Short() {
 		t.Skip("SKIP: the browser takes its time (-short)")
 	}
-	for _, tool := range []string{"node", "ffmpeg", "chromium"} {
+	for _, tool := range []string{"node", "ffmpeg", cmp.Or(os.Getenv("CHROMIUM"), "/usr/bin/chromium")} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("SKIP: no %s; make setup-test", tool)
 		}

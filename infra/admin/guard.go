@@ -21,6 +21,9 @@ const (
 //go:embed login.html
 var loginPage []byte
 
+//go:embed login.css
+var loginStyle []byte
+
 // guard lets in who knows the token: by "Authorization: Bearer", or by the cookie that
 // the login page or "?token=" gave. The cookie holds a hash, so it does not give the token away.
 type guard struct {
@@ -68,6 +71,12 @@ func (g *guard) matches(token string) bool { return token != "" && same(token, g
 func same(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
+// style serves the login page's looks, which strangers may see.
+func (g *guard) style(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	_, _ = w.Write(loginStyle)
 }
 
 // login is the form's target.
