@@ -94,7 +94,7 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 	if n.secret, err = ensureControlSecret(n.settings); err != nil {
 		return err
 	}
-	state, err := n.control.Bucket(ctx, bus.BucketConfig{Name: controlBucket})
+	state, err := n.control.Bucket(ctx, bus.BucketConfig{Name: controlBucket, MaxBytes: 256 << 20})
 	if err != nil {
 		return err
 	}
