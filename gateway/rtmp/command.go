@@ -185,8 +185,8 @@ func (c *conn) reject(tx float64, reason string, err error) error {
 	info := &object{props: []property{
 		{"level", "error"}, {"code", codeConnectRejected}, {"description", refusal.Text}, {"objectEncoding", 0.0},
 	}}
-	props := &object{props: []property{{"fmsVer", serverName}, {"capabilities", float64(serverCapabilities)}}}
-	if err := c.writer.write(commandMessage(0, "_error", tx, props, info)); err != nil {
+	// The properties stay out: ffmpeg shows the description of the first object only.
+	if err := c.writer.write(commandMessage(0, "_error", tx, nil, info)); err != nil {
 		return err
 	}
 	return errRefused
