@@ -30,13 +30,10 @@ const (
 
 // takeRecords folds the feed records that came since the last call and follows feeds that
 // are new. It reports whether Stop was called.
-func (p *Packager) takeRecords(ctx context.Context, now time.Time) (stop bool) {
+func (p *Packager) takeRecords(ctx context.Context, now time.Time) bool {
 	p.mu.Lock()
-	news := p.records
-	stop = p.stop
-	if len(news) > 0 {
-		p.records = map[live.FeedID]live.FeedRecord{}
-	}
+	news, stop := p.records, p.stop
+	p.records = nil
 	p.mu.Unlock()
 	for id, r := range news {
 		f := p.feeds[id]

@@ -145,14 +145,13 @@ func New(c Config) *Packager {
 		c.Metrics = NewMetrics(nil)
 	}
 	p := &Packager{
-		Config:  c,
-		log:     c.Log.With("entry", c.Entry),
-		records: map[live.FeedID]live.FeedRecord{},
-		wake:    make(chan struct{}, 1),
-		events:  make(chan event),
-		feeds:   map[live.FeedID]*feed{},
-		tracks:  map[string]live.Feed{},
-		said:    map[string]bool{},
+		Config: c,
+		log:    c.Log.With("entry", c.Entry),
+		wake:   make(chan struct{}, 1),
+		events: make(chan event),
+		feeds:  map[live.FeedID]*feed{},
+		tracks: map[string]live.Feed{},
+		said:   map[string]bool{},
 	}
 	p.restore(time.Now())
 	return p
@@ -161,6 +160,9 @@ func New(c Config) *Packager {
 // Feed brings a feed's newest record. It does not block.
 func (p *Packager) Feed(r live.FeedRecord) {
 	p.mu.Lock()
+	if p.records == nil {
+		p.records = map[live.FeedID]live.FeedRecord{}
+	}
 	p.records[r.Feed.FeedID] = r
 	p.mu.Unlock()
 	p.nudge()

@@ -400,7 +400,6 @@ func TestDeadProcessEndsBroadcast(t *testing.T) {
 		time.Sleep(14 * time.Second)
 		end()
 		time.Sleep(5 * time.Minute)
-		g.ring = nil // nothing is followed: no feed has come back
 		result, end := g.start()
 		defer end()
 		b := ended(t, g, result)

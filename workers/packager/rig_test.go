@@ -37,6 +37,8 @@ type rig struct {
 	log   *timelinetest.Log
 	store *hookStore
 	opt   Options
+	// stored becomes the packager's hook.
+	stored func(int)
 
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -94,7 +96,7 @@ func (g *rig) start() (result <-chan error, end func()) {
 		out = os.Stderr
 	}
 	g.mu.Lock()
-	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Broadcasts: g, Options: g.opt,
+	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Broadcasts: g, Options: g.opt, Stored: g.stored,
 		Render: func(_ context.Context, s *timeline.State) ([]Playlist, error) {
 			g.lists++
 			return []Playlist{{Key: "kLive/test/v.m3u8", Text: fmt.Append(nil, s.NextSeq)}}, nil

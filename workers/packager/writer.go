@@ -25,6 +25,7 @@ type writer struct {
 
 	renditions map[string]*rendition // of the current broadcast
 	stored     int                   // items of the broadcast with media in the store
+	lists      map[string]string     // by key: the playlists as this writer stored them
 	expired    time.Time             // when expiry ran last
 }
 
@@ -44,7 +45,7 @@ const (
 )
 
 func newWriter(p *Packager) *writer {
-	w := &writer{p: p, log: p.log, jobs: make(chan *item), done: make(chan struct{}), renditions: map[string]*rendition{}}
+	w := &writer{p: p, log: p.log, jobs: make(chan *item), done: make(chan struct{}), renditions: map[string]*rendition{}, lists: map[string]string{}}
 	if b := p.Timeline.State().Current(); b != nil && !b.Ended {
 		w.stored = len(b.Items)
 	}
@@ -253,10 +254,15 @@ func (w *writer) playlists(ctx context.Context) error {
 		return err
 	}
 	for _, l := range lists {
+		text := string(l.Text)
+		if w.lists[l.Key] == text {
+			continue
+		}
 		opt := storage.PutOptions{ContentType: l.ContentType, CacheControl: l.CacheControl}
 		if _, err := w.p.Store.Put(ctx, l.Key, [][]byte{l.Text}, opt); err != nil {
 			return err
 		}
+		w.lists[l.Key] = text
 	}
 	return nil
 }

@@ -1,0 +1,70 @@
+package packager
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"klive/infra/live"
+	"klive/infra/media"
+)
+
+// TestLeftOutIsSaidOnce holds what the ladder makes of a feed, and what is said of the rest.
+func TestLeftOutIsSaidOnce(t *testing.T) {
+	var log bytes.Buffer
+	g := newRig(t)
+	defer g.ring.Close()
+	_, end := g.start()
+	end()
+	p := g.p
+	p.log = slog.New(slog.NewTextHandler(&log, nil))
+	l := pass(32, 40)
+	l.Rungs = append(l.Rungs, live.Rung{ParamsID: 33, Name: "small", Video: live.VideoRung{Mode: live.ModeEncode}, Audio: live.AudioRung{Mode: live.ModeEncode}})
+	l.Groups = []live.Group{{Name: "mobile", Members: []string{"rung40"}}}
+	f := feedOf(live.Primary, 1, 1)
+	p.feeds[f.FeedID] = &feed{record: live.FeedRecord{Feed: f, Grant: live.Grant{Record: 1, Ladder: l}}}
+	s := &segment{feed: f, info: live.Segment{Tracks: []media.Track{{ID: 0, Params: small(t)}, {ID: 1, Params: aac(t)}}}}
+	for range 3 {
+		var got []string
+		for _, o := range p.outputs([]*segment{s}) {
+			got = append(got, o.rendition+" "+strings.Join(o.groups, ","))
+		}
+		if want := "0_demolive_32 all,web; 0_demolive_40 all,web,mobile; 0_demolive_a1 all,web,mobile"; strings.Join(got, "; ") != want {
+			t.Errorf("outputs %q, want %q", got, want)
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n != 2 || !strings.Contains(log.String(), "0_demolive_33") || !strings.Contains(log.String(), "record") {
+		t.Errorf("the log says:\n%s", &log)
+	}
+}
+
+func TestRateMeter(t *testing.T) {
+	frames := func(n int, d time.Duration) []*media.Frame {
+		out := make([]*media.Frame, n)
+		for i := range out {
+			out[i] = &media.Frame{Duration: d}
+		}
+		return out
+	}
+	for _, c := range []struct {
+		stated float64
+		d      time.Duration
+		want   float64
+	}{
+		{0, 33366667, 29.97}, {0, 33333333, 30}, {0, 41708333, 23.976}, {0, 40 * time.Millisecond, 25}, {0, 16683333, 59.94},
+		{0, 66667 * time.Microsecond, 15}, {30000.0 / 1001, 50 * time.Millisecond, 29.97}, {0, 0, 0},
+	} {
+		var m rateMeter
+		for range 9 {
+			m.add(frames(60, c.d))
+		}
+		if got := m.result(c.stated); got != c.want {
+			t.Errorf("%v a frame, %v stated: %v fps, want %v", c.d, c.stated, got, c.want)
+		}
+		if m.segments != rateSegments {
+			t.Errorf("measured over %d segments", m.segments)
+		}
+	}
+}
