@@ -57,14 +57,8 @@ func TestOddConnects(t *testing.T) {
 	}
 }
 
-// TestHarmless sends what ended a publisher's connection in go-rtmp, or might, in the
-// middle of a publish. The stream goes on.
-func TestHarmless(t *testing.T) {
-	tag := func(typ byte, time uint32, body []byte) []byte {
-		n := len(body)
-		b := []byte{typ, byte(n >> 16), byte(n >> 8), byte(n), byte(time >> 16), byte(time >> 8), byte(time), byte(time >> 24), 0, 0, 0}
-		return binary.BigEndian.AppendUint32(append(b, body...), uint32(n+11))
-	}
+// harmless is what ended a publisher's connection in go-rtmp, or might.
+func harmless() map[string][]message {
 	data := func(values ...any) []message {
 		return []message{{typ: typeDataAMF0, stream: 1, body: appendAMF(nil, values...)}}
 	}
@@ -103,7 +97,12 @@ func TestHarmless(t *testing.T) {
 			cases["zero-length of every type"] = append(cases["zero-length of every type"], message{typ: byte(typ), stream: 1})
 		}
 	}
-	for name, messages := range cases {
+	return cases
+}
+
+// TestHarmless sends it in the middle of a publish. The stream goes on.
+func TestHarmless(t *testing.T) {
+	for name, messages := range harmless() {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(r *rig) {
 				c := r.client()
@@ -121,36 +120,48 @@ func TestHarmless(t *testing.T) {
 			})
 		})
 	}
-	t.Run("aggregate", func(t *testing.T) {
-		inBubble(t, nil, func(r *rig) {
-			c := r.client()
-			c.publishing()
-			body := append(tag(typeVideo, 5000, keyframe(0, 9).body), tag(typeAudio, 5010, []byte{0xaf, 0, 0x12, 0x10})...)
-			body = append(body, tag(typeAudio, 5020, []byte{0xaf, 1, 7})...)
-			c.send(message{typ: typeAggregate, stream: 1, time: 0xfffffff0, body: body[:len(body)-4]})
-			synctest.Wait()
-			p := r.gw.pub(t, 0)
-			if len(p.units) != 2 || p.units[0].Time != 0xfffffff0 || p.units[1].Time != 4 || !bytes.Equal(p.units[1].Payload, []byte{7}) {
-				t.Errorf("units: %+v", p.units)
-			}
-		})
-	})
-	t.Run("ping", func(t *testing.T) {
-		inBubble(t, nil, func(r *rig) {
-			c := r.client()
-			c.send(message{typ: typeUserControl, body: []byte{0, eventPingRequest, 1, 2, 3, 4}})
-			synctest.Wait()
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if len(c.got) != 1 || !bytes.Equal(c.got[0].body, []byte{0, eventPingResponse, 1, 2, 3, 4}) {
-				t.Errorf("answer: %+v", c.got)
-			}
-		})
+}
+
+func TestAggregate(t *testing.T) {
+	tag := func(typ byte, time uint32, body []byte) []byte {
+		n := len(body)
+		b := []byte{typ, byte(n >> 16), byte(n >> 8), byte(n), byte(time >> 16), byte(time >> 8), byte(time), byte(time >> 24), 0, 0, 0}
+		return binary.BigEndian.AppendUint32(append(b, body...), uint32(n+11))
+	}
+	inBubble(t, nil, func(r *rig) {
+		c := r.client()
+		c.publishing()
+		body := append(tag(typeVideo, 5000, keyframe(0, 9).body), tag(typeAudio, 5010, []byte{0xaf, 0, 0x12, 0x10})...)
+		body = append(body, tag(typeAudio, 5020, []byte{0xaf, 1, 7})...)
+		c.send(message{typ: typeAggregate, stream: 1, time: 0xfffffff0, body: body[:len(body)-4]})
+		synctest.Wait()
+		p := r.gw.pub(t, 0)
+		if len(p.units) != 2 || p.units[0].Time != 0xfffffff0 || p.units[1].Time != 4 || !bytes.Equal(p.units[1].Payload, []byte{7}) {
+			t.Errorf("units: %+v", p.units)
+		}
 	})
 }
 
-// TestDeadly sends what must end a connection, with a reason, and no other.
-func TestDeadly(t *testing.T) {
+func TestPing(t *testing.T) {
+	inBubble(t, nil, func(r *rig) {
+		c := r.client()
+		c.send(message{typ: typeUserControl, body: []byte{0, eventPingRequest, 1, 2, 3, 4}})
+		synctest.Wait()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.got) != 1 || !bytes.Equal(c.got[0].body, []byte{0, eventPingResponse, 1, 2, 3, 4}) {
+			t.Errorf("answer: %+v", c.got)
+		}
+	})
+}
+
+// deadly is what a peer may send to do harm, with the reason for which it is cut off.
+type deadly struct {
+	bytes  []byte
+	reason string
+}
+
+func deadlyBytes() map[string]deadly {
 	connect := func(raw ...byte) []byte {
 		return appendChunks(nil, 3, message{typ: typeCommandAMF0, body: append(appendAMF(nil, "connect", 1.0), raw...)}, 128)
 	}
@@ -171,10 +182,7 @@ func TestDeadly(t *testing.T) {
 		hold = append(hold, byte(3+id), 0, 0, 0, 0x7f, 0xff, 0xff, typeVideo, 1, 0, 0, 0)
 		hold = append(hold, make([]byte, 1<<20)...)
 	}
-	for name, tc := range map[string]struct {
-		bytes  []byte
-		reason string
-	}{
+	return map[string]deadly{
 		"strict array of 2^31":    {connect(amfStrictArray, 0x7f, 0xff, 0xff, 0xff), reasonProtocol},
 		"array within connect":    {connect(append([]byte{amfObject, 0, 1, 'x', amfStrictArray}, 0x80, 0, 0, 0, 0, 0, 0, 9)...), reasonProtocol},
 		"string beyond the end":   {connect(amfLongString, 0xff, 0xff, 0xff, 0xff, 1), reasonProtocol},
@@ -196,7 +204,12 @@ func TestDeadly(t *testing.T) {
 		"continuation of nothing": {[]byte{0xc3, 1, 2, 3}, reasonProtocol},
 		"aggregate ends early":    {appendChunks(nil, 3, message{typ: typeAggregate, body: []byte{9, 0, 0, 9}}, 128), reasonProtocol},
 		"aggregate in aggregate":  {appendChunks(nil, 3, message{typ: typeAggregate, body: []byte{22, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, 128), reasonProtocol},
-	} {
+	}
+}
+
+// TestDeadly sends what must end a connection, with a reason, and no other.
+func TestDeadly(t *testing.T) {
+	for name, tc := range deadlyBytes() {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, nil, func(r *rig) {
 				healthy := r.client()
@@ -221,6 +234,10 @@ func TestDeadly(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestOtherProtocols sends what is no RTMP at all.
+func TestOtherProtocols(t *testing.T) {
 	for name, greeting := range map[string][]byte{
 		"HTTP": []byte("GET / HTTP/1.1\r\n\r\n"), "RTMPE": append([]byte{6}, make([]byte, 1536)...), "TLS": {0x16, 3, 1, 2, 0},
 	} {

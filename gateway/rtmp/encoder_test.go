@@ -180,16 +180,20 @@ func checkFFmpeg(t *testing.T, gw *fakeGateway, p *fakePublication) {
 func TestFFmpegRefused(t *testing.T) {
 	l := listen(t)
 	log, gw := realServer(t, Config{Listener: l})
+	gw.mu.Lock()
 	gw.publishErr = func(gateway.Publish) error {
 		return &gateway.Refusal{Reason: gateway.ReasonBusy, Text: "stream 0_rkij47dr_1 is on the air already"}
 	}
+	gw.mu.Unlock()
 	out, err := runFFmpeg(t, "rtmp://"+l.Addr().String()+"/kLive/?"+testQuery+"/"+testName)
 	if err == nil || !strings.Contains(out, "stream 0_rkij47dr_1 is on the air already") {
 		t.Errorf("ffmpeg: %v\n%s\nserver's log:\n%s", err, out, log)
 	}
+	gw.mu.Lock()
 	gw.connectErr = func(gateway.Connect) error {
 		return &gateway.Refusal{Reason: gateway.ReasonAuth, Text: "the token is wrong"}
 	}
+	gw.mu.Unlock()
 	out, err = runFFmpeg(t, "rtmp://"+l.Addr().String()+"/kLive/?"+testQuery+"/"+testName)
 	if err == nil || !strings.Contains(out, "the token is wrong") {
 		t.Errorf("ffmpeg: %v\n%s\nserver's log:\n%s", err, out, log)

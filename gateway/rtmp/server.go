@@ -68,6 +68,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	accepting.Wait()
 	s.running.Done()
 	s.running.Wait()
+	s.engines.close()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -100,7 +101,8 @@ func (s *Server) Drain() {
 	}
 }
 
-// Close ends every connection in order, telling its encoder so, and waits for them.
+// Close ends every connection in order, telling its encoder so, and waits for them. It may
+// be called more than once, and before or after the end of Serve.
 func (s *Server) Close() error {
 	s.shut()
 	s.running.Wait()

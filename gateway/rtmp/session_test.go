@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -385,120 +384,6 @@ func TestPlayRefused(t *testing.T) {
 		if s := describe(c.commands()); !strings.HasPrefix(s, "onStatus "+codePlayFailed+": this port takes publishers only") {
 			t.Errorf("answer %q", s)
 		}
-	})
-}
-
-func TestDeadlines(t *testing.T) {
-	d := Deadlines{Handshake: 10 * time.Second, Publish: 11 * time.Second, Idle: 30 * time.Second, Write: 12 * time.Second}
-	configure := func(c *Config) { c.Deadlines = d }
-	// closed measures when the server hangs up.
-	closed := func(conn net.Conn) time.Duration {
-		begin := time.Now()
-		_, _ = io.Copy(io.Discard, conn)
-		return time.Since(begin)
-	}
-	within := func(t *testing.T, got, want time.Duration) {
-		t.Helper()
-		if got < want || got > want+lingerTime {
-			t.Errorf("closed after %v, want %v", got, want)
-		}
-	}
-	t.Run("silence", func(t *testing.T) {
-		inBubble(t, configure, func(r *rig) { within(t, closed(r.dial()), d.Handshake) })
-	})
-	t.Run("handshake byte by byte", func(t *testing.T) {
-		inBubble(t, configure, func(r *rig) {
-			conn := r.dial()
-			go func() {
-				for b := []byte{3}; ; time.Sleep(time.Second) {
-					if _, err := conn.Write(b); err != nil {
-						return
-					}
-				}
-			}()
-			within(t, closed(conn), d.Handshake)
-			conn.Close()
-			time.Sleep(2 * time.Second)
-		})
-	})
-	t.Run("no connect", func(t *testing.T) {
-		inBubble(t, configure, func(r *rig) {
-			begin := time.Now()
-			<-r.client().read
-			within(t, time.Since(begin), d.Publish)
-		})
-	})
-	t.Run("no publish", func(t *testing.T) {
-		inBubble(t, configure, func(r *rig) {
-			c := r.client()
-			time.Sleep(5 * time.Second)
-			c.command(0, "connect", 1, &object{props: []property{{"app", testApp}}})
-			begin := time.Now()
-			go func() {
-				// Pings keep nothing alive.
-				for {
-					time.Sleep(time.Second)
-					if _, err := c.conn.Write(appendChunks(nil, 2, controlMessage(typeAck, 1), 128)); err != nil {
-						return
-					}
-				}
-			}()
-			<-c.read
-			within(t, time.Since(begin), d.Publish)
-			c.conn.Close()
-			time.Sleep(2 * time.Second)
-		})
-	})
-	t.Run("publisher goes silent", func(t *testing.T) {
-		inBubble(t, configure, func(r *rig) {
-			c := r.client()
-			c.publishing()
-			time.Sleep(25 * time.Second)
-			c.send(keyframe(0, 10))
-			begin := time.Now()
-			<-c.read
-			within(t, time.Since(begin), d.Idle)
-			if n, cause := r.gw.pub(t, 0).state(); n != 1 || !errors.Is(cause, errTimeout) {
-				t.Errorf("closed %d times with %v", n, cause)
-			}
-		})
-	})
-	t.Run("peer stops reading", func(t *testing.T) {
-		inBubble(t, configure, func(r *rig) {
-			conn := r.dial()
-			c := &testClient{t: t, conn: conn, size: 128}
-			c.write(append([]byte{3}, make([]byte, 1536)...))
-			if _, err := io.ReadFull(conn, make([]byte, 3073)); err != nil {
-				t.Fatal(err)
-			}
-			c.write(make([]byte, 1536))
-			c.command(0, "connect", 1, &object{props: []property{{"app", testApp}}})
-			begin := time.Now()
-			// The server waits for this side to read its answer; a write waits for the server.
-			_, err := conn.Write(make([]byte, 1<<20))
-			if err == nil {
-				t.Fatal("a server that is stuck took a megabyte")
-			}
-			within(t, time.Since(begin), d.Write)
-			if !strings.Contains(r.log.String(), "does not read") {
-				t.Errorf("log:\n%s", r.log)
-			}
-		})
-	})
-	t.Run("slow but alive", func(t *testing.T) {
-		inBubble(t, configure, func(r *rig) {
-			c := r.client()
-			c.publishing()
-			synctest.Wait()
-			for _, b := range appendChunks(nil, 4, keyframe(0, 60), c.size) {
-				time.Sleep(20 * time.Second)
-				c.write([]byte{b})
-			}
-			synctest.Wait()
-			if n := r.gw.pub(t, 0).count(); n != 1 {
-				t.Errorf("%d units", n)
-			}
-		})
 	})
 }
 
