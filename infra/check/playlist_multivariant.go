@@ -123,8 +123,8 @@ func (p *Playlist) checkPeak(v attributes, audio []string, peak int64, r reporte
 	for _, uri := range audio {
 		sound = max(sound, p.fastest(resolve(r.path, uri)))
 	}
-	// Rates are rounded.
-	if most+sound > peak+2 {
+	// The durations in a playlist are rounded to microseconds.
+	if most+sound > peak+peak/100_000+2 {
 		r.report(RuleBandwidth, "variant %s: segments need %d bit/s, BANDWIDTH is %d", v["URI"], most+sound, peak)
 	}
 }

@@ -1,6 +1,7 @@
 package playlist
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,20 +23,28 @@ const minWindow = 3
 // A broadcast that has just begun leaves the one before it in place; nil when there is none.
 func OnAir(s *timeline.State) *timeline.Broadcast {
 	for i := len(s.Broadcasts) - 1; i >= 0; i-- {
-		for _, d := range s.Broadcasts[i].Renditions {
-			if d.Bytes > 0 {
-				return s.Broadcasts[i]
-			}
+		b := s.Broadcasts[i]
+		if slices.ContainsFunc(b.Renditions, func(d timeline.Rendition) bool { return playable(b, &d) }) {
+			return b
 		}
 	}
 	return nil
 }
 
+// begun reports whether the rendition's playlist names anything, be it gaps.
+func begun(b *timeline.Broadcast, d *timeline.Rendition) bool {
+	items, _ := listed(b, d, b.Items)
+	return d.First != 0 && len(items) > 0
+}
+
+// playable reports whether the rendition's playlist names anything and something was stored.
+func playable(b *timeline.Broadcast, d *timeline.Rendition) bool { return d.Bytes > 0 && begun(b, d) }
+
 // Live returns the media playlist of a rendition's live window: the newest window segments,
 // and at least three target durations. It is empty when nothing of the rendition is stored.
 func Live(b *timeline.Broadcast, rendition string, window int) string {
 	d := b.Rendition(rendition)
-	if d == nil || d.Bytes == 0 {
+	if d == nil || !playable(b, d) {
 		return ""
 	}
 	items, complete := listed(b, d, b.Items)
@@ -53,7 +62,7 @@ type Past struct {
 // [DVRChapters] names. Without a DVR window it is the live playlist.
 func DVR(b *timeline.Broadcast, rendition string, window int, past []Past) string {
 	d := b.Rendition(rendition)
-	if d == nil || d.Bytes == 0 {
+	if d == nil || !playable(b, d) {
 		return ""
 	}
 	items, complete := listed(b, d, b.Items)

@@ -60,7 +60,7 @@ func selected(b *timeline.Broadcast, sel Selection, kind media.Kind) []*timeline
 	var out []*timeline.Rendition
 	for i := range b.Renditions {
 		d := &b.Renditions[i]
-		if d.Kind == kind && d.Bytes > 0 && sel.has(d) {
+		if d.Kind == kind && playable(b, d) && sel.has(d) {
 			out = append(out, d)
 		}
 	}
@@ -95,12 +95,12 @@ func audioGroups(b *timeline.Broadcast, videos []*timeline.Rendition) []audioGro
 	var groups []audioGroup
 	for _, v := range videos {
 		d := b.Rendition(v.Audio)
-		if d == nil || d.Bytes == 0 || slices.ContainsFunc(groups, func(g audioGroup) bool { return g.members[0] == d }) {
+		if d == nil || !playable(b, d) || slices.ContainsFunc(groups, func(g audioGroup) bool { return g.members[0] == d }) {
 			continue
 		}
 		g := audioGroup{id: groupID(d.Name), members: []*timeline.Rendition{d}}
 		for i := range b.Renditions {
-			if o := &b.Renditions[i]; o.Kind == media.Audio && o.Bytes > 0 && !own[o.Name] {
+			if o := &b.Renditions[i]; o.Kind == media.Audio && playable(b, o) && !own[o.Name] {
 				g.members = append(g.members, o)
 			}
 		}
@@ -166,7 +166,7 @@ func uri(rendition string, dvr bool) string {
 // writeVideo writes a video variant, unless its audio began with it and is still on its way:
 // whoever read the playlist now would stay without sound.
 func writeVideo(w *strings.Builder, b *timeline.Broadcast, d *timeline.Rendition, groups []audioGroup, dvr bool) bool {
-	if a := b.Rendition(d.Audio); a != nil && a.Bytes == 0 && a.First == d.First {
+	if a := b.Rendition(d.Audio); a != nil && !begun(b, a) && a.First == d.First {
 		return false
 	}
 	for i := range groups {

@@ -124,14 +124,10 @@ func (w *Writer) due() (*Broadcast, []Item, []Chapter) {
 }
 
 // dueItems returns how many of the oldest open items make the next chapter: the fewest that
-// last a chapter, when they are settled and what remains covers the live window.
+// last a chapter, when what remains covers the live window.
 func (w *Writer) dueItems(b *Broadcast) int {
-	keep := w.keepFrom(b)
 	var length time.Duration
-	for i := range keep {
-		if !b.Items[i].Settled() {
-			return 0
-		}
+	for i := range w.keepFrom(b) {
 		if length += b.Items[i].Duration; length >= w.cfg.Chapter {
 			return i + 1
 		}
@@ -139,12 +135,17 @@ func (w *Writer) dueItems(b *Broadcast) int {
 	return 0
 }
 
-// keepFrom returns where the items begin that stay open: the newest Keep ones, and at least
-// four target durations of them.
+// keepFrom returns where the items begin that stay open: those that are not settled, before
+// them the newest Keep ones, and at least four target durations of them. A rendition whose
+// media come late shows its live window before the first of its missing ones.
 func (w *Writer) keepFrom(b *Broadcast) int {
-	i := len(b.Items)
+	settled := slices.IndexFunc(b.Items, func(it Item) bool { return !it.Settled() })
+	if settled < 0 {
+		settled = len(b.Items)
+	}
+	i := settled
 	var length time.Duration
-	for i > 0 && (len(b.Items)-i < w.cfg.Keep || length < 4*time.Duration(b.Target)*time.Second) {
+	for i > 0 && (settled-i < w.cfg.Keep || length < 4*time.Duration(b.Target)*time.Second) {
 		i--
 		length += b.Items[i].Duration
 	}
