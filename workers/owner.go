@@ -83,7 +83,7 @@ func (o *owner) run(ctx context.Context) {
 		case <-o.stopping:
 		case <-time.After(o.p.LeaseRetry):
 		}
-		if !o.needed() {
+		if !o.needed(ctx) {
 			return
 		}
 	}
@@ -91,21 +91,27 @@ func (o *owner) run(ctx context.Context) {
 
 // needed reports whether there is still a reason to want the lease: a feed that is alive,
 // or a broadcast that is open.
-func (o *owner) needed() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := time.Now()
-	for _, r := range o.records {
-		if r.Alive(now) {
-			return true
-		}
+func (o *owner) needed(ctx context.Context) bool {
+	if o.alive(time.Now()) {
+		return true
 	}
-	kv, err := o.p.Broadcasts.Get(context.Background(), o.entry)
+	kv, err := o.p.Broadcasts.Get(ctx, o.entry)
 	if err != nil {
 		return !errors.Is(err, bus.ErrNotFound)
 	}
 	b, err := live.UnmarshalBroadcastRecord(kv.Value)
 	return err == nil && !b.Ended
+}
+
+func (o *owner) alive(now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, r := range o.records {
+		if r.Alive(now) {
+			return true
+		}
+	}
+	return false
 }
 
 // acquire takes the lease. One that a process of this name held is this process's own from

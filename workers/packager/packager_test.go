@@ -10,6 +10,7 @@ import (
 
 	"klive/infra/live"
 	"klive/infra/media"
+	"klive/storage/playlist"
 	"klive/storage/timeline"
 )
 
@@ -58,6 +59,16 @@ func TestEveryFrameOnce(t *testing.T) {
 		}
 		if a.Codecs != "mp4a.40.2" || a.SampleRate != 44100 || a.Channels != 2 || strings.Join(a.Groups, " ") != "all web" {
 			t.Errorf("audio rendition %+v", a)
+		}
+		all := string(g.object(playlist.GroupKey(entry, "all", false)))
+		if !strings.Contains(all, "avc1.42000a,mp4a.40.2") || !strings.Contains(all, "FRAME-RATE=29.970") {
+			t.Errorf("multivariant playlist:\n%s", all)
+		}
+		for _, r := range b.Renditions {
+			text := string(g.object(playlist.LiveKey(r.Name)))
+			if !strings.HasSuffix(text, "#EXT-X-ENDLIST\n") || !strings.Contains(text, b.Items[len(b.Items)-1].Of(r.Name).Name+".m4s") {
+				t.Errorf("media playlist of %s:\n%s", r.Name, text)
+			}
 		}
 		last := g.notes[len(g.notes)-1]
 		if !last.Ended || last.ID != b.ID || last.Target != 4*time.Second || last.LastEnd != b.End {

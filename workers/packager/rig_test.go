@@ -99,7 +99,11 @@ func (g *rig) start() (result <-chan error, end func()) {
 	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Broadcasts: g, Options: g.opt, Stored: g.stored,
 		Render: func(_ context.Context, s *timeline.State) ([]Playlist, error) {
 			g.lists++
-			return []Playlist{{Key: "kLive/test/v.m3u8", Text: fmt.Append(nil, s.NextSeq)}}, nil
+			var out []Playlist
+			for _, f := range playlist.Stored(s, 5) {
+				out = append(out, Playlist{Key: f.Key, ContentType: "application/vnd.apple.mpegurl", Text: []byte(f.Text)})
+			}
+			return out, nil
 		},
 		Log: slog.New(slog.NewTextHandler(out, nil))})
 	p := g.p

@@ -354,14 +354,11 @@ func (w *writer) retry(ctx context.Context, what string, f func(context.Context)
 	}
 }
 
-// maxDuration is the longest media that a timeline takes.
-const maxDuration = 12 * time.Second
-
 // span is when a rendition's share of an item begins and how long it lasts.
 func span(o *output, frames []*media.Frame) (media.Time, time.Duration) {
 	if o.track.Params.Kind() == media.Video || len(frames) == 0 {
 		return o.seg.info.Start, o.seg.duration()
 	}
 	start := frames[0].PTS
-	return start, min(frames[len(frames)-1].End().Sub(start), maxDuration)
+	return start, frames[len(frames)-1].End().Sub(start)
 }
