@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"math"
 	"time"
 
 	"klive/infra/media"
@@ -13,8 +14,20 @@ const (
 	// repeated frames.
 	gridStep = 15 * time.Millisecond
 	gridRun  = 12
+	// gridSlack is the error that is left alone in a source without drift, so that one whose
+	// times are rounded to milliseconds is never corrected; driftSlack that in a source that
+	// has to be corrected anyway.
+	gridSlack  = 600 * time.Microsecond
+	driftSlack = 50 * time.Microsecond
+	// gridLearn is the number of frames after which the filter knows the error, driftLearn
+	// that after which it knows the drift, when that is above leastDrift.
+	gridLearn  = 50
+	driftLearn = 300
+	leastDrift = 30e-6
 	// gridMemory is how many frames the filter looks back: 46 s of AAC at 44.1 kHz.
 	gridMemory = 2000
+	// perFrame is how many samples a frame has, roughly.
+	perFrame = 1024
 	// maxDrift bounds the drift that the filter believes in, as a ratio.
 	maxDrift = 500e-6
 )
@@ -34,6 +47,7 @@ type audioGrid struct {
 	seen         int
 	error, slope float64 // samples, samples per frame
 	corrected    int64   // samples by which the grid has been corrected since the fit began
+	drifts       bool    // the source has to be followed
 
 	overlap bool // frames are being dropped
 	run     int  // frames in a row that are off in the same direction; its sign says which
@@ -110,13 +124,20 @@ func (g *audioGrid) steer(exact float64) {
 	predicted := g.error + g.slope
 	residual := measured - predicted
 	g.error = predicted + alpha*residual
-	limit := maxDrift * 1024
-	g.slope = min(max(g.slope+beta*residual, -limit), limit)
-	switch off := g.error - float64(g.corrected); {
-	case off > 0.5:
+	g.slope = min(max(g.slope+beta*residual, -maxDrift*perFrame), maxDrift*perFrame)
+	if g.seen < gridLearn {
+		return
+	}
+	off, slack := g.error-float64(g.corrected), g.samples(gridSlack)
+	g.drifts = g.drifts || math.Abs(off) > slack || g.seen >= driftLearn && math.Abs(g.slope) > leastDrift*perFrame
+	if g.drifts {
+		slack = g.samples(driftSlack)
+	}
+	switch {
+	case off > slack:
 		g.next++
 		g.corrected++
-	case off < -0.5:
+	case off < -slack:
 		g.next--
 		g.corrected--
 	}

@@ -12,9 +12,8 @@ const (
 	// stepBack is how far a track's own source time may go back before its clock counts as
 	// set anew: beyond jitter there is no other reason for it.
 	stepBack = time.Second
-	// lateWindow is how long after a jump the tracks that have not jumped yet are still
-	// mapped as before it: interleaving lets them lag.
-	lateWindow = 1500 * time.Millisecond
+	// lateStep bounds the step by which a track continues a run that another track has left.
+	lateStep = 1500 * time.Millisecond
 )
 
 // neighbours is how a clock learns of the feeds of its (entry, index) when it has to anchor.
@@ -89,17 +88,18 @@ func (c *clock) place(t *trackClock, raw uint64, now media.Time) (*mapping, int6
 	return c.cur, u
 }
 
-// placeLate keeps a track that has not taken part in a jump on the mapping before it. A
-// track that still has not when the window is over never will: it gets a shift.
+// placeLate keeps a track that has not taken part in a jump on the mapping before it:
+// interleaving lets it lag. A track that still has not when its media time has come to the
+// jump never will: it gets a shift.
 func (c *clock) placeLate(t *trackClock, raw uint64) (*mapping, int64, bool) {
 	if c.old == nil || t.gen != c.old.gen {
 		return nil, 0, false
 	}
 	u := c.unwrap(raw, t.last+t.shift) - t.shift
-	if step := u - t.last; step <= -c.ticks(lateWindow) || step > c.ticks(lateWindow) {
+	if step := u - t.last; step <= -c.ticks(lateStep) || step > c.ticks(lateStep) {
 		return nil, 0, false
 	}
-	if c.cur.newest-c.cur.first <= c.ticks(lateWindow) {
+	if c.old.at(u, c.rate) < c.cur.at(c.cur.first, c.rate) {
 		t.last = u
 		return c.old, u, true
 	}

@@ -41,7 +41,7 @@ func TestPlainStreamAudioVideo(t *testing.T) {
 }
 
 // checkAllThere checks that every frame from the first segment's start on is there once, in order.
-func checkAllThere(t testing.TB, b *bench, units []unit) {
+func checkAllThere(t tb, b *bench, units []unit) {
 	t.Helper()
 	for _, id := range []media.TrackID{media.VideoTrack, media.FirstAudioTrack} {
 		got := frames(b.parts, id)
@@ -74,7 +74,7 @@ func checkAllThere(t testing.TB, b *bench, units []unit) {
 
 // checkSync checks audio times against video times: both have to differ from the truth by
 // the same.
-func checkSync(t testing.TB, b *bench, units []unit, within time.Duration) {
+func checkSync(t tb, b *bench, units []unit, within time.Duration) {
 	t.Helper()
 	truth := map[[2]int]time.Duration{}
 	for _, u := range units {

@@ -10,8 +10,8 @@ const (
 	// maxHold is how long, in the feed's own progress, a frame waits for tracks that send
 	// nothing: encoders interleave to within a second.
 	maxHold = 1250 * time.Millisecond
-	// joinHold is the same for a track that was announced but has never sent a frame.
-	joinHold = 500 * time.Millisecond
+	// expectHold is how long the start waits for kinds of track that were only spoken of.
+	expectHold = 500 * time.Millisecond
 	// goneAfter is when a silent track no longer holds anything up and leaves the segments.
 	goneAfter = 10 * time.Second
 	// maxStep bounds what one frame adds to the progress, so that a gap is no progress.
@@ -112,6 +112,8 @@ func (v *interleaver) announce(t *media.Track) {
 // dropped.
 func (v *interleaver) push(l *lane, it item) bool {
 	if v.started && (it.gen < v.out.gen || it.gen == v.out.gen && it.frame.DTS < v.out.frame.DTS) {
+		// From now on the others wait for this track, so that it catches up.
+		l.seen, l.sent = v.progress, true
 		return false
 	}
 	switch {
@@ -232,14 +234,14 @@ func (v *interleaver) ripe(l *lane) bool {
 // silent reports whether a lane has had its time to send what comes before a frame.
 func (v *interleaver) silent(o *lane, it *item) bool {
 	if !o.sent {
-		return v.progress-o.created >= joinHold
+		return v.progress-o.created >= maxHold
 	}
 	return v.progress-max(o.seen, it.seen) >= maxHold || v.progress-o.seen >= goneAfter
 }
 
 // missing reports whether an announced kind of track has still time to appear.
 func (v *interleaver) missing() bool {
-	if v.progress >= joinHold {
+	if v.progress >= expectHold {
 		return false
 	}
 	for _, k := range v.expected {
@@ -268,7 +270,7 @@ func (v *interleaver) active(l *lane) bool {
 // to; nil when there is none.
 func (v *interleaver) video() *lane {
 	for _, l := range v.lanes {
-		if l.kind == media.Video && (v.active(l) || !l.sent && v.progress-l.created < 4*joinHold) {
+		if l.kind == media.Video && (v.active(l) || !l.sent && v.progress-l.created < maxHold) {
 			return l
 		}
 	}

@@ -23,6 +23,7 @@ type openSegment struct {
 
 	lastVideo          int // index in frames of the newest video frame, or -1
 	videoEnd, audioEnd media.Time
+	lastAudio          media.Time // PTS of the newest frame of sound
 	// leading is set while frames may come that are decoded after the keyframe and shown
 	// before it.
 	leading bool
@@ -42,7 +43,7 @@ func (o *openSegment) add(f media.Frame, kind media.Kind) {
 		o.lastVideo = len(o.frames)
 		o.videoEnd = max(o.videoEnd, f.End())
 	} else {
-		o.audioEnd = max(o.audioEnd, f.End())
+		o.audioEnd, o.lastAudio = max(o.audioEnd, f.End()), max(o.lastAudio, f.PTS)
 	}
 	o.frames = append(o.frames, f)
 }
@@ -71,7 +72,7 @@ func (o *openSegment) flush(p live.Part) {
 // mediaEnd is where the segment ends when nothing continues it.
 func (o *openSegment) mediaEnd() media.Time {
 	end := o.audioEnd
-	if o.video {
+	if o.video && o.lastAudio < o.videoEnd {
 		end = o.videoEnd
 	}
 	return max(end, o.seg.Start+1)

@@ -49,6 +49,7 @@ type segmenter struct {
 	retrack   bool // an audio track has new parameters
 	waiting   []live.Part
 	waitBytes int
+	longest   time.Duration // of the segments cut before the target was known
 }
 
 // take adds the next frame.
@@ -225,6 +226,7 @@ func (s *segmenter) key(pts media.Time) {
 	if s.cur != nil && s.cur.video && !s.broken && s.lastKey != 0 {
 		s.gop = pts.Sub(s.lastKey)
 		if s.target == 0 && s.gop > 0 {
+			s.longest = max(s.longest, pts.Sub(s.cur.seg.Start))
 			s.decide(targetDuration(s.grid, s.gop))
 		}
 	}
@@ -288,6 +290,9 @@ func (s *segmenter) hand(p live.Part) {
 		s.emit(p)
 		return
 	}
+	if p.Last {
+		s.longest = max(s.longest, p.End.Sub(p.Segment.Start))
+	}
 	s.waiting = append(s.waiting, p)
 	s.waitBytes += p.Size()
 	span := p.Frames[len(p.Frames)-1].DTS.Sub(s.waiting[0].Segment.Start)
@@ -296,8 +301,9 @@ func (s *segmenter) hand(p live.Part) {
 	}
 }
 
-// decide fixes the target duration.
+// decide fixes the target duration, which has to hold for what has been cut already.
 func (s *segmenter) decide(target time.Duration) {
+	target = min(max(target, ceilSecond(s.longest-rounding)), MaxTarget)
 	s.target = target
 	if s.onTarget != nil {
 		s.onTarget(target)

@@ -337,7 +337,7 @@ func TestRefusals(t *testing.T) {
 					}
 					_, err = g.Publish(w.t.Context(), p, pub)
 				}
-				if reason(err) != tt.want || !strings.Contains(errText(err), tt.text) || strings.Contains(errText(err), "secret") {
+				if reason(err) != tt.want || !strings.Contains(errText(err), tt.text) || strings.Contains(errText(err), "secret-token") {
 					t.Errorf("%s: %v; want %s with %q", reason(err), err, tt.want, tt.text)
 				}
 				if log := w.log.String(); !strings.Contains(log, "0_rkij47dr") || !strings.Contains(log, "192.0.2.7") || !strings.Contains(log, string(tt.want)) {

@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"testing"
 	"time"
 
 	"klive/infra/live"
@@ -153,7 +152,7 @@ func frameIndex(f *media.Frame) int { return int(binary.BigEndian.Uint64(f.Paylo
 
 // bench runs a cutter by hand.
 type bench struct {
-	t     testing.TB
+	t     tb
 	cut   *cutter
 	epoch media.Time // arrival of time 0
 	now   media.Time
@@ -166,7 +165,7 @@ type bench struct {
 // testEpoch is no multiple of anything.
 var testEpoch = media.At(time.Date(2026, 3, 1, 12, 0, 1, 234_567_890, time.UTC))
 
-func newBench(t testing.TB, change func(*cutterConfig)) *bench {
+func newBench(t tb, change func(*cutterConfig)) *bench {
 	b := &bench{t: t, epoch: testEpoch, now: testEpoch}
 	c := cutterConfig{
 		feed:  live.Feed{FeedID: live.FeedID{Entry: "0_rkij47dr", Suffix: 1}, Epoch: 7},
@@ -234,7 +233,7 @@ func frames(parts []*live.Part, id media.TrackID) []media.Frame {
 }
 
 // checkParts checks what holds for the parts of any feed.
-func checkParts(t testing.TB, parts []*live.Part, part time.Duration) {
+func checkParts(t tb, parts []*live.Part, part time.Duration) {
 	t.Helper()
 	lastDTS := map[media.TrackID]media.Time{}
 	for i, p := range parts {
@@ -271,7 +270,7 @@ func checkParts(t testing.TB, parts []*live.Part, part time.Duration) {
 	checkSegments(t, parts)
 }
 
-func checkSegments(t testing.TB, parts []*live.Part) {
+func checkSegments(t tb, parts []*live.Part) {
 	t.Helper()
 	segs := segments(parts)
 	names := map[string]bool{}
@@ -302,4 +301,14 @@ func checkSegments(t testing.TB, parts []*live.Part) {
 			}
 		}
 	}
+}
+
+// tb is what checks need of *testing.T and *rapid.T.
+type tb interface {
+	Helper()
+	Error(...any)
+	Errorf(string, ...any)
+	Fatal(...any)
+	Fatalf(string, ...any)
+	Logf(string, ...any)
 }

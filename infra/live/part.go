@@ -22,7 +22,8 @@ type Part struct {
 	Frames []media.Frame
 	// Last marks the segment's last part. End is then the presentation time at which the
 	// segment ends: the next segment's start when that continues it, else the latest end of
-	// its video frames (of its audio frames when there is no video).
+	// its video frames (of its audio frames when there is no video, or when one begins after
+	// the video has ended).
 	Last bool
 	End  media.Time
 	// Final marks the feed's last part, which is also Last.
