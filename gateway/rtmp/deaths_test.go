@@ -57,6 +57,23 @@ func TestOddConnects(t *testing.T) {
 	}
 }
 
+// TestAMF3Commands runs a whole session in the form of encoders that said objectEncoding 3.
+func TestAMF3Commands(t *testing.T) {
+	inBubble(t, nil, func(r *rig) {
+		c := r.client()
+		for _, m := range []message{
+			commandMessage(0, "connect", 1, &object{props: []property{{"app", testApp}, {"objectEncoding", 3.0}}}),
+			commandMessage(0, "createStream", 2, nil),
+			commandMessage(1, "publish", 3, nil, testName, "live"),
+		} {
+			c.send(message{typ: typeCommandAMF3, stream: m.stream, body: append([]byte{0}, m.body...)})
+		}
+		if s := describe(c.commands()); !strings.HasSuffix(s, "onStatus NetStream.Publish.Start: Publish succeeded.") {
+			t.Errorf("answers:\n%s", s)
+		}
+	})
+}
+
 // harmless is what ended a publisher's connection in go-rtmp, or might.
 func harmless() map[string][]message {
 	data := func(values ...any) []message {
