@@ -1,0 +1,167 @@
+// Package origin serves playlists and media over HTTP: playlists from the timelines, media
+// from the store. Its addresses are the store's keys, so a CDN may read either. Any origin
+// answers any request.
+package origin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"klive/storage"
+	"klive/storage/playlist"
+	"klive/storage/timeline"
+)
+
+// Timelines is where an origin reads timelines. *timeline.View implements it.
+type Timelines interface {
+	// State returns an entry's timeline; the error wraps timeline.ErrNoTimeline when there is none.
+	State(ctx context.Context, entry string) (*timeline.State, error)
+	// Items returns the items of a closed chapter.
+	Items(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
+}
+
+// Config is what an origin needs. Timelines and Store are required.
+type Config struct {
+	Timelines Timelines
+	Store     storage.Store
+	// Window is how many segments live playlists hold. Default 5.
+	Window int
+	// AllowOrigin is the web origin whose pages may play, "*" for all. Default "*".
+	AllowOrigin string
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer
+}
+
+// Origin is an http.Handler for "/kLive/", "/crossdomain.xml" and "/clientaccesspolicy.xml".
+type Origin struct {
+	cfg     Config
+	texts   *texts
+	metrics metrics
+}
+
+// New returns an origin.
+func New(cfg Config) *Origin {
+	if cfg.Window <= 0 {
+		cfg.Window = playlist.DefaultWindow
+	}
+	if cfg.AllowOrigin == "" {
+		cfg.AllowOrigin = "*"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	m := newMetrics(cfg.Registerer)
+	return &Origin{cfg: cfg, texts: newTexts(cfg.Timelines, cfg.Window, m.renders), metrics: m}
+}
+
+// ServeHTTP answers GET, HEAD and OPTIONS.
+func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &counter{ResponseWriter: w, code: http.StatusOK}
+	kind := o.serve(c, r)
+	o.metrics.requests.WithLabelValues(kind, strconv.Itoa(c.code)).Inc()
+	o.metrics.bytes.WithLabelValues(kind).Add(float64(c.bytes))
+}
+
+// The kinds of request that metrics tell apart.
+const (
+	kindPlaylist = "playlist"
+	kindMedia    = "media"
+	kindOther    = "other"
+)
+
+func (o *Origin) serve(w http.ResponseWriter, r *http.Request) (kind string) {
+	o.cors(w)
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions:
+		w.Header().Set("Access-Control-Max-Age", "86400")
+		w.WriteHeader(http.StatusNoContent)
+		return kindOther
+	default:
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+		fail(w, http.StatusMethodNotAllowed, "only GET, HEAD and OPTIONS are answered here")
+		return kindOther
+	}
+	if text, ok := policies[r.URL.Path]; ok {
+		w.Header().Set("Content-Type", "text/xml; charset=utf-8")
+		w.Header().Set("Cache-Control", "public, max-age=86400")
+		io.WriteString(w, text)
+		return kindOther
+	}
+	key := strings.TrimPrefix(r.URL.Path, "/")
+	segments := strings.Split(key, "/")
+	// An escaped slash or dot is no way around the grammar.
+	if storage.CheckKey(key) != nil || segments[0] != playlist.Root || hasEscapedSeparator(r.URL.EscapedPath()) {
+		fail(w, http.StatusNotFound, "there is nothing at this address; playlists are at /kLive/smil:<entry>_all.smil/playlist.m3u8")
+		return kindOther
+	}
+	switch len(segments) {
+	case 3:
+		return o.servePlaylist(w, r, segments[1], segments[2])
+	case 4:
+		return o.serveMedia(w, r, key, segments)
+	}
+	fail(w, http.StatusNotFound, "there is nothing at this address")
+	return kindOther
+}
+
+func hasEscapedSeparator(path string) bool {
+	path = strings.ToLower(path)
+	return strings.Contains(path, "%2f") || strings.Contains(path, "%5c") || strings.Contains(path, "%2e")
+}
+
+func (o *Origin) cors(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Origin", o.cfg.AllowOrigin)
+	if o.cfg.AllowOrigin != "*" {
+		h.Set("Vary", "Origin")
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "Range, If-None-Match, If-Modified-Since, Cache-Control, Authorization")
+	h.Set("Access-Control-Expose-Headers", "Content-Length, Content-Range, ETag, Date")
+}
+
+// fail answers with a reason in words. Errors are kept for a second, so that a crowd that
+// waits for a stream does not ask the origin each time.
+func fail(w http.ResponseWriter, code int, reason string) {
+	h := w.Header()
+	for _, name := range []string{"ETag", "Last-Modified", "Accept-Ranges"} {
+		h.Del(name) // what was set before the error came
+	}
+	h.Set("Cache-Control", "max-age=1")
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(code)
+	io.WriteString(w, reason+"\n")
+}
+
+// failErr answers for an error of the timelines or the store.
+func (o *Origin) failErr(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case r.Context().Err() != nil:
+		fail(w, http.StatusServiceUnavailable, "the request was given up")
+	case errors.Is(err, timeline.ErrNoTimeline), errors.Is(err, storage.ErrNotFound):
+		fail(w, http.StatusNotFound, "there is no such stream, or nothing of it has been stored yet")
+	default:
+		o.cfg.Logger.Error("origin: can't answer", "path", r.URL.Path, "err", err)
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, "the stream can't be read at this moment; try again")
+	}
+}
+
+// policies are what Flash and Silverlight players ask for (contract row 120).
+var policies = map[string]string{
+	"/crossdomain.xml": `<?xml version="1.0"?>
+<cross-domain-policy><allow-access-from domain="*" secure="false"/><allow-http-request-headers-from domain="*" headers="*" secure="false"/></cross-domain-policy>
+`,
+	"/clientaccesspolicy.xml": `<?xml version="1.0" encoding="utf-8"?>
+<access-policy><cross-domain-access><policy><allow-from http-request-headers="*"><domain uri="*"/></allow-from><grant-to><resource path="/" include-subpaths="true"/></grant-to></policy></cross-domain-access></access-policy>
+`,
+}

@@ -1,0 +1,211 @@
+package origin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"klive/storage/playlist"
+	"klive/storage/timeline"
+)
+
+// Limits of the texts kept in memory.
+const (
+	// maxTexts is how many playlists are kept of one state; there are few but for combinations
+	// of ids, which a viewer may make up.
+	maxTexts = 256
+	// textIdle is how long an entry's texts are kept that nobody asks for.
+	textIdle = time.Minute
+)
+
+// request is which playlist of an entry is wanted: a media playlist when Media names a
+// rendition, else the selection's multivariant.
+type request struct {
+	sel   playlist.Selection
+	media string
+	dvr   bool
+	id    string // the same for the same playlist
+}
+
+// text is a rendered playlist; body is empty when there is nothing to play.
+type text struct {
+	body   string
+	etag   string
+	target int
+}
+
+// texts renders each playlist once for each state of its timeline, however many ask.
+type texts struct {
+	timelines Timelines
+	window    int
+	renders   prometheus.Counter
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	entries map[string]*entryTexts
+	swept   time.Time
+}
+
+// entryTexts are the playlists of one entry.
+type entryTexts struct {
+	used time.Time // guarded by texts.mu
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	state *timeline.State
+	texts map[string]*rendering
+	// chapters holds the lines of closed chapters by rendition and key.
+	chapters map[string]string
+}
+
+// rendering is a text that is being made, or made.
+type rendering struct {
+	once sync.Once
+	text text
+	err  error
+}
+
+func newTexts(t Timelines, window int, renders prometheus.Counter) *texts {
+	return &texts{timelines: t, window: window, renders: renders, entries: map[string]*entryTexts{}}
+}
+
+// get returns a playlist as the timeline stands.
+func (t *texts) get(ctx context.Context, r request) (text, error) {
+	state, err := t.timelines.State(ctx, r.sel.Entry)
+	if err != nil {
+		return text{}, err
+	}
+	e := t.entry(r.sel.Entry)
+	d := e.rendering(state, r.id)
+	d.once.Do(func() {
+		t.renders.Inc()
+		// Others wait for this text, so it does not end with this viewer's patience.
+		d.text, d.err = t.render(context.WithoutCancel(ctx), e, state, r)
+	})
+	if d.err != nil {
+		e.forget(r.id, d)
+	}
+	return d.text, d.err
+}
+
+func (t *texts) entry(name string) *entryTexts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if now.Sub(t.swept) > textIdle {
+		for k, e := range t.entries {
+			if now.Sub(e.used) > textIdle {
+				delete(t.entries, k)
+			}
+		}
+		t.swept = now
+	}
+	e := t.entries[name]
+	if e == nil {
+		e = &entryTexts{texts: map[string]*rendering{}, chapters: map[string]string{}}
+		t.entries[name] = e
+	}
+	e.used = now
+	return e
+}
+
+// rendering returns the text's place for a state. A newer state drops the texts of the
+// one before; who still asks with an older one gets the newer's.
+func (e *entryTexts) rendering(s *timeline.State, id string) *rendering {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.state != s && (e.state == nil || s.Epoch > e.state.Epoch || (s.Epoch == e.state.Epoch && s.LogSeq >= e.state.LogSeq)) {
+		e.state, e.texts = s, map[string]*rendering{}
+	}
+	d := e.texts[id]
+	if d == nil {
+		d = &rendering{}
+		if len(e.texts) < maxTexts && e.state == s {
+			e.texts[id] = d
+		}
+	}
+	return d
+}
+
+// forget lets a failed text be made again.
+func (e *entryTexts) forget(id string, d *rendering) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.texts[id] == d {
+		delete(e.texts, id)
+	}
+}
+
+func (t *texts) render(ctx context.Context, e *entryTexts, s *timeline.State, r request) (text, error) {
+	b := playlist.OnAir(s)
+	if b == nil {
+		return text{}, nil
+	}
+	var body string
+	switch {
+	case r.media == "":
+		body = playlist.Multivariant(b, r.sel, r.dvr)
+	case r.dvr:
+		past, err := t.past(ctx, e, b, r.media)
+		if err != nil {
+			return text{}, err
+		}
+		body = playlist.DVR(b, r.media, t.window, past)
+	default:
+		body = playlist.Live(b, r.media, t.window)
+	}
+	sum := sha256.Sum256([]byte(body))
+	return text{body: body, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, target: b.Target}, nil
+}
+
+// past returns the closed chapters of the DVR window with their lines, which are made once.
+func (t *texts) past(ctx context.Context, e *entryTexts, b *timeline.Broadcast, rendition string) ([]playlist.Past, error) {
+	if b.Rendition(rendition) == nil {
+		return nil, nil
+	}
+	chapters := playlist.DVRChapters(b)
+	past := make([]playlist.Past, len(chapters))
+	keep := make(map[string]bool, len(chapters))
+	for i, c := range chapters {
+		items, err := t.timelines.Items(ctx, b.ID, c)
+		if err != nil {
+			return nil, err
+		}
+		key := rendition + " " + c.Key
+		keep[key] = true
+		past[i] = playlist.Past{Items: items, Text: e.chapter(key)}
+		if past[i].Text == "" {
+			past[i].Text = playlist.ChapterText(b, rendition, items)
+			e.setChapter(key, past[i].Text)
+		}
+	}
+	e.prune(rendition, keep)
+	return past, nil
+}
+
+func (e *entryTexts) chapter(key string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.chapters[key]
+}
+
+func (e *entryTexts) setChapter(key, text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.chapters[key] = text
+}
+
+// prune drops the chapters of a rendition that have left the window.
+func (e *entryTexts) prune(rendition string, keep map[string]bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key := range e.chapters {
+		if !keep[key] && len(key) > len(rendition) && key[:len(rendition)+1] == rendition+" " {
+			delete(e.chapters, key)
+		}
+	}
+}
