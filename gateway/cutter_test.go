@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +12,8 @@ import (
 
 const testPart = 333 * time.Millisecond
 
-// lengths lists the segments' lengths in milliseconds, and a letter for each flag.
+// describe lists the segments: length in milliseconds, D for discontinuity, I for
+// independent, number of tracks.
 func describe(b *bench) []string {
 	var out []string
 	for _, seg := range segments(b.parts) {
@@ -35,7 +37,7 @@ func TestPlainStreamAudioVideo(t *testing.T) {
 	b.send(units...)
 	parts := b.finish()
 	checkParts(t, parts, testPart)
-	t.Log(describe(b), b.cut.seg.dropped)
+	checkOutcome(t, b, "2002DI/2 2002I/2"+strings.Repeat(" 4004I/2", 13)+" 3937I/2", drops{dropOutside: 2})
 	checkAllThere(t, b, units)
 	checkSync(t, b, units, time.Millisecond)
 }
@@ -103,19 +105,20 @@ func checkSync(t tb, b *bench, units []unit, within time.Duration) {
 func TestRules(t *testing.T) {
 	av := func(s source) source { s.audio = 48000; return s }
 	for _, tt := range []struct {
-		name string
-		src  source
-		want []string
+		name   string
+		src    source
+		want   string        // see describe
+		target time.Duration // s
 	}{
-		{"2 s", av(source{fps: 30, gop: 60, length: 20 * time.Second}), nil},
-		{"0.5 s", av(source{fps: 30, gop: 15, length: 20 * time.Second}), nil},
-		{"10 s", av(source{fps: 30, gop: 300, length: 50 * time.Second}), nil},
-		{"30 s", av(source{fps: 30, gop: 900, length: 70 * time.Second}), nil},
-		{"keyframes only", av(source{fps: 25, gop: 1, length: 15 * time.Second}), nil},
-		{"slides", source{fps: 0.5, gop: 1, length: 30 * time.Second}, nil},
-		{"audio only", source{audio: 48000, length: 20 * time.Second}, nil},
-		{"video only", source{fps: 25, gop: 50, length: 20 * time.Second}, nil},
-		{"1.9", av(source{fps: 30, gop: 57, length: 30 * time.Second}), nil},
+		{"2 s", av(source{fps: 30, gop: 60, length: 20 * time.Second}), "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2 3999I/2", 4},
+		{"0.5 s", av(source{fps: 30, gop: 15, length: 20 * time.Second}), "500DI/2 2500I/2 4000I/2 4000I/2 4000I/2 4000I/2 999I/2", 4},
+		{"10 s", av(source{fps: 30, gop: 300, length: 50 * time.Second}), "10000DI/2 10000I/2 10000I/2 10000I/2 9999I/2", 12},
+		{"30 s", av(source{fps: 30, gop: 900, length: 70 * time.Second}), "12266DI/2 12267/2 5467/2 12266I/2 12267/2 5467/2 9999I/2", 12},
+		{"keyframes only", av(source{fps: 25, gop: 1, length: 15 * time.Second}), "520DI/2 2280I/2 4000I/2 4000I/2 4000I/2 200I/2", 4},
+		{"slides", source{fps: 0.5, gop: 1, length: 30 * time.Second}, "2000DI/1 2000I/1 4000I/1 4000I/1 4000I/1 4000I/1 4000I/1 4000I/1 2000I/1", 4},
+		{"audio only", source{audio: 48000, length: 20 * time.Second}, "2773DI/1 4011I/1 3989I/1 4011I/1 3989I/1 1237I/1", 4},
+		{"video only", source{fps: 25, gop: 50, length: 20 * time.Second}, "2000DI/1 2000I/1 4000I/1 4000I/1 4000I/1 4000I/1", 4},
+		{"1.9", av(source{fps: 30, gop: 57, length: 30 * time.Second}), "1900DI/2 1900I/2 3800I/2 3800I/2 3800I/2 3800I/2 3800I/2 5700I/2 1499I/2", 6},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t, nil)
@@ -128,7 +131,10 @@ func TestRules(t *testing.T) {
 			units := tt.src.units()
 			checkParts(t, b.send(units...).finish(), testPart)
 			checkAllThere(t, b, units)
-			t.Log(describe(b), b.parts[0].Segment.Target, b.cut.seg.dropped)
+			checkOutcome(t, b, tt.want, nil)
+			if got := b.parts[0].Segment.Target; got != tt.target*time.Second {
+				t.Errorf("target %v, want %d s", got, tt.target)
+			}
 		})
 	}
 }
@@ -158,7 +164,6 @@ func TestJitterDrift(t *testing.T) {
 			}
 			checkParts(t, b.send(units...).finish(), testPart)
 			checkSync(t, b, units, tt.within)
-			t.Log(b.cut.seg.dropped)
 		})
 	}
 }

@@ -145,7 +145,6 @@ func TestCodecEvents(t *testing.T) {
 			tt.run(b)
 			checkParts(t, b.finish(), testPart)
 			checkOutcome(t, b, tt.want, tt.dropped)
-			t.Log(len(frames(b.parts, 0)), len(frames(b.parts, 1)))
 		})
 	}
 }

@@ -143,7 +143,7 @@ func (w *world) publish(g *Gateway, index live.Index, suffix string) *Session {
 }
 
 // play sends a stream in real (virtual) time.
-func (w *world) play(s *Session, src source) {
+func (w *world) play(s *Session, src source, changes ...change) {
 	w.t.Helper()
 	if err := s.SetTrack(testH264("")); err != nil {
 		w.t.Fatal(err)
@@ -153,8 +153,11 @@ func (w *world) play(s *Session, src source) {
 			w.t.Fatal(err)
 		}
 	}
-	start := time.Now()
-	for _, u := range src.units() {
+	start, units := time.Now(), src.units()
+	for _, c := range changes {
+		units = c(units)
+	}
+	for _, u := range units {
 		time.Sleep(time.Until(start.Add(u.sent)))
 		if err := s.Write(u.au); err != nil {
 			w.t.Fatal(err)
@@ -558,7 +561,7 @@ func TestFeedsShareAClock(t *testing.T) {
 				for i, s := range sessions {
 					wg.Go(func() {
 						time.Sleep(time.Duration(i) * 7 * time.Millisecond)
-						w.play(s, source{fps: 25, gop: 50, audio: 48000, length: 12 * time.Second, start: 1<<32 - 3000})
+						w.play(s, source{fps: 25, gop: 50, audio: 48000, length: 12 * time.Second, start: 1<<32 - 3000}, from(7*time.Second, 3600_000))
 					})
 				}
 				wg.Wait()
@@ -572,6 +575,9 @@ func TestFeedsShareAClock(t *testing.T) {
 						list = append(list, seg[0].Segment.Start)
 					}
 					starts = append(starts, list)
+				}
+				if n := len(starts[0]); n < 4 {
+					t.Fatalf("%d segments", n)
 				}
 				for i := range starts {
 					if len(starts[i]) != len(starts[0]) {

@@ -101,6 +101,9 @@ func (s source) units() []unit {
 			}})
 		}
 	}
+	for i := range all {
+		all[i].sent = time.Duration(float64(all[i].sent) * (1 + s.drift))
+	}
 	slices.SortStableFunc(all, func(a, b unit) int { return int(a.sent - b.sent) })
 	return all
 }

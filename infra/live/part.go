@@ -19,6 +19,9 @@ type Part struct {
 	// in [n, n+1) part durations after the segment's start; part 0 those before it too. A
 	// part that would hold no frame is left out, with its number.
 	Number int
+	// Frames have their durations set. Within a track they join, with one exception: when a
+	// video track pauses for more than 1.25 s while others go on, its last frame is given the
+	// time until it was sent on, and the DTS of the next one tells the truth.
 	Frames []media.Frame
 	// Last marks the segment's last part. End is then the presentation time at which the
 	// segment ends: the next segment's start when that continues it, else the latest end of
