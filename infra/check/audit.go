@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -53,6 +54,9 @@ type TrackAudit struct {
 	// those that were sent after the last one that is stored: lost or still on the way.
 	Lost, Doubled, Disordered []uint64
 	Unknown, Tail             int
+	// Early counts audio from before the first picture of its run: players have nothing to
+	// show with it, so it belongs to no segment. It is not lost.
+	Early int
 	// Jitter is the largest distance of a unit's time from its regular place: from the
 	// middle of its run's distances between encoder clock and media clock.
 	Jitter time.Duration
@@ -63,8 +67,8 @@ type TrackAudit struct {
 
 // Compare audits one rendition's video and its audio; both lists are in stored order.
 func Compare(sent []Sent, video, audio []Stored) Audit {
-	v := newTrackAudit(media.Video, sent, video)
-	a := newTrackAudit(media.Audio, sent, audio)
+	v := newTrackAudit(media.Video, sent, video, nil)
+	a := newTrackAudit(media.Audio, sent, audio, v.begins())
 	out := Audit{Video: v.TrackAudit, Audio: a.TrackAudit}
 	for run, vs := range v.shifts {
 		as := a.shifts[run]
@@ -99,7 +103,17 @@ type trackAudit struct {
 	last   uint64          // the largest number stored
 }
 
-func newTrackAudit(kind media.Kind, sent []Sent, stored []Stored) *trackAudit {
+// begins is the encoder time of the first picture of each run that has stored pictures.
+func (t *trackAudit) begins() map[int]time.Duration {
+	out := map[int]time.Duration{}
+	for run, shifts := range t.shifts {
+		out[run] = slices.MinFunc(shifts, func(a, b shift) int { return cmp.Compare(a.at, b.at) }).at
+	}
+	return out
+}
+
+// newTrackAudit audits one kind of track. begins says from when on frames count, by run.
+func newTrackAudit(kind media.Kind, sent []Sent, stored []Stored, begins map[int]time.Duration) *trackAudit {
 	t := &trackAudit{shifts: map[int][]shift{}}
 	t.Stored = len(stored)
 	byNumber := map[uint64]Sent{}
@@ -110,10 +124,14 @@ func newTrackAudit(kind media.Kind, sent []Sent, stored []Stored) *trackAudit {
 		}
 	}
 	t.match(byNumber, stored)
-	for n := range byNumber {
-		if n > t.last {
+	for n, s := range byNumber {
+		begin, known := begins[s.Run]
+		switch {
+		case n > t.last:
 			t.Tail++
-		} else {
+		case known && s.PTS < begin:
+			t.Early++
+		default:
 			t.Lost = append(t.Lost, n)
 		}
 	}
@@ -201,8 +219,8 @@ func filter(shifts []shift, keep func(shift) bool) []shift {
 // String is the audit in two lines.
 func (a Audit) String() string {
 	line := func(name string, t TrackAudit) string {
-		return fmt.Sprintf("%s: %d sent, %d stored, lost %s, tail %d, doubled %s, disordered %s, unknown %d, jitter %v, join gap %d ticks",
-			name, t.Sent, t.Stored, numbers(t.Lost), t.Tail, numbers(t.Doubled), numbers(t.Disordered), t.Unknown, t.Jitter, t.JoinGap)
+		return fmt.Sprintf("%s: %d sent, %d stored, lost %s, early %d, tail %d, doubled %s, disordered %s, unknown %d, jitter %v, join gap %d ticks",
+			name, t.Sent, t.Stored, numbers(t.Lost), t.Early, t.Tail, numbers(t.Doubled), numbers(t.Disordered), t.Unknown, t.Jitter, t.JoinGap)
 	}
 	return line("video", a.Video) + "\n" + line("audio", a.Audio) + fmt.Sprintf("\nA/V offset at most %v", a.MaxOffset())
 }

@@ -58,6 +58,15 @@ func TestAuditFindsFaults(t *testing.T) {
 			t.Errorf("%+v", a.Video)
 		}
 	})
+	t.Run("audio before the first picture", func(t *testing.T) {
+		sent, video, audio := stream(100)
+		if a := Compare(sent, video[30:], audio[40:]); a.Audio.Early != 40 || len(a.Audio.Lost) != 0 {
+			t.Errorf("%+v", a.Audio)
+		}
+		if a := Compare(sent, video[30:], audio[60:]); a.Audio.Early != 47 || len(a.Audio.Lost) != 13 {
+			t.Errorf("%+v", a.Audio)
+		}
+	})
 	t.Run("jitter", func(t *testing.T) {
 		sent, video, audio := stream(100)
 		video[50].PTS += 360 // 4 ms

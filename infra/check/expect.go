@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,7 +42,7 @@ func (k valueKind) check(v string) error {
 //
 //	playlist continuous   every rendition: no media sequence left out, no GAP, each item's
 //	                      PROGRAM-DATE-TIME where the one before ended unless there is a
-//	                      discontinuity
+//	                      discontinuity or another broadcast begins
 //	ended, live           the playlists do, or don't, end
 //	segments, broadcasts, renditions, discontinuities, target
 //	                      of the video rendition (of the audio one without video)
@@ -171,7 +170,7 @@ func (r *Rendition) continuous() error {
 		if item.Seq != before.Seq+1 {
 			return fmt.Errorf("after item %d comes %d", before.Seq, item.Seq)
 		}
-		if item.Discontinuity || item.Time.IsZero() {
+		if item.Discontinuity || item.Time.IsZero() || item.Broadcast != before.Broadcast {
 			continue
 		}
 		if slip := item.Time.Sub(before.Time.Add(before.Duration)); slip.Abs() > maxTimeSlip {
@@ -199,7 +198,7 @@ func (o *Outcome) count(subject string) int64 {
 	case "broadcasts":
 		seen := map[string]bool{}
 		for _, i := range main.Items {
-			seen[path.Base(path.Dir(i.URI))] = true
+			seen[i.Broadcast] = true
 		}
 		return int64(len(seen))
 	case "frames lost":

@@ -17,7 +17,7 @@ func outcome() *Outcome {
 		r := &Rendition{Kind: k, Target: 4}
 		for i := range 3 {
 			r.Items = append(r.Items, Item{
-				Seq: uint64(i + 1), URI: "b1/" + string(rune('1'+i)) + ".m4s", Duration: 2 * time.Second,
+				Seq: uint64(i + 1), URI: "b1/" + string(rune('1'+i)) + ".m4s", Broadcast: "b1", Duration: 2 * time.Second,
 				Time: begin.Add(time.Duration(i) * 2 * time.Second), FirstListed: begin.Add(time.Duration(i+1) * 2 * time.Second),
 				Units: units[i*60 : i*60+60],
 			})
@@ -74,7 +74,7 @@ func TestExpectationsThatFail(t *testing.T) {
 		{"live", func(o *Outcome) { o.Follower.Renditions = nil }, "no playlist"},
 		{"longest segment 2s", func(o *Outcome) { o.Follower.Renditions = nil }, "no playlist"},
 		{"segments > 3", func(*Outcome) {}, "it is 3"},
-		{"broadcasts 1", func(o *Outcome) { video(o).Items[2].URI = "b2/3.m4s" }, "it is 2"},
+		{"broadcasts 1", func(o *Outcome) { video(o).Items[2].Broadcast = "b2" }, "it is 2"},
 		{"discontinuities 0", func(o *Outcome) { video(o).Items[2].Discontinuity = true }, "it is 1"},
 		{"frames lost 0", func(o *Outcome) { video(o).Items[1].Units = nil }, "it is 60"},
 		{"frames lost 0", func(o *Outcome) { video(o).Ended = true; video(o).Items[2].Units = nil }, "it is 60"},

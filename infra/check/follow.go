@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"time"
 
@@ -58,6 +59,7 @@ type Rendition struct {
 type Item struct {
 	Seq           uint64
 	URI           string
+	Broadcast     string // the folder of its segment
 	Duration      time.Duration
 	Time          time.Time // PROGRAM-DATE-TIME, zero when the playlist has none
 	Discontinuity bool
@@ -164,6 +166,7 @@ func (f *Follower) pollMedia(ctx context.Context, u *url.URL) error {
 	r.Target, r.Ended = p.target, p.ended
 	for i := range p.items {
 		item := &p.items[i]
+		item.Broadcast = path.Base(path.Dir(item.URI))
 		if n := len(r.Items); n > 0 && item.Seq <= r.Items[n-1].Seq {
 			continue
 		}
@@ -210,7 +213,8 @@ func (f *Follower) read(ctx context.Context, r *Rendition, base *url.URL, item *
 		return fmt.Errorf("%s: %w", u.Path, err)
 	}
 	r.Kind, item.Params = h.Params.Kind(), h.Params
-	item.Units = units(h, samples, item.Discontinuity)
+	anew := item.Discontinuity || len(r.Items) > 0 && r.Items[len(r.Items)-1].Broadcast != item.Broadcast
+	item.Units = units(h, samples, anew)
 	return nil
 }
 

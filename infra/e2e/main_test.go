@@ -1,0 +1,46 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	theProgram.remove()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			println(err.Error())
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// proving reports whether tests run at their stated lengths.
+func proving() bool { return os.Getenv("KLIVE_PROVE") == "1" }
+
+// length picks a test's length: the stated one when proving, else the short one.
+func length(stated, short time.Duration) time.Duration {
+	if proving() {
+		return stated
+	}
+	return short
+}
+
+// tool finds a program or skips the test by the program's name.
+func tool(t testing.TB, name, hint string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("SKIP: no %s; %s", name, hint)
+	}
+	return path
+}
+
+func ffmpeg(t testing.TB) string  { return tool(t, "ffmpeg", "apt-get install ffmpeg") }
+func ffprobe(t testing.TB) string { return tool(t, "ffprobe", "apt-get install ffmpeg") }

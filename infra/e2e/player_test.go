@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// watched is what the player page counted (infra/admin/console/src/player-page.ts).
+type watched struct {
+	Engine      string
+	Playing     int
+	Waiting     int
+	Decoded     int
+	Dropped     int
+	CurrentTime float64
+	Width       int
+	Height      int
+	Errors      []string
+	Fatal       []string
+}
+
+type watching struct {
+	Start, End watched
+	Seconds    float64
+}
+
+// watch plays a playlist in Chromium and returns what the page counted from the first
+// 'playing' event on.
+func watch(t *testing.T, p *process, native bool, seconds time.Duration) watching {
+	t.Helper()
+	browser := tool(t, "chromium", "apt-get install chromium")
+	node := tool(t, "node", "apt-get install nodejs")
+	if _, err := os.Stat("node_modules/playwright-core"); err != nil {
+		t.Skip("SKIP: no playwright-core; make tools")
+	}
+	page := "http://" + p.admin + "/player.html?src=" + url.QueryEscape(p.playlist("0_demolive"))
+	if native {
+		page += "&native=1"
+	}
+	shot := filepath.Join(shots(t), strings.ReplaceAll(t.Name(), "/", "-")+".png")
+	task, err := json.Marshal(map[string]any{
+		"page": page, "seconds": seconds.Seconds(), "patience": 30, "browser": browser, "screenshot": shot,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), node, "player/watch.mjs", string(task))
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("the browser: %v\n%s\n%s", err, complaints.String(), p.log)
+	}
+	var w watching
+	if err := json.Unmarshal(out, &w); err != nil {
+		t.Fatalf("the browser printed %q: %v", out, err)
+	}
+	t.Logf("%s, screenshot %s: %+v", t.Name(), shot, w)
+	return w
+}
+
+// shots is where screenshots are kept for a look: KLIVE_SHOTS, or the test's own folder.
+func shots(t *testing.T) string {
+	if dir := os.Getenv("KLIVE_SHOTS"); dir != "" {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	return t.TempDir()
+}
+
+// waitPlayable waits until the demo entry's playlist lists a segment.
+func waitPlayable(t *testing.T, p *process) {
+	t.Helper()
+	p.wait(t, 20*time.Second, "a playlist", func() bool {
+		return strings.Contains(p.get(t.Context(), p.playlist("0_demolive")), "#EXT-X-STREAM-INF")
+	})
+}
+
+func TestPlayers(t *testing.T) {
+	p := start(t)
+	encodeLive(t, p.demo())
+	waitPlayable(t, p)
+	t.Run("hls.js", func(t *testing.T) { smooth(t, watch(t, p, false, length(30*time.Second, 10*time.Second)), "hls.js") })
+	t.Run("native", func(t *testing.T) { smooth(t, watch(t, p, true, length(30*time.Second, 8*time.Second)), "native") })
+	t.Run("ffprobe", func(t *testing.T) { probe(t, p) })
+}
+
+// smooth holds what a player counted against what viewers may see: no stall, no lost picture.
+func smooth(t *testing.T, w watching, engine string) {
+	t.Helper()
+	const fps = 30
+	if w.End.Engine != engine {
+		t.Errorf("the page played with %s", w.End.Engine)
+	}
+	waiting := w.End.Waiting
+	if engine == "native" {
+		// Chromium's own player fires 'playing' and 'waiting' while it finds the live edge.
+		waiting -= w.Start.Waiting
+	}
+	if waiting > 0 || len(w.End.Fatal) > 0 {
+		t.Errorf("%d waiting events; fatal errors %q; errors %q", waiting, w.End.Fatal, w.End.Errors)
+	}
+	want := w.Seconds * fps
+	if got := w.End.Decoded - w.Start.Decoded; float64(got) < 0.98*want {
+		t.Errorf("%d frames were decoded in %.1f s, want at least %.0f", got, w.Seconds, 0.98*want)
+	}
+	if got := w.End.Dropped - w.Start.Dropped; float64(got) > 0.01*want {
+		t.Errorf("%d frames were dropped in %.1f s, want at most %.0f", got, w.Seconds, 0.01*want)
+	}
+	if w.End.Width != 640 || w.End.Height != 360 {
+		t.Errorf("the picture has %d×%d pixels", w.End.Width, w.End.Height)
+	}
+}
+
+// probe has ffprobe read a few seconds of the stream.
+func probe(t *testing.T, p *process) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), ffprobe(t), "-v", "error", "-read_intervals", "%+4",
+		"-show_entries", "stream=codec_name,width,height,sample_rate,nb_read_packets", "-count_packets", "-of", "json", p.playlist("0_demolive"))
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil || complaints.Len() > 0 {
+		t.Fatalf("ffprobe: %v\n%s", err, complaints.String())
+	}
+	var found struct {
+		Streams []struct {
+			Codec      string `json:"codec_name"`
+			Width      int    `json:"width"`
+			SampleRate string `json:"sample_rate"`
+			Packets    string `json:"nb_read_packets"`
+		} `json:"streams"`
+	}
+	if err := json.Unmarshal(out, &found); err != nil {
+		t.Fatal(err)
+	}
+	codecs := map[string]bool{}
+	for _, s := range found.Streams {
+		codecs[s.Codec] = true
+		var n int
+		if fmt.Sscan(s.Packets, &n); n < 60 {
+			t.Errorf("%s has %d packets in 4 s", s.Codec, n)
+		}
+	}
+	if !codecs["h264"] || !codecs["aac"] {
+		t.Errorf("ffprobe found %+v", found.Streams)
+	}
+}
