@@ -197,7 +197,7 @@ func (o *owner) pack(ctx context.Context, r *registrar.Registrar) error {
 	}
 	o.log.Info("owning the entry", "epoch", epoch)
 	p := packager.New(packager.Config{
-		Entry: o.entry, Media: o.p.Media, Timeline: w, Store: o.p.Store, Broadcasts: o.p.Broadcasts, Render: o.p.Render,
+		Entry: o.entry, Media: o.p.Media, Timeline: w, Store: o.p.Store, Broadcasts: o.p.Broadcasts, Chapters: o.p.Chapters,
 		Stored: r.Stored, Metrics: o.p.packaging, Log: o.p.Log, Options: o.p.Packager,
 	})
 	o.attach(p, r)

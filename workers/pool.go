@@ -42,8 +42,8 @@ type Config struct {
 	Timeline          timeline.Log
 	// API is Kaltura's; calls of different entries run at the same time.
 	API registrar.API
-	// Render makes the playlists that are stored.
-	Render     func(context.Context, *timeline.State) ([]packager.Playlist, error)
+	// Chapters reads the items of a closed chapter; see [packager.Config].
+	Chapters   func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
 	Packager   packager.Options
 	Registrar  registrar.Options
 	Log        *slog.Logger
@@ -59,7 +59,7 @@ type Config struct {
 func (c *Config) check() error {
 	for name, missing := range map[string]bool{
 		"Name": c.Name == "", "Control": c.Control == nil, "Feeds": c.Feeds == nil, "Broadcasts": c.Broadcasts == nil,
-		"Media": c.Media == nil, "Store": c.Store == nil, "Timeline": c.Timeline == nil, "API": c.API == nil, "Render": c.Render == nil,
+		"Media": c.Media == nil, "Store": c.Store == nil, "Timeline": c.Timeline == nil, "API": c.API == nil, "Chapters": c.Chapters == nil,
 	} {
 		if missing {
 			return fmt.Errorf("workers: Config.%s is missing", name)

@@ -23,7 +23,6 @@ import (
 	"klive/storage/disk"
 	"klive/storage/timeline"
 	"klive/storage/timeline/buslog"
-	"klive/workers/packager"
 	"klive/workers/registrar"
 )
 
@@ -108,8 +107,10 @@ func (h *house) pool(name string) (stop func()) {
 	}
 	p, err := New(h.t.Context(), Config{
 		Name: name, Control: h.node.Control(), Feeds: h.feeds, Broadcasts: h.broadcasts, Media: h.ring, Store: h.store, Timeline: h.log, API: h,
-		Render: func(context.Context, *timeline.State) ([]packager.Playlist, error) { return nil, nil },
-		Log:    slog.New(slog.NewTextHandler(out, nil)).With("worker", name),
+		Chapters: func(ctx context.Context, b string, c timeline.Chapter) ([]timeline.Item, error) {
+			return timeline.LoadChapter(ctx, h.store, b, c)
+		},
+		Log: slog.New(slog.NewTextHandler(out, nil)).With("worker", name),
 	})
 	if err != nil {
 		h.t.Fatal(err)

@@ -55,7 +55,7 @@ func (n *Node) startHTTP(context.Context) error {
 func (n *Node) publicHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", origin.New(origin.Config{
-		View: n.view, Store: n.store, Window: n.settings.HLS.Window, Log: n.log, Registerer: n.cfg.Registry,
+		Timelines: n.view, Store: n.store, Window: n.settings.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
 	}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, n.Ready(r.Context())) })

@@ -74,8 +74,8 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	n.workers, err = workers.New(ctx, workers.Config{
 		Name: n.name(), Control: n.control, Feeds: n.feeds, Broadcasts: n.broadcasts,
 		Media: n.media, Store: n.store, Timeline: n.timelines,
-		API:    registrarAPI{n.client},
-		Render: n.render,
+		API:      registrarAPI{n.client},
+		Chapters: n.view.Items,
 		Packager: packager.Options{
 			FailoverAfter: c.Failover.After,
 			ReturnAfter:   c.Failover.Health,

@@ -40,12 +40,6 @@ type Bucket interface {
 	Put(ctx context.Context, key string, value []byte) (revision uint64, err error)
 }
 
-// Playlist is one playlist to be stored.
-type Playlist struct {
-	Key, ContentType, CacheControl string
-	Text                           []byte
-}
-
 // Options are the packager's timers and limits. Zero values mean the defaults.
 type Options struct {
 	// SlotWait is how long an item waits for the other bitrates once one is complete.
@@ -97,8 +91,8 @@ type Config struct {
 	Timeline   Timeline
 	Store      storage.Store
 	Broadcasts Bucket
-	// Render makes the playlists that are stored after each item.
-	Render func(context.Context, *timeline.State) ([]Playlist, error)
+	// Chapters reads the items of a closed chapter, for the stored playlists of the DVR window.
+	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
 	// Stored is called after each item that rests in the store, from the writer's goroutine,
 	// with the number of stored items of the broadcast; it must not block. May be nil.
 	Stored  func(items int)

@@ -433,9 +433,9 @@ func TestFencedOwnerStops(t *testing.T) {
 		if err := <-result; !errors.Is(err, timeline.ErrFenced) {
 			t.Errorf("Run: %v, want ErrFenced", err)
 		}
-		lists := g.lists
+		puts := g.store.puts.Load()
 		time.Sleep(time.Minute)
-		if g.lists != lists || len(g.state().Current().Items) != 2 {
+		if g.store.puts.Load() != puts || len(g.state().Current().Items) != 2 {
 			t.Error("the fenced owner went on writing")
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,7 +47,6 @@ type rig struct {
 	sent  map[media.TrackID][]media.Frame // what the first feed's encoder made
 	notes []live.BroadcastRecord
 	epoch uint64
-	lists int
 }
 
 // hookStore is the disk with faults.
@@ -54,9 +54,12 @@ type hookStore struct {
 	storage.Store
 	// put fails a write when it returns an error.
 	put func(key string) error
+	// puts counts the writes.
+	puts atomic.Int64
 }
 
 func (s *hookStore) Put(ctx context.Context, key string, data [][]byte, opt storage.PutOptions) (storage.Info, error) {
+	s.puts.Add(1)
 	if s.put != nil {
 		if err := s.put(key); err != nil {
 			return storage.Info{}, err
@@ -97,13 +100,8 @@ func (g *rig) start() (result <-chan error, end func()) {
 	}
 	g.mu.Lock()
 	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Broadcasts: g, Options: g.opt, Stored: g.stored,
-		Render: func(_ context.Context, s *timeline.State) ([]Playlist, error) {
-			g.lists++
-			var out []Playlist
-			for _, f := range playlist.Stored(s, 5) {
-				out = append(out, Playlist{Key: f.Key, ContentType: "application/vnd.apple.mpegurl", Text: []byte(f.Text)})
-			}
-			return out, nil
+		Chapters: func(ctx context.Context, b string, c timeline.Chapter) ([]timeline.Item, error) {
+			return timeline.LoadChapter(ctx, g.store, b, c)
 		},
 		Log: slog.New(slog.NewTextHandler(out, nil))})
 	p := g.p
@@ -149,6 +147,7 @@ type publish struct {
 	cut bool
 	// silent leaves [silent, silent+hush) without a part on the bus, as an encoder that stalls.
 	record bool
+	dvr    time.Duration // window; 0 means none
 	// lose names part numbers of the epoch that never reach the bus.
 	lose func(seq uint64) bool
 }
@@ -164,7 +163,7 @@ func (g *rig) on(p publish) {
 	if p.start == 0 {
 		p.start = media.At(time.Now())
 	}
-	r := live.FeedRecord{Feed: p.feed, Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{Entry: entry, Ladder: p.ladder}}
+	r := live.FeedRecord{Feed: p.feed, Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{Entry: entry, Ladder: p.ladder, DVR: p.dvr > 0, DVRWindow: p.dvr}}
 	if p.record {
 		r.Grant.Record = 1
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"klive/infra/media"
-	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
 )
@@ -26,6 +25,7 @@ type writer struct {
 	renditions map[string]*rendition // of the current broadcast
 	stored     int                   // items of the broadcast with media in the store
 	lists      map[string]string     // by key: the playlists as this writer stored them
+	dvrWritten mark                  // the state that the stored DVR playlists show
 	expired    time.Time             // when expiry ran last
 }
 
@@ -242,29 +242,6 @@ func (w *writer) publish(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// playlists writes the head, which proves that this owner may, and then the playlists.
-func (w *writer) playlists(ctx context.Context) error {
-	if err := w.p.Timeline.Save(ctx); err != nil {
-		return err
-	}
-	lists, err := w.p.Render(ctx, w.p.Timeline.State())
-	if err != nil {
-		return err
-	}
-	for _, l := range lists {
-		text := string(l.Text)
-		if w.lists[l.Key] == text {
-			continue
-		}
-		opt := storage.PutOptions{ContentType: l.ContentType, CacheControl: l.CacheControl}
-		if _, err := w.p.Store.Put(ctx, l.Key, [][]byte{l.Text}, opt); err != nil {
-			return err
-		}
-		w.lists[l.Key] = text
-	}
-	return nil
 }
 
 // tell counts the item for those who wait for a playable broadcast.

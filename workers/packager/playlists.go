@@ -1,0 +1,87 @@
+package packager
+
+import (
+	"context"
+
+	"klive/storage"
+	"klive/storage/playlist"
+	"klive/storage/timeline"
+)
+
+const typePlaylist = "application/vnd.apple.mpegurl"
+
+// playlists writes the head, which proves that this owner may, and then the playlists that
+// keep a player going when no origin runs. What has not changed is not written again.
+func (w *writer) playlists(ctx context.Context) error {
+	if err := w.p.Timeline.Save(ctx); err != nil {
+		return err
+	}
+	state := w.p.Timeline.State()
+	if err := w.storeLists(ctx, playlist.Stored(state, w.p.LiveWindow)); err != nil {
+		return err
+	}
+	// What the DVR window holds costs as much as the window is long, so it is written when a
+	// chapter has closed and at the end only.
+	mark, due := dvrMark(state)
+	if !due || mark == w.dvrWritten {
+		return nil
+	}
+	past, err := w.past(ctx, state)
+	if err != nil {
+		return err
+	}
+	if err := w.storeLists(ctx, playlist.StoredDVR(state, w.p.LiveWindow, past)); err != nil {
+		return err
+	}
+	w.dvrWritten = mark
+	return nil
+}
+
+// mark tells the states apart for which the stored DVR playlists differ enough to be written.
+type mark struct {
+	broadcast string
+	chapter   uint64 // the last sequence number in closed chapters
+	ended     bool
+}
+
+// dvrMark returns the state's mark; due is false while there is no chapter to write about.
+func dvrMark(s *timeline.State) (m mark, due bool) {
+	b := playlist.OnAir(s)
+	if b == nil || b.DVRWindow <= 0 {
+		return mark{}, false
+	}
+	m = mark{broadcast: b.ID, ended: b.Ended}
+	if n := len(b.Chapters); n > 0 {
+		m.chapter = b.Chapters[n-1].LastSeq
+	}
+	return m, true
+}
+
+// past loads the closed chapters of the DVR window.
+func (w *writer) past(ctx context.Context, s *timeline.State) ([]playlist.Past, error) {
+	b := playlist.OnAir(s)
+	chapters := playlist.DVRChapters(b)
+	past := make([]playlist.Past, len(chapters))
+	for i, c := range chapters {
+		items, err := w.p.Chapters(ctx, b.ID, c)
+		if err != nil {
+			return nil, err
+		}
+		past[i].Items = items
+	}
+	return past, nil
+}
+
+// storeLists writes the playlists that differ from what was written last.
+func (w *writer) storeLists(ctx context.Context, files []playlist.File) error {
+	for _, f := range files {
+		if w.lists[f.Key] == f.Text {
+			continue
+		}
+		if _, err := w.p.Store.Put(ctx, f.Key, [][]byte{[]byte(f.Text)}, storage.PutOptions{ContentType: typePlaylist}); err != nil {
+			return err
+		}
+		w.lists[f.Key] = f.Text
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package packager
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klive/infra/live"
+	"klive/storage/playlist"
+)
+
+// The stored DVR playlists are written when a chapter closes and at the end, not with each
+// item: their cost would grow with the window.
+func TestStoredDVRPlaylists(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		writes := 0
+		g.store.put = func(key string) error {
+			if strings.HasSuffix(key, "_32/"+playlist.DVRName) {
+				writes++
+			}
+			return nil
+		}
+		result, end := g.start()
+		defer end()
+		g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 30, video: small(t), duration: 4 * time.Minute, dvr: time.Hour})
+		time.Sleep(time.Second)
+		text := string(g.object(playlist.DVRKey(entry + "_32")))
+		listed := strings.Count(text, "#EXTINF")
+		if closed := len(g.state().Current().Chapters); closed < 2 || listed < 30 || strings.Contains(text, "ENDLIST") {
+			t.Errorf("after four minutes: %d chapters, %d segments in\n%s", closed, listed, text)
+		}
+		if writes > 6 {
+			t.Errorf("the DVR playlist was written %d times in four minutes", writes)
+		}
+		b := ended(t, g, result)
+		text = string(g.object(playlist.DVRKey(entry + "_32")))
+		if got := strings.Count(text, "#EXTINF"); got != len(g.items(b)) || !strings.HasSuffix(text, "#EXT-X-ENDLIST\n") {
+			t.Errorf("at the end: %d of %d segments in\n%s", got, len(g.items(b)), text)
+		}
+		if master := string(g.object(playlist.GroupKey(entry, "all", true))); !strings.Contains(master, playlist.DVRName) {
+			t.Errorf("the DVR multivariant playlist does not name the DVR window:\n%s", master)
+		}
+	})
+}
