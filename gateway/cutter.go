@@ -144,6 +144,10 @@ func (c *cutter) write(au *AccessUnit, now media.Time) error {
 	}
 	c.clock.announce(it.frame.PTS.Add(t.lane.usual), now)
 	c.drain(false)
+	if o := c.seg.cur; o != nil && o.overfull() {
+		return &Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("more than %d MB or %d frames within %v; lower the bitrate or mend the timestamps",
+			maxPartBytes>>20, maxPartFrames, c.seg.part)}
+	}
 	return nil
 }
 

@@ -30,15 +30,36 @@ func merge(a, b []unit) []unit {
 	return all
 }
 
-func TestCodecEvents(t *testing.T) {
-	plain := source{fps: 25, gop: 50, audio: 48000, length: 16 * time.Second}
-	at := func(u unit, track media.TrackID, index int) bool { return u.au.Track == track && u.index == index }
-	for _, tt := range []struct {
-		name    string
-		run     func(*bench)
-		want    string
-		dropped drops
-	}{
+// event is something that happens within a stream, and the segments that come of it.
+type event struct {
+	name    string
+	run     func(*bench)
+	want    string
+	dropped drops
+}
+
+func runEvents(t *testing.T, events []event) {
+	t.Helper()
+	for _, e := range events {
+		t.Run(e.name, func(t *testing.T) {
+			b := newBench(t, nil)
+			e.run(b)
+			checkParts(t, b.finish(), testPart)
+			checkOutcome(t, b, e.want, e.dropped)
+		})
+	}
+}
+
+// plainSource is what most events happen to.
+func plainSource() source {
+	return source{fps: 25, gop: 50, audio: 48000, length: 16 * time.Second}
+}
+
+func at(u unit, track media.TrackID, index int) bool { return u.au.Track == track && u.index == index }
+
+func TestVideoEvents(t *testing.T) {
+	plain := plainSource()
+	runEvents(t, []event{
 		{"parameters repeated at each keyframe", func(b *bench) {
 			for _, u := range plain.units() {
 				if u.au.Track == 0 && u.au.Key {
@@ -74,19 +95,6 @@ func TestCodecEvents(t *testing.T) {
 				b.send(u)
 			}
 		}, "2000DI/2 2000I/2 4000I/2 2000I/2 2000DI/2 4000I/2", nil},
-		{"another sample rate within a GOP", func(b *bench) {
-			b.tracks(testH264(""), testAAC(48000))
-			other := plain
-			other.audio = 44100
-			before := only(plain.units(), func(u unit) bool { return u.au.Track == 0 || u.sent < 9*time.Second })
-			after := only(other.units(), func(u unit) bool { return u.au.Track == 1 && u.sent >= 9*time.Second })
-			for _, u := range merge(before, after) {
-				if u.au.Track == 1 && u.sent >= 9*time.Second {
-					b.tracks(testAAC(44100))
-				}
-				b.send(u)
-			}
-		}, "2000DI/2 2000I/2 4000I/2 1040I/2 2960D/2 4000I/2", drops{dropOutside: 2}},
 		{"HEVC with leading pictures", func(b *bench) {
 			b.tracks(testHEVC(), testAAC(48000))
 			for _, u := range plain.units() {
@@ -104,11 +112,11 @@ func TestCodecEvents(t *testing.T) {
 			b.tracks(testH264(""), testAAC(48000))
 			rng := rand.New(rand.NewPCG(5, 6))
 			var video []unit
-			for at, i := time.Duration(0), 0; at < 16*time.Second; i++ {
-				video = append(video, unit{index: i, at: at, sent: at, au: AccessUnit{
-					Track: 0, Time: uint64(at.Milliseconds()), Key: i%20 == 0, Payload: payload(0, i),
+			for when, i := time.Duration(0), 0; when < 16*time.Second; i++ {
+				video = append(video, unit{index: i, at: when, sent: when, au: AccessUnit{
+					Track: 0, Time: uint64(when.Milliseconds()), Key: i%20 == 0, Payload: payload(0, i),
 				}})
-				at += time.Duration(20+rng.IntN(180)) * time.Millisecond
+				when += time.Duration(20+rng.IntN(180)) * time.Millisecond
 			}
 			b.send(merge(video, only(plain.units(), func(u unit) bool { return u.au.Track == 1 }))...)
 		}, "1998DI/2 1910I/2 3833I/2 4350I/2 3942I/2", nil},
@@ -117,6 +125,25 @@ func TestCodecEvents(t *testing.T) {
 			slow := source{fps: 0.5, gop: 1, audio: 48000, length: 16 * time.Second}
 			b.send(slow.units()...)
 		}, "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2", nil},
+	})
+}
+
+func TestAudioEvents(t *testing.T) {
+	plain := plainSource()
+	runEvents(t, []event{
+		{"another sample rate within a GOP", func(b *bench) {
+			b.tracks(testH264(""), testAAC(48000))
+			other := plain
+			other.audio = 44100
+			before := only(plain.units(), func(u unit) bool { return u.au.Track == 0 || u.sent < 9*time.Second })
+			after := only(other.units(), func(u unit) bool { return u.au.Track == 1 && u.sent >= 9*time.Second })
+			for _, u := range merge(before, after) {
+				if u.au.Track == 1 && u.sent >= 9*time.Second {
+					b.tracks(testAAC(44100))
+				}
+				b.send(u)
+			}
+		}, "2000DI/2 2000I/2 4000I/2 1040I/2 2960D/2 4000I/2", drops{dropOutside: 2}},
 		{"three frames of sound missing", func(b *bench) {
 			b.tracks(testH264(""), testAAC(48000))
 			b.send(only(plain.units(), func(u unit) bool { return u.au.Track == 0 || u.index < 300 || u.index >= 303 })...)
@@ -139,14 +166,7 @@ func TestCodecEvents(t *testing.T) {
 			}
 			b.send(us...)
 		}, "2000DI/2 2000I/2 4021I/2 4000DI/2 4000I/2", nil},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			b := newBench(t, nil)
-			tt.run(b)
-			checkParts(t, b.finish(), testPart)
-			checkOutcome(t, b, tt.want, tt.dropped)
-		})
-	}
+	})
 }
 
 func TestOpus(t *testing.T) {
@@ -184,5 +204,18 @@ func TestTrackRefusals(t *testing.T) {
 	}
 	if reason(err) != ReasonMedia || !strings.Contains(err.Error(), fmt.Sprint(maxTracks)) {
 		t.Errorf("too many tracks: %v", err)
+	}
+}
+
+func TestPartsAreBounded(t *testing.T) {
+	b := newBench(t, nil).tracks(testH264(""))
+	big := make([]byte, 1<<20)
+	var err error
+	sent := 0
+	for ; err == nil && sent < 100; sent++ {
+		err = b.cut.write(&AccessUnit{Track: 0, Time: uint64(sent), Key: sent == 0, Payload: big}, b.now)
+	}
+	if reason(err) != ReasonMedia || sent > maxPartBytes>>20+3 {
+		t.Errorf("after %d MB: %v", sent, err)
 	}
 }

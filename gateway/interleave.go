@@ -16,8 +16,9 @@ const (
 	goneAfter = 10 * time.Second
 	// maxStep bounds what one frame adds to the progress, so that a gap is no progress.
 	maxStep = 200 * time.Millisecond
-	// maxHeld bounds the bytes that wait.
-	maxHeld = 24 << 20
+	// maxHeld bounds the bytes that wait, frameCost is what each frame counts for itself.
+	maxHeld   = 24 << 20
+	frameCost = 256
 	// minGap is the shortest hole in all tracks that counts as a gap.
 	minGap = time.Second
 	// defaultStep is the duration of a video frame that no other one tells of.
@@ -130,7 +131,7 @@ func (v *interleaver) push(l *lane, it item) bool {
 	it.seen, it.track = v.progress, l.track
 	l.seen, l.sent, l.newest, l.newestGen = v.progress, true, it.frame.DTS, it.gen
 	l.queue = append(l.queue, it)
-	v.held += len(it.frame.Payload)
+	v.held += len(it.frame.Payload) + frameCost
 	return true
 }
 
@@ -178,7 +179,7 @@ func (v *interleaver) pull(flush bool) (it item, ok bool) {
 		return it, false
 	}
 	it = l.pop()
-	v.held -= len(it.frame.Payload)
+	v.held -= len(it.frame.Payload) + frameCost
 	v.setDuration(l, &it, flush)
 	if v.started && it.gen == v.out.gen && it.frame.DTS.Sub(v.out.frame.DTS) > v.gapLimit() {
 		it.gap = true

@@ -7,6 +7,12 @@ import (
 	"klive/infra/media"
 )
 
+// Bounds of one part. A stream that exceeds them is no stream that anybody could play.
+const (
+	maxPartBytes  = 7 << 20
+	maxPartFrames = 8192
+)
+
 // openSegment collects the frames of one segment into parts. A part is handed on when a
 // frame of a later part of the same segment comes, or when the segment is closed: only then
 // is it known whether it is the last.
@@ -19,6 +25,7 @@ type openSegment struct {
 	video  bool
 	number int // of the part that is open
 	frames []media.Frame
+	bytes  int
 	size   int // frames of the part before, to allocate once
 
 	lastVideo          int // index in frames of the newest video frame, or -1
@@ -46,6 +53,12 @@ func (o *openSegment) add(f media.Frame, kind media.Kind) {
 		o.audioEnd, o.lastAudio = max(o.audioEnd, f.End()), max(o.lastAudio, f.PTS)
 	}
 	o.frames = append(o.frames, f)
+	o.bytes += len(f.Payload)
+}
+
+// overfull reports whether the open part is beyond all bounds.
+func (o *openSegment) overfull() bool {
+	return o.bytes > maxPartBytes || len(o.frames) > maxPartFrames
 }
 
 // stretch gives the newest video frame, if it is still here, the time of a frame after it
@@ -65,7 +78,7 @@ func (o *openSegment) close(end media.Time, final bool) {
 
 func (o *openSegment) flush(p live.Part) {
 	p.Segment, p.Number, p.Frames = o.seg, o.number, o.frames
-	o.size, o.frames, o.lastVideo = len(o.frames), nil, -1
+	o.size, o.bytes, o.frames, o.lastVideo = len(o.frames), 0, nil, -1
 	o.emit(p)
 }
 
