@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 )
@@ -69,17 +70,17 @@ func NewPlaylist(cfg PlaylistConfig) *Playlist {
 	return &Playlist{cfg: cfg, media: map[string]*mediaHistory{}, items: map[uint64]itemFact{}}
 }
 
-// Add takes the text that stands at a path (or URL) now and returns what is wrong with it,
+// Add takes the text that stands at an address (a path or URL) now and returns what is wrong with it,
 // alone and against all before it.
-func (p *Playlist) Add(path, text string) []Finding {
+func (p *Playlist) Add(address, text string) []Finding {
 	before := len(p.findings)
-	h := p.media[path]
+	h := p.media[address]
 	if h == nil {
-		h = &mediaHistory{path: path, names: map[string]uint64{}}
-		p.media[path] = h
+		h = &mediaHistory{path: address, names: map[string]uint64{}}
+		p.media[address] = h
 	}
 	h.versions++
-	r := reporter{playlist: p, path: path, version: h.versions}
+	r := reporter{playlist: p, path: address, version: h.versions}
 	s := scanPlaylist(text, r)
 	compareWithOracle(text, s, r)
 	if s.multivariant() {
@@ -124,6 +125,9 @@ func (r reporter) report(rule, format string, args ...any) {
 
 // resolve gives the path that a reference in the playlist leads to.
 func resolve(base, ref string) string {
+	if !strings.ContainsAny(base+ref, ":?#%") && !strings.HasPrefix(ref, "/") {
+		return path.Join(path.Dir(base), ref)
+	}
 	b, err := url.Parse(base)
 	if err != nil {
 		return ref

@@ -249,4 +249,3 @@ func TestViewConcurrency(t *testing.T) {
 	cancel()
 	wg.Wait()
 }
-
