@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"strings"
 	"text/tabwriter"
 
 	"klive/infra/config"
@@ -31,7 +34,7 @@ type entryView struct {
 func viewEntry(c *config.Config, partner int, e *kaltura.LiveStreamEntry) entryView {
 	return entryView{
 		ID: e.ID, Name: e.Name, Token: e.StreamPassword, Live: e.LiveStatus == kaltura.StatusPlayable,
-		Server: fmt.Sprintf("rtmp://%s/%s/?p=%d&e=%s&i=0&t=%s", node.Dialable(c.RTMP.Listen), c.RTMP.App, partner, e.ID, e.StreamPassword),
+		Server: fmt.Sprintf("%s/?p=%d&e=%s&i=0&t=%s", node.IngestURL(c), partner, e.ID, e.StreamPassword),
 		Key:    e.ID + "_1",
 		Play:   node.PlayURL(c, e.ID),
 	}
@@ -97,8 +100,31 @@ type entryAddCmd struct {
 	Profile int    `placeholder:"ID" help:"Conversion profile; the partner's default when left out."`
 }
 
+// usableToken says what a token may hold: encoders put it into an address as it is.
+var usableToken = regexp.MustCompile(`^[0-9A-Za-z._~+=-]{4,64}$`)
+
+// maxDVR is a week in minutes.
+const maxDVR = 7 * 24 * 60
+
+func (a *entryAddCmd) check() error {
+	switch {
+	case strings.TrimSpace(a.Name) == "":
+		return errors.New("the entry needs a name")
+	case a.Token != "" && !usableToken.MatchString(a.Token):
+		return errors.New("--token: want 4 to 64 letters, digits or . _ ~ + = -, because encoders put it into an address as it is")
+	case a.DVR < 0 || a.DVR > maxDVR:
+		return fmt.Errorf("--dvr %d: want 0 to %d minutes", a.DVR, maxDVR)
+	case a.Profile < 0:
+		return fmt.Errorf("--profile %d: want a conversion profile's id", a.Profile)
+	}
+	return nil
+}
+
 // Run adds an entry.
 func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
+	if err := a.check(); err != nil {
+		return err
+	}
 	client, c, partner, err := g.apiClient()
 	if err != nil {
 		return err

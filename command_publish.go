@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
 
-	"klive/infra/config"
-	"klive/infra/node"
 	"klive/infra/publisher"
 )
 
@@ -38,16 +37,13 @@ func (p *publishCmd) Run(ctx context.Context, g *global) error {
 		if err != nil {
 			return err
 		}
-		p.URL = demoURL(c)
+		if p.URL = demoURL(c); p.URL == "" {
+			return errors.New("rtmp.listen and rtmps.listen are both off: give the address to publish to")
+		}
 	}
 	fmt.Fprintln(os.Stderr, "publishing a test pattern; Ctrl-C stops it")
 	return publisher.Pattern{
 		URL: p.URL, Width: w, Height: h, FPS: p.FPS, Bitrate: p.Bitrate,
 		GOP: p.GOP, Duration: p.Duration, FFmpeg: p.FFmpeg,
 	}.Run(ctx)
-}
-
-// demoURL is the broadcast address of the demo entry on this machine.
-func demoURL(c *config.Config) string {
-	return "rtmp://" + node.Dialable(c.RTMP.Listen) + "/" + c.RTMP.App + "/?p=102&e=0_demolive&i=0&t=demo1234/0_demolive_1"
 }

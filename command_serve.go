@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -18,8 +15,8 @@ import (
 
 type serveCmd struct{}
 
-// drainTimeout bounds an orderly end.
-const drainTimeout = 30 * time.Second
+// closeTimeout bounds an orderly end once the encoders have had their time to go.
+const closeTimeout = 30 * time.Second
 
 // Run runs every role in this process until a signal ends it.
 func (serveCmd) Run(ctx context.Context, g *global) error {
@@ -41,12 +38,12 @@ func (serveCmd) Run(ctx context.Context, g *global) error {
 		return err
 	}
 	log.Info("klive is ready", "version", version, "after", time.Since(started).Round(time.Millisecond))
-	if err := banner(os.Stdout, settings); err != nil {
+	if err := banner(os.Stdout, g, settings, n.HasEntry(ctx, demoEntry)); err != nil {
 		log.Warn("can't print the addresses", "error", err)
 	}
 	err = supervise(ctx, g, n, settings, &level, log)
 	log.Info("klive is shutting down")
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.Gateway.Drain+closeTimeout)
 	defer cancel()
 	n.Close(end)
 	return err
@@ -90,32 +87,4 @@ func reload(g *global, old *config.Config, level *slog.LevelVar, log *slog.Logge
 	level.Set(l)
 	log.Info("configuration read again", "log.level", c.Log.Level)
 	return c
-}
-
-// banner prints what to do next.
-func banner(w io.Writer, c *config.Config) error {
-	if c.Kaltura.URL != "" || !c.Control.Enabled {
-		_, err := fmt.Fprintf(w, "\nklive takes streams for %s.\n\n  server   rtmp://%s/%s/?p=<partner>&e=<entry>&i=0&t=<token>\n  console  http://%s/\n\n",
-			c.Kaltura.URL, node.Dialable(c.RTMP.Listen), c.RTMP.App, node.Dialable(c.Admin.Listen))
-		return err
-	}
-	if c.RTMP.Listen == "" {
-		return errors.New("rtmp.listen is off")
-	}
-	_, err := fmt.Fprintf(w, `
-klive is ready. Publish to its demo entry:
-
-  OBS      Settings → Stream → Custom
-             Server      rtmp://%[1]s/%[2]s/?p=102&e=0_demolive&i=0&t=demo1234
-             Stream Key  0_demolive_1
-  ffmpeg   ffmpeg -re -f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440 \
-             -c:v libx264 -preset veryfast -pix_fmt yuv420p -g 60 -c:a aac -f flv \
-             "rtmp://%[1]s/%[2]s/?p=102&e=0_demolive&i=0&t=demo1234/0_demolive_1"
-  or just  bin/klive publish
-
-  play     %[3]s
-  console  http://%[4]s/
-
-`, node.Dialable(c.RTMP.Listen), c.RTMP.App, node.PlayURL(c, "0_demolive"), node.Dialable(c.Admin.Listen))
-	return err
 }

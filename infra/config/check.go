@@ -38,7 +38,10 @@ func (l *loader) wrong(key string, others []string, format string, args ...any) 
 func (l *loader) checkTLS() {
 	c := l.config
 	switch {
-	case c.TLS.Cert != "" && c.TLS.Key != "":
+	case c.TLS.SelfSigned && (c.TLS.Cert != "" || c.TLS.Key != ""):
+		l.wrong("tls.selfSigned", []string{"tls.cert", "tls.key"}, "is true while tls.cert or tls.key names a certificate; set one or the other")
+		return
+	case c.TLS.SelfSigned, c.TLS.Cert != "" && c.TLS.Key != "":
 		return
 	case c.TLS.Cert != "":
 		l.wrong("tls.key", []string{"tls.cert"}, "is empty while tls.cert is set; name the file of the private key")
@@ -47,7 +50,7 @@ func (l *loader) checkTLS() {
 		l.wrong("tls.cert", []string{"tls.key"}, "is empty while tls.key is set; name the file of the certificate")
 		return
 	}
-	const text = "needs a certificate; set tls.cert and tls.key, or empty this listener"
+	const text = "needs a certificate; set tls.cert and tls.key, or tls.selfSigned to true, or empty this listener"
 	if c.RTMPS.Listen != "" {
 		l.wrong("rtmps.listen", []string{"tls.cert"}, text)
 	}
@@ -62,7 +65,7 @@ func (l *loader) checkListeners() {
 	listeners := []struct{ key, addr string }{
 		{"rtmp.listen", c.RTMP.Listen}, {"rtmps.listen", c.RTMPS.Listen},
 		{"http.listen", c.HTTP.Listen}, {"https.listen", c.HTTPS.Listen},
-		{"admin.listen", c.Admin.Listen}, {"internal.listen", c.Internal.Listen},
+		{"admin.listen", c.Admin.Listen},
 	}
 	for i, a := range listeners {
 		for _, b := range listeners[:i] {
@@ -103,13 +106,6 @@ func (l *loader) checkSecrets() {
 	}
 	if n := len(c.Admin.Token); n > 0 && n < minToken {
 		l.wrong("admin.token", nil, "has %d characters; want at least %d", n, minToken)
-	}
-	if a := c.Internal.Listen; a != "" && !loopback(a) && c.Cluster.Secret == "" {
-		l.wrong("cluster.secret", []string{"internal.listen"},
-			"is empty while internal.listen can be reached from other hosts; set a secret, or listen on 127.0.0.1")
-	}
-	if n := len(c.Cluster.Secret); n > 0 && n < minToken {
-		l.wrong("cluster.secret", nil, "has %d characters; want at least %d", n, minToken)
 	}
 }
 

@@ -16,7 +16,6 @@ import "time"
 type Config struct {
 	Log       Log       `yaml:"log"`
 	Data      string    `yaml:"data" is:"path"`
-	Cluster   Cluster   `yaml:"cluster"`
 	Bus       Bus       `yaml:"bus"`
 	RTMP      RTMP      `yaml:"rtmp"`
 	RTMPS     RTMPS     `yaml:"rtmps"`
@@ -24,7 +23,6 @@ type Config struct {
 	HTTP      HTTP      `yaml:"http"`
 	HTTPS     HTTPS     `yaml:"https"`
 	Admin     Admin     `yaml:"admin"`
-	Internal  Internal  `yaml:"internal"`
 	Gateway   Gateway   `yaml:"gateway"`
 	Segment   Segment   `yaml:"segment"`
 	Part      Part      `yaml:"part"`
@@ -41,12 +39,6 @@ type Config struct {
 type Log struct {
 	Level  string `yaml:"level" oneof:"debug,info,warn,error" reload:"yes"`
 	Format string `yaml:"format" oneof:"text,json"`
-}
-
-// Cluster is what the nodes of one deployment share.
-type Cluster struct {
-	// Secret lets nodes call each other's internal address.
-	Secret Secret `yaml:"secret"`
 }
 
 // Bus is the bus between gateways and workers.
@@ -70,6 +62,7 @@ type RTMP struct {
 	MaxMessage       Size          `yaml:"maxMessage" min:"64KiB" max:"16MiB"`
 	MaxChunkStreams  int           `yaml:"maxChunkStreams" min:"4" max:"65599"`
 	MaxMemory        Size          `yaml:"maxMemory" min:"1MiB" max:"1GiB"`
+	MaxAMFDepth      int           `yaml:"maxAMFDepth" min:"4" max:"64"`
 	HandshakeTimeout time.Duration `yaml:"handshakeTimeout" min:"100ms" max:"5m"`
 	PublishTimeout   time.Duration `yaml:"publishTimeout" min:"100ms" max:"5m"`
 	IdleTimeout      time.Duration `yaml:"idleTimeout" min:"1s" max:"1h"`
@@ -81,10 +74,12 @@ type RTMPS struct {
 	Listen string `yaml:"listen" is:"listen"`
 }
 
-// TLS names the certificate of every encrypted listener.
+// TLS says where the certificate of every encrypted listener comes from.
 type TLS struct {
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
+	// SelfSigned has klive make a certificate of its own under data.
+	SelfSigned bool `yaml:"selfSigned"`
 }
 
 // HTTP is the public HTTP listener: playback and health.
@@ -105,15 +100,12 @@ type Admin struct {
 	Token  Secret `yaml:"token"`
 }
 
-// Internal is the listener for other nodes.
-type Internal struct {
-	Listen string `yaml:"listen" is:"listen"`
-}
-
 // Gateway is what all protocols share.
 type Gateway struct {
 	// Takeover is the silence after which a new connection may take over a feed.
 	Takeover time.Duration `yaml:"takeover" min:"500ms" max:"1m"`
+	// Drain is how long encoders may stay after klive was told to end.
+	Drain time.Duration `yaml:"drain" min:"0s" max:"24h"`
 }
 
 // Segment is the grid.
@@ -141,7 +133,6 @@ type Broadcast struct {
 // Failover chooses between the primary and the backup encoder.
 type Failover struct {
 	After  time.Duration `yaml:"after" min:"500ms" max:"1m"`
-	Return string        `yaml:"return" oneof:"auto,manual"`
 	Health time.Duration `yaml:"health" min:"1s" max:"10m"`
 }
 

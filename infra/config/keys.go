@@ -50,20 +50,21 @@ func appendKeys(keys []Key, t reflect.Type, prefix string, index []int) []Key {
 	return keys
 }
 
-// EnvName is the environment variable of a key: it turns "kaltura.unregisterGrace" into KLIVE_KALTURA_UNREGISTER_GRACE.
+// EnvName is the environment variable of a key: "kaltura.unregisterGrace" is
+// KLIVE_KALTURA_UNREGISTER_GRACE, "rtmp.maxAMFDepth" is KLIVE_RTMP_MAX_AMF_DEPTH.
 func EnvName(path string) string {
 	var b strings.Builder
 	b.WriteString(EnvPrefix)
-	for _, r := range path {
-		switch {
-		case r == '.':
+	letters := []rune(path)
+	for i, r := range letters {
+		if r == '.' {
 			b.WriteByte('_')
-		case unicode.IsUpper(r):
-			b.WriteByte('_')
-			b.WriteRune(r)
-		default:
-			b.WriteRune(unicode.ToUpper(r))
+			continue
 		}
+		if unicode.IsUpper(r) && i > 0 && (!unicode.IsUpper(letters[i-1]) || i+1 < len(letters) && unicode.IsLower(letters[i+1])) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToUpper(r))
 	}
 	return b.String()
 }

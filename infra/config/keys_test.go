@@ -32,6 +32,7 @@ func TestEnvName(t *testing.T) {
 		"kaltura.unregisterGrace": "KLIVE_KALTURA_UNREGISTER_GRACE",
 		"bus.retention.age":       "KLIVE_BUS_RETENTION_AGE",
 		"http.publicUrl":          "KLIVE_HTTP_PUBLIC_URL",
+		"rtmp.maxAMFDepth":        "KLIVE_RTMP_MAX_AMF_DEPTH",
 	} {
 		if got := EnvName(path); got != want {
 			t.Errorf("%s: got %s, want %s", path, got, want)

@@ -21,22 +21,47 @@ func Dialable(listen string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// publicHost is the host name that addresses in API answers carry, and where players find
-// the playlists: http.publicUrl, or the HTTP listener on this machine.
-func publicHost(c *config.Config) (host, playback string) {
-	if u, err := url.Parse(c.HTTP.PublicURL); err == nil && u.Host != "" {
-		return u.Hostname(), c.HTTP.PublicURL
+// playback is where players find the playlists: http.publicUrl, or the plain or else the
+// encrypted HTTP listener on this machine; empty when neither is on.
+func playback(c *config.Config) string {
+	switch {
+	case c.HTTP.PublicURL != "":
+		return strings.TrimRight(c.HTTP.PublicURL, "/")
+	case c.HTTP.Listen != "":
+		return "http://" + Dialable(c.HTTP.Listen)
+	case c.HTTPS.Listen != "":
+		return "https://" + Dialable(c.HTTPS.Listen)
 	}
-	at := Dialable(c.HTTP.Listen)
-	if host, _, err := net.SplitHostPort(at); err == nil {
-		return host, "http://" + at
+	return ""
+}
+
+// publicHost is the host name that addresses in API answers carry.
+func publicHost(c *config.Config) string {
+	if u, err := url.Parse(playback(c)); err == nil && u.Hostname() != "" {
+		return u.Hostname()
 	}
-	return "127.0.0.1", "http://127.0.0.1:8080"
+	return "127.0.0.1"
 }
 
 // PlayURL is the address of an entry's multivariant playlist, as seen from this machine or,
-// with http.publicUrl, from everywhere.
+// with http.publicUrl, from everywhere. It is empty when no HTTP listener is on.
 func PlayURL(c *config.Config, entry string) string {
-	_, playback := publicHost(c)
-	return strings.TrimRight(playback, "/") + "/" + playlist.GroupKey(entry, "all", false)
+	base := playback(c)
+	if base == "" {
+		return ""
+	}
+	return base + "/" + playlist.GroupKey(entry, "all", false)
+}
+
+// IngestURL is the RTMP server and application that encoders on this machine publish to,
+// "rtmp://127.0.0.1:1935/kLive", or the RTMPS one when that alone is on. It is empty when
+// neither is.
+func IngestURL(c *config.Config) string {
+	switch {
+	case c.RTMP.Listen != "":
+		return "rtmp://" + Dialable(c.RTMP.Listen) + "/" + c.RTMP.App
+	case c.RTMPS.Listen != "":
+		return "rtmps://" + Dialable(c.RTMPS.Listen) + "/" + c.RTMP.App
+	}
+	return ""
 }

@@ -9,16 +9,16 @@ import (
 	"net/http"
 	"time"
 
-	"klive/gateway"
 	"klive/infra/admin"
 	"klive/storage/origin"
 )
 
-// Bounds of the HTTP listeners. A player's request is small; a segment may take a slow
-// player long.
+// Bounds of the HTTP listeners. A player's request is small. A player that takes two minutes
+// for a segment has no use for it any more.
 const (
 	headerTimeout  = 10 * time.Second
 	requestTimeout = 30 * time.Second
+	answerTimeout  = 2 * time.Minute
 	idleTimeout    = 2 * time.Minute
 	maxHeader      = 64 << 10
 	httpDrain      = 3 * time.Second
@@ -28,25 +28,25 @@ const (
 func (n *Node) startHTTP(context.Context) error {
 	if n.listeners.https != nil || n.listeners.rtmps != nil {
 		var err error
-		if n.certificate, err = gateway.NewCertFile(n.settings.TLS.Cert, n.settings.TLS.Key, n.log); err != nil {
+		if n.certificate, err = openCertificate(n.settings, n.log); err != nil {
 			return err
 		}
 	}
 	public := n.publicHandler()
 	if l := n.listeners.http; l != nil {
-		n.serve("http.listen", l, public)
+		n.serve("http.listen", l, public, answerTimeout)
 	}
 	if l := n.listeners.https; l != nil {
 		c := n.tlsConfig()
 		c.NextProtos = []string{"h2", "http/1.1"}
-		n.serve("https.listen", tls.NewListener(l, c), public)
+		n.serve("https.listen", tls.NewListener(l, c), public, answerTimeout)
 	}
 	if l := n.listeners.admin; l != nil {
 		h, err := n.adminHandler()
 		if err != nil {
 			return err
 		}
-		n.serve("admin.listen", l, h)
+		n.serve("admin.listen", l, h, 0) // profiles take as long as they were asked to
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func (n *Node) adminHandler() (http.Handler, error) {
 		Log: n.log, Version: n.cfg.Version, Token: n.settings.Admin.Token.Reveal(),
 		Places: admin.Places{
 			RTMP: n.settings.RTMP.Listen, RTMPS: n.settings.RTMPS.Listen, HTTP: n.settings.HTTP.Listen,
-			App: n.settings.RTMP.App, PublicURL: n.settings.HTTP.PublicURL,
+			App: n.settings.RTMP.App, PublicURL: n.publicURL(),
 		},
 		Streams: streams{n}, Metrics: n.cfg.Registry, Ready: n.Ready,
 	}
@@ -93,12 +93,21 @@ func (n *Node) adminHandler() (http.Handler, error) {
 	return admin.New(c)
 }
 
-// serve answers one listener until the node closes.
-func (n *Node) serve(key string, l net.Listener, h http.Handler) {
+// publicURL is what the console cannot tell from the plain listener and its own address.
+func (n *Node) publicURL() string {
+	if n.settings.HTTP.Listen == "" {
+		return playback(n.settings)
+	}
+	return n.settings.HTTP.PublicURL
+}
+
+// serve answers one listener until the node closes. A write timeout of 0 is none.
+func (n *Node) serve(key string, l net.Listener, h http.Handler, write time.Duration) {
 	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
+		WriteTimeout:      write,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),

@@ -68,7 +68,8 @@ type Node struct {
 	rtmp        *rtmp.Server
 	workers     *workers.Pool
 
-	ready   atomic.Bool
+	ready   atomic.Bool // takes work
+	closing atomic.Bool // parts may end
 	running sync.WaitGroup
 	// failed gets the first error of a part that should run as long as the node.
 	failed chan error
@@ -76,8 +77,12 @@ type Node struct {
 	closers []func(context.Context)
 }
 
-// closeTimeout bounds how long one part may take to end.
-const closeTimeout = 15 * time.Second
+const (
+	// closeTimeout bounds how long one part may take to end.
+	closeTimeout = 15 * time.Second
+	// drainCheck is how often a closing node looks whether its encoders have gone.
+	drainCheck = 20 * time.Millisecond
+)
 
 // Start runs a node. It is ready when Start returns; an error leaves nothing behind.
 func Start(ctx context.Context, c Config) (*Node, error) {
@@ -123,10 +128,12 @@ func (n *Node) Ready(context.Context) error {
 }
 
 // Close ends the node in the order that loses nothing: encoders first, then what is on
-// the bus is stored and unregistered, then what serves players. Each part has until ctx
-// ends, at most 15 s.
+// the bus is stored and unregistered, then what serves players. Encoders have gateway.drain
+// to go by themselves; then each part has until ctx ends, at most 15 s.
 func (n *Node) Close(ctx context.Context) {
 	n.ready.Store(false)
+	n.drain(ctx)
+	n.closing.Store(true)
 	for _, undo := range slices.Backward(n.closers) {
 		step, cancel := context.WithTimeout(ctx, closeTimeout)
 		undo(step)
@@ -136,6 +143,26 @@ func (n *Node) Close(ctx context.Context) {
 	n.running.Wait()
 }
 
+// drain asks the encoders that can to connect again, and waits until all have gone or
+// gateway.drain is over.
+func (n *Node) drain(ctx context.Context) {
+	if n.rtmp == nil {
+		return
+	}
+	n.rtmp.Drain()
+	ctx, cancel := context.WithTimeout(ctx, n.settings.Gateway.Drain)
+	defer cancel()
+	check := time.NewTicker(drainCheck)
+	defer check.Stop()
+	for len(n.gateway.Sessions()) > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-check.C:
+		}
+	}
+}
+
 // onClose adds a step that Close takes before those added so far.
 func (n *Node) onClose(f func(context.Context)) { n.closers = append(n.closers, f) }
 
@@ -143,7 +170,7 @@ func (n *Node) onClose(f func(context.Context)) { n.closers = append(n.closers, 
 func (n *Node) run(name string, f func() error) {
 	n.running.Go(func() {
 		err := f()
-		if err == nil || !n.ready.Load() {
+		if err == nil || n.closing.Load() {
 			return
 		}
 		select {

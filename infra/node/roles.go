@@ -40,7 +40,7 @@ func (n *Node) startGateway(ctx context.Context) error {
 		Media: n.media, Feeds: n.feeds, Clocks: clocks, Broadcasts: n.broadcasts, Epochs: epochs,
 		Subscribe: n.subscribe,
 		Ready:     func() error { return n.Ready(context.Background()) },
-		Address:   c.Internal.Listen,
+		Address:   hostname(),
 
 		SegmentDuration: c.Segment.Duration,
 		PartDuration:    c.Part.Duration,
@@ -72,7 +72,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	c := n.settings
 	var err error
 	n.workers, err = workers.New(ctx, workers.Config{
-		Name: n.name(), Control: n.control, Feeds: n.feeds, Broadcasts: n.broadcasts,
+		Name: hostname(), Control: n.control, Feeds: n.feeds, Broadcasts: n.broadcasts,
 		Media: n.media, Store: n.store, Timeline: n.timelines,
 		API:      registrarAPI{n.client},
 		Chapters: n.view.Items,
@@ -116,6 +116,7 @@ func (n *Node) startRTMP(ctx context.Context) error {
 		Limits: rtmp.Limits{
 			MaxConnections: c.MaxConnections, MaxMessageSize: int(c.MaxMessage),
 			MaxChunkStreams: c.MaxChunkStreams, MaxMemoryPerConnection: int(c.MaxMemory),
+			MaxAMFDepth: c.MaxAMFDepth,
 		},
 		Deadlines: rtmp.Deadlines{
 			Handshake: c.HandshakeTimeout, Publish: c.PublishTimeout, Idle: c.IdleTimeout, Write: c.WriteTimeout,

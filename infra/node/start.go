@@ -36,7 +36,7 @@ func (n *Node) startBus(ctx context.Context) (err error) {
 	case n.cfg.Control != nil:
 		n.control = n.cfg.Control
 	case n.settings.Bus.URL != "":
-		n.control, err = bus.Connect(ctx, bus.ConnectConfig{URL: n.settings.Bus.URL, Name: n.name(), Logger: n.log})
+		n.control, err = bus.Connect(ctx, bus.ConnectConfig{URL: n.settings.Bus.URL, Name: hostname(), Logger: n.log})
 		if err != nil {
 			return err
 		}
@@ -98,14 +98,13 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	host, playback := publicHost(n.settings)
 	n.plane, err = controlplane.New(ctx, controlplane.Config{
 		State:             state,
 		Secret:            n.secret,
 		MediaServerSecret: n.secret,
-		PublicHost:        host,
+		PublicHost:        publicHost(n.settings),
 		RTMPPort:          port(n.settings.RTMP.Listen, 1935),
-		PlaybackURL:       playback,
+		PlaybackURL:       playback(n.settings),
 		Application:       n.settings.RTMP.App,
 		RequireServerNode: n.settings.Control.RequireServerNode,
 		Generation:        controlplane.Generation(n.settings.Control.Generation),
@@ -147,11 +146,16 @@ func (n *Node) startClient(context.Context) error {
 	return nil
 }
 
-// name is what this deployment calls itself to Kaltura and on the bus.
+// name is what this deployment calls itself to Kaltura: one name, however many hosts it has.
 func (n *Node) name() string {
 	if n.settings.Kaltura.Hostname != "" {
 		return n.settings.Kaltura.Hostname
 	}
+	return hostname()
+}
+
+// hostname tells this host from the others of the deployment.
+func hostname() string {
 	host, err := os.Hostname()
 	if err != nil {
 		return "klive"

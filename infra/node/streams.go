@@ -101,6 +101,15 @@ func state(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.State
 	return admin.StateStarting
 }
 
+// HasEntry reports whether the embedded control plane has a live entry.
+func (n *Node) HasEntry(ctx context.Context, id string) bool {
+	if n.plane == nil {
+		return false
+	}
+	_, err := n.client.LiveStreamGet(ctx, DemoPartner, id)
+	return err == nil
+}
+
 // entries tells the console who may publish: the demo partner's entries.
 type entries struct{ n *Node }
 

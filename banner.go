@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"klive/infra/config"
+	"klive/infra/node"
+)
+
+// Where the embedded control plane's first entry is published: parameters and stream name.
+const (
+	demoEntry = "0_demolive"
+	demoQuery = "/?p=102&e=" + demoEntry + "&i=0&t=demo1234"
+	demoName  = demoEntry + "_1"
+)
+
+// banner prints what to do next. demo says that there is a demo entry to publish to.
+func banner(w io.Writer, g *global, c *config.Config, demo bool) error {
+	var b strings.Builder
+	server := node.IngestURL(c)
+	switch {
+	case server == "":
+		b.WriteString("\nklive is ready, but takes no streams: rtmp.listen and rtmps.listen are both off.\n\n")
+	case c.Kaltura.URL != "":
+		partner := "<partner>"
+		if c.Kaltura.PartnerID > 0 {
+			partner = fmt.Sprint(c.Kaltura.PartnerID)
+		}
+		fmt.Fprintf(&b, "\nklive takes streams for %s.\n\n  server   %s/?p=%s&e=<entry>&i=0&t=<token>\n  key      <entry>_1\n", c.Kaltura.URL, server, partner)
+	case !demo:
+		fmt.Fprintf(&b, "\nklive is ready.\n\n  %s          shows who may publish\n  %s add NAME      adds a live entry and prints its addresses\n\n",
+			g.self("entry list"), g.self("entry"))
+	default:
+		demoBanner(&b, g, c, server)
+	}
+	if c.Admin.Listen != "" {
+		fmt.Fprintf(&b, "  console  http://%s/\n", node.Dialable(c.Admin.Listen))
+	}
+	b.WriteByte('\n')
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func demoBanner(b *strings.Builder, g *global, c *config.Config, server string) {
+	fmt.Fprintf(b, `
+klive is ready. Publish to its demo entry:
+
+  OBS      Settings → Stream → Custom
+             Server      %[1]s
+             Stream Key  %[2]s
+  ffmpeg   ffmpeg -re -f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440 \
+             -c:v libx264 -preset veryfast -pix_fmt yuv420p -g 60 -c:a aac -f flv \
+             "%[1]s/%[2]s"
+  or just  %[3]s
+
+`, server+demoQuery, demoName, g.self("publish"))
+	if play := node.PlayURL(c, demoEntry); play != "" {
+		fmt.Fprintf(b, "  play     %s\n", play)
+	}
+}
+
+// self is how another command of this program is called under the same configuration.
+func (g *global) self(command string) string {
+	text := os.Args[0] + " " + command
+	if g.Config != "" {
+		text += " -c " + g.Config
+	}
+	return text
+}
+
+// demoURL is the broadcast address of the demo entry on this machine; empty when klive's
+// listeners are off.
+func demoURL(c *config.Config) string {
+	server := node.IngestURL(c)
+	if server == "" {
+		return ""
+	}
+	return server + demoQuery + "/" + demoName
+}
