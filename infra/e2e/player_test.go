@@ -41,12 +41,15 @@ func watch(t *testing.T, p *process, native bool, seconds time.Duration) watchin
 		t.Skip("SKIP: no playwright-core; make tools")
 	}
 	page := "http://" + p.admin + "/player.html?src=" + url.QueryEscape(p.playlist("0_demolive"))
+	from := 0.0
 	if native {
 		page += "&native=1"
+		// Chromium's own player fires 'playing' and 'waiting' while it finds the live edge.
+		from = 1
 	}
 	shot := filepath.Join(shots(t), strings.ReplaceAll(t.Name(), "/", "-")+".png")
 	task, err := json.Marshal(map[string]any{
-		"page": page, "seconds": seconds.Seconds(), "patience": 30, "browser": browser, "screenshot": shot,
+		"page": page, "seconds": seconds.Seconds(), "patience": 30, "from": from, "browser": browser, "screenshot": shot,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -85,10 +88,19 @@ func waitPlayable(t *testing.T, p *process) {
 	})
 }
 
+// waitLive waits until Kaltura's API calls the demo entry live. That is when players are
+// sent to it: a few segments are there by then, and a player has something to buffer.
+func waitLive(t *testing.T, p *process) {
+	t.Helper()
+	p.wait(t, 40*time.Second, "the entry to be live", func() bool {
+		return p.get(t.Context(), "http://"+p.admin+"/api_v3/service/liveStream/action/isLive/id/0_demolive/protocol/hls/format/1") == "true"
+	})
+}
+
 func TestPlayers(t *testing.T) {
 	p := start(t)
 	encodeLive(t, p.demo())
-	waitPlayable(t, p)
+	waitLive(t, p)
 	t.Run("hls.js", func(t *testing.T) { smooth(t, watch(t, p, false, length(30*time.Second, 10*time.Second)), "hls.js") })
 	t.Run("native", func(t *testing.T) { smooth(t, watch(t, p, true, length(30*time.Second, 8*time.Second)), "native") })
 	t.Run("ffprobe", func(t *testing.T) { probe(t, p) })
@@ -103,7 +115,6 @@ func smooth(t *testing.T, w watching, engine string) {
 	}
 	waiting := w.End.Waiting
 	if engine == "native" {
-		// Chromium's own player fires 'playing' and 'waiting' while it finds the live edge.
 		waiting -= w.Start.Waiting
 	}
 	if waiting > 0 || len(w.End.Fatal) > 0 {

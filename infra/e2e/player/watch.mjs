@@ -1,5 +1,6 @@
 // Watches a player page for a while and prints what it counted, as one line of JSON.
-// node watch.mjs '{"page": "http://…/player.html?src=…", "seconds": 10, "screenshot": "/tmp/x.png", "cookie": …}'
+// node watch.mjs '{"page": "http://…/player.html?src=…", "browser": "/usr/bin/chromium", "patience": 30,
+//   "from": 0, "seconds": 10, "screenshot": "/tmp/x.png"}'; counting begins at media time from.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +21,7 @@ try {
   const page = await context.newPage();
   await page.goto(task.page);
   await page.waitForFunction(() => window.__stats?.playing > 0 || window.__stats?.fatal.length > 0, null, { timeout: task.patience * 1000 });
+  await page.waitForFunction((from) => window.__stats.currentTime >= from || window.__stats.fatal.length > 0, task.from, { timeout: task.patience * 1000 });
   const read = () => page.evaluate(() => window.__stats);
   const start = await read();
   const began = Date.now();
