@@ -17,7 +17,7 @@ type publishCmd struct {
 	Bitrate  int           `default:"2500000" help:"Video bit rate in bit/s."`
 	GOP      time.Duration `default:"2s" help:"Time between keyframes."`
 	Duration time.Duration `help:"Stop after this time; 0 goes on until Ctrl-C."`
-	FFmpeg   string        `default:"ffmpeg" help:"The ffmpeg program."`
+	FFmpeg   string        `name:"ffmpeg" default:"ffmpeg" help:"The ffmpeg program."`
 }
 
 // Run publishes the test pattern until it is stopped.
@@ -31,6 +31,10 @@ func (p *publishCmd) Run(ctx context.Context, g *global) error {
 		return fmt.Errorf("--fps %d: want 1 to 120", p.FPS)
 	case p.Bitrate < 50_000 || p.Bitrate > 100_000_000:
 		return fmt.Errorf("--bitrate %d: want 50000 to 100000000 bit/s", p.Bitrate)
+	case p.GOP < 100*time.Millisecond || p.GOP > time.Minute:
+		return fmt.Errorf("--gop %v: want 100ms to 1m", p.GOP)
+	case p.Duration < 0:
+		return fmt.Errorf("--duration %v: want 0 or more", p.Duration)
 	}
 	if p.URL == "" {
 		c, _, err := g.settings()

@@ -21,6 +21,9 @@ const closeTimeout = 30 * time.Second
 // Run runs every role in this process until a signal ends it.
 func (serveCmd) Run(ctx context.Context, g *global) error {
 	started := time.Now()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP) // from the beginning: unheard it would end the process
+	defer signal.Stop(hup)
 	settings, warnings, err := g.settings()
 	if err != nil {
 		return err
@@ -38,10 +41,10 @@ func (serveCmd) Run(ctx context.Context, g *global) error {
 		return err
 	}
 	log.Info("klive is ready", "version", version, "after", time.Since(started).Round(time.Millisecond))
-	if err := banner(os.Stdout, g, settings, n.HasEntry(ctx, demoEntry)); err != nil {
+	if err := banner(os.Stdout, g, settings, n.HasEntry(context.WithoutCancel(ctx), demoEntry)); err != nil {
 		log.Warn("can't print the addresses", "error", err)
 	}
-	err = supervise(ctx, g, n, settings, &level, log)
+	err = supervise(ctx, hup, n, func() { settings = reload(g, settings, &level, log) })
 	log.Info("klive is shutting down")
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.Gateway.Drain+closeTimeout)
 	defer cancel()
@@ -49,12 +52,8 @@ func (serveCmd) Run(ctx context.Context, g *global) error {
 	return err
 }
 
-// supervise waits for the end: a signal, or a part that failed. SIGHUP reads the
-// configuration again.
-func supervise(ctx context.Context, g *global, n *node.Node, settings *config.Config, level *slog.LevelVar, log *slog.Logger) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+// supervise waits for the end: a signal, or a part that failed.
+func supervise(ctx context.Context, hup <-chan os.Signal, n *node.Node, reload func()) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -62,12 +61,13 @@ func supervise(ctx context.Context, g *global, n *node.Node, settings *config.Co
 		case err := <-n.Failed():
 			return err
 		case <-hup:
-			settings = reload(g, settings, level, log)
+			reload()
 		}
 	}
 }
 
-// reload takes over what can change while klive runs. A bad file changes nothing.
+// reload takes over what can change while klive runs and returns the configuration in
+// force. A bad file changes nothing.
 func reload(g *global, old *config.Config, level *slog.LevelVar, log *slog.Logger) *config.Config {
 	c, _, err := g.settings()
 	if err != nil {
@@ -86,5 +86,7 @@ func reload(g *global, old *config.Config, level *slog.LevelVar, log *slog.Logge
 	}
 	level.Set(l)
 	log.Info("configuration read again", "log.level", c.Log.Level)
-	return c
+	running := *old
+	running.Log.Level = c.Log.Level
+	return &running
 }

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"klive/infra/config"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"klive": main})
+}
+
+// scriptSecret is the admin secret of the scripts' control planes: no command may show it.
+const scriptSecret = "scripts-secret-nobody-may-see"
+
+// TestScripts runs the commands as an operator does, each in a process of its own. Every
+// script has a data folder and ports for itself, named by the environment.
+func TestScripts(t *testing.T) {
+	ports := newPortPool()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("KLIVE_DATA", filepath.Join(env.WorkDir, "data"))
+			env.Setenv("KLIVE_CONTROL_SECRET", scriptSecret)
+			env.Setenv("SECRET", scriptSecret)
+			program, err := exec.LookPath("klive") // which the test binary has put there
+			if err != nil {
+				return err
+			}
+			env.Setenv("PROGRAM", program)
+			for _, name := range []string{"RTMP", "HTTP", "ADMIN", "RTMPS", "HTTPS"} {
+				address, err := ports.next()
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, address)
+				_, port, _ := net.SplitHostPort(address)
+				env.Setenv(name+"_PORT", port)
+				if !strings.HasSuffix(name, "S") {
+					env.Setenv("KLIVE_"+name+"_LISTEN", address)
+				}
+			}
+			env.Values[servicesKey{}] = services{}
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			program, ok := strings.CutPrefix(cond, "have:")
+			if !ok {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			_, err := exec.LookPath(program)
+			return err == nil, nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve": cmdServe, "signal": cmdSignal, "ends": cmdEnds, "logs": cmdLogs, "fetch": cmdFetch, "replace": cmdReplace,
+		},
+	})
+}
+
+// portPool gives out loopback ports below the range that the system draws from.
+type portPool struct {
+	mu   sync.Mutex // guards the field below
+	port int
+}
+
+func newPortPool() *portPool { return &portPool{port: 10_000 + rand.IntN(15_000)} }
+
+func (p *portPool) next() (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range 1000 {
+		p.port++
+		address := fmt.Sprintf("127.0.0.1:%d", p.port)
+		if l, err := net.Listen("tcp", address); err == nil {
+			return address, l.Close()
+		}
+	}
+	return "", fmt.Errorf("no free port up to %d", p.port)
+}
+
+// servicesKey finds a script's running services, by name.
+type servicesKey struct{}
+
+type services map[string]*service
+
+// service is a "klive serve" that runs beside a script.
+type service struct {
+	cmd *exec.Cmd
+	// out is the file with what it prints and logs.
+	out  string
+	done chan struct{}
+}
+
+// startLimit is how soon a service has to take work.
+const startLimit = 2 * time.Second
+
+// cmdServe runs "serve NAME [flag…]": it starts klive serve and waits until it is ready.
+func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: serve name [flag...]")
+	}
+	all := ts.Value(servicesKey{}).(services)
+	s := &service{out: ts.MkAbs(args[0] + ".log"), done: make(chan struct{})}
+	out, err := os.Create(s.out)
+	ts.Check(err)
+	self, err := os.Executable()
+	ts.Check(err)
+	s.cmd = &exec.Cmd{Path: self, Args: append([]string{"klive", "serve"}, args[1:]...), Dir: ts.MkAbs("."), Stdout: out, Stderr: out}
+	for _, k := range config.Keys() {
+		if v := ts.Getenv(k.Env); v != "" {
+			s.cmd.Env = append(s.cmd.Env, k.Env+"="+v)
+		}
+	}
+	begin := time.Now()
+	ts.Check(s.cmd.Start())
+	go func() {
+		defer close(s.done)
+		s.cmd.Wait() // the state is in cmd.ProcessState
+		out.Close()
+	}()
+	all[args[0]] = s
+	ts.Defer(func() {
+		s.cmd.Process.Kill()
+		<-s.done
+	})
+	address := ts.Getenv("KLIVE_HTTP_LISTEN")
+	for !answers("http://" + address + "/readyz") {
+		select {
+		case <-s.done:
+			ts.Fatalf("klive serve ended:\n%s", ts.ReadFile(s.out))
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Since(begin) > startLimit {
+			ts.Fatalf("klive serve is not ready after %v:\n%s", startLimit, ts.ReadFile(s.out))
+		}
+	}
+	ts.Logf("ready after %v", time.Since(begin).Round(time.Millisecond))
+}
+
+func answers(url string) bool {
+	res, err := http.Get(url)
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
+	return res.StatusCode == http.StatusOK
+}
+
+func serviceOf(ts *testscript.TestScript, name string) *service {
+	s := ts.Value(servicesKey{}).(services)[name]
+	if s == nil {
+		ts.Fatalf("no service %s runs", name)
+	}
+	return s
+}
+
+// cmdSignal runs "signal NAME TERM|HUP|INT".
+func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "INT": syscall.SIGINT}
+	if neg || len(args) != 2 || signals[args[1]] == 0 {
+		ts.Fatalf("usage: signal name TERM|HUP|INT")
+	}
+	ts.Check(serviceOf(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
+}
+
+// cmdEnds runs "ends NAME CODE": the service ends by itself with this exit code.
+func cmdEnds(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ends name code")
+	}
+	s := serviceOf(ts, args[0])
+	select {
+	case <-s.done:
+	case <-time.After(10 * time.Second):
+		ts.Fatalf("klive serve goes on:\n%s", ts.ReadFile(s.out))
+	}
+	if code := fmt.Sprint(s.cmd.ProcessState.ExitCode()); code != args[1] {
+		ts.Fatalf("klive serve ended with %v, want exit code %s:\n%s", s.cmd.ProcessState, args[1], ts.ReadFile(s.out))
+	}
+}
+
+// cmdLogs runs "[!] logs NAME REGEXP": the service prints a line like that within 5 s, or
+// has printed none so far.
+func cmdLogs(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: logs name regexp")
+	}
+	s := serviceOf(ts, args[0])
+	line := regexp.MustCompile(`(?m)` + args[1])
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		text := ts.ReadFile(s.out)
+		found := line.MatchString(text)
+		switch {
+		case neg && found:
+			ts.Fatalf("a line like %q was printed:\n%s", args[1], text)
+		case neg, found:
+			return
+		case time.Now().After(end):
+			ts.Fatalf("no line like %q:\n%s", args[1], text)
+		}
+	}
+}
+
+// cmdFetch runs "fetch URL STATUS": the answer's text becomes the output.
+func cmdFetch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fetch url status")
+	}
+	res, err := http.Get(args[0])
+	ts.Check(err)
+	defer res.Body.Close()
+	if fmt.Sprint(res.StatusCode) != args[1] {
+		ts.Fatalf("%s answers %s", args[0], res.Status)
+	}
+	_, err = io.Copy(ts.Stdout(), io.LimitReader(res.Body, 1<<20))
+	ts.Check(err)
+}
+
+// cmdReplace runs "replace FILE OLD NEW".
+func cmdReplace(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: replace file old new")
+	}
+	text := ts.ReadFile(args[0])
+	if !strings.Contains(text, args[1]) {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o600))
+}
