@@ -145,12 +145,13 @@ func (s *Session) run() {
 		defer close(published)
 		s.out.run(ctx)
 	}()
-	beat := time.NewTicker(live.FeedBeat)
+	beat := time.NewTimer(untilBeat(time.Now()))
 	defer beat.Stop()
 	for running := true; running; {
 		select {
 		case <-beat.C:
 			s.beat()
+			beat.Reset(untilBeat(time.Now()))
 		case <-s.touch:
 			s.beat()
 		case <-s.stop:
@@ -177,6 +178,12 @@ func (s *Session) run() {
 	s.beat()
 	s.gw.remove(s)
 	close(s.finished)
+}
+
+// untilBeat is the time to the next beat. All feeds of a process beat at the same instants,
+// so that one pass through the scheduler and the bus serves them all.
+func untilBeat(now time.Time) time.Duration {
+	return now.Truncate(live.FeedBeat).Add(live.FeedBeat).Sub(now)
 }
 
 // emit takes a part from the cutter.

@@ -57,10 +57,12 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{t: t, node: bustest.StartNode(t), ring: bus.NewRing(bus.RingConfig{}), start: time.Now()}
-	var err error
-	if h.store, err = disk.Open(disk.Config{Dir: t.TempDir()}); err != nil {
+	store, err := disk.Open(disk.Config{Dir: t.TempDir()})
+	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(store.Close)
+	h.store = store
 	if h.log, err = buslog.Open(t.Context(), h.node.Control()); err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,11 @@ type netConn struct {
 	// have done what is awaited; zero when nothing is.
 	stage time.Time
 	what  string
+	// gather is set for plain TCP, whose bytes wait in the kernel; batch counts what was read
+	// since the last pause. Both belong to the reading goroutine.
+	gather  bool
+	batch   int
+	drained bool
 
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -69,7 +74,26 @@ func (c *netConn) arm() (woken bool) {
 	return false
 }
 
+// gatherTick is how long the bytes of publishers gather in the kernel. It is short beside a
+// part, and all connections wake at the same ticks: one pass through the scheduler reads
+// many streams. Waking for every frame of every stream costs more CPU than all else that is
+// done with them. A tick is also little beside what a socket buffers, so no stream is held up.
+const gatherTick = 50 * time.Millisecond
+
+// pause lets bytes gather when the last read has emptied the socket of a publisher, unless a
+// buffer full of them has come since the last pause: such reads are large as they are.
+func (c *netConn) pause() {
+	if c.gather && c.drained && c.stage.IsZero() && c.batch < readBuffer {
+		now := time.Now()
+		time.Sleep(now.Truncate(gatherTick).Add(gatherTick).Sub(now))
+	}
+	if c.drained {
+		c.batch, c.drained = 0, false
+	}
+}
+
 func (c *netConn) Read(p []byte) (int, error) {
+	c.pause()
 	for {
 		if c.arm() {
 			if err := c.onWake(); err != nil {
@@ -79,6 +103,8 @@ func (c *netConn) Read(p []byte) (int, error) {
 		}
 		n, err := c.conn.Read(p)
 		c.received.Add(float64(n))
+		c.batch += n
+		c.drained = n < len(p)
 		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}

@@ -197,6 +197,7 @@ func (s *Server) newConn(raw net.Conn, protocol string) *conn {
 		ctx: ctx, cancel: cancel, drain: s.drain, window: windowSize, streams: map[uint32]*stream{},
 	}
 	c.net = &netConn{conn: raw, idle: s.cfg.Deadlines.Idle, write: s.cfg.Deadlines.Write, received: s.metrics.bytes, onWake: c.onWake}
+	_, c.net.gather = raw.(*net.TCPConn)
 	c.writer = chunkWriter{w: c.net, size: defaultChunkSize}
 	return c
 }

@@ -74,9 +74,12 @@ func (n *Node) openStorage(ctx context.Context) error {
 	if err != nil || u.Scheme != "file" {
 		return fmt.Errorf("storage.url %q: want file:///path", address)
 	}
-	if n.store, err = disk.Open(disk.Config{Dir: filepath.FromSlash(u.Path), Sync: n.settings.Storage.Fsync}); err != nil {
+	store, err := disk.Open(disk.Config{Dir: filepath.FromSlash(u.Path), Sync: n.settings.Storage.Fsync})
+	if err != nil {
 		return err
 	}
+	n.store = store
+	n.onClose(func(context.Context) { store.Close() })
 	if n.timelines, err = buslog.Open(ctx, n.control); err != nil {
 		return err
 	}

@@ -44,12 +44,20 @@ const (
 type Store struct {
 	root, temp, locks string
 	sync              bool
-	striped           [stripes]sync.Mutex // a key's writers take turns
-	run               string              // in the name of this store's temporary files
+	striped           [stripes]stripe // a key's writers take turns
+	run               string          // in the name of this store's temporary files
 	files             atomic.Uint64
 	// stamp is the newest modification time given, in ns: no two writes share one, which
 	// makes it the ETag.
 	stamp atomic.Int64
+}
+
+// stripe is the turn of some keys: the mutex among goroutines, a lock on the file among
+// processes. The file stays open, because every write takes the lock.
+type stripe struct {
+	sync.Mutex
+	file *os.File // nil until it is first used
+	fd   int      // the file's; asking it for the number is a system call each time
 }
 
 // Open returns the store in the folder. It removes what writes of a former run left behind.
@@ -110,22 +118,41 @@ func (s *Store) lock(key string) (unlock func(), err error) {
 	h := fnv.New32a() // the lock file is the same in every process
 	io.WriteString(h, key)
 	n := h.Sum32() % stripes
-	s.striped[n].Lock()
-	f, err := os.OpenFile(filepath.Join(s.locks, strconv.Itoa(int(n))), os.O_CREATE|os.O_RDWR, 0o644)
+	t := &s.striped[n]
+	t.Lock()
+	if t.file == nil {
+		err = t.open(filepath.Join(s.locks, strconv.Itoa(int(n))))
+	}
 	if err == nil {
-		err = flock(f)
-		if err != nil {
-			f.Close()
-		}
+		err = flock(t.fd, syscall.LOCK_EX)
 	}
 	if err != nil {
-		s.striped[n].Unlock()
+		t.Unlock()
 		return nil, clean(err)
 	}
 	return func() {
-		f.Close() // which gives the lock back
-		s.striped[n].Unlock()
+		_ = flock(t.fd, syscall.LOCK_UN) // can't fail on an open file
+		t.Unlock()
 	}, nil
+}
+
+// Close gives the lock files back. No write may be under way.
+func (s *Store) Close() {
+	for i := range s.striped {
+		if t := &s.striped[i]; t.file != nil {
+			t.file.Close()
+			t.file = nil
+		}
+	}
+}
+
+func (t *stripe) open(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	t.file, t.fd = f, int(f.Fd())
+	return nil
 }
 
 // info describes a file.
@@ -191,9 +218,9 @@ func (s *Store) delete(key string) error {
 	return nil
 }
 
-func flock(f *os.File) error {
+func flock(fd, how int) error {
 	for {
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
+		if err := syscall.Flock(fd, how); err != syscall.EINTR {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ func open(t *testing.T, cfg disk.Config) *disk.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	return s
 }
 

@@ -375,6 +375,7 @@ func TestInVirtualTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(store.Close)
 		s := newStation(t, store, 0)
 		client, server := net.Pipe()
 		h := &http.Server{Handler: s.origin}

@@ -193,7 +193,7 @@ func writeVariant(w *strings.Builder, d *timeline.Rendition, g *audioGroup, dvr 
 		}
 		peak, average = peak+most, average+mean
 	}
-	fmt.Fprintf(w, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%s", peak, average, quote(strings.Join(codecs, ",")))
+	fmt.Fprintf(w, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%s", steady(peak), steady(average), quote(strings.Join(codecs, ",")))
 	if d.Width > 0 && d.Height > 0 {
 		fmt.Fprintf(w, ",RESOLUTION=%dx%d", d.Width, d.Height)
 	}
@@ -204,6 +204,16 @@ func writeVariant(w *strings.Builder, d *timeline.Rendition, g *audioGroup, dvr 
 		fmt.Fprintf(w, ",AUDIO=%s", quote(g.id))
 	}
 	fmt.Fprintf(w, "\n%s\n", uri(d.Name, dvr))
+}
+
+// steady rounds a rate up by at most 1/32 (3 %): a playlist that changed with every segment's
+// few bytes would be stored and fetched anew for nothing. RFC 8216bis §4.4.6.2 allows 10 %.
+func steady(rate int64) int64 {
+	step := int64(1)
+	for rate>>5 >= 2*step {
+		step *= 2
+	}
+	return (rate + step - 1) / step * step
 }
 
 // rates returns BANDWIDTH and AVERAGE-BANDWIDTH of a rendition in bit/s: as measured, or,

@@ -74,6 +74,7 @@ func newRig(t testing.TB) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(d.Close)
 	g := &rig{t: t, ring: bus.NewRing(bus.RingConfig{}), log: timelinetest.NewLog(), store: &hookStore{Store: d}, sent: map[media.TrackID][]media.Frame{}}
 	return g
 }
