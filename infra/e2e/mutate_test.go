@@ -24,8 +24,11 @@ const maxHeap = 200 << 20
 // stays small, and a healthy feed beside them loses nothing.
 func TestMutatedSessions(t *testing.T) {
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_LOG_LEVEL=error")
-	victim := p.addEntries(t, 1)[0]
-	session := record(t, p, victim)
+	// Each worker has entries of its own and goes round them, or else most sessions would be
+	// refused because the one before has hardly gone.
+	const workers, each = 4, 12
+	victims := p.addEntries(t, workers*each)
+	session := record(t, p, victims[0])
 	run := length(10*time.Minute, 10*time.Second)
 	clip := demoClip(t, publisher.Synthetic{BFrames: 2})
 	healthy := publish(t, p.demo(), clip, run+2*time.Second)
@@ -35,12 +38,14 @@ func TestMutatedSessions(t *testing.T) {
 	var wg sync.WaitGroup
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d, a session of %d bytes", seed, len(session))
-	for worker := range 4 {
+	for worker := range workers {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(seed, uint64(worker)))
-			for ctx.Err() == nil && p.running() {
-				attack(ctx, p.rtmp, mutate(rng, session))
-				sessions.Add(1)
+			for i := 0; ctx.Err() == nil && p.running(); i++ {
+				mine := addressed(session, victims[0], victims[worker*each+i%each])
+				if attack(ctx, rng, p.rtmp, mutate(rng, mine)) {
+					sessions.Add(1)
+				}
 			}
 		})
 	}
@@ -105,6 +110,12 @@ func (c *tapped) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// addressed turns a session for one entry into one for another: ids and tokens are all of
+// one length.
+func addressed(session []byte, from, to entry) []byte {
+	return bytes.ReplaceAll(bytes.ReplaceAll(session, []byte(from.ID), []byte(to.ID)), []byte(from.Token), []byte(to.Token))
+}
+
 // handshakeBytes are C0, C1 and C2. Most mutations leave them alone: what lies behind them
 // is where the parsers are.
 const handshakeBytes = 1 + 2*1536
@@ -157,13 +168,16 @@ func mutate(rng *rand.Rand, session []byte) []byte {
 }
 
 // attack sends a session as fast as it goes and reads what comes back until the server has
-// had enough, or a moment has passed.
-func attack(ctx context.Context, address string, session []byte) {
+// had enough, or a moment has passed. It reports whether it got through to the server. The
+// sessions come from many loopback addresses: one has too few ports for all of them.
+func attack(ctx context.Context, rng *rand.Rand, address string, session []byte) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	from := &net.TCPAddr{IP: net.IPv4(127, byte(1+rng.IntN(200)), byte(rng.IntN(256)), byte(1+rng.IntN(250)))}
+	conn, err := (&net.Dialer{LocalAddr: from}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return
+		time.Sleep(10 * time.Millisecond)
+		return false
 	}
 	defer conn.Close()
 	deadline, _ := ctx.Deadline()
@@ -177,6 +191,7 @@ func attack(ctx context.Context, address string, session []byte) {
 	io.Copy(io.Discard, conn)
 	conn.Close()
 	wg.Wait()
+	return true
 }
 
 // metric reads one metric without labels from the admin listener; 0 when there is none.

@@ -20,7 +20,7 @@ try {
   const end = Date.now() + Number(seconds) * 1000;
   const sample = async () => {
     const s = await page.evaluate(() => window.__stats);
-    samples.push({ at: Date.now(), currentTime: s.currentTime, decoded: s.decoded, dropped: s.dropped, ahead: s.ahead });
+    samples.push({ at: Date.now(), currentTime: s.currentTime, decoded: s.decoded, dropped: s.dropped, waiting: s.waiting, ahead: s.ahead });
     return s;
   };
   await sample();
