@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 // scriptSecret is the admin secret of the scripts' control planes: no command may show it.
 const scriptSecret = "scripts-secret-nobody-may-see"
 
+// raceOptions keep a program with the race detector from waiting a second at its end.
+const raceOptions = "atexit_sleep_ms=0"
+
 // TestScripts runs the commands as an operator does, each in a process of its own. Every
 // script has a data folder and ports for itself, named by the environment.
 func TestScripts(t *testing.T) {
@@ -38,6 +41,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("KLIVE_DATA", filepath.Join(env.WorkDir, "data"))
 			env.Setenv("KLIVE_CONTROL_SECRET", scriptSecret)
 			env.Setenv("SECRET", scriptSecret)
+			env.Setenv("GORACE", raceOptions)
 			program, err := exec.LookPath("klive") // which the test binary has put there
 			if err != nil {
 				return err
@@ -121,6 +125,7 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	self, err := os.Executable()
 	ts.Check(err)
 	s.cmd = &exec.Cmd{Path: self, Args: append([]string{"klive", "serve"}, args[1:]...), Dir: ts.MkAbs("."), Stdout: out, Stderr: out}
+	s.cmd.Env = []string{"GORACE=" + raceOptions}
 	for _, k := range config.Keys() {
 		if v := ts.Getenv(k.Env); v != "" {
 			s.cmd.Env = append(s.cmd.Env, k.Env+"="+v)

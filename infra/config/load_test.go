@@ -91,6 +91,28 @@ func TestMistakesOfFileAndEnvironmentTogether(t *testing.T) {
 	}
 }
 
+// What can't be meant is refused soon, however much of it there is.
+func TestHopelessFiles(t *testing.T) {
+	for text, want := range map[string]string{
+		"log:\n  level: " + strings.Repeat("[", 60_000): "k.yaml:2:1: no YAML: more than 64 brackets are open",
+		strings.Repeat("x", 60_000):                     "k.yaml:1:1: want keys and values, such as:  log: {level: info}",
+		strings.Repeat("data: x\n", 8_000):              "there may be more mistakes; these come first",
+	} {
+		begin := time.Now()
+		_, _, err := Parse("k.yaml", []byte(text), nil)
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%.20q…: %v", text, err)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("%.20q… took %v", text, took)
+		}
+		var mistakes *Error
+		if errors.As(err, &mistakes) && len(mistakes.Problems) > maxProblems+1 {
+			t.Errorf("%.20q…: %d mistakes", text, len(mistakes.Problems))
+		}
+	}
+}
+
 func TestUnreadableFile(t *testing.T) {
 	_, _, err := Load(filepath.Join(t.TempDir(), "none.yaml"), nil)
 	if !errors.Is(err, os.ErrNotExist) || IsMistake(err) {
@@ -100,7 +122,7 @@ func TestUnreadableFile(t *testing.T) {
 	if err := os.WriteFile(big, make([]byte, maxFile+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Load(big, nil); err == nil || !strings.Contains(err.Error(), "over 1048576 bytes") {
+	if _, _, err := Load(big, nil); err == nil || !strings.Contains(err.Error(), "over 65536 bytes") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -70,10 +70,15 @@ type Warning struct {
 
 func (w Warning) String() string { return w.Where + ": " + w.Text }
 
+// maxProblems bounds the mistakes that are gathered: a file with more is no configuration.
+const maxProblems = 100
+
 // problems collects mistakes.
 type problems struct {
 	list []Problem
 }
+
+func (p *problems) full() bool { return len(p.list) >= maxProblems }
 
 func (p *problems) add(at place, key, format string, args ...any) {
 	p.list = append(p.list, Problem{
@@ -94,6 +99,9 @@ func (p *problems) err() error {
 			cmp.Compare(rank(a.at), rank(b.at)),
 			cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column))
 	})
+	if p.full() {
+		p.list = append(p.list, Problem{Text: "there may be more mistakes; these come first"})
+	}
 	return &Error{Problems: p.list}
 }
 

@@ -14,6 +14,10 @@ import (
 // yaml reads the file's text. It walks the syntax tree itself so that every mistake is
 // found at once and each has its place.
 func (l *loader) yaml(text []byte) {
+	if line := tooDeep(text); line > 0 {
+		l.problems.add(place{file: l.file, line: line, column: 1}, "", "no YAML: more than %d brackets are open", maxBrackets)
+		return
+	}
 	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		l.syntax(err)
@@ -32,6 +36,29 @@ func (l *loader) yaml(text []byte) {
 			l.problems.add(l.at(body), "", "want keys and values, such as:  log: {level: info}")
 		}
 	}
+}
+
+// maxBrackets is how many brackets may be open at once: the parser's time grows with the
+// square of it.
+const maxBrackets = 64
+
+// tooDeep returns the line in which too many brackets are open; 0 when there is none.
+// Brackets in quotes count like others.
+func tooDeep(text []byte) (line int) {
+	open, line := 0, 1
+	for _, c := range text {
+		switch c {
+		case '\n':
+			line++
+		case '[', '{':
+			if open++; open > maxBrackets {
+				return line
+			}
+		case ']', '}':
+			open = max(0, open-1)
+		}
+	}
+	return 0
 }
 
 func (l *loader) syntax(err error) {
@@ -60,6 +87,9 @@ func (l *loader) where(t *token.Token) place {
 func (l *loader) section(path string, m *ast.MappingNode) {
 	seen := map[string]place{}
 	for _, item := range m.Values {
+		if l.problems.full() {
+			return
+		}
 		at := l.at(item.Key)
 		if _, ok := item.Key.(*ast.StringNode); !ok {
 			l.unknown(at, path, item.Key.String())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,7 +30,7 @@ func (n *Node) startHTTP(context.Context) error {
 	if n.listeners.https != nil || n.listeners.rtmps != nil {
 		var err error
 		if n.certificate, err = openCertificate(n.settings, n.log); err != nil {
-			return err
+			return fmt.Errorf("%w (keys tls.cert, tls.key, tls.selfSigned)", err)
 		}
 	}
 	public := n.publicHandler()

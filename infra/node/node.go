@@ -93,23 +93,14 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		c.Listen = ListenTCP
 	}
 	n := &Node{cfg: c, settings: c.Settings, log: c.Log, failed: make(chan error, 1)}
-	for _, step := range []struct {
-		name  string
-		start func(context.Context) error
-	}{
-		{"listeners", n.openListeners},
-		{"bus", n.startBus},
-		{"storage", n.openStorage},
-		{"control plane", n.startControlPlane},
-		{"Kaltura client", n.startClient},
-		{"HTTP", n.startHTTP}, // before its users: the embedded API answers on it until they are gone
-		{"workers", n.startWorkers},
-		{"gateway", n.startGateway},
-		{"RTMP", n.startRTMP},
+	for _, start := range []func(context.Context) error{
+		n.openListeners, n.startBus, n.openStorage, n.startControlPlane, n.startClient,
+		n.startHTTP, // before its users: the embedded API answers on it until they are gone
+		n.startWorkers, n.startGateway, n.startRTMP,
 	} {
-		if err := step.start(ctx); err != nil {
+		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))
-			return nil, fmt.Errorf("%s: %w", step.name, err)
+			return nil, err
 		}
 	}
 	n.ready.Store(true)
