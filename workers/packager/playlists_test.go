@@ -2,6 +2,7 @@ package packager
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,10 +16,10 @@ import (
 func TestStoredDVRPlaylists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		writes := 0
+		var writes atomic.Int64
 		g.store.put = func(key string) error {
 			if strings.HasSuffix(key, "_32/"+playlist.DVRName) {
-				writes++
+				writes.Add(1)
 			}
 			return nil
 		}
@@ -31,8 +32,8 @@ func TestStoredDVRPlaylists(t *testing.T) {
 		if closed := len(g.state().Current().Chapters); closed < 2 || listed < 30 || strings.Contains(text, "ENDLIST") {
 			t.Errorf("after four minutes: %d chapters, %d segments in\n%s", closed, listed, text)
 		}
-		if writes > 6 {
-			t.Errorf("the DVR playlist was written %d times in four minutes", writes)
+		if n := writes.Load(); n > 6 {
+			t.Errorf("the DVR playlist was written %d times in four minutes", n)
 		}
 		b := ended(t, g, result)
 		text = string(g.object(playlist.DVRKey(entry + "_32")))
