@@ -118,25 +118,19 @@ func body(t *testing.T, r *http.Response) string {
 	return string(b)
 }
 
-func TestAnswers(t *testing.T) {
-	s := newStation(t, storagetest.NewMemory(), time.Hour)
-	for range 8 {
-		s.segment()
-	}
-	// Things that are there but must never be public.
-	for _, key := range []string{"recordings/" + tt.Entry + ".x.0_1.mp4", "kLive/" + tt.Video + "/" + tt.Broadcast + "/notes.txt", "secret"} {
-		if _, err := s.store.Put(t.Context(), key, [][]byte{[]byte("secret")}, storage.PutOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
+// answer is what an origin should say to one request.
+type answer struct {
+	name, target, header string
+	code                 int
+	kind, cache          string
+	want                 string // within the body
+}
+
+const m3u8, mp4, plain = "application/vnd.apple.mpegurl", "video/mp4", "text/plain; charset=utf-8"
+
+func answers() []answer {
 	media := "/kLive/" + tt.Video + "/" + tt.Broadcast + "/" + first
-	const m3u8, mp4, plain = "application/vnd.apple.mpegurl", "video/mp4", "text/plain; charset=utf-8"
-	tests := []struct {
-		name, target, header string
-		code                 int
-		kind, cache          string
-		want                 string // within the body
-	}{
+	return []answer{
 		{"multivariant", multi, "", 200, m3u8, "public, max-age=2", "../0_rkij47dr_32/v.m3u8"},
 		{"multivariant DVR query", multi + "?DVR", "", 200, m3u8, "public, max-age=2", "../0_rkij47dr_32/dvr.m3u8"},
 		{"multivariant DVR with ids", multi + "?DVR&flavorIds=32", "", 200, m3u8, "public, max-age=2", "/dvr.m3u8"},
@@ -188,7 +182,20 @@ func TestAnswers(t *testing.T) {
 		{"null", "/kLive/" + tt.Video + "/v.m3u8%00", "", 404, plain, "max-age=1", "nothing"},
 		{"long", "/kLive/" + strings.Repeat("x/", 400), "", 404, plain, "max-age=1", "nothing"},
 	}
-	for _, test := range tests {
+}
+
+func TestAnswers(t *testing.T) {
+	s := newStation(t, storagetest.NewMemory(), time.Hour)
+	for range 8 {
+		s.segment()
+	}
+	// Things that are there but must never be public.
+	for _, key := range []string{"recordings/" + tt.Entry + ".x.0_1.mp4", "kLive/" + tt.Video + "/" + tt.Broadcast + "/notes.txt", "secret"} {
+		if _, err := s.store.Put(t.Context(), key, [][]byte{[]byte("secret")}, storage.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range answers() {
 		t.Run(test.name, func(t *testing.T) {
 			var header []string
 			for line := range strings.SplitSeq(test.header, "|") {
