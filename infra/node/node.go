@@ -64,6 +64,7 @@ type Node struct {
 	view        *timeline.View
 	plane       *controlplane.Server
 	client      *kaltura.Client
+	owner       *kaltura.Client // of the demo partner's entries; nil without the embedded control plane
 	gateway     *gateway.Gateway
 	rtmp        *rtmp.Server
 	workers     *workers.Pool

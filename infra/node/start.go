@@ -146,6 +146,15 @@ func (n *Node) startClient(context.Context) error {
 		return err
 	}
 	n.onClose(func(context.Context) { n.client.Close() })
+	if !n.embedded() {
+		return nil
+	}
+	// A media server may not list a partner's entries. The console does, as the partner.
+	cfg.PartnerID, cfg.Registerer = DemoPartner, nil
+	if n.owner, err = kaltura.NewClient(cfg); err != nil {
+		return err
+	}
+	n.onClose(func(context.Context) { n.owner.Close() })
 	return nil
 }
 

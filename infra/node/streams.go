@@ -106,7 +106,7 @@ func (n *Node) HasEntry(ctx context.Context, id string) bool {
 	if n.plane == nil {
 		return false
 	}
-	_, err := n.client.LiveStreamGet(ctx, DemoPartner, id)
+	_, err := n.owner.LiveStreamGet(ctx, DemoPartner, id)
 	return err == nil
 }
 
@@ -118,7 +118,7 @@ const maxEntries = 200
 
 // Entries implements [admin.Entries].
 func (e entries) Entries(ctx context.Context) ([]admin.Entry, error) {
-	list, err := e.n.client.LiveStreamList(ctx, DemoPartner, kaltura.LiveStreamFilter{}, 1, maxEntries)
+	list, err := e.n.owner.LiveStreamList(ctx, DemoPartner, kaltura.LiveStreamFilter{}, 1, maxEntries)
 	if err != nil {
 		return nil, err
 	}
