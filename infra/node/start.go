@@ -52,6 +52,9 @@ func (n *Node) startBus(ctx context.Context) (err error) {
 	if n.feeds, err = n.control.Bucket(ctx, bus.BucketConfig{Name: live.FeedsBucket, TTL: n.feedTTL()}); err != nil {
 		return err
 	}
+	if err := n.closeDeadFeeds(ctx); err != nil {
+		return err
+	}
 	if n.broadcasts, err = n.control.Bucket(ctx, bus.BucketConfig{Name: live.BroadcastsBucket}); err != nil {
 		return err
 	}
