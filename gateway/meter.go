@@ -13,7 +13,12 @@ const meterWindow = 5
 // meter measures a feed as it comes in. Not safe for concurrent use.
 type meter struct {
 	stats  live.FeedStats
-	frames uint64 // of video, or of audio when there is none
+	frames uint64 // of video
+	// The frame rate is counted by the source's own clock: frames arrive in bursts. ticks is
+	// how far that clock has come, last its reading at the newest picture.
+	clock SourceClock
+	last  uint64
+	ticks int64
 	// past holds the totals at the last beats, oldest first.
 	past []meterSample
 }
@@ -21,6 +26,7 @@ type meter struct {
 type meterSample struct {
 	at            time.Time
 	bytes, frames uint64
+	ticks         int64
 }
 
 // track notes the parameters of a track.
@@ -35,17 +41,24 @@ func (m *meter) track(t media.Track) {
 }
 
 // add counts one access unit.
-func (m *meter) add(kind media.Kind, bytes int) {
-	m.stats.Bytes += uint64(bytes)
+func (m *meter) add(kind media.Kind, au *AccessUnit) {
+	m.stats.Bytes += uint64(len(au.Payload))
 	m.stats.Frames++
-	if kind == media.Video {
-		m.frames++
+	if kind != media.Video {
+		return
 	}
+	m.frames++
+	unused := 64 - m.clock.Bits
+	step := int64((au.Time-m.last)<<unused) >> unused // signed, across the wrap
+	if m.frames > 1 && media.FromTicks(max(step, -step), m.clock.Rate) < MaxJump {
+		m.ticks += step
+	}
+	m.last = au.Time
 }
 
 // beat takes a sample and returns the rates over the last seconds.
 func (m *meter) beat(now time.Time) live.FeedStats {
-	m.past = append(m.past, meterSample{now, m.stats.Bytes, m.frames})
+	m.past = append(m.past, meterSample{now, m.stats.Bytes, m.frames, m.ticks})
 	if len(m.past) > meterWindow+1 {
 		m.past = append(m.past[:0], m.past[1:]...)
 	}
@@ -53,7 +66,9 @@ func (m *meter) beat(now time.Time) live.FeedStats {
 	first := m.past[0]
 	if d := now.Sub(first.at).Seconds(); d > 0 {
 		s.Bitrate = int64(float64(s.Bytes-first.bytes) * 8 / d)
-		s.FrameRate = float64(m.frames-first.frames) / d
+	}
+	if d := m.ticks - first.ticks; d > 0 {
+		s.FrameRate = float64(m.frames-first.frames) * float64(m.clock.Rate) / float64(d)
 	}
 	return s
 }

@@ -84,7 +84,7 @@ func (s *Session) Write(au AccessUnit) error {
 		return err
 	}
 	if t := s.cut.track(au.Track); t != nil {
-		s.meter.add(t.lane.kind, len(au.Payload))
+		s.meter.add(t.lane.kind, &au)
 	}
 	record := s.cut.clock.record()
 	s.stateMu.Lock()
