@@ -174,11 +174,11 @@ func serviceOf(ts *testscript.TestScript, name string) *service {
 	return s
 }
 
-// cmdSignal runs "signal NAME TERM|HUP|INT".
+// cmdSignal runs "signal NAME TERM|HUP|INT|KILL".
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "INT": syscall.SIGINT}
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
 	if neg || len(args) != 2 || signals[args[1]] == 0 {
-		ts.Fatalf("usage: signal name TERM|HUP|INT")
+		ts.Fatalf("usage: signal name TERM|HUP|INT|KILL")
 	}
 	ts.Check(serviceOf(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
@@ -221,19 +221,28 @@ func cmdLogs(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdFetch runs "fetch URL STATUS": the answer's text becomes the output.
+// cmdFetch runs "fetch URL STATUS [REGEXP]": within 5 s the answer has that status, and a
+// text like that. The text becomes the output.
 func cmdFetch(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: fetch url status")
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: fetch url status [regexp]")
 	}
-	res, err := http.Get(args[0])
-	ts.Check(err)
-	defer res.Body.Close()
-	if fmt.Sprint(res.StatusCode) != args[1] {
-		ts.Fatalf("%s answers %s", args[0], res.Status)
+	want := regexp.MustCompile(strings.Join(args[2:], ""))
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		res, err := http.Get(args[0])
+		ts.Check(err)
+		text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+		res.Body.Close()
+		ts.Check(err)
+		if fmt.Sprint(res.StatusCode) == args[1] && want.Match(text) {
+			_, err := ts.Stdout().Write(text)
+			ts.Check(err)
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%s answers %s: %s", args[0], res.Status, text)
+		}
 	}
-	_, err = io.Copy(ts.Stdout(), io.LimitReader(res.Body, 1<<20))
-	ts.Check(err)
 }
 
 // cmdReplace runs "replace FILE OLD NEW".
