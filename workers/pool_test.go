@@ -133,7 +133,8 @@ func (h *house) publish(epoch uint64, d time.Duration) {
 	h.t.Helper()
 	aac, err := media.NewAAC([]byte{0x12, 0x10})
 	if err != nil {
-		h.t.Fatal(err)
+		h.t.Error(err)
+		return
 	}
 	f := live.Feed{FeedID: live.FeedID{Entry: entry, Suffix: 1}, Epoch: epoch}
 	r := live.FeedRecord{Feed: f, Opened: time.Now(), Grant: live.Grant{Entry: entry, PartnerID: 102, Ladder: live.Ladder{Rungs: []live.Rung{

@@ -23,7 +23,7 @@ func busError(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	sentinel, advice := classify(err)
+	advice, sentinel := classify(err)
 	if sentinel == nil {
 		return fmt.Errorf("bus: %s: %w", doing, err)
 	}
@@ -33,9 +33,9 @@ func busError(doing string, err error) error {
 	return fmt.Errorf("%w: %s: %w: %s", sentinel, doing, err, advice)
 }
 
-func classify(err error) (sentinel error, advice string) {
-	if s, advice := classifyAPI(err); s != nil {
-		return s, advice
+func classify(err error) (advice string, sentinel error) {
+	if advice, s := classifyAPI(err); s != nil {
+		return advice, s
 	}
 	is := func(targets ...error) bool {
 		for _, t := range targets {
@@ -47,44 +47,44 @@ func classify(err error) (sentinel error, advice string) {
 	}
 	switch {
 	case is(ErrClosed, ErrNotFound, ErrConflict, ErrInvalid, ErrTooLarge, ErrUnavailable, ErrFull, ErrNoReply):
-		return nil, "" // one of ours already
+		return "", nil // one of ours already
 	case is(context.Canceled):
-		return nil, ""
+		return "", nil
 	case is(nats.ErrConnectionClosed, nats.ErrConnectionDraining, nats.ErrBadSubscription):
-		return ErrClosed, ""
+		return "", ErrClosed
 	case is(jetstream.ErrKeyNotFound, jetstream.ErrMsgNotFound):
-		return ErrNotFound, ""
+		return "", ErrNotFound
 	case is(nats.ErrMaxPayload):
-		return ErrTooLarge, ""
+		return "", ErrTooLarge
 	case is(nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrPermissionViolation):
-		return ErrUnavailable, "check the user and password in bus.url"
+		return "check the user and password in bus.url", ErrUnavailable
 	case is(jetstream.ErrStreamNotFound):
-		return ErrUnavailable, "it was deleted while in use: restart this process to make it again"
+		return "it was deleted while in use: restart this process to make it again", ErrUnavailable
 	case is(nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrReconnectBufExceeded,
 		nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrStaleConnection,
 		jetstream.ErrNoStreamResponse, context.DeadlineExceeded):
-		return ErrUnavailable, "check that the bus runs and that bus.url is right"
+		return "check that the bus runs and that bus.url is right", ErrUnavailable
 	}
-	return nil, ""
+	return "", nil
 }
 
 // classifyAPI sorts the errors that the server itself reports.
-func classifyAPI(err error) (sentinel error, advice string) {
+func classifyAPI(err error) (advice string, sentinel error) {
 	var api *jetstream.APIError
 	if js := jetstream.JetStreamError(nil); errors.As(err, &js) && js.APIError() != nil {
 		api = js.APIError()
 	} else if !errors.As(err, &api) {
-		return nil, ""
+		return "", nil
 	}
 	switch api.ErrorCode {
 	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
-		return ErrConflict, ""
+		return "", ErrConflict
 	case codeInsufficientResources, codeMemoryExceeded, codeStorageExceeded, codeStoreFailed:
-		return ErrFull, "delete what is not needed, or give the bus a larger bound or disk"
+		return "delete what is not needed, or give the bus a larger bound or disk", ErrFull
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
-		return ErrTooLarge, ""
+		return "", ErrTooLarge
 	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
-		return ErrUnavailable, "enable JetStream on the NATS server and for this account"
+		return "enable JetStream on the NATS server and for this account", ErrUnavailable
 	}
-	return nil, ""
+	return "", nil
 }

@@ -294,7 +294,7 @@ func (r *partReader) params() (media.Params, error) {
 		if n := int(r.byte()); n == 1 || n == 2 {
 			return &media.Opus{ChannelCount: n}, nil
 		}
-		return nil, errors.New("Opus has 1 or 2 channels")
+		return nil, errors.New("an Opus track has 1 or 2 channels")
 	default:
 		return nil, fmt.Errorf("unknown codec %d", codec)
 	}

@@ -102,11 +102,11 @@ func TestViewSurvivesTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
 		sc := tt.NewScript()
-		w := f.mustOpen(1)
+		f.mustOpen(1)
 		v := f.view(nil)
 		f.state(v)
 		f.log.Wipe()
-		w = f.mustOpen(2)
+		w := f.mustOpen(2)
 		f.append(w, sc.Open(tt.Broadcast, 0)...)
 		f.run(w, sc, 30*sec)
 		for range 10 { // somebody keeps watching

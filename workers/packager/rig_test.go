@@ -175,7 +175,7 @@ func (g *rig) on(p publish) {
 			g.sent[f.Track] = append(g.sent[f.Track], f)
 		}
 	}
-	offset := time.Now().Sub(p.start.Std())
+	offset := time.Since(p.start.Std())
 	for _, part := range p.parts(frames) {
 		last := part.Frames[len(part.Frames)-1]
 		for due := last.DTS.Add(offset).Std(); time.Now().Before(due); {
