@@ -151,7 +151,9 @@ func (c *cutter) write(au *AccessUnit, now media.Time) error {
 	return nil
 }
 
-// placeVideo passes video times through. DTS rises whatever the source says.
+// placeVideo passes video times through. DTS rises whatever the source says, and PTS follows
+// it by no more than MaxJump: one nonsensical offset would put the end of the timeline, which
+// everything after it has to follow, far into the future.
 func (c *cutter) placeVideo(t *cutTrack, m *mapping, ticks int64, offset int32, it *item) {
 	f := &it.frame
 	f.DTS = m.at(ticks, c.clock.rate)
@@ -159,7 +161,9 @@ func (c *cutter) placeVideo(t *cutTrack, m *mapping, ticks int64, offset int32, 
 	if t.last != 0 && f.DTS <= t.last {
 		f.DTS = t.last.Add(c.tick)
 	}
-	f.PTS = max(f.PTS, f.DTS)
+	if f.PTS < f.DTS || f.PTS.Sub(f.DTS) > MaxJump {
+		f.PTS = f.DTS
+	}
 	t.last = f.DTS
 }
 

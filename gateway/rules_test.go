@@ -33,6 +33,18 @@ func silence(a, b time.Duration, track media.TrackID) change {
 	}
 }
 
+// offset sets the composition offset of the picture with the given index, in milliseconds.
+func offset(index int, ms int32) change {
+	return func(us []unit) []unit {
+		for i := range us {
+			if us[i].index == index && us[i].au.Track == media.VideoTrack {
+				us[i].au.Offset = ms
+			}
+		}
+		return us
+	}
+}
+
 func TestDisturbances(t *testing.T) {
 	plain := source{fps: 25, gop: 50, audio: 48000, length: 24 * time.Second}
 	// The grid's multiples lie 2.765 s after the start and each 4 s from there: testEpoch is
@@ -53,6 +65,7 @@ func TestDisturbances(t *testing.T) {
 		{"jump in a GOP", plain, []change{from(11*time.Second, 3600_000)}, "2000DI/2 2000I/2 4000I/2 3000I/2 3000D/2 2000I/2 4000I/2 4000I/2", nil},
 		{"4 s gap", plain, []change{silence(10*time.Second, 14*time.Second, 255)}, "2000DI/2 2000I/2 4000I/2 2000I/2 2000DI/2 4000I/2 4000I/2", nil},
 		{"4 s gap in a GOP", plain, []change{silence(9*time.Second, 13*time.Second, 255)}, "2000DI/2 2000I/2 4000I/2 1000I/2 1000D/2 2000I/2 4000I/2 4000I/2", nil},
+		{"a keyframe shown in two hours", plain, []change{offset(150, 7200_000)}, "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2 4000I/2 4000I/2", nil},
 		{"audio away for 4 s", plain, []change{silence(9*time.Second, 13*time.Second, 1)}, "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2 4000I/2 4000I/2", nil},
 		{"audio ends", plain, []change{silence(5*time.Second, time.Hour, 1)}, "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2 4000I/1 4000I/1", nil},
 		{"audio joins late", plain, []change{silence(0, 7*time.Second, 1)}, "2000DI/1 2000I/1 4000I/1 4000I/2 4000I/2 4000I/2 4000I/2", drops{dropOutside: 47}},
