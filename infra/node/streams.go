@@ -84,21 +84,31 @@ func state(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.State
 		return admin.StateGone
 	case r.Clock.LastArrival != 0 && now.Sub(r.Clock.LastArrival.Std()) > silentAfter:
 		return admin.StateSilent
-	case b == nil || len(b.Items) == 0:
+	case b == nil:
 		return admin.StateStarting
 	}
-	newest := b.Items[len(b.Items)-1]
-	for _, m := range newest.Media {
+	newest := newestMedia(b)
+	for _, m := range newest {
 		if m.Feed.FeedID == r.Feed.FeedID {
 			return admin.StateLive
 		}
 	}
-	for _, m := range newest.Media {
+	for _, m := range newest {
 		if m.Feed.Index != r.Feed.Index {
 			return admin.StateStandby
 		}
 	}
 	return admin.StateStarting
+}
+
+// newestMedia is what the broadcast's newest item that is no gap was made of.
+func newestMedia(b *timeline.Broadcast) []timeline.Media {
+	for _, it := range slices.Backward(b.Items) {
+		if len(it.Media) > 0 {
+			return it.Media
+		}
+	}
+	return nil
 }
 
 // HasEntry reports whether the embedded control plane has a live entry.

@@ -1,0 +1,105 @@
+package node
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klive/infra/admin"
+	"klive/infra/bus/bustest"
+	"klive/infra/live"
+	"klive/infra/media"
+	"klive/storage/timeline"
+)
+
+func TestState(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	feed := func(index live.Index) live.Feed {
+		return live.Feed{FeedID: live.FeedID{Entry: "0_demolive", Index: index, Suffix: 1}, Epoch: 3}
+	}
+	record := func(beat, arrival time.Duration) *live.FeedRecord {
+		return &live.FeedRecord{Feed: feed(live.Primary), Beat: now.Add(-beat), Clock: live.ClockRecord{LastArrival: media.At(now.Add(-arrival))}}
+	}
+	closed := record(0, 0)
+	closed.Closed = now
+	items := func(feeds ...live.Feed) *timeline.Broadcast {
+		b := &timeline.Broadcast{}
+		for _, f := range feeds {
+			b.Items = append(b.Items, timeline.Item{Media: []timeline.Media{{Rendition: "0_demolive_32", Feed: f}}})
+		}
+		return b
+	}
+	gap := func(b *timeline.Broadcast) *timeline.Broadcast {
+		b.Items = append(b.Items, timeline.Item{})
+		return b
+	}
+	for _, c := range []struct {
+		name      string
+		record    *live.FeedRecord
+		broadcast *timeline.Broadcast
+		want      admin.State
+	}{
+		{"closed in order", closed, items(feed(live.Primary)), admin.StateGone},
+		{"its gateway is dead", record(live.FeedStale, 0), items(feed(live.Primary)), admin.StateGone},
+		{"sends nothing", record(0, silentAfter+time.Millisecond), items(feed(live.Primary)), admin.StateSilent},
+		{"has sent nothing yet", &live.FeedRecord{Feed: feed(live.Primary), Beat: now}, nil, admin.StateStarting},
+		{"nothing stored yet", record(0, 0), nil, admin.StateStarting},
+		{"an empty broadcast", record(0, 0), items(), admin.StateStarting},
+		{"made the newest item", record(0, 0), items(feed(live.Backup), feed(live.Primary)), admin.StateLive},
+		{"the backup made it", record(0, 0), items(feed(live.Primary), feed(live.Backup)), admin.StateStandby},
+		{"nothing but a gap", record(0, 0), gap(items()), admin.StateStarting},
+		{"a gap is newest", record(0, 0), gap(items(feed(live.Primary))), admin.StateLive},
+	} {
+		if got := state(c.record, c.broadcast, now); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// What the console sees of a stream from its connect to long after its end.
+func TestStreamsOfARunningNode(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.close()
+		list := func() []admin.Stream {
+			t.Helper()
+			l, err := streams{r.node}.Streams(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+		if l := list(); len(l) != 0 {
+			t.Errorf("before the start: %+v", l)
+		}
+		if e, err := (entries{r.node}).Entries(t.Context()); err != nil || len(e) != 1 || e[0].ID != "0_demolive" || e[0].Token != "demo1234" {
+			t.Errorf("entries %+v, %v", e, err)
+		}
+		if !r.node.HasEntry(t.Context(), "0_demolive") || r.node.HasEntry(t.Context(), "0_nosuchen") {
+			t.Error("HasEntry is wrong")
+		}
+		e := r.publish()
+		if err := e.play(10 * time.Second); err != nil {
+			t.Fatal(err)
+		}
+		l := list()
+		if len(l) != 1 || l[0].State != admin.StateLive || l[0].Video != "H264" || l[0].Audio != "AAC" || l[0].Height != 360 ||
+			l[0].FrameRate < 29 || l[0].FrameRate > 31 || l[0].PlayPath != "/kLive/smil:0_demolive_all.smil/playlist.m3u8" || l[0].Index != "primary" {
+			t.Errorf("on the air: %+v", l)
+		}
+		time.Sleep(5 * time.Second)
+		if l := list(); len(l) != 1 || l[0].State != admin.StateSilent {
+			t.Errorf("silent: %+v", l)
+		}
+		e.Close()
+		time.Sleep(time.Second)
+		if l := list(); len(l) != 1 || l[0].State != admin.StateGone {
+			t.Errorf("gone: %+v", l)
+		}
+		time.Sleep(200 * time.Second)
+		if l := list(); len(l) != 0 {
+			t.Errorf("long after: %+v", l)
+		}
+	})
+}
