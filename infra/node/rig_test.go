@@ -55,6 +55,7 @@ func newRig(t *testing.T, set func(*config.Config)) *rig {
 		}
 	})
 	r.start()
+	t.Cleanup(func() { r.close() }) // once more where the test did it already: that does no harm
 	return r
 }
 
