@@ -2,9 +2,20 @@ package media
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
+)
+
+// ErrUnplayable is returned for parameters that are well-formed and that players
+// refuse all the same. Its text says what to set in the encoder.
+var ErrUnplayable = errors.New("media: players refuse these parameters")
+
+// The sample rates that ISO/IEC 14496-3 table 1.18 names lie between these, in Hz.
+const (
+	minAACRate = 7350
+	maxAACRate = 96000
 )
 
 // AAC are the parameters of an AAC track: its AudioSpecificConfig (ISO/IEC 14496-3 §1.6.2.1).
@@ -14,15 +25,19 @@ type AAC struct {
 	asc mpeg4audio.AudioSpecificConfig
 }
 
-// NewAAC reads an AudioSpecificConfig.
+// NewAAC reads an AudioSpecificConfig. Errors wrap ErrUnplayable when it can be read.
 func NewAAC(config []byte) (*AAC, error) {
 	p := &AAC{Config: config}
 	if err := p.asc.Unmarshal(config); err != nil {
 		return nil, fmt.Errorf("AAC AudioSpecificConfig: %w", err)
 	}
 	if p.asc.ChannelConfig == 0 {
-		// Browsers and most hardware players refuse such streams, so the encoder is told.
-		return nil, fmt.Errorf("AAC AudioSpecificConfig: a channel layout in a program config element can't be played; set the encoder to mono, stereo or 5.1")
+		// Browsers and most hardware players refuse such streams.
+		return nil, fmt.Errorf("%w: AAC with a channel layout in a program config element; set the encoder to mono, stereo or 5.1", ErrUnplayable)
+	}
+	if r := p.asc.SampleRate; r < minAACRate || r > maxAACRate {
+		// A rate of a few Hz would also make frames that last for minutes.
+		return nil, fmt.Errorf("%w: AAC of %d Hz; set the encoder to 44100 or 48000 Hz", ErrUnplayable, r)
 	}
 	return p, nil
 }

@@ -52,6 +52,6 @@ type AudioParams interface {
 	// Channels is the number of output channels.
 	Channels() int
 	// FrameSamples is the length of an access unit in samples; 0 when packets vary (Opus),
-	// and then PacketSamples tells.
+	// and then [OpusPacketDuration] tells.
 	FrameSamples() int
 }

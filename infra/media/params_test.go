@@ -96,8 +96,12 @@ func TestAACParams(t *testing.T) {
 	if _, err := NewAAC([]byte{0x12}); err == nil {
 		t.Error("half an AudioSpecificConfig was accepted")
 	}
-	if _, err := NewAAC(unhex(t, "1200")); err == nil {
-		t.Error("a channel layout in a program config element was accepted")
+	for what, config := range map[string]string{
+		"a channel layout in a program config element": "1200", "a sample rate of 1 Hz": "1780000090",
+	} {
+		if _, err := NewAAC(unhex(t, config)); !errors.Is(err, ErrUnplayable) {
+			t.Errorf("%s: %v, want ErrUnplayable", what, err)
+		}
 	}
 }
 

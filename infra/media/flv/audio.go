@@ -2,6 +2,7 @@ package flv
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"klive/infra/media"
@@ -83,6 +84,9 @@ func (p *AudioParser) unit(b []byte, codec string) Unit {
 
 func (p *AudioParser) aac(config []byte) (Unit, error) {
 	params, err := media.NewAAC(bytes.Clone(config))
+	if errors.Is(err, media.ErrUnplayable) {
+		return Unit{}, fmt.Errorf("%w: %w", ErrCodec, err)
+	}
 	if err != nil {
 		return Unit{}, fmt.Errorf("%w: %v", ErrMalformed, err)
 	}

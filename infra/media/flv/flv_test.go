@@ -213,6 +213,7 @@ func TestUnsupportedCodecs(t *testing.T) {
 	}
 	for name, body := range map[string][]byte{
 		"MP3": {0x2f, 0}, "Speex": {0xb2, 0}, "ac-3": {0x90, 'a', 'c', '-', '3', 0},
+		"AAC of 1 Hz": {0xaf, 0, 0x17, 0x80, 0, 0, 0x90}, "AAC with a program config element": {0xaf, 0, 0x12, 0},
 	} {
 		var a AudioParser
 		if _, err := a.Parse(body); !errors.Is(err, ErrCodec) {
