@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"strings"
 
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
 )
 
@@ -67,29 +68,11 @@ func (p *HEVC) CodecString() string {
 // profile, four of compatibility flags (H.265 §7.3.2.2, §7.3.3), after emulation
 // prevention is undone.
 func constraintBytes(sps []byte) []byte {
-	raw := h265Unescape(sps)
+	raw := h264.EmulationPreventionRemove(sps) // the same in H.265
 	if len(raw) < 14 {
 		return nil
 	}
 	return raw[8:14]
-}
-
-func h265Unescape(nal []byte) []byte {
-	out := make([]byte, 0, len(nal))
-	zeros := 0
-	for _, b := range nal {
-		if zeros >= 2 && b == 3 {
-			zeros = 0
-			continue
-		}
-		if b == 0 {
-			zeros++
-		} else {
-			zeros = 0
-		}
-		out = append(out, b)
-	}
-	return out
 }
 
 // Equal compares the parameter sets byte by byte.

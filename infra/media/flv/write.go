@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
+
 	"klive/infra/media"
 )
 
@@ -71,7 +73,7 @@ func appendAVCConfig(b []byte, p *media.H264) []byte {
 // appendHEVCConfig writes the record with the profile bytes of the SPS. What it repeats
 // beyond them (chroma format, bit depth) is given as 4:2:0 with 8 bits: decoders read the SPS.
 func appendHEVCConfig(b []byte, p *media.HEVC) ([]byte, error) {
-	sps := unescape(p.SPS[0], 15)
+	sps := h264.EmulationPreventionRemove(p.SPS[0]) // the same in H.265
 	if len(sps) < 15 {
 		return nil, fmt.Errorf("%w: HEVC SPS of %d bytes", ErrMalformed, len(sps))
 	}
@@ -85,21 +87,6 @@ func appendHEVCConfig(b []byte, p *media.HEVC) ([]byte, error) {
 		b = appendUnits(b, units)
 	}
 	return b, nil
-}
-
-// unescape undoes emulation prevention (H.265 §7.3.1.1) for the first n bytes of a NAL unit.
-func unescape(nal []byte, n int) []byte {
-	out := make([]byte, 0, n)
-	for i, v := range nal {
-		if len(out) == n {
-			break
-		}
-		if v == 3 && i >= 2 && nal[i-1] == 0 && nal[i-2] == 0 {
-			continue
-		}
-		out = append(out, v)
-	}
-	return out
 }
 
 func appendUnits(b []byte, units [][]byte) []byte {
