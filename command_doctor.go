@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +17,9 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"klive/gateway"
 	"klive/infra/config"
+	"klive/infra/kaltura"
+	"klive/infra/node"
 )
 
 type doctorCmd struct{}
@@ -39,7 +44,7 @@ func (doctorCmd) Run(ctx context.Context, g *global) error {
 	findings := []finding{configFinding(g, warnings, err)}
 	if err == nil {
 		findings = append(findings, portFindings(ctx, c)...)
-		findings = append(findings, folderFinding(c), tlsFinding(c))
+		findings = append(findings, folderFinding(c), tlsFinding(c), kalturaFinding(ctx, c))
 	}
 	findings = append(findings, ffmpegFinding(ctx))
 	if err := printFindings(g, findings); err != nil {
@@ -84,10 +89,11 @@ func configFinding(g *global, warnings []config.Warning, err error) finding {
 	return f
 }
 
-// portFindings tries each listener. A port that a running klive holds is reported like
-// any other.
+// portFindings tries each listener. While klive runs under this configuration its ports
+// are in use, as they should be.
 func portFindings(ctx context.Context, c *config.Config) []finding {
 	var out []finding
+	running := runs(ctx, c)
 	for _, l := range []struct{ key, address string }{
 		{"rtmp.listen", c.RTMP.Listen}, {"rtmps.listen", c.RTMPS.Listen}, {"http.listen", c.HTTP.Listen},
 		{"https.listen", c.HTTPS.Listen}, {"admin.listen", c.Admin.Listen},
@@ -97,9 +103,11 @@ func portFindings(ctx context.Context, c *config.Config) []finding {
 		}
 		f := finding{Check: l.key, OK: true, Detail: l.address + " is free"}
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.address)
-		if err != nil {
+		if running && errors.Is(err, syscall.EADDRINUSE) {
+			f.Detail = l.address + " is in use, by the klive that runs"
+		} else if err != nil {
 			f.OK, f.Detail = false, err.Error()
-			f.Advice = "stop what holds the port (a klive that runs already?), or set " + l.key + " to another one"
+			f.Advice = "stop what holds the port (a klive that runs already?), or set " + l.key + " to another address"
 		} else {
 			ln.Close()
 		}
@@ -108,23 +116,51 @@ func portFindings(ctx context.Context, c *config.Config) []finding {
 	return out
 }
 
+// runs reports whether a klive answers at this configuration's admin listener.
+func runs(ctx context.Context, c *config.Config) bool {
+	if c.Admin.Listen == "" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+node.Dialable(c.Admin.Listen)+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, 100))
+	return err == nil && strings.HasPrefix(strings.TrimPrefix(string(text), "not "), "ready")
+}
+
+// existing is the folder itself, or the nearest one above it that is there: the first
+// start makes the rest.
+func existing(dir string) string {
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
 func folderFinding(c *config.Config) finding {
 	f := finding{Check: "data folder", Detail: c.Data}
 	advice := "choose a folder that this user can write (key data)"
-	if err := os.MkdirAll(c.Data, 0o755); err != nil {
-		f.Detail, f.Advice = err.Error(), advice
-		return f
-	}
-	probe, err := os.CreateTemp(c.Data, ".doctor-")
+	dir := existing(c.Data)
+	probe, err := os.CreateTemp(dir, ".doctor-")
 	if err != nil {
 		f.Detail, f.Advice = err.Error(), advice
 		return f
 	}
 	probe.Close()
 	os.Remove(probe.Name())
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(c.Data, &fs); err == nil {
-		free := int64(fs.Bavail) * fs.Bsize
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(dir, &disk); err == nil {
+		free := int64(disk.Bavail) * disk.Bsize
 		abs, _ := filepath.Abs(c.Data)
 		f.Detail = fmt.Sprintf("%s, %.1f GiB free", abs, float64(free)/(1<<30))
 		if free < minFree {
@@ -138,12 +174,42 @@ func folderFinding(c *config.Config) finding {
 
 func tlsFinding(c *config.Config) finding {
 	f := finding{Check: "TLS", OK: true, Detail: "off (tls.cert and tls.key are empty)"}
-	if c.TLS.Cert == "" {
+	switch {
+	case c.TLS.SelfSigned:
+		f.Detail = "a certificate of klive's own (tls.selfSigned), for trials"
+		return f
+	case c.TLS.Cert == "":
 		return f
 	}
-	f.Detail = c.TLS.Cert
-	if _, err := gateway.NewCertFile(c.TLS.Cert, c.TLS.Key, nil); err != nil {
+	pair, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+	if err != nil {
 		f.OK, f.Detail, f.Advice = false, err.Error(), "set tls.cert and tls.key to a PEM certificate chain and its key"
+		return f
+	}
+	f.Detail = fmt.Sprintf("%s, until %s", c.TLS.Cert, pair.Leaf.NotAfter.UTC().Format(time.DateOnly))
+	if time.Now().After(pair.Leaf.NotAfter) {
+		f.OK, f.Advice = false, "the certificate has run out: put a new one in its place, klive reads it by itself"
+	}
+	return f
+}
+
+// kalturaFinding asks the API that says who may publish.
+func kalturaFinding(ctx context.Context, c *config.Config) finding {
+	f := finding{Check: "Kaltura", OK: true, Detail: "the control plane inside klive"}
+	if c.Kaltura.URL == "" {
+		return f
+	}
+	f.Detail = fmt.Sprintf("%s answers partner %d", c.Kaltura.URL, c.Kaltura.PartnerID)
+	client, err := kaltura.NewClient(kaltura.ClientConfig{
+		URL: c.Kaltura.URL, PartnerID: c.Kaltura.PartnerID, AdminSecret: c.Kaltura.Secret.Reveal(),
+		Hostname: c.Kaltura.Hostname, Timeout: min(c.Kaltura.Timeout, 10*time.Second),
+	})
+	if err == nil {
+		defer client.Close()
+		err = node.CheckKaltura(ctx, client)
+	}
+	if err != nil {
+		f.OK, f.Detail, f.Advice = false, err.Error(), "correct kaltura.url, kaltura.partnerId and kaltura.secret; README.md tells how"
 	}
 	return f
 }

@@ -97,7 +97,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	for _, start := range []func(context.Context) error{
 		n.openListeners, n.startBus, n.openStorage, n.startControlPlane, n.startClient,
 		n.startHTTP, // before its users: the embedded API answers on it until they are gone
-		n.startWorkers, n.startGateway, n.startRTMP,
+		n.startWorkers, n.startGateway, n.startRTMP, n.checkKaltura,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))

@@ -1,0 +1,41 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"klive/infra/kaltura"
+)
+
+// unlikelyEntry is an entry that no Kaltura has: asking for it changes nothing.
+const unlikelyEntry = "0_00000000"
+
+// CheckKaltura asks the API one harmless question. The error says what to do when nobody
+// answers, or when the session that the client signs is not accepted.
+func CheckKaltura(ctx context.Context, client *kaltura.Client) error {
+	_, err := client.LiveStreamGet(ctx, client.Partner(), unlikelyEntry)
+	switch {
+	case err == nil:
+		return nil
+	case kaltura.IsCode(err, kaltura.CodeInvalidKS, kaltura.CodeMissingKS, kaltura.CodeContentBlocked, "ACCESS_UNAUTHORIZED"):
+		return fmt.Errorf("Kaltura does not accept this server's session; check kaltura.partnerId and kaltura.secret: %w", err)
+	case kaltura.Unavailable(err):
+		return fmt.Errorf("%w; until it answers no new stream is let in (key kaltura.url)", err)
+	}
+	return nil // it knows the session; what it says of the entry does not matter
+}
+
+// checkKaltura tells the operator early what the first encoder would find out.
+func (n *Node) checkKaltura(ctx context.Context) error {
+	if n.embedded() {
+		return nil
+	}
+	ask, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.running.Go(func() {
+		if err := CheckKaltura(ask, n.client); err != nil && ask.Err() == nil {
+			n.log.Error("streams can't be let in yet", "error", err)
+		}
+	})
+	n.onClose(func(context.Context) { stop() })
+	return nil
+}
