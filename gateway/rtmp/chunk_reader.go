@@ -19,7 +19,7 @@ const (
 	// extendedTime in the 24-bit field says that a 32-bit one follows (§5.3.1.3).
 	extendedTime = 0xffffff
 	// trust is how much memory a message is given on the word of its header alone.
-	trust = 64 << 10
+	trust = 4 << 10
 )
 
 // chunkReader puts messages together from chunks (RTMP 1.0 §5.3).
@@ -70,6 +70,9 @@ type chunkStream struct {
 func newChunkReader(r *bufio.Reader, limits Limits, lost func()) *chunkReader {
 	return &chunkReader{r: r, limits: limits, lost: lost, chunkSize: defaultChunkSize, streams: map[uint32]*chunkStream{}}
 }
+
+// widen makes later reads larger.
+func (c *chunkReader) widen(size int) { c.r = bufio.NewReaderSize(c.r, size) }
 
 // next returns the next complete message. Errors are errProtocol, errLimit and the reader's.
 func (c *chunkReader) next() (message, error) {

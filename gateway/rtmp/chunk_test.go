@@ -185,7 +185,7 @@ func TestChunkSizes(t *testing.T) {
 // has been sent, and ends at the limit.
 func TestClaimsCostNothing(t *testing.T) {
 	limits := testLimits()
-	limits.MaxMemoryPerConnection = 1 << 20
+	limits.MaxMemoryPerConnection = 16 * trust
 	var wire []byte
 	for id := range 15 {
 		wire = append(wire, byte(3+id), 0, 0, 0, 0x7f, 0xff, 0xff, typeVideo, 1, 0, 0, 0)

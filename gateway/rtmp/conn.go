@@ -28,6 +28,9 @@ var (
 )
 
 const (
+	// firstBuffer is what a connection reads into before it has something on the air, and
+	// readBuffer from then on: only a stream is worth the memory.
+	firstBuffer  = 4 << 10
 	readBuffer   = 64 << 10
 	outChunkSize = 4096
 	// minWindow keeps a peer from asking for an acknowledgement of every byte.
@@ -39,7 +42,6 @@ const (
 type conn struct {
 	cfg      *Config
 	metrics  *metrics
-	engines  *engines
 	protocol string
 	peer     string
 	log      *slog.Logger
@@ -52,7 +54,7 @@ type conn struct {
 	net    *netConn
 	reader *chunkReader
 	writer chunkWriter
-	engine *engine
+	engine dialogue
 	// lastTx numbers our commands to the engine.
 	lastTx float64
 
@@ -89,9 +91,13 @@ func (c *conn) serve() {
 	if err := c.guard(func() error { c.finish(err); return nil }); err != nil {
 		c.log.Error("ending an RTMP connection failed", "error", err)
 	}
-	if c.engine != nil {
-		c.engine.end()
-	}
+	c.release()
+}
+
+// release lets go of what only a session needs. It may be called again.
+func (c *conn) release() {
+	c.engine.end()
+	c.reader = nil
 }
 
 // guard runs f and turns a panic into an error: a fault costs one connection.
@@ -115,12 +121,8 @@ func (c *conn) session() error {
 	if err := shakeHands(c.net); err != nil {
 		return fmt.Errorf("handshake: %w", err)
 	}
-	var err error
-	if c.engine, err = c.engines.start(); err != nil {
-		return errShutdown
-	}
 	c.net.await(c.cfg.Deadlines.Publish, "connect")
-	c.reader = newChunkReader(bufio.NewReaderSize(c.net, readBuffer), c.cfg.Limits, func() { c.drop(dropAborted) })
+	c.reader = newChunkReader(bufio.NewReaderSize(c.net, firstBuffer), c.cfg.Limits, func() { c.drop(dropAborted) })
 	for {
 		m, err := c.reader.next()
 		if err != nil {
@@ -309,6 +311,8 @@ func (c *conn) farewell(err error, reason string) {
 			return
 		}
 	}
+	// Many linger at one time when something connects over and over.
+	c.release()
 	c.net.linger()
 }
 

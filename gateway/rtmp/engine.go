@@ -17,6 +17,8 @@ import (
 const (
 	// handshakeSize is C0, C1 and C2 (RTMP 1.0 §5.2).
 	handshakeSize = 1 + 1536 + 1536
+	// engineBuffer is the size of each of the library's buffers for an engine, in bytes.
+	engineBuffer = 512
 	// windowSize is the acknowledgement window and peer bandwidth that we announce, in bytes.
 	windowSize = 2_500_000
 	// maxMessageStreams bounds createStream.
@@ -60,6 +62,9 @@ func (e *engines) close() {
 
 func engineConfig(quiet logrus.FieldLogger) *gortmp.ConnConfig {
 	return &gortmp.ConnConfig{
+		// It reads and writes nothing but short commands.
+		ReaderBufferSize:          engineBuffer,
+		WriterBufferSize:          engineBuffer,
 		Handler:                   &gortmp.DefaultHandler{},
 		SkipHandshakeVerification: true,
 		Logger:                    quiet,
@@ -112,7 +117,7 @@ func (e *engines) start() (*engine, error) {
 		wrote: make(chan struct{}, 1), greet: handshakeSize, ungreet: handshakeSize,
 	}
 	limits := Limits{MaxMessageSize: maxCommand, MaxChunkStreams: 4, MaxMemoryPerConnection: 2 * maxCommand}
-	s.reader = newChunkReader(bufio.NewReaderSize(&s.out, 512), limits, func() {})
+	s.reader = newChunkReader(bufio.NewReaderSize(&s.out, engineBuffer), limits, func() {})
 	s.reader.chunkSize = maxChunkSize
 	select {
 	case e.calls.conns <- engineConn{engine: s}:

@@ -64,9 +64,15 @@ func FuzzMessages(f *testing.F) {
 		s := &Server{cfg: own, metrics: newMetrics(nil), engines: e, ctx: t.Context(), drain: make(chan struct{})}
 		wire := &script{in: bytes.NewReader(slices.Concat([]byte{versionRTMP}, make([]byte, 2*1536), session))}
 		c := s.newConn(wire, "rtmp")
+		held := 0
+		wire.reads = func() {
+			if c.reader != nil {
+				held = max(held, c.reader.held)
+			}
+		}
 		c.serve()
-		if c.reader == nil || c.reader.held > own.Limits.MaxMemoryPerConnection {
-			t.Fatalf("memory held: %+v", c.reader)
+		if held > own.Limits.MaxMemoryPerConnection || c.reader != nil || c.engine.engine != nil {
+			t.Fatalf("memory held: %d bytes, and at the end %v, %v", held, c.reader, c.engine)
 		}
 		for _, p := range gw.pubs {
 			if n, _ := p.state(); n != 1 {
@@ -98,12 +104,18 @@ func FuzzMessages(f *testing.F) {
 type script struct {
 	net.Conn
 	in *bytes.Reader
+	// reads is called before each read.
+	reads func()
 	// mu guards the field below.
 	mu  sync.Mutex
 	out bytes.Buffer
 }
 
-func (s *script) Read(p []byte) (int, error) { return s.in.Read(p) }
+func (s *script) Read(p []byte) (int, error) {
+	s.reads()
+	return s.in.Read(p)
+}
+
 func (s *script) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -70,6 +70,8 @@ func (c *conn) publish(id uint32, cmd command) error {
 	if name == "" {
 		return c.refusePublish(id, codeBadName, &gateway.Refusal{Reason: gateway.ReasonParams, Text: "the stream has no name; use <entry>_1 as stream name or key"})
 	}
+	// This may wait for another publish of the name to fall silent.
+	c.engine.rest()
 	pub, err := c.cfg.Gateway.Publish(c.ctx, permit, gateway.Publish{
 		Name: name, Encoder: c.client.encoder, Clock: gateway.SourceClock{Rate: 1000, Bits: 32},
 	})
@@ -83,6 +85,7 @@ func (c *conn) publish(id uint32, cmd command) error {
 	*st = stream{id: id, engaged: st.engaged, pub: pub, name: name, closed: make(chan struct{})}
 	c.watch(st)
 	c.net.awaitNothing()
+	c.reader.widen(readBuffer)
 	c.log.Debug("RTMP publish", "entry", c.client.entry, "stream", printable(name, 64), "peer", c.peer, "encoder", c.client.encoder)
 	return c.started(st, cmd)
 }
@@ -105,6 +108,7 @@ func (c *conn) started(st *stream, cmd command) error {
 		return c.writer.write(statusMessage(st.id, "status", codeStart, "Publish succeeded."))
 	}
 	st.engaged = true
+	defer c.engine.settle()
 	return c.ask(st.id, cmd, true, nil, nil, "stream", "live")
 }
 

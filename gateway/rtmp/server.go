@@ -193,7 +193,7 @@ func (s *Server) newConn(raw net.Conn, protocol string) *conn {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	c := &conn{
-		cfg: &s.cfg, metrics: s.metrics, engines: s.engines, protocol: protocol, peer: peer, log: s.cfg.Logger,
+		cfg: &s.cfg, metrics: s.metrics, engine: dialogue{engines: s.engines}, protocol: protocol, peer: peer, log: s.cfg.Logger,
 		ctx: ctx, cancel: cancel, drain: s.drain, window: windowSize, streams: map[uint32]*stream{},
 	}
 	c.net = &netConn{conn: raw, idle: s.cfg.Deadlines.Idle, write: s.cfg.Deadlines.Write, received: s.metrics.bytes, onWake: c.onWake}

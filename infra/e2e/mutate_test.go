@@ -24,9 +24,10 @@ const maxHeap = 200 << 20
 // stays small, and a healthy feed beside them loses nothing.
 func TestMutatedSessions(t *testing.T) {
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_LOG_LEVEL=error")
-	// Each worker has entries of its own and goes round them, or else most sessions would be
-	// refused because the one before has hardly gone.
-	const workers, each = 4, 12
+	// In the first half each worker goes round entries of its own, so that most sessions come
+	// on the air. In the second half all want the same one: nearly every session waits to take
+	// it over and is refused, and connections gather until no more are taken.
+	const workers, each = 6, 8
 	victims := p.addEntries(t, workers*each)
 	session := record(t, p, victims[0])
 	run := length(10*time.Minute, 10*time.Second)
@@ -34,16 +35,20 @@ func TestMutatedSessions(t *testing.T) {
 	healthy := publish(t, p.demo(), clip, run+2*time.Second)
 	ctx, cancel := context.WithTimeout(t.Context(), run)
 	defer cancel()
-	var sessions, heap atomic.Int64
+	var sessions, heap, conns atomic.Int64
 	var wg sync.WaitGroup
-	seed := uint64(time.Now().UnixNano())
+	begin := time.Now()
+	seed := uint64(begin.UnixNano())
 	t.Logf("seed %d, a session of %d bytes", seed, len(session))
 	for worker := range workers {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(seed, uint64(worker)))
 			for i := 0; ctx.Err() == nil && p.running(); i++ {
-				mine := addressed(session, victims[0], victims[worker*each+i%each])
-				if attack(ctx, rng, p.rtmp, mutate(rng, mine)) {
+				victim := victims[worker*each+i%each]
+				if time.Since(begin) > run/2 {
+					victim = victims[0]
+				}
+				if attack(ctx, rng, p.rtmp, mutate(rng, addressed(session, victims[0], victim))) {
 					sessions.Add(1)
 				}
 			}
@@ -52,6 +57,7 @@ func TestMutatedSessions(t *testing.T) {
 	wg.Go(func() {
 		for ctx.Err() == nil && p.running() {
 			heap.Store(max(heap.Load(), p.metric(t, "go_memstats_heap_inuse_bytes")))
+			conns.Store(max(conns.Load(), p.metric(t, "klive_rtmp_connections")))
 			time.Sleep(250 * time.Millisecond)
 		}
 	})
@@ -59,7 +65,7 @@ func TestMutatedSessions(t *testing.T) {
 	wg.Go(func() { healthy.wait(); close(done) })
 	follower := follow(t, p, "0_demolive", done)
 	wg.Wait()
-	t.Logf("%d sessions in %v, heap at most %d MB", sessions.Load(), run, heap.Load()>>20)
+	t.Logf("%d sessions in %v, at most %d connections and %d MB of heap", sessions.Load(), run, conns.Load(), heap.Load()>>20)
 	if !p.running() {
 		t.Fatalf("the service died: %v\n%s", p.err, p.log)
 	}
