@@ -44,7 +44,6 @@ type segmenter struct {
 	prev, cur *openSegment // prev is complete but for its last audio
 	prevEnd   media.Time
 	lastKey   media.Time
-	gop       time.Duration
 	broken    bool // the next segment does not continue the one before it
 	retrack   bool // an audio track has new parameters
 	waiting   []live.Part
@@ -190,6 +189,9 @@ func (s *segmenter) open(it item, discontinuity bool) {
 	}
 	start := f.PTS
 	continues := s.cur != nil && !s.broken
+	if continues && start.Sub(s.cur.seg.Start) > s.limit()+rounding {
+		continues = false // nothing came where the segment had to end: it ends with its media
+	}
 	if s.cur != nil {
 		start = max(start, s.cur.seg.Start+media.Time(time.Microsecond))
 		s.early = false
@@ -221,13 +223,12 @@ func (s *segmenter) open(it item, discontinuity bool) {
 	s.cur.add(it.frame, s.lanes.kindOf(f.Track))
 }
 
-// key learns the keyframe distance; the first one decides the target duration.
+// key notes a keyframe. The distance of the first two decides the target duration.
 func (s *segmenter) key(pts media.Time) {
 	if s.cur != nil && s.cur.video && !s.broken && s.lastKey != 0 {
-		s.gop = pts.Sub(s.lastKey)
-		if s.target == 0 && s.gop > 0 {
+		if gop := pts.Sub(s.lastKey); s.target == 0 && gop > 0 {
 			s.longest = max(s.longest, pts.Sub(s.cur.seg.Start))
-			s.decide(targetDuration(s.grid, s.gop))
+			s.decide(targetDuration(s.grid, gop))
 		}
 	}
 	s.lastKey = pts
