@@ -38,6 +38,7 @@ func TestRefusals(t *testing.T) {
 		{"no stream by code", nil, api("INGEST_NOT_FOUND_IN_CONVERSION_PROFILE"), "_7", ReasonParams, "suffix 7"},
 		{"name of another entry", nil, nil, "=0_aaaaaaaa_1", ReasonParams, "the connection is for entry 0_rkij47dr"},
 		{"no name", nil, nil, "=camera", ReasonParams, "a stream name is"},
+		{"parameters behind a wrong character", nil, nil, "=0_rkij47dr_1&p=102&t=secret-token", ReasonParams, "0_rkij47dr_1***"},
 		{"suffix in letters", nil, nil, "_x", ReasonParams, "a stream name is"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

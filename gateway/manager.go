@@ -167,7 +167,7 @@ func (g *Gateway) Publish(ctx context.Context, p *Permit, pub Publish) (Publicat
 	log := g.cfg.Log.With("entry", p.Entry(), "protocol", p.connect.Protocol, "peer", p.connect.Peer)
 	s, err := g.publish(ctx, p, pub, log)
 	if err != nil {
-		return nil, g.refused(log.With("stream", printable(fmt.Sprintf("%.80s", pub.Name))), "publish refused", err)
+		return nil, g.refused(log.With("stream", shownName(pub.Name)), "publish refused", err)
 	}
 	return s, nil
 }
@@ -203,12 +203,12 @@ func feedID(p *Permit, pub Publish) (live.FeedID, error) {
 	}
 	entry, suffix, err := live.ParseStreamName(pub.Name)
 	if err != nil {
-		return live.FeedID{}, &Refusal{Reason: ReasonParams, Err: err,
-			Text: fmt.Sprintf("stream name %q: %v", printable(fmt.Sprintf("%.80s", pub.Name)), live.ErrStreamName)}
+		return live.FeedID{}, &Refusal{Reason: ReasonParams,
+			Text: fmt.Sprintf("stream name %q: %v", shownName(pub.Name), live.ErrStreamName)}
 	}
 	if entry != p.Entry() {
 		return live.FeedID{}, &Refusal{Reason: ReasonParams,
-			Text: fmt.Sprintf("stream name %s belongs to entry %s, but the connection is for entry %s", printable(pub.Name), entry, p.Entry())}
+			Text: fmt.Sprintf("stream name %s belongs to entry %s, but the connection is for entry %s", pub.Name, entry, p.Entry())}
 	}
 	return live.FeedID{Entry: entry, Index: p.connect.Params.Index, Suffix: suffix}, nil
 }

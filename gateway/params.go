@@ -100,6 +100,15 @@ func redact(query string) string {
 	return b.String()
 }
 
+// shownName is a stream name fit for logs and errors. Broadcast parameters that were put
+// behind it with the wrong character stay out: the token is among them.
+func shownName(name string) string {
+	if i := strings.IndexAny(name, "?&="); i >= 0 {
+		name = name[:i] + "***"
+	}
+	return printable(fmt.Sprintf("%.80s", name))
+}
+
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r > 0x7e {
