@@ -56,8 +56,8 @@ type Publication interface {
 	// Expect says which kinds of track the encoder has announced that it will send, so that
 	// the first segment can wait a moment for all of them.
 	Expect(kinds ...media.Kind)
-	// Write takes one access unit. It never waits longer than the bus's replay budget; an
-	// error ends the publication and says why.
+	// Write takes one access unit. It waits for the bus only where time begins or jumps, for at
+	// most three seconds; an error ends the publication and says why.
 	Write(AccessUnit) error
 	// Done is closed when the gateway ends the publication by itself: kicked, taken over,
 	// shut down. Err then says why, in words for the encoder.

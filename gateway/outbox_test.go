@@ -62,6 +62,10 @@ func TestBusAway(t *testing.T) {
 				if lost := holes > 0; lost != tt.lost || !parts[len(parts)-1].Final {
 					t.Errorf("%d holes, %d parts", holes, len(parts))
 				}
+				// A part that waits is told once, not at each attempt.
+				if n := strings.Count(w.log.String(), "not on the bus yet"); n < 1 || n > 10 {
+					t.Errorf("%d lines about late parts", n)
+				}
 				if got := strings.Contains(w.log.String(), "the oldest were dropped"); got != tt.lost {
 					t.Errorf("the log says lost: %v", got)
 				}

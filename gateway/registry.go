@@ -146,7 +146,7 @@ func (g *Gateway) open(ctx context.Context, p *Permit, pub Publish, o opening) (
 		return nil, fmt.Errorf("counting feed epochs: %w", err)
 	}
 	now := time.Now()
-	s := g.newSession(live.Feed{FeedID: o.id, Epoch: epoch}, o, now)
+	s := g.newSession(live.Feed{FeedID: o.id, Epoch: epoch}, o)
 	s.record = live.FeedRecord{
 		Feed: s.feed, Gateway: g.cfg.Address, Protocol: p.connect.Protocol, Peer: p.connect.Peer,
 		Encoder: printable(fmt.Sprintf("%.120s", pub.Encoder)), Opened: now, Beat: now, Grant: o.grant,
@@ -176,9 +176,9 @@ func (g *Gateway) open(ctx context.Context, p *Permit, pub Publish, o opening) (
 	return s, nil
 }
 
-func (g *Gateway) newSession(feed live.Feed, o opening, now time.Time) *Session {
+func (g *Gateway) newSession(feed live.Feed, o opening) *Session {
 	s := &Session{
-		gw: g, feed: feed, opened: now, revision: o.revision,
+		gw: g, feed: feed, revision: o.revision,
 		log:  o.log.With("feed", feed.String()),
 		done: make(chan struct{}), stop: make(chan struct{}),
 		touch: make(chan struct{}, 1), finished: make(chan struct{}),

@@ -24,11 +24,10 @@ var errEnded = errors.New("gateway: the publication has ended")
 // A goroutine of its own (run) keeps the feed record fresh and ends the session; another
 // one carries parts to the media plane. Both are gone when finished is closed.
 type Session struct {
-	gw     *Gateway
-	log    *slog.Logger
-	feed   live.Feed
-	out    *outbox
-	opened time.Time
+	gw   *Gateway
+	log  *slog.Logger
+	feed live.Feed
+	out  *outbox
 
 	done     chan struct{} // closed when the gateway ends the session
 	stop     chan struct{} // closed when the session is to end, for whatever reason
@@ -50,6 +49,7 @@ type Session struct {
 
 	revision uint64 // of the record in the bucket; run's own
 	lost     bool   // the record belongs to another feed now; run's own
+	late     uint64 // the part that was called late in the log; the outbox's own
 }
 
 // SetTrack announces a track, or its new parameters, for the access units that follow.
@@ -73,7 +73,7 @@ func (s *Session) Expect(kinds ...media.Kind) {
 	s.cut.expect(kinds...)
 }
 
-// Write takes one access unit. It does not wait for the bus.
+// Write takes one access unit. It waits for the bus only when the clock has to anchor.
 func (s *Session) Write(au AccessUnit) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,8 +207,9 @@ func (s *Session) refresh() {
 func (s *Session) publishPart(ctx context.Context, p *live.Part) error {
 	seq, err := s.gw.cfg.Media.Publish(ctx, s.feed.Subject(), p.ID(), p)
 	if err != nil {
-		if ctx.Err() == nil {
-			s.log.Warn("a part is not on the bus yet", "part", p.Seq, "err", err)
+		if ctx.Err() == nil && s.late != p.Seq {
+			s.late = p.Seq
+			s.log.Warn("a part is not on the bus yet; trying on", "part", p.Seq, "err", err)
 		}
 		return err
 	}
