@@ -50,7 +50,7 @@ func (m *meter) add(kind media.Kind, au *AccessUnit) {
 	m.frames++
 	unused := 64 - m.clock.Bits
 	step := int64((au.Time-m.last)<<unused) >> unused // signed, across the wrap
-	if m.frames > 1 && media.FromTicks(max(step, -step), m.clock.Rate) < MaxJump {
+	if jump := media.ToTicks(MaxJump, m.clock.Rate); m.frames > 1 && step > -jump && step < jump {
 		m.ticks += step
 	}
 	m.last = au.Time
