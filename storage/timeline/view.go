@@ -160,6 +160,13 @@ func (v *View) evict(now time.Time) bool {
 	return true
 }
 
+// idle reports whether nobody has asked for the entry for a while.
+func (v *View) idle(f *followed) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return time.Since(f.used) >= v.cfg.Idle
+}
+
 // leave takes f out of the view, unless it is still wanted.
 func (v *View) leave(f *followed, onlyIdle bool) bool {
 	v.mu.Lock()

@@ -103,6 +103,9 @@ func (f *followed) follow(ctx context.Context, from uint64, log *slog.Logger) (u
 		if read >= last || time.Since(began) >= firstWait {
 			f.settle(nil)
 		}
+		if f.isReady && f.view.idle(f) {
+			return 0, context.Canceled
+		}
 		wait := checkEvery
 		if !f.isReady {
 			wait = firstWait
@@ -149,15 +152,9 @@ func (f *followed) apply(data []byte, seq uint64, log *slog.Logger) error {
 	return nil
 }
 
-// check runs when the log has been silent for a while. An error ends the follow: the entry
-// is idle, or the log begins anew.
+// check runs when the log has been silent for a while. An error ends the follow: the log
+// begins anew.
 func (f *followed) check(ctx context.Context) (from uint64, err error) {
-	f.view.mu.Lock()
-	idle := time.Since(f.used) >= f.view.cfg.Idle
-	f.view.mu.Unlock()
-	if idle {
-		return 0, context.Canceled
-	}
 	ctx, cancel := context.WithTimeout(ctx, checkEvery)
 	defer cancel()
 	last, err := f.view.cfg.Log.Last(ctx, Subject(f.entry))

@@ -196,6 +196,30 @@ func TestViewBounds(t *testing.T) {
 	})
 }
 
+// An entry on the air is let go like any other when nobody asks for it.
+func TestViewLetsLiveEntriesGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		sc := tt.NewScript()
+		w := f.mustOpen(1)
+		f.append(w, sc.Open(tt.Broadcast, 0)...)
+		reg := prometheus.NewRegistry()
+		v := f.view(func(c *timeline.ViewConfig) { c.Idle, c.Registerer = 20*sec, reg })
+		f.state(v)
+		for _, want := range []float64{1, 0} {
+			for range 4 {
+				f.run(w, sc, 4*sec)
+				time.Sleep(4 * sec)
+			}
+			synctest.Wait()
+			if n := gauge(t, reg, "klive_timeline_view_entries"); n != want {
+				t.Errorf("%v entries are followed, want %v", n, want)
+			}
+		}
+		v.Close()
+	})
+}
+
 func gauge(t *testing.T, reg *prometheus.Registry, name string) float64 {
 	t.Helper()
 	list, err := reg.Gather()
