@@ -266,18 +266,27 @@ func (x *index) try(ctx context.Context, name string, f func(context.Context) er
 	return err
 }
 
-// leave unregisters at once, until it works or the context ends.
+// leave unregisters at once. It tries for as long as one call may take: the entry has no owner
+// before it returns, and may be on the air again.
 func (x *index) leave(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, x.r.CallTimeout)
+	defer cancel()
 	v := x.look(time.Now())
-	for x.tries = 0; x.registered && ctx.Err() == nil; {
-		x.unregister(ctx, v)
+	for x.tries = 0; x.registered; {
+		if limited.Err() != nil {
+			if ctx.Err() == nil {
+				x.log.Warn("the entry was left registered; Kaltura forgets it by itself when no keep-alive comes")
+			}
+			return
+		}
+		x.unregister(limited, v)
 		if !x.registered {
 			return
 		}
 		t := time.NewTimer(retryAfter(x.tries))
 		select {
 		case <-t.C:
-		case <-ctx.Done():
+		case <-limited.Done():
 		}
 		t.Stop()
 	}

@@ -279,6 +279,32 @@ func TestStopUnregisters(t *testing.T) {
 	})
 }
 
+// An API that is away must not keep the entry from its next owner.
+func TestStopGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{CallTimeout: 20 * time.Second})
+		defer g.end()
+		g.api.answer = func(_ context.Context, call string) error {
+			if call == "unregister" {
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		go g.feed(live.Primary, 1, time.Minute)
+		time.Sleep(20 * time.Second)
+		begin := time.Now()
+		g.Stop()
+		<-g.done
+		if took := time.Since(begin); took > 20*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if n := len(g.api.list()); n < 3 {
+			t.Errorf("%d calls", n)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 func TestLostContextCallsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, Options{})
