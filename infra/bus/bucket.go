@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -231,7 +232,7 @@ func (b *Bucket) List(ctx context.Context, pattern string) ([]KeyValue, error) {
 		return nil, err
 	}
 	defer w.Close()
-	var all []KeyValue
+	found := map[string]KeyValue{} // a key that changes meanwhile comes again
 	for {
 		change, err := w.Next(ctx)
 		if err != nil {
@@ -240,13 +241,13 @@ func (b *Bucket) List(ctx context.Context, pattern string) ([]KeyValue, error) {
 		if change.InitialDone {
 			break
 		}
-		all = slices.DeleteFunc(all, func(kv KeyValue) bool { return change.Revision > kv.Revision && kv.Key == change.Key })
-		if !change.Deleted {
-			all = append(all, change.KeyValue)
+		if change.Deleted {
+			delete(found, change.Key)
+		} else {
+			found[change.Key] = change.KeyValue
 		}
 	}
-	slices.SortFunc(all, func(x, y KeyValue) int { return strings.Compare(x.Key, y.Key) })
-	return all, nil
+	return slices.SortedFunc(maps.Values(found), func(x, y KeyValue) int { return strings.Compare(x.Key, y.Key) }), nil
 }
 
 func (b *Bucket) subject(wire string) string { return "$KV." + b.name + "." + wire }
