@@ -319,7 +319,7 @@ func checkEntry(e *kaltura.LiveStreamEntry) error {
 	return nil
 }
 
-// liveStreamDelete removes a live entry and the recordings' references to it.
+// liveStreamDelete removes a live entry. Its recordings stay.
 func (s *Server) liveStreamDelete(ctx context.Context, c *call, p entryIDParams) (any, error) {
 	if _, err := s.liveEntry(ctx, c, p.EntryID); err != nil {
 		return nil, err
