@@ -45,7 +45,7 @@ func apiURL(c *config.Config) (string, error) {
 // kaltura.secret in eCDN mode, else the embedded control plane's.
 func partnerSecret(c *config.Config) (partner int, secret string, err error) {
 	if c.Kaltura.URL != "" {
-		if c.Kaltura.PartnerID < 0 {
+		if c.Kaltura.PartnerID <= 0 { // 0 stands for the media servers' partner too
 			return 0, "", fmt.Errorf("entries of an external Kaltura are managed there; this command works on the embedded control plane, or with kaltura.partnerId and kaltura.secret of one partner")
 		}
 		return c.Kaltura.PartnerID, c.Kaltura.Secret.Reveal(), nil
