@@ -120,7 +120,7 @@ func checkTimes(s *scannedPlaylist, r reporter) {
 		if !seg.pdt.IsZero() && !base.IsZero() {
 			// Both ends are rounded to milliseconds, and each duration to microseconds.
 			slack := time.Millisecond + time.Duration(i+1)*time.Microsecond
-			if off := seg.pdt.Sub(base.Add(sum)); absolute(off) > slack {
+			if off := seg.pdt.Sub(base.Add(sum)); off.Abs() > slack {
 				r.report(RulePDT, "segment %d is %v off the sum of the durations", seq, off)
 				base, sum = seg.pdt, 0
 			}
@@ -216,7 +216,7 @@ func (p *Playlist) checkAligned(seq uint64, fact itemFact, gap bool, r reporter)
 	if gap || old.pdt.IsZero() || fact.pdt.IsZero() {
 		return
 	}
-	if off := fact.pdt.Sub(old.pdt); absolute(off) > p.cfg.Frame {
+	if off := fact.pdt.Sub(old.pdt); off.Abs() > p.cfg.Frame {
 		r.report(RuleAligned, "segment %d is %v off the same in %s", seq, off, old.path)
 	}
 }

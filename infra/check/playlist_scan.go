@@ -187,16 +187,9 @@ func compareWithOracle(text string, s *scannedPlaylist, r reporter) {
 		for i, o := range l.Segments {
 			m := s.segments[i]
 			pdtDiffers := (o.DateTime == nil) != m.pdt.IsZero() || (o.DateTime != nil && !o.DateTime.Equal(m.pdt))
-			if o.URI != m.uri || o.Discontinuity != m.disc || o.Gap != m.gap || pdtDiffers || absolute(o.Duration-m.duration) > time.Microsecond {
+			if o.URI != m.uri || o.Discontinuity != m.disc || o.Gap != m.gap || pdtDiffers || (o.Duration-m.duration).Abs() > time.Microsecond {
 				r.report(RuleSyntax, "another parser reads segment %d as %+v, this one as %+v", i, *o, m)
 			}
 		}
 	}
-}
-
-func absolute(d time.Duration) time.Duration {
-	if d < 0 {
-		return -d
-	}
-	return d
 }
