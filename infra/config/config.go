@@ -158,9 +158,9 @@ type Kaltura struct {
 	// Hostname is what this media server calls itself; empty means the host's name.
 	Hostname         string        `yaml:"hostname" is:"host"`
 	Timeout          time.Duration `yaml:"timeout" min:"1s" max:"10m"`
-	StartDelay       time.Duration `yaml:"startDelay" min:"0s" max:"10m"`
+	StartDelay       time.Duration `yaml:"startDelay" min:"100ms" max:"10m"`
 	KeepAlive        time.Duration `yaml:"keepAlive" min:"5s" max:"10m"`
-	UnregisterGrace  time.Duration `yaml:"unregisterGrace" min:"0s" max:"10m"`
+	UnregisterGrace  time.Duration `yaml:"unregisterGrace" min:"100ms" max:"10m"`
 	PlayableSegments int           `yaml:"playableSegments" min:"1" max:"20"`
 	LiveEntryStatus  bool          `yaml:"liveEntryStatus"`
 	Application      string        `yaml:"application" is:"word"`

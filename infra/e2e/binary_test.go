@@ -75,7 +75,7 @@ func start(t testing.TB, env ...string) *process {
 	p.cmd = exec.Command(theProgram.build(t), "serve")
 	p.cmd.Env = append(environ(),
 		"KLIVE_DATA="+filepath.Join(p.dir, "data"), "KLIVE_RTMP_LISTEN="+p.rtmp, "KLIVE_HTTP_LISTEN="+p.http,
-		"KLIVE_ADMIN_LISTEN="+p.admin, "KLIVE_INTERNAL_LISTEN="+ports[3], "KLIVE_RTMPS_LISTEN=", "KLIVE_HTTPS_LISTEN=",
+		"KLIVE_ADMIN_LISTEN="+p.admin, "KLIVE_RTMPS_LISTEN=", "KLIVE_HTTPS_LISTEN=",
 		"KLIVE_CONTROL_SECRET="+controlSecret)
 	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log

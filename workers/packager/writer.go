@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,7 +143,8 @@ func (w *writer) write(ctx context.Context, it *item) error {
 	b := w.p.Timeline.State().Current()
 	seq := b.Items[len(b.Items)-1].Seq
 	w.announce(ctx, b, it.end)
-	if media := w.store(ctx, b.ID, it, rec.Item.Media); len(media) > 0 {
+	media := w.store(ctx, b.ID, it, rec.Item.Media)
+	if len(media) > 0 {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -153,7 +155,9 @@ func (w *writer) write(ctx context.Context, it *item) error {
 	if err := w.publish(ctx); err != nil {
 		return err
 	}
-	w.tell(it)
+	if slices.ContainsFunc(media, func(m timeline.Media) bool { return m.Stored }) {
+		w.tell(it)
+	}
 	return w.expire(ctx, it)
 }
 
@@ -246,9 +250,6 @@ func (w *writer) publish(ctx context.Context) error {
 
 // tell counts the item for those who wait for a playable broadcast.
 func (w *writer) tell(it *item) {
-	if it.gap != "" {
-		return
-	}
 	w.stored++
 	now := time.Now()
 	for _, s := range it.segments {
@@ -273,7 +274,11 @@ func (w *writer) expire(ctx context.Context, it *item) error {
 	}
 	w.expired = time.Now()
 	b := w.p.Timeline.State().Current()
-	keep := max(time.Duration(w.p.LiveWindow*b.Target)*time.Second, b.DVRWindow) + w.p.LiveGrace
+	// A segment stays for its own length and that of the longest playlist that listed it, after
+	// it has left them all (RFC 8216bis §6.2.2).
+	target := time.Duration(b.Target) * time.Second
+	window := max(time.Duration(w.p.LiveWindow)*target, b.DVRWindow)
+	keep := window + max(w.p.LiveGrace, window+target)
 	try, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	dropped, err := w.p.Timeline.Expire(try, it.end.Add(-keep))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -87,7 +88,11 @@ func (s *Server) apiError(c *call, err error) *kaltura.APIError {
 	if errors.As(err, &e) {
 		return e
 	}
-	s.log.Error("control plane call failed", "service", c.service, "action", c.action, "err", err)
+	level := slog.LevelError
+	if errors.Is(err, context.Canceled) {
+		level = slog.LevelDebug // the caller has gone
+	}
+	s.log.Log(context.Background(), level, "control plane call failed", "service", c.service, "action", c.action, "err", err)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, bus.ErrClosed) {
 		return &kaltura.APIError{Code: kaltura.CodeInternal, Message: "the call did not finish in time"}
 	}
