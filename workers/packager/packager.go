@@ -197,9 +197,13 @@ func (p *Packager) Run(ctx context.Context) error {
 // tick is how often the loop looks at the clock.
 const tick = 100 * time.Millisecond
 
+// untilTick is how long it is to the next tick. The ticks of all entries fall together, and
+// with those at which gateways of the same process read, so that one awakening serves all.
+func untilTick(now time.Time) time.Duration { return now.Truncate(tick).Add(tick).Sub(now) }
+
 func (p *Packager) loop(ctx context.Context, w *writer) error {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	timer := time.NewTimer(untilTick(time.Now()))
+	defer timer.Stop()
 	var ended bool
 	var stopping time.Time // when Stop was seen
 	for {
@@ -231,7 +235,8 @@ func (p *Packager) loop(ctx context.Context, w *writer) error {
 		case jobs <- next:
 			p.backlog, p.backlogBytes = p.backlog[1:], p.backlogBytes-next.size
 		case <-p.wake:
-		case <-ticker.C:
+		case <-timer.C:
+			timer.Reset(untilTick(time.Now()))
 		}
 	}
 }
