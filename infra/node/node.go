@@ -70,6 +70,7 @@ type Node struct {
 	workers     *workers.Pool
 
 	ready   atomic.Bool // takes work
+	health  health
 	closing atomic.Bool // parts may end
 	running sync.WaitGroup
 	// failed gets the first error of a part that should run as long as the node.
@@ -116,7 +117,7 @@ func (n *Node) Ready(context.Context) error {
 	if !n.ready.Load() {
 		return errors.New("starting or shutting down")
 	}
-	return n.control.Healthy()
+	return n.health.ask(n.control.Healthy)
 }
 
 // Close ends the node in the order that loses nothing: encoders first, then what is on
