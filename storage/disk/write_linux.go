@@ -6,20 +6,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxPieces is how many pieces the kernel takes in one call (IOV_MAX).
-const maxPieces = 1024
+const (
+	// maxPieces is how many pieces the kernel takes in one call (IOV_MAX).
+	maxPieces = 1024
+	// maxWrite is how many bytes one call writes. For a call of 2 MB and more the kernel looks
+	// for page cache in unbroken blocks of that size. It finds those in memory that has not
+	// been used for long, which a virtual machine's host has to provide anew: four times the
+	// CPU of writing to pages that were freed lately.
+	maxWrite = 512 << 10
+)
 
-// writeAll writes the pieces with as few system calls as there can be, without joining them.
+// writeAll writes the pieces with few system calls, without joining them.
 func writeAll(f *os.File, data [][]byte) (int64, error) {
 	var size int64
-	batch := make([][]byte, 0, min(len(data), maxPieces))
-	for len(data) > 0 {
+	var piece []byte
+	batch := make([][]byte, 0, min(len(data)+1, maxPieces))
+	for {
 		batch = batch[:0]
-		for len(data) > 0 && len(batch) < maxPieces {
-			if len(data[0]) > 0 {
-				batch = append(batch, data[0])
+		for room := maxWrite; room > 0 && len(batch) < maxPieces; {
+			if len(piece) > 0 {
+				n := min(room, len(piece))
+				batch, piece, room = append(batch, piece[:n]), piece[n:], room-n
+			} else if len(data) > 0 {
+				piece, data = data[0], data[1:]
+			} else {
+				break
 			}
-			data = data[1:]
+		}
+		if len(batch) == 0 {
+			return size, nil
 		}
 		n, err := writeBatch(f, batch)
 		size += n
@@ -27,7 +42,6 @@ func writeAll(f *os.File, data [][]byte) (int64, error) {
 			return size, err
 		}
 	}
-	return size, nil
 }
 
 func writeBatch(f *os.File, batch [][]byte) (size int64, err error) {
