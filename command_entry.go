@@ -148,7 +148,8 @@ func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
 }
 
 type entryRemoveCmd struct {
-	ID string `arg:"" help:"The entry's id."`
+	ID    string `arg:"" help:"The entry's id."`
+	Force bool   `help:"Remove it even while it is on the air."`
 }
 
 // Run removes an entry.
@@ -158,6 +159,11 @@ func (r *entryRemoveCmd) Run(ctx context.Context, g *global) error {
 		return err
 	}
 	defer client.Close()
+	if e, err := client.LiveStreamGet(ctx, partner, r.ID); err != nil {
+		return hint(c, err)
+	} else if onAir := e.LiveStatus == kaltura.StatusPlayable || e.LiveStatus == kaltura.StatusBroadcasting; onAir && !r.Force {
+		return fmt.Errorf("entry %s is on the air: stop its encoder first, or use --force", r.ID)
+	}
 	if err := client.LiveStreamDelete(ctx, partner, r.ID); err != nil {
 		return hint(c, err)
 	}

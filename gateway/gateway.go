@@ -92,6 +92,8 @@ type Refusal struct {
 	Text   string
 	// Err is the cause for the log; may be nil.
 	Err error
+	// Told says that the operator's log has a line for it.
+	Told bool
 }
 
 func (r *Refusal) Error() string { return r.Text }

@@ -220,7 +220,12 @@ func (g *Gateway) refused(log *slog.Logger, what string, err error) error {
 		r = &Refusal{Reason: ReasonNotReady, Text: "this server can't take a stream now; try again in a moment", Err: err}
 	}
 	g.metrics.refused(r.Reason)
-	log.Warn(what, "reason", r.Reason, "text", r.Text, "cause", r.Err)
+	args := []any{"reason", r.Reason, "text", r.Text}
+	if r.Err != nil {
+		args = append(args, "cause", r.Err)
+	}
+	log.Warn(what, args...)
+	r.Told = true
 	return r
 }
 

@@ -47,6 +47,9 @@ func ParseQuery(query string) (p Params, rest string, err error) {
 			values[k] = v
 		}
 	}
+	if live.ValidEntryID(values["e"]) {
+		p.Entry = values["e"] // for the log, whatever else is wrong
+	}
 	for _, key := range []string{"p", "e", "i"} {
 		if values[key] == "" {
 			return p, rest, paramsRefusal("unable to authenticate [%s]: the address lacks %s=; it must end like kLive/?p=<partner>&e=<entry>&i=0&t=<token>", redact(query), key)
@@ -63,8 +66,7 @@ func ParseQuery(query string) (p Params, rest string, err error) {
 	default:
 		return p, rest, paramsRefusal("unable to authenticate [%s]: i= must be 0 (primary) or 1 (backup)", redact(query))
 	}
-	p.Entry = values["e"]
-	if !live.ValidEntryID(p.Entry) {
+	if p.Entry == "" {
 		return p, rest, paramsRefusal("unable to authenticate [%s]: e= is no entry id: %v", redact(query), live.ErrEntryID)
 	}
 	if t, ok := values["t"]; ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"klive/gateway"
@@ -124,10 +125,10 @@ func (c *conn) admitConnect() error {
 		return nil
 	}
 	params, _, err := gateway.ParseQuery(c.client.query)
+	c.client.entry = params.Entry
 	if err != nil {
 		return err
 	}
-	c.client.entry = params.Entry
 	if params.Token == nil {
 		return nil
 	}
@@ -141,10 +142,10 @@ func (c *conn) admit(query string) (*gateway.Permit, error) {
 		return c.client.permit, nil
 	}
 	params, _, err := gateway.ParseQuery(query)
+	c.client.entry = params.Entry
 	if err != nil {
 		return nil, err
 	}
-	c.client.entry = params.Entry
 	permit, err := c.cfg.Gateway.Connect(c.ctx, gateway.Connect{Protocol: c.protocol, Peer: c.peer, Params: params})
 	if err != nil {
 		return nil, err
@@ -283,7 +284,11 @@ func (c *conn) logRefusal(what, reason string, r *gateway.Refusal) {
 	if r.Err != nil {
 		args = append(args, "error", r.Err)
 	}
-	c.log.Warn(what, args...)
+	level := slog.LevelWarn
+	if r.Told {
+		level = slog.LevelDebug
+	}
+	c.log.Log(c.ctx, level, what, args...)
 }
 
 // asRefusal makes a refusal of any error; what is none by itself is not for the encoder's eyes.

@@ -42,8 +42,10 @@ type Stream struct {
 	Frames    uint64  `json:"frames"`  // since the encoder connected
 	Bytes     uint64  `json:"bytes"`
 	// Opened is when the encoder connected, Started when the broadcast went on air.
-	Opened   time.Time `json:"opened"`
-	Started  time.Time `json:"started,omitzero"`
+	Opened  time.Time `json:"opened"`
+	Started time.Time `json:"started,omitzero"`
+	// Gone is when the encoder was there last; zero while it is.
+	Gone     time.Time `json:"gone,omitzero"`
 	Protocol string    `json:"protocol"`
 	Encoder  string    `json:"encoder,omitempty"`
 	Peer     string    `json:"peer"`
@@ -64,7 +66,7 @@ type Entry struct {
 // streamView is a Stream as the API shows it.
 type streamView struct {
 	Stream
-	// OnAir is in seconds, since Started or else since Opened.
+	// OnAir is in seconds, since Started or else since Opened, until now or Gone.
 	OnAir float64 `json:"onAir"`
 	Play  string  `json:"playUrl,omitempty"`
 }
@@ -87,8 +89,12 @@ func (h *Handler) streams(w http.ResponseWriter, r *http.Request) {
 		if since.IsZero() {
 			since = s.Opened
 		}
+		until := now
+		if !s.Gone.IsZero() {
+			until = s.Gone
+		}
 		views = append(views, streamView{
-			Stream: s, OnAir: max(0, now.Sub(since).Seconds()), Play: h.config.Places.play(s.PlayPath, r),
+			Stream: s, OnAir: max(0, until.Sub(since).Seconds()), Play: h.config.Places.play(s.PlayPath, r),
 		})
 	}
 	if entry != "" && len(views) == 0 {

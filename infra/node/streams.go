@@ -69,6 +69,13 @@ func stream(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.Stre
 		FrameRate: r.Stats.FrameRate, Bitrate: r.Stats.Bitrate, Frames: r.Stats.Frames, Bytes: r.Stats.Bytes,
 		Opened: r.Opened, Protocol: r.Protocol, Encoder: r.Encoder, Peer: r.Peer, Gateway: r.Gateway,
 	}
+	switch {
+	case out.State != admin.StateGone:
+	case r.Closed.IsZero():
+		out.Gone = r.Beat
+	default:
+		out.Gone = r.Closed
+	}
 	if b != nil {
 		out.Started = b.Start.Std()
 		out.PlayPath = "/" + playlist.GroupKey(r.Feed.Entry, "all", false)

@@ -36,11 +36,21 @@ func Redact(s string) string {
 	if !suspicious(s) {
 		return s
 	}
-	s = secretInQuery.ReplaceAllString(s, "${1}${2}"+hidden)
+	s = secretInQuery.ReplaceAllStringFunc(s, hideInQuery)
 	s = secretInJSON.ReplaceAllString(s, `${1}"`+hidden+`"`)
 	s = secretInStruct.ReplaceAllString(s, "${1}${2}"+hidden)
 	s = secretInHeader.ReplaceAllString(s, "${1} "+hidden)
 	return userInURL.ReplaceAllString(s, "//"+hidden+"@")
+}
+
+// hideInQuery hides the value of one match of secretInQuery. One that is no value stays: the
+// comma behind a parameter that is missing, the stars of one that was hidden before.
+func hideInQuery(match string) string {
+	m := secretInQuery.FindStringSubmatchIndex(match)
+	if value := match[m[5]:]; value == "," || strings.HasPrefix(value, "***") {
+		return match
+	}
+	return match[:m[5]] + hidden
 }
 
 // suspicious is the cheap test that most texts end at: without one of these there is

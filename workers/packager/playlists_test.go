@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"klive/infra/live"
+	"klive/infra/media"
 	"klive/storage/playlist"
 )
 
@@ -42,6 +43,33 @@ func TestStoredDVRPlaylists(t *testing.T) {
 		}
 		if master := string(g.object(playlist.GroupKey(entry, "all", true))); !strings.Contains(master, playlist.DVRName) {
 			t.Errorf("the DVR multivariant playlist does not name the DVR window:\n%s", master)
+		}
+	})
+}
+
+// A second bitrate whose gateway still holds its first parts is waited for: the broadcast
+// begins with both.
+func TestFirstPartsAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.opt.FailoverAfter = 500 * time.Millisecond
+		_, end := g.start()
+		defer end()
+		begin := media.At(time.Now())
+		second := publish{feed: feedOf(live.Primary, 2, 2), ladder: pass(36), start: begin, segment: time.Second, rate: 30, video: small(t), duration: 9 * time.Second}
+		g.feed(live.FeedRecord{Feed: second.feed, Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{Entry: entry, Ladder: second.ladder}})
+		go g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), start: begin, segment: time.Second, rate: 30, video: small(t), duration: 9 * time.Second})
+		time.Sleep(800 * time.Millisecond)
+		g.on(second)
+		time.Sleep(2 * time.Second)
+		items := g.items(g.state().Current())
+		if len(items) < 8 {
+			t.Fatalf("%d items", len(items))
+		}
+		for _, it := range items[:8] {
+			if len(it.Media) != 2 || !it.Media[0].Stored || !it.Media[1].Stored || it.Discontinuity {
+				t.Errorf("item %d: %+v", it.Seq, it)
+			}
 		}
 	})
 }

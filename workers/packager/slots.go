@@ -39,6 +39,10 @@ type output struct {
 // short the segments are.
 const alignment = 500 * time.Millisecond
 
+// firstParts is how long a new feed may send nothing: its gateway holds the first parts until
+// the target duration is known, at most a segment of the longest.
+const firstParts = 13 * time.Second
+
 // minHole is the shortest hole within a publish that gets gap items; maxGapItems bounds
 // them, a longer hole becomes a discontinuity.
 const (
@@ -105,7 +109,13 @@ func (p *Packager) slot(now time.Time, all bool) []*segment {
 // expected reports whether a feed without a ready segment is about to have one that begins
 // before limit.
 func (p *Packager) expected(f *feed, limit media.Time, now time.Time) bool {
-	if len(f.ready) > 0 || !f.flowing(now, p.FailoverAfter) {
+	if len(f.ready) > 0 {
+		return false
+	}
+	if f.partSeq == 0 && f.record.Alive(now) && now.Sub(f.record.Opened) < firstParts {
+		return true
+	}
+	if !f.flowing(now, p.FailoverAfter) {
 		return false
 	}
 	if f.open != nil {
