@@ -26,6 +26,9 @@ type opening struct {
 
 // reserve lets one publish of a stream name go on at a time.
 func (g *Gateway) reserve(ctx context.Context, id live.FeedID) (release func(), err error) {
+	// One attempt takes no longer; a queue of them would keep connections for nothing.
+	patience := time.NewTimer(g.cfg.Takeover + live.FeedBeat)
+	defer patience.Stop()
 	for {
 		g.mu.Lock()
 		other := g.opening[id]
@@ -43,6 +46,8 @@ func (g *Gateway) reserve(ctx context.Context, id live.FeedID) (release func(), 
 		g.mu.Unlock()
 		select {
 		case <-other:
+		case <-patience.C:
+			return nil, busy(id)
 		case <-ctx.Done():
 			return nil, busy(id)
 		}
