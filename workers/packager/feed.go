@@ -62,8 +62,19 @@ type feed struct {
 
 func (f *feed) close() { f.cancel() }
 
-// flowing reports whether the feed has sent something lately.
-func (f *feed) flowing(now time.Time, limit time.Duration) bool { return now.Sub(f.lastPart) < limit }
+// firstParts is how long a new feed may send no part although media arrive: its gateway holds
+// the first ones until the target duration is known, at most the longest segment.
+const firstParts = 13 * time.Second
+
+// flowing reports whether the feed has sent something lately, or its gateway is about to.
+func (f *feed) flowing(now time.Time, limit time.Duration) bool {
+	if now.Sub(f.lastPart) < limit {
+		return true
+	}
+	arrived := f.record.Clock.LastArrival
+	return f.partSeq == 0 && f.record.Alive(now) && now.Sub(f.record.Opened) < firstParts &&
+		arrived != 0 && now.Sub(arrived.Std()) < limit+live.FeedBeat
+}
 
 // event is what a follower tells the loop.
 type event struct {

@@ -57,7 +57,7 @@ func TestFirstPartsAreWaitedFor(t *testing.T) {
 		defer end()
 		begin := media.At(time.Now())
 		second := publish{feed: feedOf(live.Primary, 2, 2), ladder: pass(36), start: begin, segment: time.Second, rate: 30, video: small(t), duration: 9 * time.Second}
-		g.feed(live.FeedRecord{Feed: second.feed, Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{Entry: entry, Ladder: second.ladder}})
+		g.feed(live.FeedRecord{Feed: second.feed, Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{Entry: entry, Ladder: second.ladder}, Clock: live.ClockRecord{LastArrival: begin}})
 		go g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), start: begin, segment: time.Second, rate: 30, video: small(t), duration: 9 * time.Second})
 		time.Sleep(800 * time.Millisecond)
 		g.on(second)

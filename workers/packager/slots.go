@@ -39,10 +39,6 @@ type output struct {
 // short the segments are.
 const alignment = 500 * time.Millisecond
 
-// firstParts is how long a new feed may send nothing: its gateway holds the first parts until
-// the target duration is known, at most a segment of the longest.
-const firstParts = 13 * time.Second
-
 // minHole is the shortest hole within a publish that gets gap items; maxGapItems bounds
 // them, a longer hole becomes a discontinuity.
 const (
@@ -112,11 +108,11 @@ func (p *Packager) expected(f *feed, limit media.Time, now time.Time) bool {
 	if len(f.ready) > 0 {
 		return false
 	}
-	if f.partSeq == 0 && f.record.Alive(now) && now.Sub(f.record.Opened) < firstParts {
-		return true
-	}
 	if !f.flowing(now, p.FailoverAfter) {
 		return false
+	}
+	if f.partSeq == 0 {
+		return true
 	}
 	if f.open != nil {
 		return f.open.info.Start <= limit
