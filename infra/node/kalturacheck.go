@@ -18,7 +18,7 @@ func CheckKaltura(ctx context.Context, client *kaltura.Client) error {
 	case err == nil:
 		return nil
 	case kaltura.IsCode(err, kaltura.CodeInvalidKS, kaltura.CodeMissingKS, kaltura.CodeContentBlocked, "ACCESS_UNAUTHORIZED"):
-		return fmt.Errorf("Kaltura does not accept this server's session; check kaltura.partnerId and kaltura.secret: %w", err)
+		return fmt.Errorf("this server's session is not accepted by Kaltura; check kaltura.partnerId and kaltura.secret: %w", err)
 	case kaltura.Unavailable(err):
 		return fmt.Errorf("%w; until it answers no new stream is let in (key kaltura.url)", err)
 	}
