@@ -17,7 +17,7 @@ import (
 // service is the whole of klive in this process, on pipes instead of sockets.
 type service struct {
 	node  *node.Node
-	net   *pipes
+	net   *check.Pipes
 	calls callLog
 	http  *http.Client
 	log   lines
@@ -27,7 +27,7 @@ type service struct {
 // synctest bubble it lives in virtual time; [bustest.Prepare] has to come before the bubble.
 func startService(t *testing.T, settings []check.Setting) *service {
 	t.Helper()
-	s := &service{net: newPipes()}
+	s := &service{net: check.NewPipes()}
 	env := []string{config.EnvName("data") + "=" + t.TempDir(), config.EnvName("kaltura.hostname") + "=ms1.example.com",
 		config.EnvName("control.secret") + "=" + controlSecret, config.EnvName("rtmps.listen") + "=", config.EnvName("https.listen") + "="}
 	for _, set := range settings {
@@ -37,16 +37,16 @@ func startService(t *testing.T, settings []check.Setting) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := &http.Transport{DialContext: s.net.dialler("admin.listen"), DisableKeepAlives: true}
+	api := &http.Transport{DialContext: s.net.Dialer("admin.listen"), DisableKeepAlives: true}
 	s.node, err = node.Start(t.Context(), node.Config{
-		Settings: cfg, Version: "test", Registry: prometheus.NewRegistry(), Listen: s.net.listen,
+		Settings: cfg, Version: "test", Registry: prometheus.NewRegistry(), Listen: s.net.Listen,
 		Log:     slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Control: bustest.Start(t), Transport: api, Observe: s.calls.observe,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &s.log)
 	}
-	player := &http.Transport{DialContext: s.net.dialler("http.listen")}
+	player := &http.Transport{DialContext: s.net.Dialer("http.listen")}
 	s.http = &http.Client{Transport: player}
 	t.Cleanup(func() {
 		player.CloseIdleConnections()
@@ -62,6 +62,6 @@ func startService(t *testing.T, settings []check.Setting) *service {
 // system is the service as scenarios see it.
 func (s *service) system() *check.System {
 	return &check.System{
-		DialRTMP: s.net.dialler("rtmp.listen"), HTTP: s.http, Base: "http://klive.test", Calls: s.calls.list,
+		DialRTMP: s.net.Dialer("rtmp.listen"), HTTP: s.http, Base: "http://klive.test", Calls: s.calls.list,
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"klive/infra/check"
 	"klive/infra/config"
 )
 
@@ -47,14 +48,14 @@ func TestOpenListeners(t *testing.T) {
 	fault := errors.New("taken")
 	for _, refuse := range []string{"", "https.listen", "admin.listen"} {
 		var asked []string
-		var open []*pipeListener
+		var open []*check.PipeListener
 		ls, err := openListeners(t.Context(), func(ctx context.Context, key, address string) (net.Listener, error) {
 			asked = append(asked, key)
 			if key == refuse {
 				return nil, fault
 			}
-			l, err := (&pipes{}).listen(ctx, key, address)
-			open = append(open, l.(*pipeListener))
+			l, err := check.NewPipes().Listen(ctx, key, address)
+			open = append(open, l.(*check.PipeListener))
 			return l, err
 		}, c)
 		if refuse == "" {
@@ -69,10 +70,8 @@ func TestOpenListeners(t *testing.T) {
 			t.Errorf("%s refused: %+v, %v", refuse, ls, err)
 		}
 		for _, l := range open {
-			select {
-			case <-l.closed:
-			default:
-				t.Errorf("%s refused: %s is still open", refuse, l.address)
+			if !l.Closed() {
+				t.Errorf("%s refused: %s is still open", refuse, l.Addr())
 			}
 		}
 	}

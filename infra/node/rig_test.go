@@ -18,6 +18,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/bus/bustest"
+	"klive/infra/check"
 	"klive/infra/config"
 	"klive/infra/publisher"
 )
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type rig struct {
 	t     *testing.T
 	cfg   Config
-	net   *pipes
+	net   *check.Pipes
 	log   *buffer
 	calls *calls
 	node  *Node
@@ -37,17 +38,17 @@ type rig struct {
 // newRig starts a node with the given settings over the defaults.
 func newRig(t *testing.T, set func(*config.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, net: &pipes{}, log: &buffer{}, calls: &calls{}}
+	r := &rig{t: t, net: check.NewPipes(), log: &buffer{}, calls: &calls{}}
 	settings := config.Default()
 	settings.Data = t.TempDir()
 	settings.Kaltura.Hostname = "ms1.example.com"
 	if set != nil {
 		set(settings)
 	}
-	transport := &http.Transport{DialContext: r.net.dialler("admin.listen"), DisableKeepAlives: true}
+	transport := &http.Transport{DialContext: r.net.Dialer("admin.listen"), DisableKeepAlives: true}
 	r.cfg = Config{
 		Settings: settings, Version: "test", Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Listen: r.net.listen, Transport: transport, Control: bustest.Start(t), Observe: r.calls.observe,
+		Listen: r.net.Listen, Transport: transport, Control: bustest.Start(t), Observe: r.calls.observe,
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -86,7 +87,7 @@ func (r *rig) publish() *encoder {
 	}
 	p, err := publisher.Dial(r.t.Context(), publisher.Config{
 		URL:         "rtmp://klive/kLive/?p=102&e=0_demolive&i=0&t=demo1234/0_demolive_1",
-		DialContext: r.net.dialler("rtmp.listen"),
+		DialContext: r.net.Dialer("rtmp.listen"),
 	})
 	if err != nil {
 		r.t.Fatalf("%v\n%s", err, r.log)
@@ -102,7 +103,7 @@ func (e *encoder) play(d time.Duration) error {
 // get asks the public listener for a text.
 func (r *rig) get(path string) string {
 	r.t.Helper()
-	client := &http.Client{Transport: &http.Transport{DialContext: r.net.dialler("http.listen"), DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DialContext: r.net.Dialer("http.listen"), DisableKeepAlives: true}}
 	res, err := client.Get("http://klive" + path)
 	if err != nil {
 		r.t.Fatal(err)
@@ -143,68 +144,6 @@ func (c *calls) count(action string) (n int) {
 	}
 	return n
 }
-
-// pipes is a network of listeners that are reached by their configuration keys.
-type pipes struct {
-	mu        sync.Mutex // guards the field below
-	listeners map[string]*pipeListener
-}
-
-func (p *pipes) listen(_ context.Context, key, address string) (net.Listener, error) {
-	l := &pipeListener{address: pipeAddr(address), incoming: make(chan net.Conn), closed: make(chan struct{})}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.listeners == nil {
-		p.listeners = map[string]*pipeListener{}
-	}
-	p.listeners[key] = l
-	return l, nil
-}
-
-func (p *pipes) dialler(key string) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		p.mu.Lock()
-		l := p.listeners[key]
-		p.mu.Unlock()
-		near, far := net.Pipe()
-		select {
-		case l.incoming <- far:
-			return near, nil
-		case <-l.closed:
-			return nil, net.ErrClosed
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-type pipeListener struct {
-	address  pipeAddr
-	incoming chan net.Conn
-	closed   chan struct{}
-	once     sync.Once
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.incoming:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return l.address }
-
-type pipeAddr string
-
-func (a pipeAddr) Network() string { return "pipe" }
-func (a pipeAddr) String() string  { return string(a) }
 
 // buffer is a log that may be read while it is written.
 type buffer struct {
