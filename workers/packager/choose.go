@@ -84,8 +84,6 @@ func (p *Packager) of(index live.Index) []*feed {
 	return out
 }
 
-func any1(feeds []*feed, is func(*feed) bool) bool { return slices.ContainsFunc(feeds, is) }
-
 // choose decides which index the next item is made of.
 func (p *Packager) choose(now time.Time) {
 	ready := func(f *feed) bool { return len(f.ready) > 0 }
@@ -103,9 +101,9 @@ func (p *Packager) choose(now time.Time) {
 			}
 		}
 		p.switchTo(1-c.index, "its feeds have ended")
-	case !any1(here, ready) && !any1(here, flowing) && any1(there, flowing):
+	case !slices.ContainsFunc(here, ready) && !slices.ContainsFunc(here, flowing) && slices.ContainsFunc(there, flowing):
 		p.switchTo(1-c.index, "it sends nothing")
-	case c.index == live.Backup && any1(there, func(f *feed) bool { return flowing(f) && now.Sub(f.healthy) >= p.ReturnAfter }):
+	case c.index == live.Backup && slices.ContainsFunc(there, func(f *feed) bool { return flowing(f) && now.Sub(f.healthy) >= p.ReturnAfter }):
 		if c.wanted.IsZero() {
 			c.wanted = now
 		}
@@ -132,7 +130,7 @@ func (p *Packager) yields(here, there []*feed, now time.Time) bool {
 			start = f.ready[0].info.Start
 		}
 	}
-	return start != 0 && any1(there, func(f *feed) bool {
+	return start != 0 && slices.ContainsFunc(there, func(f *feed) bool {
 		next := p.next(f)
 		return next != nil && f.flowing(now, p.FailoverAfter) && next.info.Start.Sub(start).Abs() <= alignment
 	})
@@ -171,7 +169,7 @@ func (p *Packager) switchTo(index live.Index, why string) {
 func (p *Packager) prune(now time.Time) {
 	active := p.of(p.choice.index)
 	// While a bitrate of the last item goes on, its neighbours need not begin on its very frame.
-	goesOn := any1(active, func(f *feed) bool { return p.end.feeds[live.Feed{FeedID: f.record.Feed.FeedID, Epoch: f.epoch}] })
+	goesOn := slices.ContainsFunc(active, func(f *feed) bool { return p.end.feeds[live.Feed{FeedID: f.record.Feed.FeedID, Epoch: f.epoch}] })
 	for _, f := range active {
 		for len(f.ready) > 0 {
 			s := f.ready[0]

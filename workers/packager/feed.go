@@ -19,8 +19,6 @@ type segment struct {
 	end         media.Time
 	done        time.Time // when the last part came
 	size        int       // bytes
-	// hole says that segments of this epoch before it were lost.
-	hole bool
 }
 
 func (s *segment) duration() time.Duration { return s.end.Sub(s.info.Start) }
@@ -57,7 +55,6 @@ type feed struct {
 	healthy  time.Time // since when parts have come without a stall
 	open     *segment
 	ready    []*segment // complete and not used yet, oldest first
-	hole     bool       // something was lost since the last complete segment
 }
 
 func (f *feed) close() { f.cancel() }
@@ -152,7 +149,7 @@ func (p *Packager) take(ev event, now time.Time) {
 	}
 	if part.Feed.Epoch > f.epoch {
 		p.flush(f, now) // the publish before was cut off without its last part
-		f.epoch, f.partSeq, f.hole = part.Feed.Epoch, 0, false
+		f.epoch, f.partSeq = part.Feed.Epoch, 0
 		f.lastPart = time.Time{}
 	}
 	if !f.flowing(now, p.FailoverAfter) {
@@ -170,7 +167,7 @@ func (p *Packager) gather(f *feed, part *live.Part, seq uint64, now time.Time) {
 		if f.open != nil || !inOrder {
 			f.drop()
 		}
-		f.open = &segment{feed: part.Feed, info: part.Segment, first: seq, hole: f.hole}
+		f.open = &segment{feed: part.Feed, info: part.Segment, first: seq}
 	} else if f.open == nil || !inOrder || part.Segment.Number != f.open.info.Number {
 		f.drop() // a part is missing: the segment can't be made
 		return
@@ -178,7 +175,7 @@ func (p *Packager) gather(f *feed, part *live.Part, seq uint64, now time.Time) {
 	s := f.open
 	s.parts, s.last, s.size = append(s.parts, part), seq, s.size+part.Size()
 	if s.size > p.MaxSegmentBytes {
-		p.log.Error("a segment is larger than packager.maxSegmentBytes and is left out", "feed", part.Feed, "bytes", s.size)
+		p.log.Error("a segment is larger than one may be and is left out; lower the bitrate or the keyframe interval", "feed", part.Feed, "bytes", s.size, "most", p.MaxSegmentBytes)
 		p.Metrics.lost.WithLabelValues("too-large").Inc()
 		f.drop()
 		return
@@ -193,11 +190,11 @@ func (p *Packager) gather(f *feed, part *live.Part, seq uint64, now time.Time) {
 func (f *feed) complete(now time.Time) {
 	f.open.done = now
 	f.ready = append(f.ready, f.open)
-	f.open, f.hole = nil, false
+	f.open = nil
 }
 
-// drop forgets the open segment and remembers that something is missing.
-func (f *feed) drop() { f.open, f.hole = nil, true }
+// drop forgets the open segment.
+func (f *feed) drop() { f.open = nil }
 
 // flush completes a segment whose end will never come, with the frames that did.
 func (p *Packager) flush(f *feed, now time.Time) {

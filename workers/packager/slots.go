@@ -86,11 +86,11 @@ func (p *Packager) slot(now time.Time, all bool) []*segment {
 	}
 	// Segments of feeds that have ended may be short: then the others are still being made.
 	short := !slices.ContainsFunc(members, func(f *feed) bool { return !f.ready[0].final() })
-	if !all && (short || now.Sub(first) < p.SlotWait) && any1(feeds, func(f *feed) bool { return p.expected(f, limit, now) }) {
+	if !all && (short || now.Sub(first) < p.SlotWait) && slices.ContainsFunc(feeds, func(f *feed) bool { return p.expected(f, limit, now) }) {
 		return nil
 	}
 	// Where feeds end, the other index may be about to begin a whole segment in this place.
-	if !all && short && now.Sub(first) < p.SlotWait && any1(p.of(1-p.choice.index), func(f *feed) bool {
+	if !all && short && now.Sub(first) < p.SlotWait && slices.ContainsFunc(p.of(1-p.choice.index), func(f *feed) bool {
 		return f.flowing(now, p.FailoverAfter) && p.next(f) == nil
 	}) {
 		return nil
