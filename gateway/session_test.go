@@ -165,16 +165,29 @@ func (w *world) play(s *Session, src source, changes ...change) {
 	}
 }
 
+// epochs is more than any test opens.
+const epochs = 10
+
+// parts returns all parts of a place to publish, those of its first publish first.
 func (w *world) parts(id live.FeedID) []*live.Part {
 	w.t.Helper()
-	f, err := w.ring.Follow(w.t.Context(), id.Subject(), 0)
+	var parts []*live.Part
+	for epoch := uint64(1); epoch <= epochs; epoch++ {
+		parts = append(parts, w.epoch(live.Feed{FeedID: id, Epoch: epoch})...)
+	}
+	return parts
+}
+
+func (w *world) epoch(feed live.Feed) []*live.Part {
+	w.t.Helper()
+	f, err := w.ring.Follow(w.t.Context(), feed.Subject(), 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer f.Close()
 	var parts []*live.Part
 	for {
-		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second/epochs)
 		m, err := f.Next(ctx)
 		cancel()
 		if err != nil {

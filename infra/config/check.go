@@ -65,7 +65,7 @@ func (l *loader) checkListeners() {
 	listeners := []struct{ key, addr string }{
 		{"rtmp.listen", c.RTMP.Listen}, {"rtmps.listen", c.RTMPS.Listen},
 		{"http.listen", c.HTTP.Listen}, {"https.listen", c.HTTPS.Listen},
-		{"admin.listen", c.Admin.Listen},
+		{"admin.listen", c.Admin.Listen}, {"internal.listen", c.Internal.Listen},
 	}
 	for i, a := range listeners {
 		for _, b := range listeners[:i] {
@@ -107,6 +107,22 @@ func (l *loader) checkSecrets() {
 	if n := len(c.Admin.Token); n > 0 && n < minToken {
 		l.wrong("admin.token", nil, "has %d characters; want at least %d", n, minToken)
 	}
+	if a := c.Internal.Listen; a != "" && !loopback(a) && c.Cluster.Secret == "" {
+		l.wrong("cluster.secret", []string{"internal.listen"},
+			"is empty while internal.listen can be reached from other hosts; set one secret for all nodes, or listen on 127.0.0.1")
+	}
+	if n := len(c.Cluster.Secret); n > 0 && n < minToken {
+		l.wrong("cluster.secret", nil, "has %d characters; want at least %d", n, minToken)
+	}
+	if (c.Bus.User == "") != (c.Bus.Password == "") {
+		l.wrong("bus.password", []string{"bus.user"}, "and bus.user go together; set both or none")
+	}
+	if (c.Bus.TLS.Cert == "") != (c.Bus.TLS.Key == "") {
+		l.wrong("bus.tls.key", []string{"bus.tls.cert"}, "and bus.tls.cert go together; set both or none")
+	}
+	if c.Storage.Encryption != "aws:kms" && c.Storage.KMSKey != "" {
+		l.wrong("storage.kmsKey", []string{"storage.encryption"}, "is set while storage.encryption is %q; want aws:kms", c.Storage.Encryption)
+	}
 }
 
 func (l *loader) checkKaltura() {
@@ -127,6 +143,12 @@ func (l *loader) checkDurations() {
 	}
 	if c.Failover.After < 2*c.Part.Duration {
 		l.wrong("failover.after", []string{"part.duration"}, "%v is less than two parts; want at least %v", c.Failover.After, 2*c.Part.Duration)
+	}
+	if c.Worker.StealAfter < 2*c.Worker.Beat {
+		l.wrong("worker.stealAfter", []string{"worker.beat"}, "%v is less than two beats; want at least %v", c.Worker.StealAfter, 2*c.Worker.Beat)
+	}
+	if c.Storage.Deadline < c.Storage.Timeout {
+		l.wrong("storage.deadline", []string{"storage.timeout"}, "%v is less than storage.timeout %v", c.Storage.Deadline, c.Storage.Timeout)
 	}
 	window := time.Duration(c.HLS.Window+1) * c.Segment.Duration
 	if c.Bus.Retention.Age < window {

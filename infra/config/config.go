@@ -33,6 +33,11 @@ type Config struct {
 	Storage   Storage   `yaml:"storage"`
 	Kaltura   Kaltura   `yaml:"kaltura"`
 	Control   Control   `yaml:"control"`
+	Internal  Internal  `yaml:"internal"`
+	Cluster   Cluster   `yaml:"cluster"`
+	Worker    Worker    `yaml:"worker"`
+	Spool     Spool     `yaml:"spool"`
+	Sweeper   Sweeper   `yaml:"sweeper"`
 }
 
 // Log is how klive tells what it does.
@@ -44,8 +49,39 @@ type Log struct {
 // Bus is the bus between gateways and workers.
 type Bus struct {
 	// URL is the NATS cluster; empty means the embedded server.
-	URL       string    `yaml:"url" is:"nats"`
+	URL string `yaml:"url" is:"nats"`
+	// Credentials is a NATS credentials file. User and Password are the other way; a bus
+	// node asks for them.
+	Credentials string `yaml:"credentials"`
+	User        string `yaml:"user"`
+	Password    Secret `yaml:"password"`
+	TLS         BusTLS `yaml:"tls"`
+	// Replicas is how many NATS servers hold each record and part.
+	Replicas int `yaml:"replicas" min:"1" max:"5"`
+	// Shards is the number of streams that the entries' parts are spread over.
+	Shards    int       `yaml:"shards" min:"1" max:"64"`
 	Retention Retention `yaml:"retention"`
+	// Listen, MaxMemory, MaxStore and Cluster are a bus node's own.
+	Listen    string     `yaml:"listen" is:"listen"`
+	MaxMemory Size       `yaml:"maxMemory" min:"64MiB" max:"1024GiB"`
+	MaxStore  Size       `yaml:"maxStore" min:"64MiB" max:"65536GiB"`
+	Cluster   BusCluster `yaml:"cluster"`
+}
+
+// BusTLS encrypts the connections of the bus: PEM files.
+type BusTLS struct {
+	// CA signs the other side's certificate; empty means the system's roots.
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// BusCluster joins bus nodes.
+type BusCluster struct {
+	Name   string `yaml:"name" is:"word"`
+	Listen string `yaml:"listen" is:"listen"`
+	// Routes are the cluster addresses of the nodes, this one's among them or not.
+	Routes string `yaml:"routes" is:"nats"`
 }
 
 // Retention bounds what the media plane keeps of a feed.
@@ -143,10 +179,58 @@ type DVR struct {
 
 // Storage is where media, timelines and playlists rest.
 type Storage struct {
-	// URL is a file:// address; empty means the folder "store" under data.
+	// URL is a file:// or s3:// address; empty means the folder "store" under data.
 	URL string `yaml:"url" is:"storage"`
-	// Fsync makes each write durable before it counts.
+	// Fsync makes each write to a folder durable before it counts.
 	Fsync bool `yaml:"fsync"`
+	// Timeout is for one attempt of a call, Deadline for the call with its repeats.
+	Timeout  time.Duration `yaml:"timeout" min:"100ms" max:"5m"`
+	Deadline time.Duration `yaml:"deadline" min:"100ms" max:"10m"`
+	// Encryption is what the bucket is asked for; KMSKey names the key of aws:kms.
+	Encryption string `yaml:"encryption" oneof:"none,AES256,aws:kms"`
+	KMSKey     string `yaml:"kmsKey"`
+}
+
+// Internal is the listener on which the nodes of one deployment reach each other.
+type Internal struct {
+	Listen string `yaml:"listen" is:"listen"`
+	// Address is where the others reach it, host:port; empty means the listener's own.
+	Address string `yaml:"address" is:"listen"`
+}
+
+// Cluster is what the nodes of one deployment share.
+type Cluster struct {
+	Secret Secret `yaml:"secret"`
+}
+
+// Worker is how live entries are spread over workers.
+type Worker struct {
+	// Beat is how often a node says that it lives; StealAfter the silence after which another
+	// takes its entries.
+	Beat       time.Duration `yaml:"beat" min:"100ms" max:"10s"`
+	StealAfter time.Duration `yaml:"stealAfter" min:"500ms" max:"1m"`
+	// MoveEvery is the least time between two entries that a worker gives away to spread load.
+	MoveEvery time.Duration `yaml:"moveEvery" min:"1s" max:"1h"`
+	// Drain is how long a worker that was told to end may take to hand its entries over.
+	Drain time.Duration `yaml:"drain" min:"0s" max:"10m"`
+}
+
+// Spool keeps media on this host while the store is away.
+type Spool struct {
+	// Dir is the folder; empty means the folder "spool" under data.
+	Dir string `yaml:"dir"`
+	// Bytes and Age are the budget. What is over it becomes gaps, oldest first.
+	Bytes Size          `yaml:"bytes" min:"16MiB" max:"16384GiB"`
+	Age   time.Duration `yaml:"age" min:"10s" max:"168h"`
+	// After is how long a write to the store may take before the spool takes it over.
+	After time.Duration `yaml:"after" min:"50ms" max:"1m"`
+}
+
+// Sweeper removes media that no timeline names.
+type Sweeper struct {
+	// Every is how often it looks, After how old such an object must be.
+	Every time.Duration `yaml:"every" min:"10s" max:"24h"`
+	After time.Duration `yaml:"after" min:"10m" max:"720h"`
 }
 
 // Kaltura is the API that says who may publish.

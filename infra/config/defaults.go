@@ -10,7 +10,11 @@ func Default() *Config {
 	return &Config{
 		Log:  Log{Level: "info", Format: "text"},
 		Data: "./data",
-		Bus:  Bus{Retention: Retention{Age: 90 * time.Second, Bytes: 256 * MiB}},
+		Bus: Bus{
+			Replicas: 1, Shards: 4, Retention: Retention{Age: 90 * time.Second, Bytes: 256 * MiB},
+			Listen: ":4222", MaxMemory: 2 * GiB, MaxStore: 8 * GiB,
+			Cluster: BusCluster{Name: "klive"},
+		},
 		RTMP: RTMP{
 			Listen: ":1935", App: "kLive",
 			MaxConnections: 1000, MaxMessage: 8 * MiB, MaxChunkStreams: 64, MaxMemory: 16 * MiB, MaxAMFDepth: 16,
@@ -31,7 +35,14 @@ func Default() *Config {
 			KeepAlive: 60 * time.Second, UnregisterGrace: 5 * time.Second,
 			PlayableSegments: 4, LiveEntryStatus: true, Application: "kLive",
 		},
-		Control: Control{Enabled: true, Generation: "now"},
+		Control:  Control{Enabled: true, Generation: "now"},
+		Storage:  Storage{Timeout: 5 * time.Second, Deadline: 15 * time.Second, Encryption: "none"},
+		Internal: Internal{Listen: "127.0.0.1:8082"},
+		Worker: Worker{
+			Beat: 500 * time.Millisecond, StealAfter: 2 * time.Second, MoveEvery: 10 * time.Second, Drain: 30 * time.Second,
+		},
+		Spool:   Spool{Bytes: 8 * GiB, Age: 30 * time.Minute, After: time.Second},
+		Sweeper: Sweeper{Every: 10 * time.Minute, After: time.Hour},
 	}
 }
 

@@ -82,10 +82,47 @@ func checkURL(text string, schemes ...string) error {
 }
 
 func checkStorage(text string) error {
-	want := errors.New(`want "file:///absolute/path", or "" for a folder under data`)
+	want := errors.New(`want "file:///absolute/path", "s3://bucket/prefix?region=…&endpoint=…", or "" for a folder under data`)
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "file" || u.Host != "" || !strings.HasPrefix(u.Path, "/") {
+	if err != nil {
 		return want
+	}
+	switch u.Scheme {
+	case "file":
+		if u.Host == "" && strings.HasPrefix(u.Path, "/") {
+			return nil
+		}
+	case "s3":
+		if u.Host != "" {
+			return checkBucket(u)
+		}
+	}
+	return want
+}
+
+// checkBucket holds the settings in a bucket's address against those that there are.
+func checkBucket(u *url.URL) error {
+	if u.User != nil {
+		return errors.New("holds credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the host a role")
+	}
+	for key, values := range u.Query() {
+		value := values[len(values)-1]
+		switch key {
+		case "region":
+			if value == "" {
+				return errors.New("has an empty region; want one such as eu-west-1")
+			}
+		case "endpoint":
+			if err := checkURL(value, "http", "https"); err != nil {
+				return fmt.Errorf("endpoint: %w", err)
+			}
+		case "pathStyle":
+			if _, err := strconv.ParseBool(value); err != nil {
+				return errors.New("pathStyle: want true or false")
+			}
+		default:
+			return fmt.Errorf("has the setting %.40q; there are region, endpoint and pathStyle", key)
+		}
 	}
 	return nil
 }

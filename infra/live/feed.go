@@ -40,9 +40,6 @@ func (f FeedID) String() string {
 // StreamName is what the encoder publishes: "0_rkij47dr_1".
 func (f FeedID) StreamName() string { return f.Entry + "_" + strconv.Itoa(f.Suffix) }
 
-// Subject is the media-plane subject that carries the feed's parts.
-func (f FeedID) Subject() string { return "m." + f.String() }
-
 // ParseFeedID reads what [FeedID.String] wrote.
 func ParseFeedID(s string) (FeedID, error) {
 	p := strings.Split(s, ".")
@@ -71,6 +68,12 @@ type Feed struct {
 }
 
 func (f Feed) String() string { return fmt.Sprintf("%s#%d", f.FeedID, f.Epoch) }
+
+// Subject is the media-plane subject that carries the feed's parts. No other publish ever
+// has it, so its messages are numbered from 1 by one publisher.
+func (f Feed) Subject() string {
+	return "m." + f.FeedID.String() + "." + strconv.FormatUint(f.Epoch, 10)
+}
 
 // MaxSuffix is the largest stream suffix (contract §5.3: audio-only languages use 1000–1019).
 const MaxSuffix = 9999

@@ -34,8 +34,8 @@ func TestFeedID(t *testing.T) {
 	if err != nil || got != f {
 		t.Errorf("ParseFeedID(%q) = %v, %v", f, got, err)
 	}
-	if f.StreamName() != "0_rkij47dr_3" || f.Subject() != "m.0_rkij47dr.1.3" {
-		t.Errorf("names of %v: %q, %q", f, f.StreamName(), f.Subject())
+	if feed := (Feed{FeedID: f, Epoch: 7}); f.StreamName() != "0_rkij47dr_3" || feed.Subject() != "m.0_rkij47dr.1.3.7" {
+		t.Errorf("names of %v: %q, %q", f, f.StreamName(), feed.Subject())
 	}
 	for _, s := range []string{"", "0_rkij47dr", "0_rkij47dr.2.1", "0_rkij47dr.0.0", "0_rkij47dr.0.x", "bad.0.1", "0_rkij47dr.0.1.1", "0_rkij47dr.0.10000"} {
 		if _, err := ParseFeedID(s); err == nil {

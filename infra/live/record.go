@@ -63,7 +63,7 @@ type FeedRecord struct {
 	Beat     time.Time `json:"beat"`
 	// Closed is when the feed ended, in order; zero while it is open.
 	Closed time.Time `json:"closed,omitzero"`
-	// FirstSeq is the media-plane sequence number of the epoch's first part; 0 until it is out.
+	// FirstSeq is the media-plane number of the feed's first part, 1; 0 until it is out.
 	FirstSeq uint64 `json:"firstSeq,omitempty"`
 	// Target is the target duration that the feed is cut for; 0 until it is known.
 	Target time.Duration `json:"target,omitempty"`

@@ -38,6 +38,10 @@ func (p *Packager) takeRecords(ctx context.Context, now time.Time) bool {
 	for id, r := range news {
 		f := p.feeds[id]
 		if f != nil {
+			if r.Feed.Epoch > f.record.Feed.Epoch && r.Alive(now) {
+				p.followers.Add(1)
+				go p.follow(f.ctx, r.Feed, p.resumeAt(r))
+			}
 			if r.Feed.Epoch >= f.record.Feed.Epoch {
 				f.record = r
 			}
@@ -47,9 +51,9 @@ func (p *Packager) takeRecords(ctx context.Context, now time.Time) bool {
 			continue // nothing of it is on the media plane any more
 		}
 		fctx, cancel := context.WithCancel(ctx)
-		p.feeds[id] = &feed{record: r, cancel: cancel, epoch: r.Feed.Epoch, lastPart: now, healthy: now}
+		p.feeds[id] = &feed{record: r, ctx: fctx, cancel: cancel, epoch: r.Feed.Epoch, lastPart: now, healthy: now}
 		p.followers.Add(1)
-		go p.follow(fctx, id, p.resumeAt(r))
+		go p.follow(fctx, r.Feed, p.resumeAt(r))
 	}
 	return stop
 }

@@ -47,6 +47,7 @@ func (s *segment) frames(id media.TrackID) []*media.Frame {
 // into segments.
 type feed struct {
 	record live.FeedRecord
+	ctx    context.Context // of its followers
 	cancel context.CancelFunc
 
 	epoch    uint64    // of the newest part
@@ -82,7 +83,7 @@ type event struct {
 }
 
 // follow reads the feed's subject from the given number and hands its parts to the loop.
-func (p *Packager) follow(ctx context.Context, id live.FeedID, from uint64) {
+func (p *Packager) follow(ctx context.Context, id live.Feed, from uint64) {
 	defer p.followers.Done()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		next, err := p.followOnce(ctx, id, from)
@@ -100,7 +101,7 @@ func (p *Packager) follow(ctx context.Context, id live.FeedID, from uint64) {
 }
 
 // followOnce returns the number to go on from.
-func (p *Packager) followOnce(ctx context.Context, id live.FeedID, from uint64) (uint64, error) {
+func (p *Packager) followOnce(ctx context.Context, id live.Feed, from uint64) (uint64, error) {
 	f, err := p.Media.Follow(ctx, id.Subject(), from)
 	if err != nil {
 		return from, err
@@ -108,7 +109,7 @@ func (p *Packager) followOnce(ctx context.Context, id live.FeedID, from uint64) 
 	defer f.Close()
 	for {
 		m, err := f.Next(ctx)
-		ev := event{id: id}
+		ev := event{id: id.FeedID}
 		if err != nil {
 			if !errors.As(err, &ev.aged) {
 				return from, err
