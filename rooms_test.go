@@ -52,6 +52,7 @@ var rooms = map[string][]string{
 	"infra/admin":                   {"@infra"},
 	"infra/publisher":               {"@infra"},
 	"infra/check":                   {"gateway/...", "workers/...", "storage/...", "infra/..."},
+	"infra/check/fault":             {},
 	"infra/node":                    {"gateway/...", "workers/...", "storage/...", "@infra", "infra/kaltura/controlplane", "infra/admin"},
 	"infra/e2e":                     {"gateway/...", "workers/...", "storage/...", "infra/..."},
 	"infra/images":                  {},
