@@ -110,6 +110,8 @@ type Packager struct {
 	mu      sync.Mutex
 	records map[live.FeedID]live.FeedRecord // what Feed brought since the loop looked last
 	stop    bool
+	// handOver is set when the entry is to go to another owner.
+	handOver bool
 
 	wake   chan struct{} // 1: records or stop have news
 	events chan event
@@ -166,6 +168,16 @@ func (p *Packager) Feed(r live.FeedRecord) {
 func (p *Packager) Stop() {
 	p.mu.Lock()
 	p.stop = true
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// HandOver asks Run to return ErrStopped as soon as the next item is written whole, at the
+// latest two seconds after the target duration. What is being gathered stays on the media
+// plane for the next owner.
+func (p *Packager) HandOver() {
+	p.mu.Lock()
+	p.handOver = true
 	p.mu.Unlock()
 	p.nudge()
 }
