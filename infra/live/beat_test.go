@@ -1,0 +1,74 @@
+package live
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func sampleBeat() Beat {
+	at := time.Date(2026, 11, 23, 4, 5, 6, 789e6, time.UTC)
+	return Beat{
+		Version: 1, Name: "worker-3-k7f2m9qa", Roles: []string{"gateway", "worker"}, Release: "v1.4.0", Internal: "10.0.3.7:8082", Time: at,
+		Ready: true, Draining: true, Feeds: 2, Worker: &WorkerBeat{Owned: 3, Load: 24_000_000}, Spool: &SpoolBeat{Bytes: 4 << 20, Oldest: at.Add(-time.Minute)},
+	}
+}
+
+// TestBeatGolden holds the wire form still: releases N and N-1 share a bus.
+func TestBeatGolden(t *testing.T) {
+	file := filepath.Join("testdata", "beat.json")
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := sampleBeat().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(strings.TrimSpace(string(want)), string(got)); d != "" {
+		t.Errorf("the wire form has changed (-want +got):\n%s", d)
+	}
+	b, err := UnmarshalBeat(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(sampleBeat(), b); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+func TestBeatOfAnotherRelease(t *testing.T) {
+	b, err := UnmarshalBeat([]byte(`{"v":1,"name":"a","time":"2026-11-23T04:05:06Z","ready":true,"later":{"x":[1]}}`))
+	if err != nil || b.Name != "a" || !b.Ready || b.Worker != nil {
+		t.Errorf("an unknown field: %+v, %v", b, err)
+	}
+	if _, err := UnmarshalBeat([]byte(`{"v":2,"name":["other","type"]}`)); !errors.Is(err, ErrVersion) {
+		t.Errorf("a newer version: %v", err)
+	}
+}
+
+func TestBadBeats(t *testing.T) {
+	for name, wire := range map[string]string{
+		"empty": "", "no name": `{"v":1}`, "no version": `{"name":"a"}`, "text": `hello`,
+		"long name": `{"v":1,"name":"` + strings.Repeat("x", 300) + `"}`,
+		"roles":     `{"v":1,"name":"a","roles":[` + strings.Repeat(`"x",`, 20) + `"x"]}`,
+		"long":      `{"v":1,"name":"a","release":"` + strings.Repeat("x", MaxBeatBytes) + `"}`,
+		"negative":  `{"v":1,"name":"a","worker":{"owned":-1,"load":0}}`,
+	} {
+		if b, err := UnmarshalBeat([]byte(wire)); err == nil {
+			t.Errorf("%s: %+v", name, b)
+		}
+	}
+}
+
+func TestWeight(t *testing.T) {
+	few, many := WorkerBeat{Owned: 2, Load: 2_000_000}, WorkerBeat{Owned: 1, Load: 50_000_000}
+	if few.Weight() >= many.Weight() {
+		t.Errorf("two small entries weigh %v, a large one %v", few.Weight(), many.Weight())
+	}
+}
