@@ -69,12 +69,14 @@ type Lease struct {
 	value  []byte
 	fence  uint64
 
-	releasing chan struct{} // closed by Release
-	lost      chan struct{} // closed when the renewal has ended
+	releasing chan struct{}   // closed by Release
+	lost      chan struct{}   // closed when the renewal has ended
+	asked     chan chan error // by Renew: answered with the result of a renewal
 
 	// mu guards the fields below.
 	mu       sync.Mutex
 	revision uint64
+	renewed  time.Time // when the newest renewal began that was answered
 	released bool
 	err      error
 }
@@ -135,7 +137,7 @@ func newLease(b *Bucket, key, holder string, ttl time.Duration) (*Lease, error) 
 		return nil, fmt.Errorf("bus: lease %s: %w", key, err)
 	}
 	return &Lease{bucket: b, key: key, ttl: ttl, record: record, value: value,
-		releasing: make(chan struct{}), lost: make(chan struct{})}, nil
+		releasing: make(chan struct{}), lost: make(chan struct{}), asked: make(chan chan error)}, nil
 }
 
 // heldBy tells who holds a lease, nil if that cannot be told.
@@ -153,9 +155,9 @@ func heldBy(ctx context.Context, b *Bucket, key string) error {
 
 // keep starts the renewal of a lease that was written no earlier than start.
 func (l *Lease) keep(start time.Time) (*Lease, error) {
-	l.revision = l.fence
+	l.revision, l.renewed = l.fence, start
 	_, err := l.bucket.control.run(func(ctx context.Context) {
-		err := l.renew(ctx, start)
+		err := l.renew(ctx)
 		l.mu.Lock()
 		l.err = err
 		l.mu.Unlock()
@@ -190,16 +192,8 @@ func (l *Lease) Err() error {
 // Release gives the lease back, so that another can have it at once. A lease that
 // was lost before is no error. When Release fails, the lease expires by itself.
 func (l *Lease) Release(ctx context.Context) error {
-	l.mu.Lock()
-	if !l.released {
-		l.released = true
-		close(l.releasing)
-	}
-	l.mu.Unlock()
-	select {
-	case <-l.lost: // a renewal that was on its way has been answered
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := l.endRenewal(ctx); err != nil {
+		return err
 	}
 	l.mu.Lock()
 	err, revision := l.err, l.revision
@@ -208,6 +202,22 @@ func (l *Lease) Release(ctx context.Context) error {
 		return nil
 	}
 	return l.remove(ctx, revision)
+}
+
+// endRenewal ends the renewing and waits for one that was on its way.
+func (l *Lease) endRenewal(ctx context.Context) error {
+	l.mu.Lock()
+	if !l.released {
+		l.released = true
+		close(l.releasing)
+	}
+	l.mu.Unlock()
+	select {
+	case <-l.lost:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // remove deletes the lease's record, unless it is another's by now.
@@ -231,35 +241,42 @@ func (l *Lease) remove(ctx context.Context, revision uint64) error {
 }
 
 // renew renews until the lease is released, which is nil, or lost, and says why.
-func (l *Lease) renew(ctx context.Context, last time.Time) error {
+func (l *Lease) renew(ctx context.Context) error {
 	every := min(l.ttl/5, mostRenewWait)
-	// The server's clock starts no earlier than last, so the ttl is not over before
+	// The server's clock starts no earlier than a renewal, so the ttl is not over before
 	// this; the rest is for the holder to stop in.
-	deadline := func() time.Time { return last.Add(l.ttl - every) }
+	deadline := func() time.Time { return l.Renewed().Add(l.ttl - every) }
 	for {
+		var answer chan error // nil when nobody asked
 		select {
 		case <-l.releasing:
 			return nil
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %s: %w", ErrLeaseLost, l.key, ErrClosed)
+		case answer = <-l.asked:
 		case <-time.After(min(every, time.Until(deadline()))):
 		}
-		start := time.Now()
 		attempt, cancel := context.WithDeadline(ctx, deadline())
 		err := l.renewOnce(attempt)
 		cancel()
 		switch {
 		case err == nil:
-			last = start
 		case errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound):
-			return fmt.Errorf("%w: %s: another took it, or it expired", ErrLeaseLost, l.key)
+			err = fmt.Errorf("%w: %s: another took it, or it expired", ErrLeaseLost, l.key)
 		case !time.Now().Before(deadline()):
-			return fmt.Errorf("%w: %s could not be renewed in time: %w", ErrLeaseLost, l.key, err)
+			err = fmt.Errorf("%w: %s could not be renewed in time: %w", ErrLeaseLost, l.key, err)
+		}
+		if answer != nil {
+			answer <- err
+		}
+		if errors.Is(err, ErrLeaseLost) {
+			return err
 		}
 	}
 }
 
 func (l *Lease) renewOnce(ctx context.Context) error {
+	start := time.Now()
 	next, err := l.bucket.UpdateTTL(ctx, l.key, l.value, l.Revision(), l.ttl)
 	if errors.Is(err, ErrConflict) {
 		// Our own earlier renewal, of which we never heard, looks the same.
@@ -276,7 +293,7 @@ func (l *Lease) renewOnce(ctx context.Context) error {
 		return err
 	}
 	l.mu.Lock()
-	l.revision = next
+	l.revision, l.renewed = next, start
 	l.mu.Unlock()
 	return nil
 }
