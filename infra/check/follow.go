@@ -35,6 +35,7 @@ type Follower struct {
 	master *url.URL
 	last   map[string]string // newest text by path
 	sizes  map[string]int64  // of the segments that were read, by path
+	unread map[string]bool   // playlists with an item whose segment could not be read, by path
 
 	// Versions are all playlists seen so far in order of time.
 	Versions []Version
@@ -53,6 +54,10 @@ type Rendition struct {
 	Items  []Item // in order of media sequence
 
 	inits map[string]*mp4.Header
+	// waiting is the first item whose segment could not be read yet, with the moment when it was
+	// first listed.
+	waiting  uint64
+	listedAt time.Time
 }
 
 // Item is one segment of a rendition.
@@ -77,7 +82,8 @@ func Follow(client *http.Client, address string) (*Follower, error) {
 		return nil, err
 	}
 	f := &Follower{
-		client: client, master: u, last: map[string]string{}, sizes: map[string]int64{}, Renditions: map[string]*Rendition{},
+		client: client, master: u, last: map[string]string{}, sizes: map[string]int64{}, unread: map[string]bool{},
+		Renditions: map[string]*Rendition{},
 	}
 	f.Rules = NewPlaylist(PlaylistConfig{Size: func(path string) (int64, bool) {
 		n, ok := f.sizes[path]
@@ -151,7 +157,7 @@ func (f *Follower) get(ctx context.Context, u *url.URL) ([]byte, error) {
 func (f *Follower) pollMedia(ctx context.Context, u *url.URL) error {
 	before, known := f.last[u.Path]
 	text, err := f.playlist(ctx, u)
-	if err != nil || known && before == text {
+	if err != nil || known && before == text && !f.unread[u.Path] {
 		return err
 	}
 	p, err := parseM3U8(text)
@@ -164,6 +170,7 @@ func (f *Follower) pollMedia(ctx context.Context, u *url.URL) error {
 		f.Renditions[u.Path] = r
 	}
 	r.Target, r.Ended = p.target, p.ended
+	f.unread[u.Path] = true
 	for i := range p.items {
 		item := &p.items[i]
 		item.Broadcast = path.Base(path.Dir(item.URI))
@@ -175,12 +182,17 @@ func (f *Follower) pollMedia(ctx context.Context, u *url.URL) error {
 		}
 		r.Items = append(r.Items, item.Item)
 	}
+	f.unread[u.Path] = false
 	return nil
 }
 
 // read fetches an item's segment and takes it apart.
 func (f *Follower) read(ctx context.Context, r *Rendition, base *url.URL, item *listedItem) error {
 	item.FirstListed = time.Now()
+	if r.waiting == item.Seq {
+		item.FirstListed = r.listedAt
+	}
+	r.waiting, r.listedAt = item.Seq, item.FirstListed
 	if item.Gap {
 		return nil
 	}

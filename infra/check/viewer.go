@@ -1,0 +1,234 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"klive/infra/media"
+)
+
+// viewerPoll is how often a viewer looks; viewerPatience is how long it waits for an answer.
+const (
+	viewerPoll     = 100 * time.Millisecond
+	viewerPatience = 5 * time.Second
+)
+
+// Viewer is a player at the live edge of one origin, through all that may happen to it: it
+// polls the playlists each 100 ms and fetches each segment once. Its methods may be called
+// by several goroutines.
+type Viewer struct {
+	// Name is what reports call it.
+	Name string
+
+	client *http.Client
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex // guards the fields below
+	follower *Follower
+	initial  int // items of the main rendition that were listed before the viewer came
+	failures []Failure
+}
+
+// Failure is a poll that went wrong.
+type Failure struct {
+	At  time.Time
+	Err error
+}
+
+// Watch starts a viewer of the multivariant playlist at address; it ends with Stop.
+func Watch(name, address string) (*Viewer, error) {
+	client := &http.Client{Timeout: viewerPatience, Transport: &http.Transport{}}
+	f, err := Follow(client, address)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	v := &Viewer{Name: name, client: client, cancel: cancel, follower: f}
+	v.wg.Go(func() { v.watch(ctx) })
+	return v, nil
+}
+
+// Stop ends the viewer.
+func (v *Viewer) Stop() {
+	v.cancel()
+	v.wg.Wait()
+	v.client.CloseIdleConnections()
+}
+
+func (v *Viewer) watch(ctx context.Context) {
+	tick := time.NewTicker(viewerPoll)
+	defer tick.Stop()
+	for {
+		v.poll(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (v *Viewer) poll(ctx context.Context) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	err := v.follower.Poll(ctx)
+	if m := v.follower.Main(); v.initial == 0 && m != nil {
+		v.initial = len(m.Items)
+	}
+	if err != nil && !errors.Is(err, ErrNoPlaylist) && ctx.Err() == nil {
+		v.failures = append(v.failures, Failure{time.Now(), err})
+	}
+}
+
+// Items are the main rendition's items so far. Those that were there already when the
+// viewer came are left out: nobody saw when they were first listed.
+func (v *Viewer) Items() []Item {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	m := v.follower.Main()
+	if m == nil {
+		return nil
+	}
+	return slices.Clone(m.Items[v.initial:])
+}
+
+// Last is the newest item's media sequence number; 0 before the first. Ended says that the
+// playlist has ended.
+func (v *Viewer) Last() (seq uint64, ended bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	m := v.follower.Main()
+	if m == nil || len(m.Items) == 0 {
+		return 0, false
+	}
+	return m.Items[len(m.Items)-1].Seq, m.Ended
+}
+
+// WaitFor waits until the viewer has seen the item with a media sequence number.
+func (v *Viewer) WaitFor(ctx context.Context, seq uint64) error {
+	for {
+		if last, _ := v.Last(); last >= seq {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s waited in vain for segment %d", v.Name, seq)
+		case <-time.After(viewerPoll):
+		}
+	}
+}
+
+// WaitEnd waits until the playlist has ended.
+func (v *Viewer) WaitEnd(ctx context.Context) error {
+	for {
+		if _, ended := v.Last(); ended {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s waited in vain for the playlist's end", v.Name)
+		case <-time.After(viewerPoll):
+		}
+	}
+}
+
+// Failures are the polls that went wrong, in the order of time.
+func (v *Viewer) Failures() []Failure {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.failures)
+}
+
+// FailuresOutside are those that lie in none of the faults: from a fault's beginning until
+// the given time after its end.
+func (v *Viewer) FailuresOutside(faults []Fault, after time.Duration) []Failure {
+	return slices.DeleteFunc(v.Failures(), func(f Failure) bool {
+		return slices.ContainsFunc(faults, func(x Fault) bool {
+			return !f.At.Before(x.At) && !f.At.After(x.end().Add(after))
+		})
+	})
+}
+
+// Err is what is wrong with what the viewer saw: broken rules, and items that are missing,
+// doubled or gaps in any rendition.
+func (v *Viewer) Err() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	errs := []error{v.follower.Rules.Err()}
+	for path, r := range v.follower.Renditions {
+		if err := Continuous(r.Items); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%s: %w", v.Name, err)
+	}
+	return nil
+}
+
+// Audit holds what the viewer read against what was sent.
+func (v *Viewer) Audit(sent []Sent) Audit {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.follower.Audit(sent)
+}
+
+// Both joins what viewers of several origins saw, as a player sees it that changes to another
+// origin when its own fails: each item as the first of them listed it. The error says where
+// two origins do not agree about an item.
+func Both(viewers ...*Viewer) ([]Item, error) {
+	var errs []error
+	bySeq := map[uint64]Item{}
+	for _, v := range viewers {
+		for _, it := range v.Items() {
+			old, seen := bySeq[it.Seq]
+			if seen && (old.URI != it.URI || old.Gap != it.Gap || old.Duration != it.Duration || old.Discontinuity != it.Discontinuity) {
+				errs = append(errs, fmt.Errorf("segment %d is %s (%v) with one origin and %s (%v) with another", it.Seq, old.URI, old.Duration, it.URI, it.Duration))
+			}
+			if !seen || it.FirstListed.Before(old.FirstListed) {
+				bySeq[it.Seq] = it
+			}
+		}
+	}
+	out := make([]Item, 0, len(bySeq))
+	for _, it := range bySeq {
+		out = append(out, it)
+	}
+	slices.SortFunc(out, func(a, b Item) int { return int(a.Seq) - int(b.Seq) })
+	return out, errors.Join(errs...)
+}
+
+// Continuous says which items are missing, doubled or gaps.
+func Continuous(items []Item) error {
+	var errs []error
+	for i, it := range items {
+		if it.Gap {
+			errs = append(errs, fmt.Errorf("segment %d is a gap", it.Seq))
+		}
+		if i > 0 && it.Seq != items[i-1].Seq+1 {
+			errs = append(errs, fmt.Errorf("segment %d follows %d", it.Seq, items[i-1].Seq))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Archive reads all that a playlist lists, once: the DVR window, or what lies in a bucket.
+func Archive(ctx context.Context, client *http.Client, address string) (*Follower, error) {
+	f, err := Follow(client, address)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Poll(ctx); err != nil {
+		return nil, err
+	}
+	if f.Kind(media.Video) == nil && f.Kind(media.Audio) == nil {
+		return nil, fmt.Errorf("%s: %w", address, ErrNoPlaylist)
+	}
+	return f, f.Rules.Err()
+}
