@@ -65,3 +65,23 @@ func IngestURL(c *config.Config) string {
 	}
 	return ""
 }
+
+// internalAddress is where other nodes reach this one's internal listener; empty when it is
+// off.
+func (n *Node) internalAddress() string {
+	l := n.listeners.internal
+	if l == nil {
+		return ""
+	}
+	if a := n.settings.Internal.Address; a != "" {
+		return a
+	}
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return l.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = hostname()
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -12,15 +12,19 @@ import (
 // closeDeadFeeds closes the feeds that a process before this one left open when it was
 // killed. Their parts went with its memory, and their numbers on the media plane mean
 // nothing in this one's, so nobody may go on reading where that process was. The entry's
-// broadcast stays open: encoders that come back go on with it.
+// broadcast stays open: encoders that come back go on with it. On a shared bus nothing of
+// a dead process is in the way: its feeds fall silent, and their parts are still there.
 func (n *Node) closeDeadFeeds(ctx context.Context) error {
+	if cluster(n.settings) {
+		return nil
+	}
 	kvs, err := n.feeds.List(ctx, "")
 	if err != nil {
 		return fmt.Errorf("can't read the feeds of the process before this one: %w", err)
 	}
 	for _, kv := range kvs {
 		r, err := live.UnmarshalFeedRecord(kv.Value)
-		if err != nil || !r.Closed.IsZero() || !n.ours(&r) {
+		if err != nil || !r.Closed.IsZero() {
 			continue
 		}
 		r.Closed = r.Beat
@@ -34,10 +38,4 @@ func (n *Node) closeDeadFeeds(ctx context.Context) error {
 		n.log.Info("closed a feed of the process before this one", "feed", r.Feed, "lastBeat", r.Beat)
 	}
 	return nil
-}
-
-// ours reports whether a feed was held by a process of this node's: any on a bus of its
-// own, else the one on this host.
-func (n *Node) ours(r *live.FeedRecord) bool {
-	return n.settings.Bus.URL == "" || r.Gateway == hostname()
 }

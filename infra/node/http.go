@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"klive/infra/admin"
-	"klive/storage/origin"
 )
 
 // Bounds of the HTTP listeners. A player's request is small. A player that takes two minutes
@@ -25,8 +24,9 @@ const (
 	httpDrain      = 3 * time.Second
 )
 
-// startHTTP serves the public listener, plain and encrypted, and the admin listener.
-func (n *Node) startHTTP(context.Context) error {
+// startHTTP serves the public listener, plain and encrypted, and the admin listener. Until
+// the node's parts are there they tell of health and readiness alone.
+func (n *Node) startHTTP(ctx context.Context) error {
 	if n.listeners.https != nil || n.listeners.rtmps != nil {
 		var err error
 		if n.certificate, err = openCertificate(n.settings, n.log); err != nil {
@@ -49,15 +49,35 @@ func (n *Node) startHTTP(context.Context) error {
 		}
 		n.serve("admin.listen", l, h, 0) // profiles take as long as they were asked to
 	}
+	return n.closeHTTPHere(ctx) // for a start that fails
+}
+
+// closeHTTPHere ends the HTTP servers before the parts that were started so far.
+func (n *Node) closeHTTPHere(context.Context) error {
+	n.onClose(func(ctx context.Context) {
+		drain, cancel := context.WithTimeout(ctx, httpDrain)
+		defer cancel()
+		for _, s := range n.servers {
+			if s.Shutdown(drain) != nil {
+				s.Close()
+			}
+		}
+	})
 	return nil
 }
 
 // publicHandler answers players and load balancers.
 func (n *Node) publicHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", origin.New(origin.Config{
-		Timelines: n.view, Store: n.store, Window: n.settings.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
-	}))
+	if n.roles.Has(Origin) {
+		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+			if !n.assembled.Load() {
+				answerHealth(w, n.Ready(r.Context()))
+				return
+			}
+			n.origin.ServeHTTP(w, r)
+		})
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, n.Ready(r.Context())) })
 	return mux
@@ -84,14 +104,24 @@ func (n *Node) adminHandler() (http.Handler, error) {
 		},
 		Streams: streams{n}, Metrics: n.cfg.Registry, Ready: n.Ready,
 	}
-	if n.plane != nil {
-		c.ControlPlane = n.plane
+	if n.embedded() {
+		c.ControlPlane = http.HandlerFunc(n.serveControlPlane)
 		if n.cfg.Observe != nil {
-			c.ControlPlane = n.cfg.Observe(n.plane)
+			c.ControlPlane = n.cfg.Observe(c.ControlPlane)
 		}
 		c.Entries = entries{n}
 	}
 	return admin.New(c)
+}
+
+// serveControlPlane answers Kaltura's API. A node's own client is the first to ask.
+func (n *Node) serveControlPlane(w http.ResponseWriter, r *http.Request) {
+	plane := n.planeNow.Load()
+	if plane == nil {
+		answerHealth(w, n.Ready(r.Context()))
+		return
+	}
+	plane.ServeHTTP(w, r)
 }
 
 // publicURL is what the console cannot tell from the plain listener and its own address.
@@ -123,11 +153,5 @@ func (n *Node) serve(key string, l net.Listener, h http.Handler, write time.Dura
 		}
 		return nil
 	})
-	n.onClose(func(ctx context.Context) {
-		drain, cancel := context.WithTimeout(ctx, httpDrain)
-		defer cancel()
-		if s.Shutdown(drain) != nil {
-			s.Close()
-		}
-	})
+	n.servers = append(n.servers, s)
 }

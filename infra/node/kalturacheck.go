@@ -27,7 +27,7 @@ func CheckKaltura(ctx context.Context, client *kaltura.Client) error {
 
 // checkKaltura tells the operator early what the first encoder would find out.
 func (n *Node) checkKaltura(ctx context.Context) error {
-	if n.embedded() {
+	if n.embedded() || n.client == nil {
 		return nil
 	}
 	ask, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -37,22 +37,25 @@ func portOf(address string) string {
 
 // listeners are the sockets of one node; nil where a listener is off.
 type listeners struct {
-	rtmp, rtmps, http, https, admin net.Listener
+	rtmp, rtmps, http, https, admin, internal net.Listener
 }
 
-// openListeners opens all listeners or none, before anything else starts.
-func openListeners(ctx context.Context, listen ListenFunc, c *config.Config) (ls listeners, err error) {
+// openListeners opens all listeners of the roles or none, before anything else starts.
+func openListeners(ctx context.Context, listen ListenFunc, r Roles, c *config.Config) (ls listeners, err error) {
 	for _, o := range []struct {
 		key, address string
+		wanted       bool
 		into         *net.Listener
 	}{
-		{"rtmp.listen", c.RTMP.Listen, &ls.rtmp},
-		{"rtmps.listen", c.RTMPS.Listen, &ls.rtmps},
-		{"http.listen", c.HTTP.Listen, &ls.http},
-		{"https.listen", c.HTTPS.Listen, &ls.https},
-		{"admin.listen", c.Admin.Listen, &ls.admin},
+		{"rtmp.listen", c.RTMP.Listen, r.Has(Gateway), &ls.rtmp},
+		{"rtmps.listen", c.RTMPS.Listen, r.Has(Gateway), &ls.rtmps},
+		{"http.listen", c.HTTP.Listen, r.Has(Gateway | Origin), &ls.http},
+		{"https.listen", c.HTTPS.Listen, r.Has(Origin), &ls.https},
+		{"admin.listen", c.Admin.Listen, true, &ls.admin},
+		// Gateways hold what others may ask them for. A node with a bus of its own has no others.
+		{"internal.listen", c.Internal.Listen, r.Has(Gateway) && cluster(c), &ls.internal},
 	} {
-		if o.address == "" {
+		if o.address == "" || !o.wanted {
 			continue
 		}
 		if *o.into, err = listen(ctx, o.key, o.address); err != nil {
@@ -64,7 +67,7 @@ func openListeners(ctx context.Context, listen ListenFunc, c *config.Config) (ls
 }
 
 func (ls listeners) close() {
-	for _, l := range []net.Listener{ls.rtmp, ls.rtmps, ls.http, ls.https, ls.admin} {
+	for _, l := range []net.Listener{ls.rtmp, ls.rtmps, ls.http, ls.https, ls.admin, ls.internal} {
 		if l != nil {
 			l.Close()
 		}

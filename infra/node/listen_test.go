@@ -57,7 +57,7 @@ func TestOpenListeners(t *testing.T) {
 			l, err := check.NewPipes().Listen(ctx, key, address)
 			open = append(open, l.(*check.PipeListener))
 			return l, err
-		}, c)
+		}, All, c)
 		if refuse == "" {
 			if want := []string{"rtmp.listen", "http.listen", "https.listen", "admin.listen"}; err != nil || !slices.Equal(asked, want) {
 				t.Errorf("asked for %v, want %v; %v", asked, want, err)

@@ -32,6 +32,8 @@ import (
 // Config is what a node needs beyond its settings. Settings, Log and Registry are required.
 type Config struct {
 	Settings *config.Config
+	// Roles are what the process runs; none means all.
+	Roles    Roles
 	Version  string
 	Log      *slog.Logger
 	Registry *prometheus.Registry
@@ -50,33 +52,52 @@ type Config struct {
 type Node struct {
 	cfg      Config
 	settings *config.Config
+	roles    Roles
 	log      *slog.Logger
+	process  string // this process's name; no other that runs has it
+	address  string // where other nodes reach it; empty when they can't
 
 	listeners   listeners
+	servers     []*http.Server
 	certificate *gateway.CertFile // nil without encrypted listeners
-	control     *bus.Control
-	feeds       *bus.Bucket
-	broadcasts  *bus.Bucket
-	media       *bus.Ring
-	store       storage.Store
-	timelines   timeline.Log
-	secret      string // of the embedded control plane
-	view        *timeline.View
-	plane       *controlplane.Server
-	client      *kaltura.Client
-	owner       *kaltura.Client // of the demo partner's entries; nil without the embedded control plane
-	gateway     *gateway.Gateway
-	rtmp        *rtmp.Server
-	workers     *workers.Pool
+	rtmp        *rtmp.Server      // nil without listeners for it
+	stopRTMP    func()
 
-	ready   atomic.Bool // takes work
-	health  health
-	closing atomic.Bool // parts may end
-	running sync.WaitGroup
+	control    *bus.Control
+	pulse      *pulse
+	feeds      *bus.Bucket
+	broadcasts *bus.Bucket
+	clocks     *bus.Bucket
+	epochs     *bus.Bucket
+	owners     *bus.Bucket
+	media      mediaPlane
+	store      storage.Store
+	timelines  timeline.Log
+	view       *timeline.View
+	origin     http.Handler // nil without the role
+	secret     string       // of the embedded control plane
+	plane      *controlplane.Server
+	planeNow   atomic.Pointer[controlplane.Server] // plane, for who asks while the node starts
+	client     *kaltura.Client
+	owner      *kaltura.Client // of the demo partner's entries; nil without the embedded control plane
+	gateway    *gateway.Gateway
+	workers    *workers.Pool
+
+	waiting   atomic.Pointer[string] // what a starting node waits for
+	assembled atomic.Bool            // the fields above are what they will be
+	ending    atomic.Bool            // takes no more work
+	closing   atomic.Bool            // parts may end
+	running   sync.WaitGroup
 	// failed gets the first error of a part that should run as long as the node.
 	failed chan error
 	// closers undo the start, last first.
 	closers []func(context.Context)
+}
+
+// mediaPlane is the engine that carries parts.
+type mediaPlane interface {
+	bus.Media
+	Close()
 }
 
 const (
@@ -86,7 +107,12 @@ const (
 	drainCheck = 20 * time.Millisecond
 )
 
-// Start runs a node. It is ready when Start returns; an error leaves nothing behind.
+// errStarting is returned to those who ask before a node's parts are there.
+var errStarting = errors.New("starting; try again in a moment")
+
+// Start runs a node. It is ready when Start returns; an error leaves nothing behind. A node
+// on a bus that others share waits for it, and for its store, as long as ctx lasts. Its
+// listeners answer meanwhile.
 func Start(ctx context.Context, c Config) (*Node, error) {
 	if c.Settings == nil || c.Log == nil || c.Registry == nil {
 		return nil, errors.New("node: Settings, Log and Registry are required")
@@ -94,37 +120,50 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if c.Listen == nil {
 		c.Listen = ListenTCP
 	}
-	n := &Node{cfg: c, settings: c.Settings, log: c.Log, failed: make(chan error, 1)}
+	if c.Roles == 0 {
+		c.Roles = All
+	}
+	if err := checkSettings(c.Roles, c.Settings); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: c, settings: c.Settings, roles: c.Roles, log: c.Log, failed: make(chan error, 1)}
 	for _, start := range []func(context.Context) error{
-		n.openListeners, n.startBus, n.openStorage, n.startControlPlane, n.startClient,
-		n.startHTTP, // before its users: the embedded API answers on it until they are gone
-		n.startWorkers, n.startGateway, n.startRTMP, n.checkKaltura,
+		n.openListeners, n.startHTTP, n.startRTMP, // they say "not yet" until all is there
+		n.startBus, n.openStorage, n.startControlPlane, n.startClient,
+		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
+		n.startWorkers, n.startGateway, n.closeRTMPHere, n.checkKaltura,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))
 			return nil, err
 		}
 	}
-	n.ready.Store(true)
+	n.assembled.Store(true)
 	return n, nil
 }
 
 // Failed delivers the error of a part that ended although the node goes on.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-// Ready returns nil while the node can take work.
+// Ready returns nil while the node can take work, and says otherwise why not.
 func (n *Node) Ready(context.Context) error {
-	if !n.ready.Load() {
-		return errors.New("starting or shutting down")
+	switch {
+	case n.ending.Load():
+		return errors.New("shutting down")
+	case n.assembled.Load():
+		return n.pulse.failing()
 	}
-	return n.health.ask(n.control.Healthy)
+	if reason := n.waiting.Load(); reason != nil {
+		return errors.New(*reason)
+	}
+	return errStarting
 }
 
 // Close ends the node in the order that loses nothing: encoders first, then what is on
 // the bus is stored and unregistered, then what serves players. Encoders have gateway.drain
 // to go by themselves; then each part has until ctx ends, at most 15 s.
 func (n *Node) Close(ctx context.Context) {
-	n.ready.Store(false)
+	n.ending.Store(true)
 	n.drain(ctx)
 	n.closing.Store(true)
 	for _, undo := range slices.Backward(n.closers) {
@@ -139,7 +178,7 @@ func (n *Node) Close(ctx context.Context) {
 // drain asks the encoders that can to connect again, and waits until all have gone or
 // gateway.drain is over.
 func (n *Node) drain(ctx context.Context) {
-	if n.rtmp == nil {
+	if n.rtmp == nil || n.gateway == nil {
 		return
 	}
 	n.rtmp.Drain()

@@ -1,153 +1,74 @@
 package node
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
-	"time"
+	"fmt"
+	"strings"
 
-	"klive/gateway"
-	"klive/gateway/rtmp"
-	"klive/infra/bus"
-	"klive/infra/live"
-	"klive/workers"
-	"klive/workers/packager"
-	"klive/workers/registrar"
+	"klive/infra/config"
 )
 
-// feedTTL is how long a feed's record outlives its last beat: beyond the resume time, so
-// that a late reconnect still finds its grant and clock.
-func (n *Node) feedTTL() time.Duration {
-	return (n.settings.Broadcast.Resume + 2*time.Minute).Truncate(time.Second)
-}
+// Roles says which parts of klive a process runs.
+type Roles uint8
 
-func (n *Node) startGateway(ctx context.Context) error {
-	clocks, err := n.control.Bucket(ctx, bus.BucketConfig{Name: live.ClocksBucket, TTL: n.feedTTL()})
-	if err != nil {
-		return err
-	}
-	epochs, err := n.control.Bucket(ctx, bus.BucketConfig{Name: live.EpochsBucket})
-	if err != nil {
-		return err
-	}
-	c := n.settings
-	n.gateway, err = gateway.New(gateway.Config{
-		Log:     n.log,
-		Metrics: n.cfg.Registry,
-		API: admissionAPI{
-			client: n.client, partner: n.client.Partner(), application: c.Kaltura.Application, log: n.log,
-		},
-		Media: n.media, Feeds: n.feeds, Clocks: clocks, Broadcasts: n.broadcasts, Epochs: epochs,
-		Subscribe: n.subscribe,
-		Ready:     func() error { return n.Ready(context.Background()) },
-		Address:   hostname(),
+// The roles.
+const (
+	// Gateway takes encoders' streams.
+	Gateway Roles = 1 << iota
+	// LiveWorker owns live entries: it packages, stores and registers them.
+	LiveWorker
+	// Origin serves players.
+	Origin
+	// Control is Kaltura's API for people without Kaltura, and the console.
+	Control
 
-		SegmentDuration: c.Segment.Duration,
-		PartDuration:    c.Part.Duration,
-		Resume:          c.Broadcast.Resume,
-		Takeover:        c.Gateway.Takeover,
-		MaxDVR:          c.DVR.MaxWindow,
-	})
-	if err != nil {
-		return err
-	}
-	n.onClose(func(ctx context.Context) {
-		if err := n.gateway.Close(ctx); err != nil {
-			n.log.Warn("not every stream could be closed in order", "error", err)
+	// All is what "klive serve" runs.
+	All = Gateway | LiveWorker | Origin | Control
+)
+
+var roleNames = []struct {
+	role Roles
+	name string
+}{{Gateway, "gateway"}, {LiveWorker, "worker"}, {Origin, "origin"}, {Control, "control"}}
+
+// Has reports whether the process runs one of the given roles.
+func (r Roles) Has(some Roles) bool { return r&some != 0 }
+
+// Names lists the roles, as nodes tell each other.
+func (r Roles) Names() (names []string) {
+	for _, n := range roleNames {
+		if r.Has(n.role) {
+			names = append(names, n.name)
 		}
-	})
-	return nil
+	}
+	return names
 }
 
-// subscribe fits the bus's notices to what a gateway asks for.
-func (n *Node) subscribe(pattern string, f func(subject string, data []byte)) (func(), error) {
-	s, err := n.control.Subscribe(pattern, func(m bus.Notice) { f(m.Subject, m.Data) })
-	if err != nil {
-		return nil, err
-	}
-	return s.Close, nil
-}
+func (r Roles) String() string { return strings.Join(r.Names(), ", ") }
 
-func (n *Node) startWorkers(ctx context.Context) error {
-	c := n.settings
-	var err error
-	n.workers, err = workers.New(ctx, workers.Config{
-		Name: hostname(), Control: n.control, Feeds: n.feeds, Broadcasts: n.broadcasts,
-		Media: n.media, Store: n.store, Timeline: n.timelines,
-		API:      registrarAPI{n.client},
-		Chapters: n.view.Items,
-		Packager: packager.Options{
-			FailoverAfter: c.Failover.After,
-			ReturnAfter:   c.Failover.Health,
-			Resume:        c.Broadcast.Resume,
-			LiveWindow:    c.HLS.Window,
-		},
-		Registrar: registrar.Options{
-			Hostname: n.name(), Application: c.Kaltura.Application, StartDelay: c.Kaltura.StartDelay,
-			KeepAlive: c.Kaltura.KeepAlive, PlayableSegments: c.Kaltura.PlayableSegments,
-			OmitStatus: !c.Kaltura.LiveEntryStatus, UnregisterGrace: c.Kaltura.UnregisterGrace,
-			CallTimeout: c.Kaltura.Timeout,
-		},
-		Log: n.log, Registerer: n.cfg.Registry,
-	})
-	if err != nil {
-		return err
+// cluster reports whether this process is one of several that share a bus.
+func cluster(c *config.Config) bool { return c.Bus.URL != "" }
+
+// checkSettings says what the roles of this process need and the configuration lacks, all
+// at once.
+func checkSettings(r Roles, c *config.Config) error {
+	if r == All {
+		return nil // has an answer to everything
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.run("workers", func() error {
-		defer close(ended)
-		if err := n.workers.Run(run); !errors.Is(err, context.Canceled) {
-			return err
+	var lacks []error
+	lack := func(missing bool, format string, args ...any) {
+		if missing {
+			lacks = append(lacks, fmt.Errorf(format, args...))
 		}
-		return nil
-	})
-	n.onClose(func(context.Context) { stop(); <-ended })
-	return nil
-}
-
-func (n *Node) startRTMP(ctx context.Context) error {
-	c := n.settings.RTMP
-	if n.listeners.rtmp == nil && n.listeners.rtmps == nil {
-		return nil
 	}
-	cfg := rtmp.Config{
-		Listener: n.listeners.rtmp, TLSListener: n.listeners.rtmps, Gateway: n.gateway, App: c.App,
-		Limits: rtmp.Limits{
-			MaxConnections: c.MaxConnections, MaxMessageSize: int(c.MaxMessage),
-			MaxChunkStreams: c.MaxChunkStreams, MaxMemoryPerConnection: int(c.MaxMemory),
-			MaxAMFDepth: c.MaxAMFDepth,
-		},
-		Deadlines: rtmp.Deadlines{
-			Handshake: c.HandshakeTimeout, Publish: c.PublishTimeout, Idle: c.IdleTimeout, Write: c.WriteTimeout,
-		},
-		Logger: n.log, Registerer: n.cfg.Registry,
+	lack(c.Bus.URL == "", `bus.url is empty: the %s role reaches the others over NATS; set it to the same servers on every node, for example nats://bus-1:4222 ("klive bus" runs one)`, r)
+	lack(c.Storage.URL == "", "storage.url is empty: the nodes of a deployment share one store; set it to the same bucket on every node, s3://name/prefix?region=…, or to one folder, file:///path, while all of them are on this host")
+	if r.Has(Gateway|LiveWorker) && !r.Has(Control) {
+		lack(c.Kaltura.URL == "", "kaltura.url is empty: the %s role asks Kaltura's API; set it with kaltura.secret, or, with the control plane of klive, to the admin address of its control role, for example http://control-host:8081, and kaltura.secret to that one's control.secret", r)
 	}
-	if n.listeners.rtmps != nil {
-		cfg.TLS = n.tlsConfig()
+	if r.Has(Control) {
+		lack(!c.Control.Enabled, "control.enabled is false: there is nothing to run in the control role")
+		lack(c.Control.Secret == "", "control.secret is empty: the other nodes sign their calls of this control plane with it; set it here, and kaltura.secret to the same on the gateways and workers")
 	}
-	var err error
-	if n.rtmp, err = rtmp.NewServer(cfg); err != nil {
-		return err
-	}
-	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.run("RTMP", func() error {
-		defer close(ended)
-		if err := n.rtmp.Serve(serve); !errors.Is(err, context.Canceled) && !errors.Is(err, rtmp.ErrClosed) {
-			return err
-		}
-		return nil
-	})
-	n.onClose(func(context.Context) {
-		stop()
-		<-ended
-		n.rtmp.Close()
-	})
-	return nil
-}
-
-// tlsConfig serves the certificate of every encrypted listener.
-func (n *Node) tlsConfig() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: n.certificate.GetCertificate}
+	return errors.Join(lacks...)
 }

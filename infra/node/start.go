@@ -4,67 +4,25 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 
 	"klive/infra/bus"
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
-	"klive/infra/live"
 	"klive/storage/disk"
+	"klive/storage/origin"
 	"klive/storage/timeline"
-	"klive/storage/timeline/buslog"
 )
 
 // controlBucket is where the embedded control plane keeps its documents.
 const controlBucket = "kaltura"
 
 func (n *Node) openListeners(ctx context.Context) (err error) {
-	n.listeners, err = openListeners(ctx, n.cfg.Listen, n.settings)
+	n.listeners, err = openListeners(ctx, n.cfg.Listen, n.roles, n.settings)
 	// The servers close their listeners; this is for a start that fails before they exist.
 	n.onClose(func(context.Context) { n.listeners.close() })
 	return err
-}
-
-// startBus connects to the bus, or starts the embedded one under the data folder.
-func (n *Node) startBus(ctx context.Context) (err error) {
-	if err := os.MkdirAll(n.settings.Data, 0o755); err != nil {
-		return fmt.Errorf("can't make the data folder: %w; choose one that can be written (key data)", err)
-	}
-	switch {
-	case n.cfg.Control != nil:
-		n.control = n.cfg.Control
-	case n.settings.Bus.URL != "":
-		n.control, err = bus.Connect(ctx, bus.ConnectConfig{URL: n.settings.Bus.URL, Name: hostname(), Logger: n.log})
-		if err != nil {
-			return err
-		}
-		n.onClose(func(context.Context) { n.control.Close() })
-	default:
-		server, err := bus.StartNode(ctx, bus.NodeConfig{Dir: filepath.Join(n.settings.Data, "bus"), Logger: n.log})
-		if err != nil {
-			return err
-		}
-		n.onClose(func(context.Context) { server.Close() })
-		n.control = server.Control()
-	}
-	if n.feeds, err = n.control.Bucket(ctx, bus.BucketConfig{Name: live.FeedsBucket, TTL: n.feedTTL()}); err != nil {
-		return err
-	}
-	if err := n.closeDeadFeeds(ctx); err != nil {
-		return err
-	}
-	if n.broadcasts, err = n.control.Bucket(ctx, bus.BucketConfig{Name: live.BroadcastsBucket}); err != nil {
-		return err
-	}
-	n.media = bus.NewRing(bus.RingConfig{
-		MaxAge:     n.settings.Bus.Retention.Age,
-		MaxBytes:   int64(n.settings.Bus.Retention.Bytes),
-		Registerer: n.cfg.Registry,
-	})
-	n.onClose(func(context.Context) { n.media.Close() })
-	return nil
 }
 
 // openStorage opens the store, the timelines' log and the origin's view of them.
@@ -83,11 +41,13 @@ func (n *Node) openStorage(ctx context.Context) error {
 	}
 	n.store = store
 	n.onClose(func(context.Context) { store.Close() })
-	if n.timelines, err = buslog.Open(ctx, n.control); err != nil {
-		return err
-	}
 	n.view = timeline.NewView(timeline.ViewConfig{Store: n.store, Log: n.timelines, Logger: n.log, Registerer: n.cfg.Registry})
 	n.onClose(func(context.Context) { n.view.Close() })
+	if n.roles.Has(Origin) {
+		n.origin = origin.New(origin.Config{
+			Timelines: n.view, Store: n.store, Window: n.settings.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
+		})
+	}
 	return nil
 }
 
@@ -114,28 +74,35 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 		Application:       n.settings.RTMP.App,
 		RequireServerNode: n.settings.Control.RequireServerNode,
 		Generation:        controlplane.Generation(n.settings.Control.Generation),
-		Hostname:          n.name(),
+		Hostname:          n.deployment(),
 		Logger:            n.log,
 		Registerer:        n.cfg.Registry,
 	})
 	if err != nil {
 		return err
 	}
+	n.planeNow.Store(n.plane)
 	n.onClose(func(context.Context) { n.plane.Close() })
 	return nil
 }
 
-// embedded reports whether this node's Kaltura is its own.
+// embedded reports whether this node runs Kaltura's API itself.
 func (n *Node) embedded() bool {
+	if n.roles != All {
+		return n.roles.Has(Control)
+	}
 	return n.settings.Kaltura.URL == "" && n.settings.Control.Enabled
 }
 
 // startClient makes the API client. With the embedded control plane it goes over the admin
 // listener, as any other client would.
 func (n *Node) startClient(context.Context) error {
+	if !n.roles.Has(Gateway | LiveWorker | Control) {
+		return nil
+	}
 	k := n.settings.Kaltura
 	cfg := kaltura.ClientConfig{
-		URL: k.URL, PartnerID: k.PartnerID, AdminSecret: k.Secret.Reveal(), Hostname: n.name(), Timeout: k.Timeout,
+		URL: k.URL, PartnerID: k.PartnerID, AdminSecret: k.Secret.Reveal(), Hostname: n.deployment(), Timeout: k.Timeout,
 		Transport: n.cfg.Transport, Logger: n.log, Registerer: n.cfg.Registry,
 	}
 	if n.embedded() {
@@ -161,21 +128,12 @@ func (n *Node) startClient(context.Context) error {
 	return nil
 }
 
-// name is what this deployment calls itself to Kaltura: one name, however many hosts it has.
-func (n *Node) name() string {
+// deployment is what this deployment calls itself to Kaltura: one name, however many hosts it has.
+func (n *Node) deployment() string {
 	if n.settings.Kaltura.Hostname != "" {
 		return n.settings.Kaltura.Hostname
 	}
 	return hostname()
-}
-
-// hostname tells this host from the others of the deployment.
-func hostname() string {
-	host, err := os.Hostname()
-	if err != nil {
-		return "klive"
-	}
-	return host
 }
 
 // port is the number in a listen address.

@@ -69,8 +69,6 @@ func TestStartFailures(t *testing.T) {
 			}
 			c.Storage.URL = "file://" + path
 		}, func(t *testing.T, c *config.Config) { c.Storage.URL = "" }, []string{"storage"}},
-		{"nobody at the bus", func(t *testing.T, c *config.Config) { c.Bus.URL = "nats://" + freePort(t) },
-			func(t *testing.T, c *config.Config) { c.Bus.URL = "" }, []string{"bus"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			settings := testSettings(t)

@@ -22,6 +22,9 @@ type streams struct{ n *Node }
 
 // Streams implements [admin.Streams].
 func (s streams) Streams(ctx context.Context) ([]admin.Stream, error) {
+	if !s.n.assembled.Load() {
+		return nil, errStarting
+	}
 	kvs, err := s.n.feeds.List(ctx, "")
 	if err != nil {
 		return nil, err
@@ -135,6 +138,9 @@ const maxEntries = 200
 
 // Entries implements [admin.Entries].
 func (e entries) Entries(ctx context.Context) ([]admin.Entry, error) {
+	if !e.n.assembled.Load() {
+		return nil, errStarting
+	}
 	list, err := e.n.owner.LiveStreamList(ctx, DemoPartner, kaltura.LiveStreamFilter{}, 1, maxEntries)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,185 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/live"
+	"klive/storage/timeline/buslog"
+	"klive/workers"
+)
+
+// processFile keeps the name of the process that the data folder belongs to.
+const processFile = "process"
+
+// startBus connects to the bus, or starts the embedded one under the data folder, and opens
+// what every role needs of it.
+func (n *Node) startBus(ctx context.Context) error {
+	if n.roles == All {
+		if err := os.MkdirAll(n.settings.Data, 0o755); err != nil {
+			return fmt.Errorf("can't make the data folder: %w; choose one that can be written (key data)", err)
+		}
+	}
+	open := n.openBus
+	if cluster(n.settings) {
+		open = n.joinBus
+	}
+	if err := open(ctx); err != nil {
+		return err
+	}
+	n.startPulse(ctx)
+	if err := n.await(ctx, "the bus to open its records", n.openRecords); err != nil {
+		return err
+	}
+	return n.openMedia(ctx)
+}
+
+// openBus starts the bus inside this process.
+func (n *Node) openBus(ctx context.Context) (err error) {
+	if n.cfg.Control == nil {
+		server, err := bus.StartNode(ctx, bus.NodeConfig{Dir: filepath.Join(n.settings.Data, "bus"), Logger: n.log})
+		if err != nil {
+			return err
+		}
+		n.onClose(func(context.Context) { server.Close() })
+		n.control = server.Control()
+	} else {
+		n.control = n.cfg.Control
+	}
+	// The folder is this process's now, and so is the name in it: after a restart its leases
+	// are its own.
+	n.process, err = keptName(filepath.Join(n.settings.Data, processFile))
+	return err
+}
+
+// joinBus connects to the bus that the nodes of a deployment share.
+func (n *Node) joinBus(ctx context.Context) (err error) {
+	n.process, n.address = newName(), n.internalAddress()
+	if n.cfg.Control != nil {
+		n.control = n.cfg.Control
+		return nil
+	}
+	var reach dialer
+	c := bus.ConnectConfig{URL: n.settings.Bus.URL, Name: n.process, Replicas: n.settings.Bus.Replicas, Dial: reach.dial, Logger: n.log}
+	err = n.await(ctx, "the bus at "+withoutPasswords(c.URL), func(ctx context.Context) (err error) {
+		n.control, err = bus.Connect(ctx, c)
+		return reach.explain(err)
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(func(context.Context) { n.control.Close() })
+	return nil
+}
+
+// dialer connects to the bus and remembers why it could not: the client library tells only
+// that it found no server.
+type dialer struct {
+	mu   sync.Mutex // guards the field below
+	last error
+}
+
+func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	d.mu.Lock()
+	d.last = err
+	d.mu.Unlock()
+	return conn, err
+}
+
+// explain adds the reason to an error of the client library.
+func (d *dialer) explain(err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil || d.last == nil {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", d.last, err)
+}
+
+// startPulse begins to watch over the bus.
+func (n *Node) startPulse(ctx context.Context) {
+	n.pulse = newPulse(n.control.Healthy, n.log, n.cfg.Registry)
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.running.Go(func() { n.pulse.run(ctx) })
+	n.onClose(func(context.Context) { stop() })
+}
+
+// openRecords opens the buckets and logs that are shared.
+func (n *Node) openRecords(ctx context.Context) (err error) {
+	for _, b := range []struct {
+		into   **bus.Bucket
+		config bus.BucketConfig
+	}{
+		{&n.feeds, bus.BucketConfig{Name: live.FeedsBucket, TTL: n.feedTTL()}},
+		{&n.clocks, bus.BucketConfig{Name: live.ClocksBucket, TTL: n.feedTTL()}},
+		{&n.broadcasts, bus.BucketConfig{Name: live.BroadcastsBucket}},
+		{&n.epochs, bus.BucketConfig{Name: live.EpochsBucket}},
+		{&n.owners, bus.BucketConfig{Name: workers.OwnersBucket}},
+	} {
+		if *b.into, err = n.control.Bucket(ctx, b.config); err != nil {
+			return err
+		}
+	}
+	n.timelines, err = buslog.Open(ctx, n.control)
+	return err
+}
+
+// openMedia makes the media plane. Parts in a ring live and die with this process; on a
+// shared bus they outlive it.
+func (n *Node) openMedia(ctx context.Context) error {
+	if err := n.closeDeadFeeds(ctx); err != nil {
+		return err
+	}
+	n.media = bus.NewRing(bus.RingConfig{
+		MaxAge:     n.settings.Bus.Retention.Age,
+		MaxBytes:   int64(n.settings.Bus.Retention.Bytes),
+		Registerer: n.cfg.Registry,
+	})
+	n.onClose(func(context.Context) { n.media.Close() })
+	return nil
+}
+
+// feedTTL is how long a feed's record outlives its last beat: beyond the resume time, so
+// that a late reconnect still finds its grant and clock.
+func (n *Node) feedTTL() time.Duration {
+	return (n.settings.Broadcast.Resume + 2*time.Minute).Truncate(time.Second)
+}
+
+// newName is a name that no other process has: this host's, and something drawn.
+func newName() string { return hostname() + "-" + strings.ToLower(rand.Text()[:8]) }
+
+// keptName is the name in a file, or a new one that is put there.
+func keptName(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if name := strings.TrimSpace(string(b)); err == nil && name != "" {
+		return name, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	name := newName()
+	if err := replaceFile(path, []byte(name+"\n"), 0o644); err != nil {
+		return "", fmt.Errorf("can't keep this process's name: %w; choose a data folder that can be written (key data)", err)
+	}
+	return name, nil
+}
+
+// hostname tells this host from the others of the deployment.
+func hostname() string {
+	host, err := os.Hostname()
+	if err != nil {
+		return "klive"
+	}
+	return host
+}

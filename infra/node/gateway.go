@@ -1,0 +1,127 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+
+	"klive/gateway"
+	"klive/gateway/rtmp"
+	"klive/infra/bus"
+)
+
+// startGateway makes the gateway that the protocols' servers reach through n.door.
+func (n *Node) startGateway(context.Context) (err error) {
+	if !n.roles.Has(Gateway) {
+		return nil
+	}
+	c := n.settings
+	n.gateway, err = gateway.New(gateway.Config{
+		Log:     n.log,
+		Metrics: n.cfg.Registry,
+		API: admissionAPI{
+			client: n.client, partner: n.client.Partner(), application: c.Kaltura.Application, log: n.log,
+		},
+		Media: n.media, Feeds: n.feeds, Clocks: n.clocks, Broadcasts: n.broadcasts, Epochs: n.epochs,
+		Subscribe: n.subscribe,
+		Ready:     func() error { return n.Ready(context.Background()) },
+		Address:   n.address,
+
+		SegmentDuration: c.Segment.Duration,
+		PartDuration:    c.Part.Duration,
+		Resume:          c.Broadcast.Resume,
+		Takeover:        c.Gateway.Takeover,
+		MaxDVR:          c.DVR.MaxWindow,
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(func(ctx context.Context) {
+		if err := n.gateway.Close(ctx); err != nil {
+			n.log.Warn("not every stream could be closed in order", "error", err)
+		}
+	})
+	return nil
+}
+
+// subscribe fits the bus's notices to what a gateway asks for.
+func (n *Node) subscribe(pattern string, f func(subject string, data []byte)) (func(), error) {
+	s, err := n.control.Subscribe(pattern, func(m bus.Notice) { f(m.Subject, m.Data) })
+	if err != nil {
+		return nil, err
+	}
+	return s.Close, nil
+}
+
+// door is the gateway as protocols' servers see it, which take connections before it is
+// there: encoders hear then that they are early.
+type door struct{ n *Node }
+
+var errEarly = &gateway.Refusal{Reason: gateway.ReasonNotReady, Text: "this server can't take a stream yet; try again in a moment", Err: errStarting}
+
+// Connect implements [rtmp.Gateway].
+func (d door) Connect(ctx context.Context, c gateway.Connect) (*gateway.Permit, error) {
+	if !d.n.assembled.Load() {
+		return nil, errEarly
+	}
+	return d.n.gateway.Connect(ctx, c)
+}
+
+// Publish implements [rtmp.Gateway].
+func (d door) Publish(ctx context.Context, p *gateway.Permit, pub gateway.Publish) (gateway.Publication, error) {
+	return d.n.gateway.Publish(ctx, p, pub) // there is a permit, so there is a gateway
+}
+
+func (n *Node) startRTMP(ctx context.Context) error {
+	c := n.settings.RTMP
+	if n.listeners.rtmp == nil && n.listeners.rtmps == nil {
+		return nil
+	}
+	cfg := rtmp.Config{
+		Listener: n.listeners.rtmp, TLSListener: n.listeners.rtmps, Gateway: door{n}, App: c.App,
+		Limits: rtmp.Limits{
+			MaxConnections: c.MaxConnections, MaxMessageSize: int(c.MaxMessage),
+			MaxChunkStreams: c.MaxChunkStreams, MaxMemoryPerConnection: int(c.MaxMemory),
+			MaxAMFDepth: c.MaxAMFDepth,
+		},
+		Deadlines: rtmp.Deadlines{
+			Handshake: c.HandshakeTimeout, Publish: c.PublishTimeout, Idle: c.IdleTimeout, Write: c.WriteTimeout,
+		},
+		Logger: n.log, Registerer: n.cfg.Registry,
+	}
+	if n.listeners.rtmps != nil {
+		cfg.TLS = n.tlsConfig()
+	}
+	var err error
+	if n.rtmp, err = rtmp.NewServer(cfg); err != nil {
+		return err
+	}
+	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	n.run("RTMP", func() error {
+		defer close(ended)
+		if err := n.rtmp.Serve(serve); !errors.Is(err, context.Canceled) && !errors.Is(err, rtmp.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	n.stopRTMP = func() {
+		stop()
+		<-ended
+		n.rtmp.Close()
+	}
+	return n.closeRTMPHere(ctx) // for a start that fails
+}
+
+// closeRTMPHere ends the RTMP server before the parts that were started so far.
+func (n *Node) closeRTMPHere(context.Context) error {
+	if n.rtmp != nil {
+		n.onClose(func(context.Context) { n.stopRTMP() })
+	}
+	return nil
+}
+
+// tlsConfig serves the certificate of every encrypted listener.
+func (n *Node) tlsConfig() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: n.certificate.GetCertificate}
+}

@@ -1,0 +1,105 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// pulseEvery is how often the bus is asked whether it is there.
+	pulseEvery = time.Second
+	// pulsePatience is how long the bus may give no answer before this node is not ready: a
+	// connection that was made anew at once is nobody's trouble.
+	pulsePatience = 2 * time.Second
+)
+
+// pulse asks the bus once a second whether it answers. Readiness is asked for more often,
+// by anybody, and at each connect of an encoder; it takes what the last question brought.
+type pulse struct {
+	check func() error
+	log   *slog.Logger
+	up    prometheus.Gauge
+	rtt   prometheus.Gauge
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	err   error
+	since time.Time // when the first of the questions was asked that brought err
+	took  time.Duration
+}
+
+func newPulse(check func() error, log *slog.Logger, r prometheus.Registerer) *pulse {
+	p := &pulse{
+		check: check, log: log,
+		up: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "klive_bus_up", Help: "1 while the bus answers this process.",
+		}),
+		rtt: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "klive_bus_rtt_seconds", Help: "How long the bus took for its last answer.",
+		}),
+	}
+	r.MustRegister(p.up, p.rtt)
+	p.ask()
+	return p
+}
+
+// run asks until the context ends.
+func (p *pulse) run(ctx context.Context) {
+	tick := time.NewTicker(pulseEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			p.ask()
+		}
+	}
+}
+
+func (p *pulse) ask() {
+	began := time.Now()
+	err := p.check()
+	p.mu.Lock()
+	was, since := p.err, p.since
+	if p.err = err; err == nil {
+		p.took = time.Since(began)
+	} else if was == nil {
+		p.since = began
+	}
+	p.mu.Unlock()
+	if err != nil {
+		p.up.Set(0)
+		if was == nil {
+			p.log.Warn("the bus does not answer", "error", err)
+		}
+		return
+	}
+	p.up.Set(1)
+	p.rtt.Set(time.Since(began).Seconds())
+	if was != nil {
+		p.log.Info("the bus answers again", "after", time.Since(since).Round(time.Millisecond))
+	}
+}
+
+// failing says why the bus can't be used, once that has lasted.
+func (p *pulse) failing() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil || time.Since(p.since) < pulsePatience {
+		return nil
+	}
+	return fmt.Errorf("the bus has not answered for %v: %w", time.Since(p.since).Round(time.Second), p.err)
+}
+
+// roundTrip is how long the bus took for its last answer.
+func (p *pulse) roundTrip() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.took
+}

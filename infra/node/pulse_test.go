@@ -1,0 +1,57 @@
+package node
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A bus that is away makes a node unready after two seconds, not before, and the log has a
+// line for each turn.
+func TestPulse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log buffer
+		var asked atomic.Int64
+		var away atomic.Bool
+		down := errors.New("no route")
+		p := newPulse(func() error {
+			asked.Add(1)
+			if away.Load() {
+				return down
+			}
+			return nil
+		}, slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+		done := make(chan struct{})
+		go func() { defer close(done); p.run(t.Context()) }()
+		t.Cleanup(func() { <-done })
+
+		time.Sleep(10*time.Second + time.Millisecond)
+		if n := asked.Load(); n != 11 || p.failing() != nil {
+			t.Errorf("%d questions in 10 s; %v", n, p.failing())
+		}
+		away.Store(true)
+		time.Sleep(pulseEvery + pulsePatience - 2*time.Millisecond)
+		if err := p.failing(); err != nil {
+			t.Errorf("too early: %v", err)
+		}
+		time.Sleep(2 * time.Millisecond)
+		if err := p.failing(); !errors.Is(err, down) {
+			t.Errorf("after two seconds: %v", err)
+		}
+		time.Sleep(20 * time.Second)
+		away.Store(false)
+		time.Sleep(pulseEvery)
+		if err := p.failing(); err != nil {
+			t.Errorf("it is back: %v", err)
+		}
+		if text := log.String(); strings.Count(text, "does not answer") != 1 || strings.Count(text, "answers again") != 1 {
+			t.Errorf("the log says\n%s", text)
+		}
+	})
+}

@@ -1,0 +1,52 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"klive/workers"
+	"klive/workers/packager"
+	"klive/workers/registrar"
+)
+
+// startWorkers runs the owners of live entries.
+func (n *Node) startWorkers(ctx context.Context) error {
+	if !n.roles.Has(LiveWorker) {
+		return nil
+	}
+	c := n.settings
+	var err error
+	n.workers, err = workers.New(ctx, workers.Config{
+		Name: n.process, Control: n.control, Feeds: n.feeds, Broadcasts: n.broadcasts,
+		Media: n.media, Store: n.store, Timeline: n.timelines,
+		API:      registrarAPI{n.client},
+		Chapters: n.view.Items,
+		Packager: packager.Options{
+			FailoverAfter: c.Failover.After,
+			ReturnAfter:   c.Failover.Health,
+			Resume:        c.Broadcast.Resume,
+			LiveWindow:    c.HLS.Window,
+		},
+		Registrar: registrar.Options{
+			Hostname: n.deployment(), Application: c.Kaltura.Application, StartDelay: c.Kaltura.StartDelay,
+			KeepAlive: c.Kaltura.KeepAlive, PlayableSegments: c.Kaltura.PlayableSegments,
+			OmitStatus: !c.Kaltura.LiveEntryStatus, UnregisterGrace: c.Kaltura.UnregisterGrace,
+			CallTimeout: c.Kaltura.Timeout,
+		},
+		Log: n.log, Registerer: n.cfg.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	n.run("workers", func() error {
+		defer close(ended)
+		if err := n.workers.Run(run); !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
+	})
+	n.onClose(func(context.Context) { stop(); <-ended })
+	return nil
+}
