@@ -37,7 +37,7 @@ func TestPlainStreamAudioVideo(t *testing.T) {
 	b.send(units...)
 	parts := b.finish()
 	checkParts(t, parts, testPart)
-	checkOutcome(t, b, "2002DI/2 2002I/2"+strings.Repeat(" 4004I/2", 13)+" 3937I/2", drops{dropOutside: 2})
+	checkOutcome(t, b, "2002DI/2 2002I/2"+strings.Repeat(" 4004I/2", 13)+" 3937I/2", nil)
 	checkAllThere(t, b, units)
 	checkSync(t, b, units, time.Millisecond)
 }

@@ -107,7 +107,7 @@ func TestVideoEvents(t *testing.T) {
 				}
 				b.send(u)
 			}
-		}, "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2", drops{dropLeading: 8, dropOutside: 4}},
+		}, "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2", drops{dropLeading: 8}},
 		{"VFR", func(b *bench) {
 			b.tracks(testH264(""), testAAC(48000))
 			rng := rand.New(rand.NewPCG(5, 6))

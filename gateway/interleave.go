@@ -131,7 +131,7 @@ func (v *interleaver) push(l *lane, it item) bool {
 	it.seen, it.track = v.progress, l.track
 	l.seen, l.sent, l.newest, l.newestGen = v.progress, true, it.frame.DTS, it.gen
 	l.queue = append(l.queue, it)
-	v.held += len(it.frame.Payload) + frameCost
+	v.held += it.cost()
 	return true
 }
 
@@ -179,7 +179,7 @@ func (v *interleaver) pull(flush bool) (it item, ok bool) {
 		return it, false
 	}
 	it = l.pop()
-	v.held -= len(it.frame.Payload) + frameCost
+	v.held -= it.cost()
 	v.setDuration(l, &it, flush)
 	if v.started && it.gen == v.out.gen && it.frame.DTS.Sub(v.out.frame.DTS) > v.gapLimit() {
 		it.gap = true

@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,6 +47,39 @@ func TestAnyStream(t *testing.T) {
 		checkAllThere(t, b, units)
 		checkPartLengths(t, parts)
 		checkGrid(t, parts, starts)
+	})
+}
+
+// TestSoundBeforeTheFirstPicture begins with sound: a broadcast keeps what lies within the
+// bound before its first picture, each frame once and in order; another publish keeps none.
+func TestSoundBeforeTheFirstPicture(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		src := drawSource(t)
+		src.audioLag = 0
+		src.gop = int(src.fps * rapid.SampledFrom([]float64{0.5, 2, 3.9, 12.2, 30}).Draw(t, "gop"))
+		late := time.Duration(rapid.IntRange(0, 900).Draw(t, "late pictures")) * time.Millisecond
+		starts := rapid.Bool().Draw(t, "starts")
+		b := newBench(t, func(c *cutterConfig) { c.starts = starts })
+		units := src.units()
+		for i := range units {
+			if units[i].au.Track == media.VideoTrack {
+				units[i].sent += late
+				units[i].au.Time = (units[i].au.Time + uint64(late.Milliseconds())) & 0xffffffff
+			}
+		}
+		slices.SortStableFunc(units, func(a, b unit) int { return int(a.sent - b.sent) })
+		b.tracks(testH264(""), testAAC(src.audio)).send(units...)
+		parts := b.finish()
+		checkParts(t, parts, testPart)
+		checkAllThere(t, b, units)
+		from := parts[0].Segment.Start
+		if starts {
+			from = from.Add(-maxLead)
+		}
+		sound := frames(parts, media.FirstAudioTrack)[0]
+		if sound.PTS < from || frameIndex(&sound) > 0 && sound.PTS.Add(-sound.Duration) >= from {
+			t.Errorf("the sound begins at %v with frame %d, %v from the first picture", sound.PTS, frameIndex(&sound), sound.PTS.Sub(parts[0].Segment.Start))
+		}
 	})
 }
 

@@ -31,6 +31,10 @@ type openSegment struct {
 	lastVideo          int // index in frames of the newest video frame, or -1
 	videoEnd, audioEnd media.Time
 	lastAudio          media.Time // PTS of the newest frame of sound
+	// sound is the least PTS of its sound, the segment's start unless it is a broadcast's
+	// first; lead is by how much that makes the sound longer than the segment.
+	sound media.Time
+	lead  time.Duration
 	// leading is set while frames may come that are decoded after the keyframe and shown
 	// before it.
 	leading bool
@@ -55,6 +59,9 @@ func (o *openSegment) add(f media.Frame, kind media.Kind) {
 	o.frames = append(o.frames, f)
 	o.bytes += len(f.Payload)
 }
+
+// length is how long the segment and all of its sound can last when the segment ends at end.
+func (o *openSegment) length(end media.Time) time.Duration { return end.Sub(o.seg.Start) + o.lead }
 
 // overfull reports whether the open part is beyond all bounds.
 func (o *openSegment) overfull() bool {

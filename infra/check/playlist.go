@@ -10,7 +10,8 @@ import (
 
 // PlaylistConfig says how strict a playlist checker is. The zero value will do.
 type PlaylistConfig struct {
-	// Frame is how far apart the same item may begin in two renditions. Default 50 ms.
+	// Frame is how far apart the same item may begin in two renditions, but for the first one
+	// of a broadcast, whose sound may begin 250 ms before its pictures. Default 50 ms.
 	Frame time.Duration
 	// Size returns a segment's size in bytes by its path, if known; with it, BANDWIDTH is held
 	// against the segments. May be nil.

@@ -13,6 +13,7 @@ type mediaHistory struct {
 	versions int
 	last     *scannedPlaylist
 	// The fields below are of the broadcast on the air.
+	first     uint64 // the media sequence that was listed first
 	segments  map[uint64]scannedSegment
 	discs     map[uint64]uint64 // discontinuity sequence by media sequence
 	names     map[string]uint64 // of all broadcasts
@@ -24,7 +25,12 @@ type itemFact struct {
 	path string
 	pdt  time.Time
 	disc uint64
+	// first says that the rendition was first seen with it.
+	first bool
 }
+
+// maxLead is how long before its first picture a broadcast's sound may begin.
+const maxLead = 250 * time.Millisecond
 
 func (p *Playlist) checkMedia(h *mediaHistory, s *scannedPlaylist, r reporter) {
 	p.checkAlone(s, r)
@@ -33,7 +39,7 @@ func (p *Playlist) checkMedia(h *mediaHistory, s *scannedPlaylist, r reporter) {
 		return
 	}
 	if h.last == nil || h.anotherBroadcast(s, r) {
-		h.segments, h.discs, h.last, h.dependent = map[uint64]scannedSegment{}, map[uint64]uint64{}, nil, false
+		h.segments, h.discs, h.last, h.dependent, h.first = map[uint64]scannedSegment{}, map[uint64]uint64{}, nil, false, s.sequence
 	}
 	if h.last != nil {
 		checkAgainstLast(h.last, s, r)
@@ -178,7 +184,7 @@ func (p *Playlist) checkSegments(h *mediaHistory, s *scannedPlaylist, r reporter
 				r.report(RuleDiscontinuity, "segment %d had discontinuity sequence %d and has %d", seq, was, disc)
 			}
 		}
-		p.checkAligned(seq, itemFact{h.path, at, disc}, seg.gap, r)
+		p.checkAligned(seq, itemFact{h.path, at, disc, seq == h.first}, seg.gap, r)
 		if !at.IsZero() {
 			at = at.Add(seg.duration)
 		}
@@ -216,7 +222,11 @@ func (p *Playlist) checkAligned(seq uint64, fact itemFact, gap bool, r reporter)
 	if gap || old.pdt.IsZero() || fact.pdt.IsZero() {
 		return
 	}
-	if off := fact.pdt.Sub(old.pdt); off.Abs() > p.cfg.Frame {
+	limit := p.cfg.Frame
+	if old.first || fact.first {
+		limit = max(limit, maxLead+time.Millisecond)
+	}
+	if off := fact.pdt.Sub(old.pdt); off.Abs() > limit {
 		r.report(RuleAligned, "segment %d is %v off the same in %s", seq, off, old.path)
 	}
 }

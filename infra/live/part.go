@@ -51,7 +51,8 @@ func (p *Part) Size() int {
 // of HLS.
 type Segment struct {
 	// Start is the PTS of the first video frame (the first audio frame when there is no
-	// video). Audio frames belong to the segment when their PTS lies in [Start, End).
+	// video). Audio frames belong to the segment when their PTS lies in [Start, End); the first
+	// segment of a broadcast also has those from up to 250 ms before Start.
 	Start media.Time
 	// Number counts the segments of the feed epoch from 1.
 	Number uint64
