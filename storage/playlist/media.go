@@ -41,7 +41,8 @@ func begun(b *timeline.Broadcast, d *timeline.Rendition) bool {
 func playable(b *timeline.Broadcast, d *timeline.Rendition) bool { return d.Bytes > 0 && begun(b, d) }
 
 // Live returns the media playlist of a rendition's live window: the newest window segments,
-// and at least three target durations. It is empty when nothing of the rendition is stored.
+// and at least three target durations. It names what is stored, held or a gap. It is empty
+// when there is nothing of the rendition.
 func Live(b *timeline.Broadcast, rendition string, window int) string {
 	d := b.Rendition(rendition)
 	if d == nil || !playable(b, d) {
@@ -130,7 +131,7 @@ func listed(b *timeline.Broadcast, d *timeline.Rendition, items []timeline.Item)
 		first++
 	}
 	for i := first; i < len(items); i++ {
-		if m := items[i].Of(d.Name); m != nil && !m.Stored && !m.Gap {
+		if m := items[i].Of(d.Name); m != nil && !m.Settled() && !m.Held {
 			return items[first:i], false
 		}
 	}

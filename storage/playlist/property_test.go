@@ -31,6 +31,7 @@ type world struct {
 	store   *storagetest.Memory
 	writer  *timeline.Writer
 	checker *check.Playlist
+	bucket  *check.Playlist // of the playlists that are stored
 	sizes   map[string]int64
 
 	at         media.Time
@@ -52,10 +53,11 @@ type owed struct {
 
 func newWorld(test *testing.T, t *rapid.T) *world {
 	w := &world{t: t, test: test, store: storagetest.NewMemory(), sizes: map[string]int64{}, last: map[string]string{}, chapters: map[string][]timeline.Item{}, at: tt.Start, epoch: 1}
-	w.checker = check.NewPlaylist(check.PlaylistConfig{Size: func(path string) (int64, bool) {
+	config := check.PlaylistConfig{Size: func(path string) (int64, bool) {
 		n, ok := w.sizes[path]
 		return n, ok
-	}})
+	}}
+	w.checker, w.bucket = check.NewPlaylist(config), check.NewPlaylist(config)
 	var err error
 	w.writer, err = timeline.OpenWriter(test.Context(), timeline.WriterConfig{
 		Store: w.store, Log: tt.NewLog(), Entry: tt.Entry, Epoch: 1, Owner: "test", Keep: 10, Chapter: 20 * sec,
@@ -91,6 +93,11 @@ func (w *world) watch(s *timeline.State) {
 		w.listed++
 		if bad := w.checker.Add("/"+path, text); len(bad) > 0 {
 			w.t.Fatalf("%v\n%s", bad, text)
+		}
+	}
+	for _, f := range playlist.Stored(s, 5) {
+		if bad := w.bucket.Add("/"+f.Key, f.Text); len(bad) > 0 {
+			w.t.Fatalf("stored: %v\n%s", bad, f.Text)
 		}
 	}
 	past := w.past(b)
@@ -211,8 +218,14 @@ func (w *world) settle(all bool) {
 			return
 		}
 		o := w.late[i]
+		if !o.media.Held && rapid.IntRange(0, 4).Draw(w.t, "held") == 0 {
+			w.hold(i)
+			continue
+		}
 		w.late = slices.Delete(w.late, i, i+1)
-		if rapid.IntRange(0, 9).Draw(w.t, "gap") == 0 {
+		if o.media.Held {
+			o.media.Held, o.media.Stored = false, true
+		} else if rapid.IntRange(0, 9).Draw(w.t, "gap") == 0 {
 			o.media.Gap, o.media.Init = true, 0
 		} else {
 			o.media.Stored = true
@@ -221,6 +234,14 @@ func (w *world) settle(all bool) {
 		}
 		w.append(&timeline.Stored{Seq: o.seq, Media: []timeline.Media{o.media}})
 	}
+}
+
+// hold says that a medium that is on its way is held.
+func (w *world) hold(i int) {
+	m := &w.late[i].media
+	m.Held, m.Size = true, rapid.Int64Range(1000, 4_000_000).Draw(w.t, "size")
+	w.sizes["/"+playlist.MediaKey(m.Rendition, w.broadcast, m.Name)] = m.Size
+	w.append(&timeline.Stored{Seq: w.late[i].seq, Media: []timeline.Media{*m}})
 }
 
 // Whatever comes, every version of every playlist keeps the rules.

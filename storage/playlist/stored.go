@@ -19,10 +19,11 @@ type File struct {
 const maxCombined = 4
 
 // Stored returns the playlists that players find in the store when no origin runs: media
-// playlists of the live window first, then the multivariant ones that name them. Those of
-// the DVR window are in [StoredDVR]. It is empty while nothing can be played.
+// playlists of the live window first, then the multivariant ones that name them. They end
+// before the first media that are only held, because the store does not have them yet. Those
+// of the DVR window are in [StoredDVR]. It is empty while nothing can be played.
 func Stored(s *timeline.State, window int) []File {
-	b := OnAir(s)
+	b := withoutHeld(OnAir(s))
 	if b == nil {
 		return nil
 	}
@@ -32,6 +33,9 @@ func Stored(s *timeline.State, window int) []File {
 			files = append(files, File{LiveKey(d.Name), text})
 		}
 	}
+	if len(files) == 0 {
+		return nil
+	}
 	return append(files, multivariants(s.Entry, b, false)...)
 }
 
@@ -39,7 +43,7 @@ func Stored(s *timeline.State, window int) []File {
 // it when a chapter has been closed and at the end. past are the chapters that [DVRChapters]
 // names for the broadcast on the air.
 func StoredDVR(s *timeline.State, window int, past []Past) []File {
-	b := OnAir(s)
+	b := withoutHeld(OnAir(s))
 	if b == nil || b.DVRWindow <= 0 {
 		return nil
 	}
@@ -49,7 +53,29 @@ func StoredDVR(s *timeline.State, window int, past []Past) []File {
 			files = append(files, File{DVRKey(d.Name), text})
 		}
 	}
+	if len(files) == 0 {
+		return nil
+	}
 	return append(files, multivariants(s.Entry, b, true)...)
+}
+
+// withoutHeld returns the broadcast as the store knows it: media that are held are still on
+// their way.
+func withoutHeld(b *timeline.Broadcast) *timeline.Broadcast {
+	held := func(m timeline.Media) bool { return m.Held }
+	if b == nil || !slices.ContainsFunc(b.Items, func(it timeline.Item) bool { return slices.ContainsFunc(it.Media, held) }) {
+		return b
+	}
+	c := *b
+	c.Items = slices.Clone(b.Items)
+	for i := range c.Items {
+		it := &c.Items[i]
+		it.Media = slices.Clone(it.Media)
+		for j := range it.Media {
+			it.Media[j].Held = false
+		}
+	}
+	return &c
 }
 
 func multivariants(entry string, b *timeline.Broadcast, dvr bool) []File {

@@ -54,7 +54,7 @@ func (it *Item) Of(rendition string) *Media {
 
 // Settled reports whether all media of the item are stored or gaps.
 func (it *Item) Settled() bool {
-	return !slices.ContainsFunc(it.Media, func(m Media) bool { return !m.Stored && !m.Gap })
+	return !slices.ContainsFunc(it.Media, func(m Media) bool { return !m.Settled() })
 }
 
 // End is where the item ends on the media clock.

@@ -43,7 +43,7 @@ func (s *State) adopt(r *Adopted) error {
 		if d.First == 0 {
 			d.First = it.Seq
 		}
-		if it.Media[i].Stored {
+		if it.Media[i].there() {
 			b.measure(d, len(b.Items)-1)
 		}
 	}
@@ -88,10 +88,10 @@ func (m *Media) check(d *Rendition) error {
 	if m.Duration <= 0 || m.Duration > maxTarget*time.Second {
 		return bad("media %s of %v", m.Name, m.Duration)
 	}
-	if m.Stored && m.Gap {
-		return bad("media %s both stored and a gap", m.Name)
+	if m.Gap && m.there() || m.Stored && m.Held {
+		return bad("media %s is more than one of stored, held and a gap", m.Name)
 	}
-	if m.Stored && (m.Size <= 0 || m.Init < 1 || m.Init > d.Inits) {
+	if m.there() && (m.Size <= 0 || m.Init < 1 || m.Init > d.Inits) {
 		return bad("stored media %s has %d bytes and init %d of %d", m.Name, m.Size, m.Init, d.Inits)
 	}
 	return nil
@@ -131,25 +131,26 @@ func (b *Broadcast) store(at int, stored []Media) error {
 		if old == nil || old.Name != m.Name {
 			return bad("item %d was adopted without %.80q of rendition %.80q", it.Seq, m.Name, m.Rendition)
 		}
-		if old.Stored || old.Gap {
+		if old.Settled() || old.Held && m.Held {
 			continue
 		}
-		if m.Stored == m.Gap {
-			return bad("media %s is neither stored nor a gap", m.Name)
+		if !m.Settled() && !m.Held {
+			return bad("media %s is neither stored nor held nor a gap", m.Name)
 		}
 		if err := m.check(d); err != nil {
 			return err
 		}
+		counted := old.Held
 		*old = m
-		if m.Stored {
+		if m.there() && !counted {
 			b.measure(d, at)
 		}
 	}
 	return nil
 }
 
-// measure counts the media of item at in, which has just been stored. The peak is taken over
-// every run of stored segments with this one in it that lasts half to one and a half targets.
+// measure counts the media of item at in, which has just come to be there. The peak is taken
+// over every run of such segments with this one in it that lasts half to one and a half targets.
 func (b *Broadcast) measure(d *Rendition, at int) {
 	m := b.Items[at].Of(d.Name)
 	d.Bytes += m.Size
@@ -158,7 +159,7 @@ func (b *Broadcast) measure(d *Rendition, at int) {
 	first, length := at, m.Duration
 	for first > 0 {
 		o := b.Items[first-1].Of(d.Name)
-		if o == nil || !o.Stored || length+o.Duration > target*3/2 {
+		if o == nil || !o.there() || length+o.Duration > target*3/2 {
 			break
 		}
 		first--
@@ -169,7 +170,7 @@ func (b *Broadcast) measure(d *Rendition, at int) {
 		var length time.Duration
 		for i := from; i < len(b.Items); i++ {
 			o := b.Items[i].Of(d.Name)
-			if o == nil || !o.Stored {
+			if o == nil || !o.there() {
 				break
 			}
 			bytes += o.Size

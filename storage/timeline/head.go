@@ -47,7 +47,13 @@ type chapter struct {
 	Items     []Item `json:"items"`
 }
 
-// LoadHead reads an entry's head. It returns ErrNoTimeline when there is none.
+// ErrDamaged is returned for a head or chapter that can't be read: cut short, or not an
+// object of this timeline. Nothing overwrites it. Bring it back from a copy; only who can do
+// without the entry's past moves a damaged head away, and the timeline begins anew.
+var ErrDamaged = errors.New("timeline: a stored object is damaged; restore it from a copy of the store")
+
+// LoadHead reads an entry's head. It returns ErrNoTimeline when there is none, and an error
+// that wraps ErrDamaged or ErrVersion when there is one that can't be used.
 func LoadHead(ctx context.Context, store storage.Store, entry string) (*State, error) {
 	h, _, err := loadHead(ctx, store, entry)
 	return h.State, err
@@ -63,13 +69,13 @@ func loadHead(ctx context.Context, store storage.Store, entry string) (head, sto
 	}
 	var h head
 	if err := json.Unmarshal(b, &h); err != nil {
-		return head{}, info, fmt.Errorf("timeline head of %s is damaged: %w", entry, err)
+		return head{}, info, fmt.Errorf("%w: %s: %w", ErrDamaged, HeadKey(entry), err)
 	}
 	if h.Version != wireVersion {
-		return head{}, info, fmt.Errorf("timeline head of %s, version %d: %w", entry, h.Version, ErrVersion)
+		return head{}, info, fmt.Errorf("%s, version %d: %w", HeadKey(entry), h.Version, ErrVersion)
 	}
 	if h.State == nil || h.State.Entry != entry || h.State.NextSeq == 0 || h.State.NextDiscontinuity == 0 {
-		return head{}, info, fmt.Errorf("timeline head of %s is damaged: it holds no state of this entry", entry)
+		return head{}, info, fmt.Errorf("%w: %s holds no state of this entry", ErrDamaged, HeadKey(entry))
 	}
 	return h, info, nil
 }
@@ -82,7 +88,7 @@ func read(ctx context.Context, store storage.Store, key string, limit int64) ([]
 	}
 	defer r.Close()
 	if info.Size > limit {
-		return nil, info, fmt.Errorf("%s has %d bytes, at most %d are read", key, info.Size, limit)
+		return nil, info, fmt.Errorf("%w: %s has %d bytes, at most %d are read", ErrDamaged, key, info.Size, limit)
 	}
 	b, err := io.ReadAll(io.LimitReader(r, limit))
 	return b, info, err
@@ -102,14 +108,14 @@ func LoadChapter(ctx context.Context, store storage.Store, broadcast string, c C
 	}
 	var w chapter
 	if err := json.Unmarshal(b, &w); err != nil {
-		return nil, fmt.Errorf("timeline chapter %s is damaged: %w", c.Key, err)
+		return nil, fmt.Errorf("%w: chapter %s: %w", ErrDamaged, c.Key, err)
 	}
 	if w.Version != wireVersion {
 		return nil, fmt.Errorf("timeline chapter %s, version %d: %w", c.Key, w.Version, ErrVersion)
 	}
 	n := len(w.Items)
 	if w.Broadcast != broadcast || n == 0 || w.Items[0].Seq != c.FirstSeq || w.Items[n-1].Seq != c.LastSeq {
-		return nil, fmt.Errorf("timeline chapter %s is damaged: it does not hold items %d to %d", c.Key, c.FirstSeq, c.LastSeq)
+		return nil, fmt.Errorf("%w: chapter %s does not hold items %d to %d", ErrDamaged, c.Key, c.FirstSeq, c.LastSeq)
 	}
 	intern(w.Items)
 	return w.Items, nil
@@ -157,7 +163,7 @@ func putChapter(ctx context.Context, store storage.Store, entry, broadcast strin
 func withoutParts(it Item) Item {
 	list := make([]Media, len(it.Media))
 	for i, m := range it.Media {
-		m.Feed, m.FirstPart, m.LastPart = live.Feed{}, 0, 0
+		m.Feed, m.FirstPart, m.LastPart, m.From = live.Feed{}, 0, 0, 0
 		list[i] = m
 	}
 	it.Media = list

@@ -46,12 +46,14 @@ type Adopted struct {
 	Independent bool `json:"independent"`
 }
 
-// Stored says that media of an item rest in the store now (Media.Stored), or never will
-// (Media.Gap). Each replaces the item's media of the same rendition and must have its name.
-// Media that are stored or gaps already stay as they are, so the record may be repeated.
+// Stored says that media of an item rest in the store now (Media.Stored), are kept by the
+// owner's spool on their way there (Media.Held), or never will be there (Media.Gap). Each
+// replaces the item's media of the same rendition and must have its name. Held media become
+// stored or gaps by another record; media that are stored or gaps stay as they are, so
+// records may be repeated.
 type Stored struct {
-	Seq   uint64  `json:"seq"`
-	Media []Media `json:"media"`
+	Seq   uint64
+	Media []Media
 }
 
 // Closed says that the oldest open items of a broadcast, or its newest chapters, rest in

@@ -77,11 +77,14 @@ type Rendition struct {
 	Language   string  `json:"language,omitempty"`
 	// Inits counts the initialization sections stored so far: init-1.mp4 to init-<Inits>.mp4.
 	Inits int `json:"inits"`
+	// InitSum is a checksum of the newest one, by which the next owner knows it again; empty
+	// when the owner's release did not write it.
+	InitSum string `json:"initSum,omitempty"`
 	// First is the first item with media of this rendition, 0 before that. Set by the fold; an
 	// item from First on without media of the rendition is a gap in it.
 	First uint64 `json:"first,omitempty"`
-	// Peak and the sums measure BANDWIDTH and AVERAGE-BANDWIDTH over all items stored so far.
-	// They are set by the fold. Peak is in bit/s, over runs of segments between half and one
+	// Peak and the sums measure BANDWIDTH and AVERAGE-BANDWIDTH over all items that were stored
+	// or held so far. They are set by the fold. Peak is in bit/s, over runs of segments between half and one
 	// and a half target durations (RFC 8216bis, BANDWIDTH); 0 before there was such a run.
 	Peak     int64         `json:"peak"`
 	Bytes    int64         `json:"bytes"`
@@ -110,14 +113,24 @@ type Media struct {
 	Init     int           `json:"init,omitempty"`
 	Size     int64         `json:"size,omitempty"`
 	// Stored is set when the object rests in the store. Gap says that it will never be there.
+	// Held says that it is on its way there: the owner's spool keeps it, and the media plane
+	// still has its parts. Of the three at most one is set.
 	Stored bool `json:"stored,omitempty"`
 	Gap    bool `json:"gap,omitempty"`
-	// Feed and the part numbers tell from which messages of the media plane the object can be
-	// made again.
-	Feed      live.Feed `json:"feed,omitzero"`
-	FirstPart uint64    `json:"firstPart,omitempty"`
-	LastPart  uint64    `json:"lastPart,omitempty"`
+	Held   bool `json:"held,omitempty"`
+	// Feed, the part numbers and From (as in [live.Assembly]) tell from which messages of the
+	// media plane the object can be made again.
+	Feed      live.Feed  `json:"feed,omitzero"`
+	FirstPart uint64     `json:"firstPart,omitempty"`
+	LastPart  uint64     `json:"lastPart,omitempty"`
+	From      media.Time `json:"from,omitempty"`
 }
+
+// Settled reports whether the media is stored or a gap: nothing more will be said of it.
+func (m *Media) Settled() bool { return m.Stored || m.Gap }
+
+// there reports whether the media's object exists, in the store or on its way to it.
+func (m *Media) there() bool { return m.Stored || m.Held }
 
 // Chapter is a closed run of items whose media are all stored or gaps, kept in an immutable
 // object.

@@ -83,6 +83,37 @@ func UnmarshalEnvelope(b []byte) (Envelope, error) {
 	return Envelope{Epoch: w.Epoch, Prev: w.Prev, ID: w.ID, Record: rec}, nil
 }
 
+// storedWire is the JSON form of [Stored]. Held media stand apart, where a release that does
+// not know them leaves them out: to it they are adopted still.
+type storedWire struct {
+	Seq   uint64  `json:"seq"`
+	Media []Media `json:"media"`
+	Held  []Media `json:"held,omitempty"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (r *Stored) MarshalJSON() ([]byte, error) {
+	w := storedWire{Seq: r.Seq}
+	for _, m := range r.Media {
+		if m.Held {
+			w.Held = append(w.Held, m)
+		} else {
+			w.Media = append(w.Media, m)
+		}
+	}
+	return json.Marshal(w)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (r *Stored) UnmarshalJSON(b []byte) error {
+	var w storedWire
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	r.Seq, r.Media = w.Seq, append(w.Media, w.Held...)
+	return nil
+}
+
 func recordType(r Record) string {
 	switch r.(type) {
 	case *Claimed:

@@ -1,6 +1,7 @@
 package timeline_test
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ import (
 func TestWire(t *testing.T) {
 	sc := tt.NewScript()
 	records := append(sc.Open(tt.Broadcast, 2*60*sec),
-		&timeline.Claimed{Epoch: 4, Owner: "host"}, sc.Adopt(4*sec, true), sc.Store(), sc.Gap(),
+		&timeline.Claimed{Epoch: 4, Owner: "host"}, sc.Adopt(4*sec, true), sc.Store(), sc.Gap(), sc.Hold(),
 		&timeline.Closed{Broadcast: tt.Broadcast, Chapter: timeline.Chapter{Key: "k", FirstSeq: 1, LastSeq: 2}},
 		&timeline.Ended{End: sc.At}, &timeline.Expired{Broadcast: tt.Broadcast, Before: 9})
 	for _, r := range records {
@@ -63,9 +64,35 @@ func TestWireRefuses(t *testing.T) {
 	}
 }
 
+// A release that does not know held media reads a record of them as one that says nothing.
+func TestWireHeldStandApart(t *testing.T) {
+	sc := tt.NewScript()
+	sc.Adopt(4*sec, true)
+	r := sc.Hold(tt.Video)
+	r.Media = append(r.Media, sc.Store(tt.Audio).Media...)
+	b, err := timeline.Envelope{Epoch: 4, Record: r}.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old struct {
+		Record struct {
+			Media []struct {
+				Rendition string `json:"r"`
+				Stored    bool   `json:"stored"`
+			} `json:"media"`
+		} `json:"rec"`
+	}
+	if err := json.Unmarshal(b, &old); err != nil {
+		t.Fatal(err)
+	}
+	if m := old.Record.Media; len(m) != 1 || m[0].Rendition != tt.Audio || !m[0].Stored {
+		t.Errorf("%s", b)
+	}
+}
+
 func FuzzEnvelope(f *testing.F) {
 	sc := tt.NewScript()
-	for _, r := range append(sc.Open(tt.Broadcast, 0), sc.Adopt(4*sec, true), sc.Store()) {
+	for _, r := range append(sc.Open(tt.Broadcast, 0), sc.Adopt(4*sec, true), sc.Store(), sc.Hold()) {
 		b, err := timeline.Envelope{Epoch: 1, Record: r}.Marshal()
 		if err != nil {
 			f.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,9 +38,11 @@ type Writer struct {
 	// id makes the ids of this writer's records unlike every other's.
 	id string
 
-	// saving is held by Save, Expire and the claim; it guards etag.
+	// saving is held by Save, Expire and the claim; it guards etag and noMerge.
 	saving sync.Mutex
 	etag   string
+	// noMerge is set when a chapter can't be read: then none are merged any more.
+	noMerge bool
 
 	// mu guards the fields below. It is taken after saving.
 	mu      sync.Mutex
@@ -48,6 +51,9 @@ type Writer struct {
 	n       uint64 // records written
 	pending *pending
 	fenced  bool
+	// answered are records whose appending failed for all their caller knows, and which
+	// somebody else's call has settled since: the caller will append them again.
+	answered [][]byte
 }
 
 // pending is a record of which nobody knows yet whether the log took it.
@@ -133,25 +139,39 @@ func (w *Writer) fencedBy(s *State) error {
 // Append puts a record into the log and folds it in. The record is checked first: an error
 // that wraps ErrRecord means that nothing was written. After another error the record may
 // or may not stand in the log; appending the same record again then settles it, and any
-// other record comes behind it. ErrFenced means stop.
+// other record comes behind it, whoever appends it. ErrFenced means stop.
 func (w *Writer) Append(ctx context.Context, r Record) (*State, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.fencedBy(w.state); err != nil {
 		return nil, err
 	}
-	if w.pending != nil {
-		body, err := json.Marshal(r)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrRecord, err)
-		}
-		same := bytes.Equal(body, w.pending.body)
-		if err := w.settle(ctx); err != nil || same {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	if i := slices.IndexFunc(w.answered, func(b []byte) bool { return bytes.Equal(b, body) }); i >= 0 {
+		w.answered = slices.Delete(w.answered, i, i+1)
+		return w.state, nil
+	}
+	if p := w.pending; p != nil {
+		same := bytes.Equal(body, p.body)
+		err := w.settle(ctx)
+		switch {
+		case same:
+			return w.state, err
+		case err == nil:
+			w.answered = append(w.answered, p.body)
+			w.answered = w.answered[max(0, len(w.answered)-maxAnswered):]
+		case w.pending != nil || errors.Is(err, ErrFenced):
 			return w.state, err
 		}
 	}
 	return w.append(ctx, r)
 }
+
+// maxAnswered bounds what is remembered of other calls' records.
+const maxAnswered = 16
 
 func (w *Writer) append(ctx context.Context, r Record) (*State, error) {
 	body, err := json.Marshal(r)

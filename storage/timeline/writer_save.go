@@ -95,10 +95,18 @@ func (w *Writer) closeChapters(ctx context.Context) error {
 		}
 		for _, c := range merge {
 			list, err := LoadChapter(ctx, w.cfg.Store, b.ID, c)
+			if lost(err) {
+				w.log.Error("timeline: a chapter can't be read; the DVR window lacks it, and chapters are merged no more", "err", err)
+				w.noMerge = true
+				break
+			}
 			if err != nil {
 				return err
 			}
 			items = append(items, list...)
+		}
+		if merge != nil && w.noMerge {
+			continue
 		}
 		c, err := putChapter(ctx, w.cfg.Store, w.cfg.Entry, b.ID, items)
 		if err != nil {
@@ -110,13 +118,18 @@ func (w *Writer) closeChapters(ctx context.Context) error {
 	}
 }
 
+// lost reports whether an error of loading a chapter says that trying again will not help.
+func lost(err error) bool {
+	return errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion) || errors.Is(err, storage.ErrNotFound)
+}
+
 // due returns the next items to close, or the next chapters to merge, and their broadcast.
 func (w *Writer) due() (*Broadcast, []Item, []Chapter) {
 	for _, b := range w.State().Broadcasts {
 		if n := w.dueItems(b); n > 0 {
 			return b, b.Items[:n], nil
 		}
-		if merge := w.dueChapters(b); merge != nil {
+		if merge := w.dueChapters(b); merge != nil && !w.noMerge {
 			return b, nil, merge
 		}
 	}
@@ -184,14 +197,13 @@ func (w *Writer) Expire(ctx context.Context, before media.Time) ([]Dropped, erro
 	defer w.saving.Unlock()
 	var all []Dropped
 	for _, b := range w.State().Broadcasts {
-		d, err := w.expired(ctx, b, before)
+		d, end, err := w.expired(ctx, b, before)
 		if err != nil {
 			return all, err
 		}
-		end := w.State().NextSeq
-		if n := len(d.Items); n > 0 && !d.Whole {
-			end = d.Items[n-1].Seq + 1
-		} else if n == 0 && !d.Whole {
+		if d.Whole {
+			end = w.State().NextSeq
+		} else if end <= b.FirstSeq {
 			continue
 		}
 		if _, err := w.Append(ctx, &Expired{Broadcast: b.ID, Before: end}); err != nil {
@@ -213,23 +225,33 @@ func (w *Writer) Expire(ctx context.Context, before media.Time) ([]Dropped, erro
 	return all, nil
 }
 
-// expired collects the items of b that end at or before the given time.
-func (w *Writer) expired(ctx context.Context, b *Broadcast, before media.Time) (Dropped, error) {
-	d := Dropped{Broadcast: b.ID, Renditions: b.Renditions}
+// expired collects the items of b that end at or before the given time, and the number
+// behind the last one. What a chapter held that can't be read any more is left to the
+// sweeper, who removes what no timeline names.
+func (w *Writer) expired(ctx context.Context, b *Broadcast, before media.Time) (d Dropped, next uint64, err error) {
+	d = Dropped{Broadcast: b.ID, Renditions: b.Renditions}
 	take := func(items []Item) {
 		for _, it := range items {
 			if it.Seq >= b.FirstSeq && it.End() <= before {
-				d.Items = append(d.Items, it)
+				d.Items, next = append(d.Items, it), it.Seq+1
 			}
 		}
 	}
 	for _, c := range b.Chapters {
 		if c.Start >= before {
-			return d, nil
+			return d, next, nil
 		}
 		items, err := LoadChapter(ctx, w.cfg.Store, b.ID, c)
+		if lost(err) && !errors.Is(err, ErrVersion) {
+			if c.Start.Add(c.Duration) > before {
+				return d, next, nil
+			}
+			w.log.Error("timeline: a chapter that expires can't be read; the sweeper removes its media", "err", err)
+			next = c.LastSeq + 1
+			continue
+		}
 		if err != nil {
-			return d, err
+			return d, next, err
 		}
 		take(items)
 	}
@@ -243,7 +265,7 @@ func (w *Writer) expired(ctx context.Context, b *Broadcast, before media.Time) (
 		end = max(end, b.Items[n-1].End())
 	}
 	d.Whole = b.Ended && end <= before
-	return d, nil
+	return d, next, nil
 }
 
 // removeChapters deletes the chapter objects of a broadcast that the timeline does not name:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -411,13 +412,21 @@ func TestStoreDown(t *testing.T) {
 }
 
 func TestDamagedHead(t *testing.T) {
-	for text, want := range map[string]error{`{`: nil, `{"v":9}`: timeline.ErrVersion, `{"v":1}`: nil, `{"v":1,"state":{"entry":"other"}}`: nil} {
+	for text, want := range map[string]error{
+		``: timeline.ErrDamaged, `{`: timeline.ErrDamaged, `{"v":9}`: timeline.ErrVersion, `{"v":1}`: timeline.ErrDamaged,
+		`{"v":1,"state":{"entry":"other"}}`: timeline.ErrDamaged,
+	} {
 		f := newFixture(t)
 		if _, err := f.store.Put(t.Context(), timeline.HeadKey(tt.Entry), [][]byte{[]byte(text)}, storage.PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.open(1); err == nil || (want != nil && !errors.Is(err, want)) {
+		if _, err := f.open(1); !errors.Is(err, want) {
 			t.Errorf("head %s: %v", text, err)
+		}
+		if b, _, err := f.store.Get(t.Context(), timeline.HeadKey(tt.Entry), nil); err != nil {
+			t.Error(err)
+		} else if got, _ := io.ReadAll(b); string(got) != text {
+			t.Errorf("head %s was overwritten: %s", text, got)
 		}
 		if f.log.Count() != 0 {
 			t.Errorf("head %s: a claim was written", text)

@@ -86,20 +86,28 @@ func (s *Script) Adopt(length time.Duration, discontinuity bool) *timeline.Adopt
 
 // Store is the record that says that the item adopted last is stored in these renditions,
 // in all of them when there are none.
-func (s *Script) Store(renditions ...string) *timeline.Stored { return s.settle(false, renditions) }
+func (s *Script) Store(renditions ...string) *timeline.Stored {
+	return s.settle(renditions, func(m *timeline.Media) { m.Stored = true })
+}
 
-// Gap is the record that says that the item adopted last never will be.
-func (s *Script) Gap(renditions ...string) *timeline.Stored { return s.settle(true, renditions) }
+// Hold is the record that says that a spool keeps the item adopted last.
+func (s *Script) Hold(renditions ...string) *timeline.Stored {
+	return s.settle(renditions, func(m *timeline.Media) { m.Held = true })
+}
 
-func (s *Script) settle(gap bool, renditions []string) *timeline.Stored {
+// Gap is the record that says that the item adopted last never will be stored.
+func (s *Script) Gap(renditions ...string) *timeline.Stored {
+	return s.settle(renditions, func(m *timeline.Media) { m.Gap = true })
+}
+
+func (s *Script) settle(renditions []string, how func(*timeline.Media)) *timeline.Stored {
 	if len(renditions) == 0 {
 		renditions = s.Renditions
 	}
 	r := &timeline.Stored{Seq: s.last.Seq}
 	for _, name := range renditions {
 		m := *s.last.Of(name)
-		m.Gap, m.Stored = gap, !gap
-		if !gap {
+		if how(&m); !m.Gap {
 			m.Size = max(1, int64(m.Duration.Seconds()*float64(s.Rate)))
 		}
 		r.Media = append(r.Media, m)
