@@ -25,7 +25,9 @@ type LightConfig struct {
 // Light is an encoder that sends a clip in real time without end and connects again
 // whenever it is cut off. Its clock goes on meanwhile: what falls into the time without a
 // connection is not sent, and nothing is sent twice. After each connect it begins with a
-// keyframe. Its methods may be called by several goroutines.
+// keyframe; when it has connected again, its sound begins with that picture too, because a
+// broadcast that goes on has no place for sound from before. Its methods may be called by
+// several goroutines.
 type Light struct {
 	cfg    LightConfig
 	cursor *publisher.Cursor
@@ -142,17 +144,18 @@ func (l *Light) play(ctx context.Context, pub *publisher.Publisher, url string) 
 		}
 		u = l.next()
 	}
-	l.connected(url)
+	from := l.connected(url, u.PTS)
 	sender := publisher.NewSender(pub)
 	err := sender.Begin(l.cfg.Clip, uint32(publisher.Millis(u.DTS)))
 	for err == nil {
 		if err = l.until(ctx, pub, u.DTS); err != nil {
 			break
 		}
-		if err = sender.Send(u, 0); err == nil {
-			l.note(u)
-			u = l.next()
+		if u.PTS >= from {
+			err = sender.Send(u, 0)
+			l.note(u, err)
 		}
+		u = l.next()
 	}
 	err = l.ended(ctx, err)
 	if err == nil {
@@ -177,10 +180,16 @@ func (l *Light) until(ctx context.Context, pub *publisher.Publisher, at time.Dur
 	}
 }
 
-func (l *Light) connected(url string) {
+// connected notes a connection that begins with a picture; it returns the time of the first
+// unit that it is to send.
+func (l *Light) connected(url string, picture time.Duration) (from time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.connects = append(l.connects, Connect{URL: url, At: time.Now()})
+	if len(l.connects) == 1 {
+		return 0
+	}
+	return picture
 }
 
 // ended notes the end of a connection; the encoder's own end is no error.
@@ -200,7 +209,11 @@ func (l *Light) ended(ctx context.Context, err error) error {
 	return err
 }
 
-func (l *Light) note(u publisher.Unit) {
+// note counts a unit; of one whose write failed, a part may have gone out.
+func (l *Light) note(u publisher.Unit, err error) {
+	if err != nil {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.late = max(l.late, time.Since(l.begin)-u.DTS)
