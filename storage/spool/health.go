@@ -1,0 +1,87 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// health is what is known of the store. Spool.mu guards it.
+type health struct {
+	away  bool
+	since time.Time
+	cause error
+	// patience is how long a write may last before the store counts as away.
+	patience time.Duration
+	// probing is set while one attempt finds out whether the store is back; nextProbe is when
+	// the next one may, pause what is waited for it, probes how many have failed.
+	probing   bool
+	nextProbe time.Time
+	pause     time.Duration
+	probes    int
+	// nextTrial is when a write may be let through to find out.
+	nextTrial time.Time
+}
+
+// The pauses between probes, and how often a write is let through as one when nothing is spooled.
+const (
+	firstPause = 250 * time.Millisecond
+	mostPause  = 3 * time.Second
+	trialEvery = time.Second
+)
+
+// errSlow is why a store is away that does not answer; errOthers is why a write is ended when
+// another one has found that out.
+var (
+	errSlow   = errors.New("it does not answer in time")
+	errOthers = errors.New("another write found the store to be away")
+)
+
+// slowest is how long one attempt may last at all.
+func (s *Spool) slowest() time.Duration { return mostPatience * s.cfg.After }
+
+// well notes a write that the store has answered after d. s.mu is held.
+func (s *Spool) well(d time.Duration) {
+	h := &s.health
+	h.patience = min(max(2*d, h.patience*3/4, leastPatience*s.cfg.After), s.slowest())
+	if !h.away {
+		return
+	}
+	s.log.Info("spool: the store answers again", "away", time.Since(h.since).Round(time.Millisecond),
+		"objects", len(s.shelf.byKey), "bytes", s.shelf.bytes)
+	*h = health{patience: h.patience}
+	s.nudge()
+}
+
+// ill notes a write that failed. Other writes that are on their way are ended. s.mu is held.
+func (s *Spool) ill(err error) {
+	h := &s.health
+	h.cause = err
+	if errors.Is(err, errSlow) {
+		h.patience = min(2*h.patience, s.slowest())
+	}
+	if h.away {
+		return
+	}
+	now := time.Now()
+	h.away, h.since, h.pause, h.probes, h.nextTrial = true, now, 0, 0, now
+	s.log.Warn("spool: the store is away; finished media wait on this host", "err", err)
+	for w := range s.writes {
+		w.cancel(errOthers)
+	}
+	s.postpone(now)
+	s.nudge()
+}
+
+// postpone sets when the store is tried next, later each time. s.mu is held.
+func (s *Spool) postpone(now time.Time) {
+	h := &s.health
+	h.pause = min(max(2*h.pause, firstPause), mostPause)
+	h.nextProbe = now.Add(h.pause*3/4 + rand.N(h.pause/2)) // so that nodes don't ask all at once
+}
+
+// isAway is the error of writes while the store is away. s.mu is held.
+func (s *Spool) isAway() error {
+	return fmt.Errorf("%w since %s: %w", ErrAway, s.health.since.UTC().Format(time.RFC3339), s.health.cause)
+}
