@@ -11,6 +11,10 @@ import (
 
 // API error codes of the server for which the client library has no name.
 const (
+	codeTemporary             jetstream.ErrorCode = 10008 // no leader
+	codeNoPeers               jetstream.ErrorCode = 10005
+	codeReplicasUnsupported   jetstream.ErrorCode = 10074
+	codeInProcess             jetstream.ErrorCode = 10158 // the same message is on its way
 	codeInsufficientResources jetstream.ErrorCode = 10023
 	codeMemoryExceeded        jetstream.ErrorCode = 10028
 	codeStorageExceeded       jetstream.ErrorCode = 10047
@@ -83,6 +87,12 @@ func classifyAPI(err error) (advice string, sentinel error) {
 		return "delete what is not needed, or give the bus a larger bound or disk", ErrFull
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 		return "", ErrTooLarge
+	case codeTemporary, codeInProcess:
+		return "the bus is electing a leader; it is tried again", ErrUnavailable
+	case codeNoPeers:
+		return "the NATS cluster has fewer servers with JetStream and free room than bus.replicas asks for: start them, or lower bus.replicas", ErrUnavailable
+	case codeReplicasUnsupported:
+		return "bus.replicas above 1 needs a NATS cluster: set bus.replicas to 1, or name a cluster in bus.url", ErrInvalid
 	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
 		return "enable JetStream on the NATS server and for this account", ErrUnavailable
 	}

@@ -1,0 +1,104 @@
+package bus
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	scanBatch = 256
+	// scanIdle is when the servers forget a consumer that nobody reads.
+	scanIdle = 30 * time.Second
+)
+
+// scanned is what a kept message's headers tell.
+type scanned struct {
+	id                string
+	number, streamSeq uint64
+	size              int64
+	at                time.Time
+}
+
+// scan reads the headers of what the bus keeps of a subject, oldest first, until
+// each returns false. Bodies are not sent, nor other subjects looked at.
+func (sh *shard) scan(ctx context.Context, wire string, each func(scanned) bool) error {
+	doing := "look through " + sh.subject(wire)
+	cons, err := sh.consumer(ctx, wire, jetstream.ConsumerConfig{HeadersOnly: true})
+	if err != nil {
+		return busError(doing, err)
+	}
+	defer sh.forget(cons)
+	info := cons.CachedInfo()
+	if info == nil || info.NumPending == 0 {
+		return nil
+	}
+	it, err := cons.Messages(jetstream.PullMaxMessages(scanBatch), jetstream.PullHeartbeat(followHeartbeat),
+		jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	if err != nil {
+		return busError(doing, err)
+	}
+	defer it.Stop()
+	for want := uint64(1); ; want++ {
+		msg, err := it.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return busError(doing, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil || meta.Sequence.Consumer != want {
+			return busError(doing, nats.ErrTimeout) // some were lost on the way: try again
+		}
+		h := msg.Headers()
+		size, _ := strconv.ParseInt(h.Get(nats.MsgSize), 10, 64)
+		number := numberOf(h)
+		if number > 0 && !each(scanned{h.Get(headerID), number, meta.Sequence.Stream, size, meta.Timestamp}) {
+			return nil
+		}
+		if meta.NumPending == 0 {
+			return nil
+		}
+	}
+}
+
+// numberOf returns the publisher's number of a media message, 0 if it has none.
+func numberOf(h nats.Header) uint64 {
+	n, err := strconv.ParseUint(h.Get(headerSeq), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// consumer makes a consumer of one subject, and the stream if it is missing.
+func (sh *shard) consumer(ctx context.Context, wire string, c jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	c.FilterSubject = sh.subject(wire)
+	c.AckPolicy = jetstream.AckNonePolicy
+	c.InactiveThreshold = scanIdle
+	c.Replicas = 1
+	c.MemoryStorage = true
+	cons, err := sh.streams.control.js.CreateConsumer(ctx, sh.name, c)
+	if err == nil || !missing(err) {
+		return cons, err
+	}
+	if err := sh.again(ctx); err != nil {
+		return nil, err
+	}
+	return sh.streams.control.js.CreateConsumer(ctx, sh.name, c)
+}
+
+// forget tells the servers in the background that a consumer is no longer read. If
+// they cannot be told, it goes by itself.
+func (sh *shard) forget(cons jetstream.Consumer) {
+	info := cons.CachedInfo()
+	if info == nil {
+		return
+	}
+	_, _ = sh.streams.control.run(func(ctx context.Context) { // fails when the connection is closed
+		ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+		defer cancel()
+		_ = sh.streams.control.js.DeleteConsumer(ctx, sh.name, info.Name)
+	})
+}
