@@ -2,10 +2,8 @@ package workers
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -17,23 +15,43 @@ import (
 )
 
 // owner holds, or waits for, the lease on one entry, and runs the entry's packager and
-// registrar while it has it.
+// registrar while it has it. Every worker has one for each entry that is live.
 type owner struct {
 	p        *Pool
 	entry    string
 	log      *slog.Logger
+	nudged   chan struct{} // 1: the lease has news
 	stopping chan struct{}
 	once     sync.Once
 
-	// mu guards the fields below.
+	// mu guards the fields below. It is taken after the pool's.
 	mu        sync.Mutex
 	records   map[live.FeedID]live.FeedRecord
 	packager  *packager.Packager
 	registrar *registrar.Registrar
+	taking    bool    // the lease is being taken
+	tenure    *tenure // while the lease is held
+	successor string  // who gets the entry when stopping; "" when there is nobody
+}
+
+// tenure is the time for which an owner holds the lease.
+type tenure struct {
+	lease *bus.Lease
+	guard *guard
+	since time.Time
+	free  time.Time // when the entry was seen without an owner
+	move  chan struct{}
+
+	// The rest is guarded by the owner's mu.
+	moving  string // who gets the entry; "" while it stays
+	epoch   uint64
+	writer  *timeline.Writer // nil until the timeline is open
+	resumed bool             // the entry was packaged under this tenure
 }
 
 func newOwner(p *Pool, entry string) *owner {
-	return &owner{p: p, entry: entry, log: p.Log.With("entry", entry), stopping: make(chan struct{}), records: map[live.FeedID]live.FeedRecord{}}
+	return &owner{p: p, entry: entry, log: p.Log.With("entry", entry), nudged: make(chan struct{}, 1), stopping: make(chan struct{}),
+		records: map[live.FeedID]live.FeedRecord{}}
 }
 
 // feed brings a feed's newest record. It does not block.
@@ -49,8 +67,22 @@ func (o *owner) feed(r live.FeedRecord) {
 	}
 }
 
-// stop asks run to finish what it can and to return.
-func (o *owner) stop() { o.once.Do(func() { close(o.stopping) }) }
+// nudge says that the lease has news.
+func (o *owner) nudge() {
+	select {
+	case o.nudged <- struct{}{}:
+	default:
+	}
+}
+
+// retire asks run to hand the entry to the successor and to return; without one, to finish
+// what it can.
+func (o *owner) retire(successor string) {
+	o.mu.Lock()
+	o.successor = successor
+	o.mu.Unlock()
+	o.once.Do(func() { close(o.stopping) })
+}
 
 func (o *owner) stopped() bool {
 	select {
@@ -61,31 +93,105 @@ func (o *owner) stopped() bool {
 	}
 }
 
-// run owns the entry until its broadcast has ended, or until another owner is in charge and
-// no feed is left to wait for.
-func (o *owner) run(ctx context.Context) {
-	for ctx.Err() == nil && !o.stopped() {
-		lease, err := o.acquire(ctx)
-		if err == nil {
-			err = o.own(ctx, lease)
+// heir returns who is to get the entry: the worker it moves to, or the successor once this
+// owner is to end.
+func (o *owner) heir() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.tenure != nil && o.tenure.moving != "" {
+		return o.tenure.moving
+	}
+	if o.stopped() {
+		return o.successor
+	}
+	return ""
+}
+
+// move asks the owner to hand its entry over and to stand by again. It reports false when it
+// holds none, or is handing it over already.
+func (o *owner) move(to string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.tenure == nil || o.tenure.moving != "" || o.stopped() {
+		return false
+	}
+	o.tenure.moving = to
+	close(o.tenure.move)
+	return true
+}
+
+// movable reports whether the entry has been owned long enough to be given away, and its
+// feeds' bitrate.
+func (o *owner) movable() (load int64, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	ok = o.tenure != nil && o.tenure.resumed && o.tenure.moving == "" && time.Since(o.tenure.since) >= o.p.MoveEvery && !o.stopped()
+	return o.load(time.Now()), ok
+}
+
+// take marks the entry as being taken, with the pool's mu held.
+func (o *owner) take() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.taking = true
+}
+
+// busy reports whether the entry is owned or being taken here, and not about to leave.
+func (o *owner) busy() (busy bool, load int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.tenure == nil && !o.taking || o.tenure != nil && o.tenure.moving != "" {
+		return false, 0
+	}
+	return true, o.load(time.Now())
+}
+
+// load is the bitrate of the entry's feeds, with o.mu held.
+func (o *owner) load(now time.Time) (bits int64) {
+	for _, r := range o.records {
+		if r.Alive(now) && r.Stats.Bitrate > 0 {
+			bits += r.Stats.Bitrate
 		}
-		var held *bus.HeldError
-		switch {
-		case err == nil || errors.Is(err, packager.ErrStopped):
+	}
+	return bits
+}
+
+// run owns the entry, or stands by for it, until its broadcast has ended.
+func (o *owner) run(ctx context.Context) {
+	for {
+		lease, free := o.contend(ctx)
+		if lease == nil {
 			return
-		case errors.As(err, &held):
-			o.log.Debug("another worker owns the entry", "holder", held.Holder)
+		}
+		err := o.own(ctx, lease, free)
+		switch {
+		case err == nil || ctx.Err() != nil || o.stopped():
+			return
+		case errors.Is(err, packager.ErrStopped):
+			continue // handed over: stand by again
+		case errors.Is(err, bus.ErrLeaseLost) || errors.Is(err, timeline.ErrFenced):
+			o.log.Warn("lost the entry to another worker", "error", err)
+			o.p.metrics.lost.Inc()
 		default:
 			o.log.Error("owning the entry failed, trying again", "error", err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-o.stopping:
-		case <-time.After(o.p.LeaseRetry):
-		}
-		if !o.needed(ctx) {
+		if !o.pause(ctx, o.p.LeaseRetry) {
 			return
 		}
+	}
+}
+
+// pause waits; false when the owner is to end.
+func (o *owner) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-o.stopping:
+		return false
+	case <-t.C:
+		return true
 	}
 }
 
@@ -114,109 +220,6 @@ func (o *owner) alive(now time.Time) bool {
 	return false
 }
 
-// acquire takes the lease. One that a process of this name held is this process's own from
-// before a restart.
-func (o *owner) acquire(ctx context.Context) (*bus.Lease, error) {
-	lease, err := bus.AcquireLease(ctx, o.p.leases, o.entry, o.p.Name, o.p.LeaseTTL)
-	var held *bus.HeldError
-	if errors.As(err, &held) && held.Holder == o.p.Name {
-		return bus.StealLease(ctx, o.p.leases, o.entry, o.p.Name, o.p.LeaseTTL, held.Revision)
-	}
-	return lease, err
-}
-
-// own works as the entry's owner while the lease lasts, and gives it back.
-func (o *owner) own(ctx context.Context, lease *bus.Lease) error {
-	o.p.owned.Inc()
-	defer o.p.owned.Dec()
-	own, cancel := context.WithCancelCause(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-lease.Lost():
-			cancel(errors.Join(bus.ErrLeaseLost, lease.Err()))
-		case <-own.Done():
-		}
-	}()
-	err := o.work(own)
-	cancel(nil)
-	<-watched
-	release, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer done()
-	if e := lease.Release(release); e != nil {
-		o.log.Warn("the lease could not be given back; it runs out by itself", "error", e)
-	}
-	return err
-}
-
-// work runs the packager and the registrar until the broadcast has ended, another owner has
-// the entry, or the context ends. The packager begins anew after other errors.
-func (o *owner) work(ctx context.Context) error {
-	r := registrar.New(registrar.Config{Entry: o.entry, API: o.p.API, Kick: o.kick, Metrics: o.p.registering, Log: o.p.Log, Options: o.p.Registrar})
-	calls, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var wg sync.WaitGroup
-	wg.Go(func() { r.Run(calls) })
-	err := o.pack(ctx, r)
-	for !final(err) && ctx.Err() == nil && !o.stopped() {
-		o.log.Error("packaging failed, beginning anew", "error", err)
-		select {
-		case <-ctx.Done():
-		case <-o.stopping:
-		case <-time.After(o.p.LeaseRetry):
-			err = o.pack(ctx, r)
-		}
-	}
-	o.attach(nil, nil)
-	if errors.Is(err, timeline.ErrFenced) {
-		cancel() // the entry is another's now, and so is its registration
-	}
-	r.Stop()
-	wg.Wait()
-	return err
-}
-
-// final reports whether nothing is left to package for this owner.
-func final(err error) bool {
-	return err == nil || errors.Is(err, packager.ErrStopped) || errors.Is(err, timeline.ErrFenced)
-}
-
-// pack opens the timeline under a new epoch and packages.
-func (o *owner) pack(ctx context.Context, r *registrar.Registrar) error {
-	epoch, err := o.nextEpoch(ctx)
-	if err != nil {
-		return err
-	}
-	w, err := timeline.OpenWriter(ctx, timeline.WriterConfig{
-		Store: o.p.Store, Log: o.p.Timeline, Entry: o.entry, Epoch: epoch, Owner: o.p.Name,
-		Keep: 2 * o.p.Packager.LiveWindow, Logger: o.p.Log,
-	})
-	if err != nil {
-		return err
-	}
-	o.log.Info("owning the entry", "epoch", epoch)
-	p := packager.New(packager.Config{
-		Entry: o.entry, Media: o.p.Media, Timeline: w, Store: o.p.Store, Broadcasts: o.p.Broadcasts, Chapters: o.p.Chapters,
-		Stored: r.Stored, Metrics: o.p.packaging, Log: o.p.Log, Options: o.p.Packager,
-	})
-	o.attach(p, r)
-	quit := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		select {
-		case <-o.stopping:
-			r.Stop()
-			p.Stop()
-		case <-quit:
-		}
-	})
-	err = p.Run(ctx)
-	close(quit)
-	wg.Wait()
-	return err
-}
-
 // attach makes p and r the receivers of feed records, those that are known first.
 func (o *owner) attach(p *packager.Packager, r *registrar.Registrar) {
 	o.mu.Lock()
@@ -228,33 +231,5 @@ func (o *owner) attach(p *packager.Packager, r *registrar.Registrar) {
 	for _, rec := range o.records {
 		r.Feed(rec)
 		p.Feed(rec)
-	}
-}
-
-// nextEpoch returns an epoch above every one before it. A counter that was lost with the
-// bus's data goes on from the timeline's head.
-func (o *owner) nextEpoch(ctx context.Context) (uint64, error) {
-	head, err := timeline.LoadHead(ctx, o.p.Store, o.entry)
-	if err != nil && !errors.Is(err, timeline.ErrNoTimeline) {
-		return 0, err
-	}
-	epoch, err := o.p.epochs.Next(ctx, o.entry)
-	if err != nil || head == nil || epoch > head.Epoch {
-		return epoch, err
-	}
-	if _, err := o.p.epochs.Put(ctx, o.entry, strconv.AppendUint(nil, head.Epoch, 10)); err != nil {
-		return 0, err
-	}
-	return o.p.epochs.Next(ctx, o.entry)
-}
-
-// kick asks every gateway to drop the entry's publishers.
-func (o *owner) kick(reason string) {
-	b, err := json.Marshal(live.Kick{Reason: reason})
-	if err == nil {
-		err = o.p.Control.Notify(live.KickSubject(o.entry), b)
-	}
-	if err != nil {
-		o.log.Error("the gateways could not be asked to drop the publishers; the next keep-alive tries again", "error", err)
 	}
 }

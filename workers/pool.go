@@ -1,12 +1,13 @@
 // Package workers runs live entries: a Pool watches the feeds of the whole deployment, and
-// for each entry that is live and that nobody owns it takes the entry's lease and runs an
-// Owner. The Owner's epoch fences it: a worker that has lost its entry without noticing
-// changes no timeline and no playlist.
+// for each entry that is live it stands by for the entry's lease. Whoever has the lease owns
+// the entry: it packages it and keeps Kaltura informed. Workers hear each other's beats; the
+// entries of one that falls silent are taken by the others, one that ends hands its own over.
+// The owner's epoch fences it: a worker that has lost its entry without noticing changes no
+// timeline and no playlist.
 package workers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -29,12 +30,15 @@ const OwnersBucket = "owners"
 // owner's epoch given out.
 const ownerEpochsBucket = "owner-epochs"
 
-// Config is what [New] needs. All but Log, Registerer and the options is required.
+// Config is what [New] needs. All but Beats, Log, Registerer and the options is required.
 type Config struct {
 	// Name names this process to the others. Two running processes never share a name; one
 	// that is the same after a restart gets its leases back at once.
 	Name    string
 	Control *bus.Control
+	// Beats are this process's, under the same name; what they say includes [Pool.Share]. Nil
+	// means that there is no other worker.
+	Beats *bus.Beats
 	// Feeds is the bucket of feed records, Broadcasts that of broadcast records.
 	Feeds, Broadcasts *bus.Bucket
 	Media             bus.Media
@@ -50,9 +54,15 @@ type Config struct {
 	Registerer prometheus.Registerer
 	// LeaseTTL is how long a dead owner's lease stands, in whole seconds. Default 15 s.
 	LeaseTTL time.Duration
-	// LeaseRetry is how often a lease that another holds is asked for. Default 2 s.
+	// LeaseRetry is how long an owner waits after a failure, and how often one that stands by
+	// asks whether the entry is still live. Default 2 s.
 	LeaseRetry time.Duration
-	// ShutdownTimeout bounds what is finished when Run's context ends. Default 10 s.
+	// StealAfter is the silence of a worker after which its entries are taken. Default 2 s.
+	StealAfter time.Duration
+	// MoveEvery is the least time between two entries that this worker gives away to spread the
+	// load. Default 10 s.
+	MoveEvery time.Duration
+	// ShutdownTimeout bounds what is finished or handed over when Run's context ends. Default 20 s.
 	ShutdownTimeout time.Duration
 }
 
@@ -65,15 +75,16 @@ func (c *Config) check() error {
 			return fmt.Errorf("workers: Config.%s is missing", name)
 		}
 	}
-	if c.LeaseTTL <= 0 {
-		c.LeaseTTL = 15 * time.Second
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
 	}
-	if c.LeaseRetry <= 0 {
-		c.LeaseRetry = 2 * time.Second
-	}
-	if c.ShutdownTimeout <= 0 {
-		c.ShutdownTimeout = 10 * time.Second
-	}
+	def(&c.LeaseTTL, 15*time.Second)
+	def(&c.LeaseRetry, 2*time.Second)
+	def(&c.StealAfter, 2*time.Second)
+	def(&c.MoveEvery, 10*time.Second)
+	def(&c.ShutdownTimeout, 20*time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -83,10 +94,12 @@ func (c *Config) check() error {
 // Pool runs the owners of this process.
 type Pool struct {
 	Config
-	leases, epochs *bus.Bucket
+	bucket, epochs *bus.Bucket // of leases, of epochs
+	leases         *leaseView
 	packaging      *packager.Metrics
 	registering    *registrar.Metrics
-	owned          prometheus.Gauge
+	metrics        *metrics
+	unread         sync.Map // names of peers whose beats could not be read
 
 	wg sync.WaitGroup
 
@@ -94,6 +107,7 @@ type Pool struct {
 	mu      sync.Mutex
 	records map[live.FeedID]live.FeedRecord
 	owners  map[string]*owner
+	ends    map[string]time.Time // by entry: where its open broadcast ends so far
 	closing bool
 }
 
@@ -104,17 +118,16 @@ func New(ctx context.Context, c Config) (*Pool, error) {
 	}
 	p := &Pool{
 		Config:      c,
+		leases:      newLeaseView(),
 		packaging:   packager.NewMetrics(c.Registerer),
 		registering: registrar.NewMetrics(c.Registerer),
-		owned:       prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "klive", Name: "owned_entries", Help: "Live entries that this process owns."}),
+		metrics:     newMetrics(c.Registerer),
 		records:     map[live.FeedID]live.FeedRecord{},
 		owners:      map[string]*owner{},
-	}
-	if c.Registerer != nil {
-		c.Registerer.MustRegister(p.owned)
+		ends:        map[string]time.Time{},
 	}
 	var err error
-	if p.leases, err = c.Control.Bucket(ctx, bus.BucketConfig{Name: OwnersBucket}); err != nil {
+	if p.bucket, err = c.Control.Bucket(ctx, bus.BucketConfig{Name: OwnersBucket}); err != nil {
 		return nil, err
 	}
 	if p.epochs, err = c.Control.Bucket(ctx, bus.BucketConfig{Name: ownerEpochsBucket}); err != nil {
@@ -123,24 +136,18 @@ func New(ctx context.Context, c Config) (*Pool, error) {
 	return p, nil
 }
 
-// Run owns entries until the context ends. Then it stores what is complete, unregisters
-// what is registered, gives its leases back, and returns within the shutdown timeout.
-// Broadcasts are left open: they go on when their feeds come back in time.
+// Run owns entries until the context ends. Then it takes no more of them and hands those it
+// has to other workers, each at the end of an item. Where there is no other worker it stores what is
+// complete, unregisters what is registered and gives its leases back. It returns within the
+// shutdown timeout. Broadcasts are left open: they go on at their next owner, or when their
+// feeds come back in time.
 func (p *Pool) Run(ctx context.Context) error {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	if err := p.adoptOpen(ctx, hard); err != nil {
-		return err
-	}
 	err := p.watch(ctx, hard)
-	p.mu.Lock()
-	p.closing = true
-	for _, o := range p.owners {
-		o.stop()
-	}
-	p.mu.Unlock()
 	deadline := time.AfterFunc(p.ShutdownTimeout, cancel)
 	defer deadline.Stop()
+	p.drain()
 	p.wg.Wait()
 	if ctx.Err() != nil {
 		return nil
@@ -148,86 +155,43 @@ func (p *Pool) Run(ctx context.Context) error {
 	return err
 }
 
-// adoptOpen takes care of broadcasts that a dead process left open: they go on when their
-// feeds come back, or are ended.
-func (p *Pool) adoptOpen(ctx, hard context.Context) error {
-	list, err := p.Broadcasts.List(ctx, "")
-	if err != nil {
-		return fmt.Errorf("workers: list the open broadcasts: %w", err)
-	}
-	for _, kv := range list {
-		b, err := live.UnmarshalBroadcastRecord(kv.Value)
-		if err != nil {
-			p.Log.Warn("a broadcast record can't be read", "entry", kv.Key, "error", err)
-			continue
-		}
-		if !b.Ended {
-			p.mu.Lock()
-			p.start(hard, kv.Key)
-			p.mu.Unlock()
-		}
-	}
-	return nil
-}
-
-// watch follows the feed records, over and over while the bus can't be reached.
-func (p *Pool) watch(ctx, hard context.Context) error {
-	for {
-		err := p.watchOnce(ctx, hard)
-		if ctx.Err() != nil || errors.Is(err, bus.ErrClosed) {
-			return err
-		}
-		p.Log.Error("watching the feeds failed, trying again", "error", err)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-func (p *Pool) watchOnce(ctx, hard context.Context) error {
-	w, err := p.Feeds.Watch(ctx, "")
-	if err != nil {
-		return err
-	}
-	defer w.Close()
-	for {
-		change, err := w.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if change.InitialDone || change.Deleted {
-			continue
-		}
-		r, err := live.UnmarshalFeedRecord(change.Value)
-		if err != nil {
-			p.Log.Warn("a feed record can't be read", "feed", change.Key, "error", err)
-			continue
-		}
-		p.feed(hard, r)
-	}
-}
-
-// feed hands a record to the entry's owner, which it makes when the feed is alive.
-func (p *Pool) feed(hard context.Context, r live.FeedRecord) {
+// drain asks every owner to end.
+func (p *Pool) drain() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	if old, ok := p.records[r.Feed.FeedID]; ok && old.Feed.Epoch > r.Feed.Epoch {
-		return
+	p.closing = true
+	var owned, others []*owner
+	for _, o := range p.owners {
+		if busy, _ := o.busy(); busy {
+			owned = append(owned, o)
+		} else {
+			others = append(others, o)
+		}
 	}
-	o := p.owners[r.Feed.Entry]
-	if o == nil && !r.Alive(now) {
-		delete(p.records, r.Feed.FeedID)
-		return
+	p.mu.Unlock()
+	p.tell()
+	heirs := successors(owned, p.peers(time.Now()))
+	if len(owned) > 0 {
+		p.Log.Info("ending: handing the live entries over", "entries", len(owned), "to other workers", len(heirs))
 	}
-	p.records[r.Feed.FeedID] = r
-	if o == nil {
-		p.start(hard, r.Feed.Entry)
-		return
+	for _, o := range append(owned, others...) {
+		o.retire(heirs[o])
 	}
-	o.feed(r)
+}
+
+// tell lets the others know at once what has changed here.
+func (p *Pool) tell() {
+	if p.Beats != nil {
+		p.Beats.Send()
+	}
+}
+
+// unasked is how long after its last sign of life an owner may write without asking: while
+// no other could have found it silent.
+func (p *Pool) unasked() time.Duration {
+	if p.Beats == nil {
+		return p.LeaseTTL / 2
+	}
+	return p.StealAfter
 }
 
 // start runs an owner for the entry, with p.mu held.

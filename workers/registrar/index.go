@@ -22,8 +22,10 @@ type index struct {
 	mu     sync.Mutex
 	feeds  map[live.FeedID]live.FeedRecord
 	stored int
+	before []time.Time // when the items end that owners before this one have stored
 
 	// The rest belongs to run.
+	inherits   bool // no look yet at what an owner before this one may have registered
 	present    bool
 	since      time.Time // when the index's publish began, or when its last feed went
 	base       int       // stored when it began
@@ -54,6 +56,10 @@ func (x *index) progress(items int) {
 	x.nudge()
 }
 
+func (x *index) resume(ends []time.Time) {
+	x.stored, x.before, x.inherits = len(ends), ends, true
+}
+
 func (x *index) nudge() {
 	select {
 	case x.wake <- struct{}{}:
@@ -64,11 +70,13 @@ func (x *index) nudge() {
 // view is what the feeds look like at an instant.
 type view struct {
 	alive   bool
-	opened  time.Time // of the oldest feed that is alive
-	gone    time.Time // when the last one went, when none is alive
-	change  time.Time // when the view changes by itself, if ever
+	opened  time.Time     // of the oldest feed that is alive
+	gone    time.Time     // when the last one went, when none is alive
+	lasted  time.Duration // how long that one had been there
+	change  time.Time     // when the view changes by itself, if ever
 	partner int
 	stored  int
+	before  int // how many of the stored items were there when the oldest feed opened
 }
 
 func (x *index) look(now time.Time) view {
@@ -92,8 +100,12 @@ func (x *index) look(now time.Time) view {
 			stale = f.Closed
 		}
 		if stale.After(v.gone) {
-			v.gone = stale
+			v.gone, v.lasted = stale, stale.Sub(f.Opened)
 		}
+	}
+	v.before = v.stored
+	for i := len(x.before) - 1; i >= 0 && v.alive && x.before[i].After(v.opened); i-- {
+		v.before--
 	}
 	return v
 }
@@ -127,6 +139,7 @@ const idle = time.Hour
 func (x *index) step(ctx context.Context) time.Duration {
 	now := time.Now()
 	v := x.look(now)
+	x.inherit(v, now)
 	if v.alive != x.present {
 		x.turn(v)
 	}
@@ -147,6 +160,22 @@ func (x *index) step(ctx context.Context) time.Duration {
 	return time.Until(earlier(x.next, v.change))
 }
 
+// inheritance is how long after its end a feed may still be registered by an owner that died.
+const inheritance = 15 * time.Second
+
+// inherit takes over what the owner before this one had to unregister and perhaps did not: it
+// is asked once, when the first feed is known.
+func (x *index) inherit(v view, now time.Time) {
+	if !x.inherits || !v.alive && v.gone.IsZero() {
+		return
+	}
+	x.inherits = false
+	if !v.alive && v.lasted >= x.r.StartDelay && now.Sub(v.gone) < x.r.UnregisterGrace+inheritance {
+		x.registered = true
+		x.since, x.giveUp = v.gone, v.gone.Add(x.r.UnregisterGrace+x.r.UnregisterGiveUp)
+	}
+}
+
 // turn follows the beginning or the end of the index's feeds.
 func (x *index) turn(v view) {
 	x.present = v.alive
@@ -157,7 +186,7 @@ func (x *index) turn(v view) {
 	if x.registered && x.tries == 0 {
 		return // back within the grace
 	}
-	x.since, x.base, x.registered, x.said = v.opened, v.stored, false, NoStatus
+	x.since, x.base, x.registered, x.said = v.opened, v.before, false, NoStatus
 	x.next = v.opened.Add(x.r.StartDelay)
 }
 

@@ -147,6 +147,15 @@ func New(c Config) *Registrar {
 // Feed brings a feed's newest record. It does not block.
 func (r *Registrar) Feed(rec live.FeedRecord) { r.indexes[rec.Feed.Index&1].feed(rec) }
 
+// Resume says what owners before this one have stored of the open broadcast: when each of its
+// items ends. What they have registered stands, so a feed that is still there goes on with
+// the status it had, and one that has just gone is unregistered. It is called before Run.
+func (r *Registrar) Resume(ends []time.Time) {
+	for _, x := range r.indexes {
+		x.resume(ends)
+	}
+}
+
 // Stored says how many items of the broadcast are stored. It does not block.
 func (r *Registrar) Stored(items int) {
 	for _, x := range r.indexes {

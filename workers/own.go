@@ -1,0 +1,234 @@
+package workers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/live"
+	"klive/storage"
+	"klive/storage/timeline"
+	"klive/workers/packager"
+	"klive/workers/registrar"
+)
+
+// releaseTimeout bounds the giving back of a lease.
+const releaseTimeout = 2 * time.Second
+
+// own works as the entry's owner while the lease lasts, and gives it back or hands it over.
+func (o *owner) own(ctx context.Context, lease *bus.Lease, free time.Time) error {
+	t := &tenure{
+		lease: lease, guard: &guard{lease: lease, beats: o.p.Beats, within: o.p.unasked()},
+		since: time.Now(), free: free, move: make(chan struct{}),
+	}
+	o.begin(t)
+	own, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-lease.Lost():
+			cancel(errors.Join(bus.ErrLeaseLost, lease.Err()))
+		case <-own.Done():
+		}
+	}()
+	err := packager.ErrStopped
+	if !o.stopped() {
+		err = o.work(own, t)
+	}
+	cancel(nil)
+	<-watched
+	heir := ""
+	if errors.Is(err, packager.ErrStopped) {
+		heir = o.heir()
+	}
+	o.finish(nil)
+	o.giveBack(ctx, lease, heir)
+	return err
+}
+
+// begin and finish keep what others see of the tenure.
+func (o *owner) begin(t *tenure) { o.p.metrics.owned.Inc(); o.setTenure(t) }
+
+func (o *owner) finish(t *tenure) { o.p.metrics.owned.Dec(); o.setTenure(t) }
+
+func (o *owner) setTenure(t *tenure) {
+	o.mu.Lock()
+	o.tenure, o.taking = t, false
+	o.mu.Unlock()
+	o.p.tell()
+}
+
+// giveBack ends the lease in favour of the heir, or of whoever comes first.
+func (o *owner) giveBack(ctx context.Context, lease *bus.Lease, heir string) {
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer done()
+	if heir != "" {
+		err := lease.HandOver(ctx, heir)
+		if err == nil {
+			o.log.Info("handed the entry over", "to", heir)
+			o.p.metrics.handovers.Inc()
+			return
+		}
+		o.log.Warn("the entry could not be handed over and goes to whoever comes first", "to", heir, "error", err)
+	}
+	if err := lease.Release(ctx); err != nil {
+		o.log.Warn("the lease could not be given back; it runs out by itself", "error", err)
+	}
+}
+
+// work runs the packager and the registrar until the broadcast has ended, another owner has
+// the entry or is to have it, or the context ends. The packager begins anew after other errors.
+func (o *owner) work(ctx context.Context, t *tenure) error {
+	r := registrar.New(registrar.Config{Entry: o.entry, API: fencedAPI{o.p.API, t.guard}, Kick: o.kick,
+		Metrics: o.p.registering, Log: o.p.Log, Options: o.p.Registrar})
+	calls, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	err := o.pack(ctx, t, r, func() { wg.Go(func() { r.Run(calls) }) })
+	for !final(err) && ctx.Err() == nil && o.heir() == "" {
+		o.log.Error("packaging failed, beginning anew", "error", err)
+		if !o.pause(ctx, o.p.LeaseRetry) {
+			break
+		}
+		err = o.pack(ctx, t, r, func() {})
+	}
+	o.attach(nil, nil)
+	switch {
+	case err == nil:
+	case errors.Is(err, timeline.ErrFenced):
+		cancel() // the entry is another's now, and so is its registration
+	case o.heir() != "":
+		cancel() // the heir goes on with the registration
+		err = errors.Join(packager.ErrStopped, err)
+	}
+	r.Stop()
+	wg.Wait()
+	return err
+}
+
+// final reports whether nothing is left to package for this owner.
+func final(err error) bool {
+	return err == nil || errors.Is(err, packager.ErrStopped) || errors.Is(err, timeline.ErrFenced)
+}
+
+// pack opens the timeline under a new epoch and packages. opened is called once the registrar
+// knows what owners before this one have stored.
+func (o *owner) pack(ctx context.Context, t *tenure, r *registrar.Registrar, opened func()) error {
+	epoch, err := o.nextEpoch(ctx)
+	if err != nil {
+		opened()
+		return err
+	}
+	store := newFencedStore(o.p.Store, t.guard, o.entry, epoch)
+	w, err := timeline.OpenWriter(ctx, timeline.WriterConfig{
+		Store: store, Log: o.p.Timeline, Entry: o.entry, Epoch: epoch, Owner: o.p.Name,
+		Keep: 2 * o.p.Packager.LiveWindow, Logger: o.p.Log,
+	})
+	if err != nil {
+		opened()
+		return err
+	}
+	o.opened(t, epoch, w, r)
+	opened()
+	p := packager.New(packager.Config{
+		Entry: o.entry, Media: o.p.Media, Timeline: w, Store: store, Broadcasts: fencedBroadcasts{o.p.Broadcasts, t.guard}, Chapters: o.p.Chapters,
+		Stored: r.Stored, Metrics: o.p.packaging, Log: o.p.Log, Options: o.p.Packager,
+	})
+	o.attach(p, r)
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { o.steer(t, p, r, quit) })
+	wg.Go(func() { store.seal(ctx, w.State(), o.p.Packager.LiveWindow) })
+	err = p.Run(ctx)
+	close(quit)
+	wg.Wait()
+	return err
+}
+
+// steer passes on that the entry is to be handed over or ended.
+func (o *owner) steer(t *tenure, p *packager.Packager, r *registrar.Registrar, quit <-chan struct{}) {
+	select {
+	case <-t.move:
+		p.HandOver()
+	case <-o.stopping:
+		if o.heir() != "" {
+			p.HandOver()
+			return
+		}
+		r.Stop()
+		p.Stop()
+	case <-quit:
+	}
+}
+
+// opened notes that the timeline is open, and what it holds already.
+func (o *owner) opened(t *tenure, epoch uint64, w *timeline.Writer, r *registrar.Registrar) {
+	o.mu.Lock()
+	first := !t.resumed
+	t.epoch, t.writer, t.resumed = epoch, w, true
+	o.mu.Unlock()
+	o.log.Info("owning the entry", "epoch", epoch)
+	if !first {
+		return
+	}
+	o.p.metrics.took.Observe(time.Since(t.free).Seconds())
+	if b := w.State().Current(); b != nil && !b.Ended {
+		o.p.metrics.takeovers.Inc()
+		ends := make([]time.Time, len(b.Items))
+		for i := range b.Items {
+			ends[i] = b.Items[i].End().Std()
+		}
+		r.Resume(ends)
+	}
+}
+
+// nextEpoch returns an epoch above every one before it. A counter that was lost with the
+// bus's data goes on from the timeline's head.
+func (o *owner) nextEpoch(ctx context.Context) (uint64, error) {
+	head, err := timeline.LoadHead(ctx, o.p.Store, o.entry)
+	if err != nil && !errors.Is(err, timeline.ErrNoTimeline) {
+		return 0, err
+	}
+	epoch, err := o.p.epochs.Next(ctx, o.entry)
+	if err != nil || head == nil || epoch > head.Epoch {
+		return epoch, err
+	}
+	if _, err := o.p.epochs.Put(ctx, o.entry, strconv.AppendUint(nil, head.Epoch, 10)); err != nil {
+		return 0, err
+	}
+	return o.p.epochs.Next(ctx, o.entry)
+}
+
+// kick asks every gateway to drop the entry's publishers.
+func (o *owner) kick(reason string) {
+	b, err := json.Marshal(live.Kick{Reason: reason})
+	if err == nil {
+		err = o.p.Control.Notify(live.KickSubject(o.entry), b)
+	}
+	if err != nil {
+		o.log.Error("the gateways could not be asked to drop the publishers; the next keep-alive tries again", "error", err)
+	}
+}
+
+// maxPlaylist bounds a stored playlist that is read.
+const maxPlaylist = 8 << 20
+
+// readText reads a stored playlist.
+func readText(ctx context.Context, s storage.Store, key string) (string, storage.Info, error) {
+	r, info, err := s.Get(ctx, key, nil)
+	if err != nil {
+		return "", info, err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, maxPlaylist+1))
+	if err == nil && len(b) > maxPlaylist {
+		err = storage.ErrRange
+	}
+	return string(b), info, err
+}

@@ -1,0 +1,80 @@
+package registrar
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klive/infra/live"
+)
+
+// resumed runs a registrar that goes on for another one, which stored an item each four
+// seconds until now.
+func resumed(t *testing.T, since time.Duration) *rig {
+	g := &rig{api: &fakeAPI{start: time.Now()}, done: make(chan struct{})}
+	g.Registrar = New(Config{Entry: entry, API: g.api, Options: Options{Hostname: "live.example.com"}})
+	var ends []time.Time
+	for d := since; d > 0; d -= 4 * time.Second {
+		ends = append(ends, time.Now().Add(-d))
+	}
+	g.Resume(ends)
+	ctx, cancel := context.WithCancel(t.Context())
+	g.cancel = cancel
+	go func() { defer close(g.done); g.Run(ctx) }()
+	return g
+}
+
+func (g *rig) record(opened, ended time.Duration) {
+	now := time.Now()
+	r := live.FeedRecord{Opened: now.Add(-opened), Beat: now, Grant: live.Grant{PartnerID: 102}}
+	r.Feed = live.Feed{FeedID: live.FeedID{Entry: entry, Suffix: 1}, Epoch: 1}
+	if ended > 0 {
+		r.Closed = now.Add(-ended)
+	}
+	g.Feed(r)
+}
+
+func TestResumedBroadcastStaysPlayable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := resumed(t, 40*time.Second)
+		defer g.end()
+		g.record(42*time.Second, 0)
+		time.Sleep(time.Second)
+		g.expect(t, "0s register"+primaryCall+" status=1")
+	})
+}
+
+func TestResumedBroadcastCountsTheNewPublishOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := resumed(t, 40*time.Second)
+		defer g.end()
+		g.record(6*time.Second, 0) // items that end 4 s ago and now are its own
+		time.Sleep(time.Second)
+		g.expect(t, "0s register"+primaryCall+" status=2")
+		g.Stored(11 + 2)
+		g.record(7*time.Second, 0)
+		time.Sleep(time.Second)
+		g.expect(t, "0s register"+primaryCall+" status=2", "1s register"+primaryCall+" status=1")
+	})
+}
+
+func TestResumedFeedThatHasEndedIsUnregistered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := resumed(t, 40*time.Second)
+		defer g.end()
+		g.record(42*time.Second, 3*time.Second)
+		time.Sleep(time.Minute)
+		g.expect(t, "2s unregister"+primaryCall)
+	})
+}
+
+func TestResumedFeedThatEndedLongAgoIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := resumed(t, 80*time.Second)
+		defer g.end()
+		g.record(90*time.Second, 40*time.Second)
+		time.Sleep(time.Minute)
+		g.expect(t)
+	})
+}
