@@ -69,9 +69,10 @@ func (f *followed) settle(err error) {
 	}
 }
 
-// load takes the head from the store when it is newer than the state at hand.
+// load takes the head from the store when it is newer than the state at hand. Who has a state
+// does without a store that is away; who has none begins with what the log holds.
 func (f *followed) load(ctx context.Context) error {
-	s, err := LoadHead(ctx, f.view.cfg.Store, f.entry)
+	s, err := loadRead(ctx, f.view.cfg.Store, f.view.cfg.Log, f.entry)
 	if err != nil {
 		return err
 	}
