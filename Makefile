@@ -13,6 +13,7 @@ FUZZTIME    ?= 10s
 PROVE       ?= .
 BENCH       ?= .
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 CONSOLE := infra/admin/console
 BROWSER := infra/e2e/browser
@@ -73,11 +74,16 @@ setup-run: .tools/run
 	@mkdir -p .tools && touch $@
 
 ## setup-test: what the tests need besides
-setup-test: setup-run .tools/test $(BROWSER)/node_modules/.stamp
+setup-test: setup-run .tools/test .tools/bin/versitygw $(BROWSER)/node_modules/.stamp
 .tools/test: .ci/install
 	.ci/install gcc=gcc=libc6-dev
 	.ci/install --optional $(if $(CHROMIUM),$(CHROMIUM),chromium)=chromium
 	@mkdir -p .tools && touch $@
+
+# A real S3 server, built in some minutes. Tests look for it in .tools/bin, then in the PATH.
+.tools/bin/versitygw:
+	GOBIN=$(CURDIR)/.tools/bin $(GO) install $(VERSITYGW) || \
+	  echo "Going on without versitygw. The tests that need it will be skipped."
 
 $(CONSOLE)/node_modules/.stamp: $(CONSOLE)/package-lock.json | setup-run
 	cd $(CONSOLE) && $(NPM) ci

@@ -43,11 +43,11 @@ type Range struct {
 // Info describes an object.
 type Info struct {
 	Key          string
-	Size         int64 // of the whole object
-	ETag         string
-	Modified     time.Time
-	ContentType  string // from Get only
-	CacheControl string // from Get only; engines that only an origin reads leave it empty
+	Size         int64     // of the whole object
+	ETag         string    // of buckets, two writes of the same bytes may share one
+	Modified     time.Time // of whole seconds where the store tells no more; zero from a Put to a bucket
+	ContentType  string    // from Get only
+	CacheControl string    // from Get only; engines that only an origin reads leave it empty
 }
 
 // ErrNotFound is returned when there is no object under a key.

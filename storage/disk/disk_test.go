@@ -33,6 +33,16 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+func TestUploads(t *testing.T) {
+	for _, sync := range []bool{false, true} {
+		t.Run(fmt.Sprintf("sync=%v", sync), func(t *testing.T) {
+			storagetest.RunUploads(t, func(t *testing.T) storagetest.UploadStore {
+				return open(t, disk.Config{Dir: t.TempDir(), Sync: sync})
+			})
+		})
+	}
+}
+
 // Two stores on one folder are what two processes are: conditions hold between them too.
 func TestConditionsBetweenProcesses(t *testing.T) {
 	dir := t.TempDir()
@@ -96,6 +106,19 @@ func TestLeavesNoTemporaryFiles(t *testing.T) {
 	s := open(t, disk.Config{Dir: dir})
 	for range 3 {
 		s.Put(t.Context(), "a", [][]byte{[]byte("x")}, storage.PutOptions{IfAbsent: true})
+	}
+	for _, end := range []func(u storage.Upload){
+		func(u storage.Upload) { u.Abort() },
+		func(u storage.Upload) { u.Commit(t.Context()) }, // there is an object
+	} {
+		u, err := s.Upload(t.Context(), "a", storage.PutOptions{IfAbsent: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.Write([]byte("half")); err != nil {
+			t.Fatal(err)
+		}
+		end(u)
 	}
 	if list, err := os.ReadDir(filepath.Join(dir, "tmp")); err != nil || len(list) != 0 {
 		t.Errorf("left over: %v, %v", list, err)

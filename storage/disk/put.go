@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -28,7 +27,7 @@ func (s *Store) Put(ctx context.Context, key string, data [][]byte, opt storage.
 			return storage.Info{}, err
 		}
 	}
-	temp := filepath.Join(s.temp, s.run+strconv.FormatUint(s.files.Add(1), 36))
+	temp := s.tempName()
 	size, err := s.write(temp, data)
 	if err == nil {
 		var out storage.Info
@@ -47,13 +46,23 @@ func (s *Store) write(temp string, data [][]byte) (int64, error) {
 		return 0, clean(err)
 	}
 	size, err := writeAll(f, data)
-	if err == nil && s.sync {
+	if err != nil {
+		f.Close()
+		return size, clean(err)
+	}
+	return size, s.finish(f)
+}
+
+// finish makes what was written to a temporary file last, and closes it.
+func (s *Store) finish(f *os.File) error {
+	var err error
+	if s.sync {
 		err = f.Sync()
 	}
 	if e := f.Close(); err == nil {
 		err = e // some file systems report a full disk only here
 	}
-	return size, clean(err)
+	return clean(err)
 }
 
 // publish checks the condition and gives the temporary file its name, in the key's turn.

@@ -17,7 +17,7 @@ import (
 // Memory is a store that forgets. Its Before hook lets a test delay or fail calls.
 type Memory struct {
 	// Before, when set before the first call, runs ahead of each call; op is "put", "get",
-	// "list" or "delete". Its error becomes the call's.
+	// "list", "delete" or, for each write of an upload, "upload"; its Commit is a put. Its error becomes the call's.
 	Before func(ctx context.Context, op, key string) error
 	// After, when set before the first call, runs behind each successful put: its error is
 	// what a writer gets whose answer was lost.
@@ -135,3 +135,55 @@ func (m *Memory) Delete(ctx context.Context, keys ...string) error {
 	}
 	return nil
 }
+
+// Upload implements [storage.Uploader].
+func (m *Memory) Upload(ctx context.Context, key string, opt storage.PutOptions) (storage.Upload, error) {
+	if err := m.before(ctx, "upload", key); err != nil {
+		return nil, err
+	}
+	return &memoryUpload{store: m, ctx: ctx, key: key, opt: opt}, nil
+}
+
+// memoryUpload gathers what is written.
+type memoryUpload struct {
+	store *Memory
+	ctx   context.Context
+	key   string
+	opt   storage.PutOptions
+	data  []byte
+	over  bool
+	err   error
+}
+
+// Write implements [storage.Upload].
+func (u *memoryUpload) Write(p []byte) (int, error) {
+	if u.over {
+		return 0, storage.ErrUploadOver
+	}
+	if u.err == nil {
+		u.err = u.store.before(u.ctx, "upload", u.key)
+	}
+	if u.err != nil {
+		return 0, u.err
+	}
+	u.data = append(u.data, p...)
+	return len(p), nil
+}
+
+// Commit implements [storage.Upload].
+func (u *memoryUpload) Commit(ctx context.Context) (storage.Info, error) {
+	if u.over {
+		return storage.Info{}, storage.ErrUploadOver
+	}
+	u.over = true
+	if u.err == nil {
+		u.err = u.ctx.Err()
+	}
+	if u.err != nil {
+		return storage.Info{}, u.err
+	}
+	return u.store.Put(ctx, u.key, [][]byte{u.data}, u.opt)
+}
+
+// Abort implements [storage.Upload].
+func (u *memoryUpload) Abort() { u.over, u.data = true, nil }

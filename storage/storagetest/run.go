@@ -206,14 +206,15 @@ func testRaceToCreate(t *testing.T, s storage.Store) {
 	}
 }
 
-// testRaceToReplace lets many replace the same version: exactly one may win.
+// testRaceToReplace lets many replace the same version: exactly one may win. No two write the
+// same, because the ETag of a bucket's object may be a hash of it.
 func testRaceToReplace(t *testing.T, s storage.Store) {
 	info := mustPut(t, s, "a", "begin")
 	for round := range 10 {
 		var mu sync.Mutex
 		var won storage.Info
 		wins := race(t, func(i int) error {
-			n, err := s.Put(t.Context(), "a", pieces(fmt.Sprint("by ", i)), storage.PutOptions{IfMatch: info.ETag})
+			n, err := s.Put(t.Context(), "a", pieces(fmt.Sprint(round, " by ", i)), storage.PutOptions{IfMatch: info.ETag})
 			if err == nil {
 				mu.Lock()
 				won = n

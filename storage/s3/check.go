@@ -1,0 +1,96 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"klive/storage"
+)
+
+// probes is the folder of the objects that Check writes and removes.
+const probes = "state/probe/"
+
+// Check tells whether the bucket can carry klive: it exists, in the region that is configured,
+// and lets an object be written on conditions, which it must honour, read, listed and deleted.
+// Its error says what to do. It takes at most storage.deadline for each of its steps.
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.checkBucket(ctx); err != nil {
+		return err
+	}
+	key := probes + writeID()
+	err := s.checkObject(ctx, key)
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Deadline)
+	defer cancel()
+	if e := s.Delete(clean, key); err == nil {
+		err = e
+	}
+	return err
+}
+
+// checkBucket asks for the bucket and its region.
+func (s *Store) checkBucket(ctx context.Context) error {
+	var out *s3.HeadBucketOutput
+	err := s.do(ctx, call{op: opBucket}, func(ctx context.Context) error {
+		ctx, cancel := s.once(ctx, 0)
+		defer cancel()
+		var err error
+		out, err = s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: s.bucket()})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if region := aws.ToString(out.BucketRegion); region != "" && region != s.region && s.at.endpoint == "" {
+		return fmt.Errorf("storage: s3: the bucket %s is in the region %s, not in %s: set region=%s in storage.url", s.at.bucket, region, s.region, region)
+	}
+	return nil
+}
+
+// checkObject goes through the life of an object.
+func (s *Store) checkObject(ctx context.Context, key string) error {
+	text := [][]byte{[]byte("klive was here at "), []byte(time.Now().UTC().Format(time.RFC3339))}
+	opt := storage.PutOptions{ContentType: "text/plain", IfAbsent: true}
+	info, err := s.Put(ctx, key, text, opt)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Put(ctx, key, text, opt); !errors.Is(err, storage.ErrPrecondition) {
+		return s.unconditional("If-None-Match", err)
+	}
+	other := storage.PutOptions{ContentType: "text/plain", IfMatch: `"00000000000000000000000000000000"`}
+	if _, err := s.Put(ctx, key, text, other); !errors.Is(err, storage.ErrPrecondition) {
+		return s.unconditional("If-Match", err)
+	}
+	body, got, err := s.Get(ctx, key, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, 1<<10))
+	if err != nil {
+		return err
+	}
+	if int64(len(b)) != info.Size || got.ETag != info.ETag {
+		return fmt.Errorf("storage: s3: %s does not give back what was written to it a moment ago", s.at)
+	}
+	list, err := s.List(ctx, key, "", 1)
+	if err == nil && len(list) != 1 {
+		err = fmt.Errorf("storage: s3: %s does not list what was written to it a moment ago", s.at)
+	}
+	return err
+}
+
+// unconditional is the error for a store in which two writers could both win.
+func (s *Store) unconditional(header string, err error) error {
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("storage: s3: %s does not honour %s, so two workers could overwrite each other; "+
+		"use a store with conditional writes, as Amazon S3 has them", s.at, header)
+}
