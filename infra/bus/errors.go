@@ -50,7 +50,7 @@ func classify(err error) (advice string, sentinel error) {
 		return false
 	}
 	switch {
-	case is(ErrClosed, ErrNotFound, ErrConflict, ErrInvalid, ErrTooLarge, ErrUnavailable, ErrFull, ErrNoReply):
+	case is(ErrClosed, ErrNotFound, ErrConflict, ErrInvalid, ErrTooLarge, ErrUnavailable, ErrDenied, ErrFull, ErrNoReply):
 		return "", nil // one of ours already
 	case is(context.Canceled):
 		return "", nil
@@ -60,8 +60,10 @@ func classify(err error) (advice string, sentinel error) {
 		return "", ErrNotFound
 	case is(nats.ErrMaxPayload):
 		return "", ErrTooLarge
-	case is(nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrPermissionViolation):
-		return "check the user and password in bus.url", ErrUnavailable
+	case is(nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired):
+		return "check bus.user and bus.password, or bus.credentials", ErrDenied
+	case is(nats.ErrPermissionViolation):
+		return "let the user of bus.user or bus.credentials publish and subscribe to klive.>, $KV.>, $JS.API.> and _INBOX.>", ErrDenied
 	case is(jetstream.ErrStreamNotFound):
 		return "it was deleted while in use: restart this process to make it again", ErrUnavailable
 	case is(nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrReconnectBufExceeded,

@@ -23,6 +23,9 @@ const (
 	nodeMaxPending = 64 << 20
 	nodeSync       = 10 * time.Second
 	nodeStart      = 30 * time.Second
+
+	// localBeat is Control.beat towards a server in the same process.
+	localBeat = 15 * time.Second
 )
 
 // NodeConfig is what [StartNode] needs. The zero value is a node that keeps
@@ -153,7 +156,8 @@ func (n *Node) Control() *Control { return n.control }
 func (n *Node) Connect(ctx context.Context, name string) (*Control, error) {
 	return connect(ctx, controlSetup{
 		name: name, url: nats.DefaultURL, replicas: 1, memory: n.memory, log: n.log,
-		options: []nats.Option{nats.InProcessServer(n.server), nats.PingInterval(nats.DefaultPingInterval)},
+		beat:    localBeat,
+		options: []nats.Option{nats.InProcessServer(n.server)},
 		healthy: n.healthy,
 	})
 }

@@ -20,6 +20,7 @@ const (
 type pump struct {
 	stream jetstream.Stream
 	filter string
+	beat   time.Duration
 	start  jetstream.ConsumerConfig // the first consumer's start
 	last   uint64                   // stream sequence of the last message passed on
 
@@ -38,7 +39,7 @@ type pumped struct {
 
 // openPump starts a pump. The consumer exists when it returns.
 func (c *Control) openPump(ctx context.Context, s jetstream.Stream, filter string, start jetstream.ConsumerConfig) (*pump, error) {
-	p := &pump{stream: s, filter: filter, start: start, out: make(chan pumped, pumpBatch), done: make(chan struct{})}
+	p := &pump{stream: s, filter: filter, beat: c.beat, start: start, out: make(chan pumped, pumpBatch), done: make(chan struct{})}
 	cons, err := p.consumer(ctx)
 	if err != nil {
 		return nil, err
@@ -111,7 +112,7 @@ func (p *pump) read(ctx context.Context, cons jetstream.Consumer) (any bool) {
 	if info := cons.CachedInfo(); info != nil && info.NumPending == 0 && !p.caughtUp(ctx) {
 		return false
 	}
-	it, err := cons.Messages(jetstream.PullMaxMessages(pumpBatch), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	it, err := cons.Messages(jetstream.PullMaxMessages(pumpBatch), jetstream.PullHeartbeat(p.beat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		return false
 	}
