@@ -63,7 +63,9 @@ func StartNode(ctx context.Context, c NodeConfig) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.start(ctx, c, dir); err != nil {
+	options := nodeOptions(c.Name, c)
+	options.StoreDir, options.DontListen = dir, true
+	if n.server, err = launch(ctx, options, c.Logger); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -103,23 +105,29 @@ func (n *Node) takeDir(dir string) (string, error) {
 		n.release = func() { _ = os.RemoveAll(dir) }
 		return dir, nil
 	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return "", fmt.Errorf("bus: data folder: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("bus: cannot make the data folder: %w: choose a folder that can be written (key data)", err)
-	}
-	n.release, err = lockDir(dir)
+	dir, release, err := takeDir(dir)
+	n.release = release
 	return dir, err
 }
 
-func (n *Node) start(ctx context.Context, c NodeConfig, dir string) error {
-	s, err := server.NewServer(&server.Options{
-		ServerName:             c.Name,
-		DontListen:             true,
+// takeDir makes and locks a data folder.
+func takeDir(dir string) (path string, release func(), err error) {
+	if path, err = filepath.Abs(dir); err != nil {
+		return "", nil, fmt.Errorf("bus: data folder: %w", err)
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return "", nil, fmt.Errorf("bus: cannot make the data folder: %w: choose a folder that can be written (key data)", err)
+	}
+	release, err = lockDir(path)
+	return path, release, err
+}
+
+// nodeOptions is what all nodes have in common.
+func nodeOptions(name string, c NodeConfig) *server.Options {
+	return &server.Options{
+		ServerName:             name,
 		JetStream:              true,
-		StoreDir:               dir,
+		StoreDir:               c.Dir,
 		JetStreamMaxMemory:     c.MemoryLimit,
 		JetStreamMaxStore:      c.StoreLimit,
 		SyncInterval:           nodeSync,
@@ -127,25 +135,30 @@ func (n *Node) start(ctx context.Context, c NodeConfig, dir string) error {
 		MaxPending:             nodeMaxPending,
 		NoSigs:                 true,
 		DisableJetStreamBanner: true,
-	})
-	if err != nil {
-		return fmt.Errorf("bus: cannot set up the NATS node: %w", err)
 	}
-	logger := &nodeLogger{log: c.Logger}
+}
+
+// launch starts a server that is up when it returns. When that fails, the server
+// may be there all the same and must be shut down.
+func launch(ctx context.Context, o *server.Options, log *slog.Logger) (*server.Server, error) {
+	s, err := server.NewServer(o)
+	if err != nil {
+		return nil, fmt.Errorf("bus: cannot set up the NATS node: %w", err)
+	}
+	logger := &nodeLogger{log: log}
 	s.SetLoggerV2(logger, false, false, false)
-	n.server = s
 	s.Start()
 	if fatal := logger.fatal.Load(); fatal != nil {
-		return fmt.Errorf("bus: the NATS node did not start in %s: %s: check the folder's rights, free space and contents", dir, *fatal)
+		return s, fmt.Errorf("bus: the NATS node did not start in %s: %s: check the folder's rights, free space and contents", o.StoreDir, *fatal)
 	}
 	wait := nodeStart
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(deadline))
 	}
 	if !s.ReadyForConnections(wait) || !s.JetStreamEnabled() {
-		return fmt.Errorf("%w: the NATS node in %s was not ready after %v: look for its errors in the log", ErrUnavailable, dir, wait)
+		return s, fmt.Errorf("%w: the NATS node in %s was not ready after %v: look for its errors in the log", ErrUnavailable, o.StoreDir, wait)
 	}
-	return ctx.Err()
+	return s, ctx.Err()
 }
 
 // Control is this process's connection to the node. It ends with the node.

@@ -7,7 +7,7 @@ import (
 	"klive/infra/bus/bustest"
 )
 
-func openStreams(t *testing.T, c *bus.Control, config bus.StreamsConfig) *bus.Streams {
+func openStreams(t testing.TB, c *bus.Control, config bus.StreamsConfig) *bus.Streams {
 	t.Helper()
 	if config.Decode == nil {
 		config.Decode = bustest.DecodeBody

@@ -1,0 +1,134 @@
+package bus_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"klive/infra/bus"
+)
+
+// serverEnv makes the test binary a bus node of its own, which a test can kill:
+// name, folder, client address, cluster address and routes, with spaces between.
+const serverEnv = "KLIVE_TEST_BUS_NODE"
+
+func TestMain(m *testing.M) {
+	if settings := os.Getenv(serverEnv); settings != "" {
+		if err := serveNode(strings.Fields(settings)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// serveNode is a node that ends when its standard input does.
+func serveNode(f []string) error {
+	s, err := bus.StartServer(context.Background(), bus.ServerConfig{
+		Name: f[0], Dir: f[1], Listen: f[2], ClusterName: "test", ClusterListen: f[3], Routes: f[4], MaxMemory: 4 << 30,
+	})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	fmt.Println("ready")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}
+
+// cluster is three nodes, each a process.
+type cluster struct {
+	url   string
+	nodes map[string]*exec.Cmd // by name
+}
+
+func startCluster(t testing.TB) *cluster {
+	t.Helper()
+	c := &cluster{nodes: map[string]*exec.Cmd{}}
+	clients, peers := freeAddresses(t, 3), freeAddresses(t, 3)
+	c.url = "nats://" + strings.Join(clients, ",nats://")
+	for i := range 3 {
+		name := fmt.Sprint("node", i+1)
+		c.nodes[name] = startProcess(t, name, t.TempDir(), clients[i], peers[i], "nats://"+strings.Join(peers, ",nats://"))
+	}
+	return c
+}
+
+func startProcess(t testing.TB, settings ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), serverEnv+"="+strings.Join(settings, " "))
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	check(t, err)
+	stdout, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("node %s: %q, %v", settings[0], line, err)
+	}
+	return cmd
+}
+
+// kill ends a node's process without a word.
+func (c *cluster) kill(t testing.TB, name string) {
+	t.Helper()
+	cmd := c.nodes[name]
+	if cmd == nil {
+		t.Fatalf("no node is called %q", name)
+	}
+	check(t, cmd.Process.Kill())
+}
+
+func (c *cluster) connect(t testing.TB, replicas int) *bus.Control {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	control, err := bus.ConnectRetry(ctx, bus.ConnectConfig{URL: c.url, Name: "test", Replicas: replicas}, nil)
+	check(t, err)
+	t.Cleanup(control.Close)
+	return control
+}
+
+func freeAddresses(t testing.TB, n int) (addresses []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		check(t, err)
+		defer func() { _ = l.Close() }()
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses
+}
+
+// eventually tries until f succeeds, for half a minute.
+func eventually(t testing.TB, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) || errors.Is(err, bus.ErrInvalid) {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}

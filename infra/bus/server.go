@@ -1,0 +1,284 @@
+package bus
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const (
+	defaultClientPort  = 4222
+	defaultClusterPort = 6222
+
+	// routePing and serverPing are how dead nodes and dead clients are noticed that
+	// send no reset, after three times as long.
+	routePing  = 2 * time.Second
+	serverPing = 20 * time.Second
+	// lameGrace is what clients get to leave in once the leaders are elsewhere;
+	// lameDrain bounds how long they are then sent away one by one.
+	lameGrace = 300 * time.Millisecond
+	lameDrain = 1300 * time.Millisecond
+
+	loginTimeout = 5 // seconds
+)
+
+// ServerConfig is what [StartServer] needs.
+type ServerConfig struct {
+	// Name is the node's own among those of its cluster, and stays the same over
+	// restarts: by it the others know its data.
+	Name string
+	// Dir is the folder for what must survive a restart. It is made if need be and
+	// belongs to one process at a time.
+	Dir string
+	// Listen is where clients connect, host:port.
+	Listen string
+	// ClusterName, ClusterListen and Routes join nodes; an empty ClusterListen means
+	// a node alone. Routes are the nodes' cluster addresses, nats://host:6222 and
+	// comma-separated; this node may be among them.
+	ClusterName, ClusterListen, Routes string
+	// User and Password are asked of clients and of the other nodes. Empty lets
+	// everybody in.
+	User, Password string
+	// TLS encrypts both kinds of connections when Cert and Key are named. The CA is
+	// what the other nodes' certificates are checked with. Nobody is asked for a
+	// client certificate: the password is what lets in.
+	TLS TLSFiles
+	// MaxMemory and MaxStore bound what all buckets, logs and media streams may take
+	// in memory and on disk, in bytes; 0 means 512 MiB and 4 GiB.
+	MaxMemory, MaxStore int64
+	// Logger takes the node's warnings and errors; nil drops them.
+	Logger *slog.Logger
+}
+
+// Server is a NATS JetStream node that listens, alone or in a cluster.
+type Server struct {
+	server  *server.Server
+	cluster bool
+	log     *slog.Logger
+	release func() // gives the folder back
+	close   sync.Once
+}
+
+// StartServer starts a node. It listens when StartServer returns; in a cluster it
+// serves once most of the nodes have found each other, see [Server.Healthy].
+func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Dir == "" || c.Name == "" {
+		return nil, fmt.Errorf("%w: a bus node needs a name and a data folder", ErrInvalid)
+	}
+	options, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cluster: c.ClusterListen != "", log: c.Logger}
+	if options.StoreDir, s.release, err = takeDir(c.Dir); err != nil {
+		return nil, err
+	}
+	if s.server, err = launch(ctx, options, c.Logger); err != nil {
+		s.stop()
+		return nil, err
+	}
+	if c.User == "" && !loopback(options.Host) {
+		c.Logger.Warn("bus: this node lets everybody in who reaches it: set bus.user and bus.password, on the other nodes and on all who connect too",
+			"bus.listen", c.Listen)
+	}
+	return s, nil
+}
+
+// options turns the settings into the server library's and checks them.
+func (c *ServerConfig) options() (*server.Options, error) {
+	if (c.User == "") != (c.Password == "") {
+		return nil, fmt.Errorf("%w: bus.user and bus.password belong together: set both or none", ErrInvalid)
+	}
+	host, port, err := listenAddress("bus.listen", c.Listen, defaultClientPort)
+	if err != nil {
+		return nil, err
+	}
+	o := nodeOptions(c.Name, NodeConfig{Dir: c.Dir, MemoryLimit: c.MaxMemory, StoreLimit: c.MaxStore}.withDefaults())
+	o.Host, o.Port = host, port
+	o.Username, o.Password = c.User, c.Password
+	o.AuthTimeout, o.TLSTimeout = loginTimeout, loginTimeout
+	o.PingInterval = serverPing
+	o.LameDuckGracePeriod, o.LameDuckDuration = lameGrace, lameDrain
+	if c.TLS != (TLSFiles{}) {
+		if o.TLSConfig, err = c.TLS.server(); err != nil {
+			return nil, err
+		}
+	}
+	if c.ClusterListen == "" {
+		return o, nil
+	}
+	return o, c.join(o)
+}
+
+// join adds what makes the node one of a cluster.
+func (c *ServerConfig) join(o *server.Options) error {
+	host, port, err := listenAddress("bus.cluster.listen", c.ClusterListen, defaultClusterPort)
+	if err != nil {
+		return err
+	}
+	if c.ClusterName == "" {
+		return fmt.Errorf("%w: a cluster needs a name, the same on each node: set bus.cluster.name", ErrInvalid)
+	}
+	o.Cluster = server.ClusterOpts{
+		Name: c.ClusterName, Host: host, Port: port, Username: c.User, Password: c.Password,
+		AuthTimeout: loginTimeout, TLSTimeout: loginTimeout, PingInterval: routePing, MaxPingsOut: maxPings,
+	}
+	if c.TLS != (TLSFiles{}) {
+		if o.Cluster.TLSConfig, err = c.TLS.server(); err != nil {
+			return err
+		}
+	}
+	for text := range strings.SplitSeq(c.Routes, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" {
+			return fmt.Errorf("%w: bus.cluster.routes: %q: want addresses like nats://bus-2:6222, with commas between them", ErrInvalid, text)
+		}
+		if u.Port() == "" {
+			u.Host = net.JoinHostPort(u.Hostname(), fmt.Sprint(defaultClusterPort))
+		}
+		if u.User == nil && c.User != "" {
+			u.User = url.UserPassword(c.User, c.Password)
+		}
+		o.Routes = append(o.Routes, u)
+	}
+	return nil
+}
+
+// server is the TLS side of a node, towards clients and other nodes.
+func (t TLSFiles) server() (*tls.Config, error) {
+	if t.Cert == "" && t.Key == "" {
+		return nil, fmt.Errorf("%w: a bus node that encrypts needs a certificate: set bus.tls.cert and bus.tls.key", ErrInvalid)
+	}
+	if _, err := t.certificate(); err != nil {
+		return nil, err
+	}
+	roots, err := t.roots()
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		RootCAs:    roots, // for the routes that this node opens
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			cert, err := t.certificate() // read again, for it may have been renewed
+			return &cert, err
+		},
+	}, nil
+}
+
+// listenAddress splits an address and makes sure that it is free: the server
+// library would only log that it is not.
+func listenAddress(key, address string, usual int) (host string, port int, err error) {
+	if address == "" {
+		address = fmt.Sprintf(":%d", usual)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return "", 0, fmt.Errorf("bus: cannot listen on %s: %w: choose another address (key %s) or end what uses it", address, err, key)
+	}
+	host, _, err = net.SplitHostPort(address)
+	port = l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		return "", 0, fmt.Errorf("bus: %s: %w", key, err)
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	return host, port, err
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Addr is where clients connect.
+func (s *Server) Addr() net.Addr { return s.server.Addr() }
+
+// ClusterAddr is where other nodes connect; nil for a node alone.
+func (s *Server) ClusterAddr() net.Addr {
+	if a := s.server.ClusterAddr(); a != nil {
+		return a
+	}
+	return nil
+}
+
+// Name is the node's name.
+func (s *Server) Name() string { return s.server.Name() }
+
+// Healthy says why the node does not serve, nil if it does: in a cluster most of
+// the nodes must have found each other, and this one must have what they have.
+func (s *Server) Healthy() error {
+	if !s.server.JetStreamEnabled() {
+		return fmt.Errorf("%w: the node stopped storing: free disk space or check the disk, then restart", ErrFull)
+	}
+	if st := s.server.Healthz(&server.HealthzOptions{JSMetaOnly: true}); st.Error != "" {
+		advice := ""
+		if s.cluster {
+			advice = fmt.Sprintf(": %d of its connections to other nodes stand: are most of the nodes in bus.cluster.routes up, with the same bus.cluster.name, user and password?", s.server.NumRoutes())
+		}
+		return fmt.Errorf("%w: %s%s", ErrUnavailable, st.Error, advice)
+	}
+	return nil
+}
+
+// ServerStats is the state of a node.
+type ServerStats struct {
+	Name    string `json:"name"`
+	Clients int    `json:"clients"`
+	// Peers are the names of the cluster's nodes that this one knows, itself included.
+	Peers []string `json:"peers,omitempty"`
+	// Memory and Store are the bytes in use, MaxMemory and MaxStore their bounds.
+	Memory    uint64 `json:"memory"`
+	MaxMemory int64  `json:"maxMemory"`
+	Store     uint64 `json:"store"`
+	MaxStore  int64  `json:"maxStore"`
+}
+
+// Stats tells the node's state.
+func (s *Server) Stats() (ServerStats, error) {
+	info, err := s.server.Jsz(nil)
+	if err != nil {
+		return ServerStats{}, fmt.Errorf("bus: state of the node: %w", err)
+	}
+	return ServerStats{
+		Name: s.server.Name(), Clients: s.server.NumClients(), Peers: s.server.JetStreamClusterPeers(),
+		Memory: info.Memory, MaxMemory: info.Config.MaxMemory, Store: info.Store, MaxStore: info.Config.MaxStore,
+	}, nil
+}
+
+// Close hands the node's leaderships to others, asks its clients to connect
+// elsewhere, ends it and waits until everything is on disk: about two seconds in a
+// cluster, at once when it is alone.
+func (s *Server) Close() {
+	s.close.Do(func() {
+		if s.cluster {
+			s.server.LameDuckShutdown()
+		}
+		s.stop()
+	})
+}
+
+func (s *Server) stop() {
+	if s.server != nil {
+		s.server.Shutdown()
+		s.server.WaitForShutdown()
+	}
+	if s.release != nil {
+		s.release()
+	}
+}
