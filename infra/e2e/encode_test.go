@@ -13,12 +13,13 @@ import (
 	"klive/infra/publisher"
 )
 
-// x264Clip is a clip by a real encoder with B-frames, 29.97 fps and 44.1 kHz audio.
-func x264Clip(t testing.TB, seconds string) *publisher.Clip {
+// x264Clip is a clip by a real encoder with B-frames, 29.97 fps and 44.1 kHz audio. Its
+// pictures begin late seconds after the sound.
+func x264Clip(t testing.TB, seconds, late string) *publisher.Clip {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "clip.flv")
 	cmd := exec.CommandContext(t.Context(), ffmpeg(t), "-loglevel", "error", "-nostdin",
-		"-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30000/1001", "-f", "lavfi", "-i", "anoisesrc=sample_rate=44100:amplitude=0.1",
+		"-itsoffset", late, "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30000/1001", "-f", "lavfi", "-i", "anoisesrc=sample_rate=44100:amplitude=0.1",
 		"-t", seconds, "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-b_strategy", "0", "-g", "60", "-sc_threshold", "0",
 		"-pix_fmt", "yuv420p", "-b:v", "1M", "-c:a", "aac", "-b:a", "96k", "-f", "flv", file)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -20,6 +20,7 @@ type watched struct {
 	Decoded     int
 	Dropped     int
 	CurrentTime float64
+	Buffered    [][2]float64 // seconds
 	Width       int
 	Height      int
 	Errors      []string
@@ -28,10 +29,11 @@ type watched struct {
 
 // sample is a look at the counters at one moment.
 type sample struct {
-	At      float64 // ms since the Unix epoch
-	Decoded int
-	Dropped int
-	Waiting int
+	At          float64 // ms since the Unix epoch
+	CurrentTime float64
+	Decoded     int
+	Dropped     int
+	Waiting     int
 }
 
 // watching is what browser/watch.mjs prints.
