@@ -7,9 +7,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
+	"klive/infra/media"
 	"klive/storage"
-	"klive/storage/playlist"
 	"klive/storage/timeline"
 )
 
@@ -19,35 +20,40 @@ const immutable = "public, max-age=31536000, immutable"
 // serveMedia answers for /kLive/<rendition>/<broadcast>/<name>. Media are immutable and their
 // names can't be guessed, so the timeline need not be asked.
 func (o *Origin) serveMedia(w http.ResponseWriter, r *http.Request, key string, segments []string) (kind string) {
-	sel, ok := playlist.ParseFolder(segments[1])
-	if !ok || sel.Rendition == "" || !isMediaName(segments[3]) {
+	a, ok := parseMedia(key, segments)
+	if !ok {
 		fail(w, http.StatusNotFound, "there is nothing at this address")
 		return kindOther
 	}
-	if err := o.sendMedia(w, r, key); err != nil {
+	if err := o.sendMedia(w, r, a); err != nil {
 		o.failErr(w, r, err)
 	}
 	return kindMedia
 }
 
-// isMediaName accepts init-<n>.mp4 and <start>-<epoch>.m4s.
-func isMediaName(name string) bool {
+// parseName accepts init-<n>.mp4 and <start>-<epoch>.m4s.
+func (a *mediaAddress) parseName(name string) bool {
 	if base, ok := strings.CutSuffix(name, ".m4s"); ok {
+		start, _, _ := strings.Cut(base, "-")
+		micros, _ := strconv.ParseInt(start, 10, 64) // beyond the range it is in no chapter
+		a.name, a.start = base, media.Time(micros)*media.Time(time.Microsecond)
 		return timeline.ValidName(base)
 	}
 	base, ok := strings.CutSuffix(name, ".mp4")
 	n, ok2 := strings.CutPrefix(base, "init-")
 	number, err := strconv.Atoi(n)
+	a.init = number
 	return ok && ok2 && err == nil && number > 0 && strconv.Itoa(number) == n
 }
 
 // sendMedia answers with the object or the range asked for. An error means that nothing
 // has been sent.
-func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, key string) error {
-	body, info, err := o.cfg.Store.Get(r.Context(), key, nil)
+func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, a mediaAddress) error {
+	found, err := o.media.get(r.Context(), a)
 	if err != nil {
 		return err
 	}
+	body, info := found.body, found.info
 	defer func() { body.Close() }()
 	h := w.Header()
 	h.Set("Cache-Control", immutable)
@@ -71,7 +77,7 @@ func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, key string) e
 	if rng != nil {
 		code, length = http.StatusPartialContent, rng.Length
 		if r.Method != http.MethodHead {
-			part, _, err := o.cfg.Store.Get(r.Context(), key, rng)
+			part, err := found.part(r.Context(), *rng)
 			if err != nil {
 				return err
 			}
@@ -86,7 +92,7 @@ func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, key string) e
 		return nil
 	}
 	if _, err := io.Copy(w, body); err != nil && r.Context().Err() == nil {
-		o.cfg.Logger.Debug("origin: sending stopped", "key", key, "err", err)
+		o.cfg.Logger.Debug("origin: sending stopped", "key", a.key, "err", err)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	bytes    *prometheus.CounterVec
 	renders  prometheus.Counter
+	rebuilds *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) metrics {
@@ -25,9 +26,12 @@ func newMetrics(r prometheus.Registerer) metrics {
 		renders: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "klive_origin_renders_total", Help: "Playlists rendered; requests beyond that were answered from memory.",
 		}),
+		rebuilds: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "klive_origin_rebuilds_total", Help: "Media made from the bus because the store had or gave none: made, cached (made before) or failed.",
+		}, []string{"result"}),
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.bytes, m.renders)
+		r.MustRegister(m.requests, m.bytes, m.renders, m.rebuilds)
 	}
 	return m
 }

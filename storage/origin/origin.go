@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -31,6 +33,11 @@ type Timelines interface {
 type Config struct {
 	Timelines Timelines
 	Store     storage.Store
+	// Media is the bus, from which segments are made that the store does not have yet, or can't
+	// give. Nil means that nothing is made.
+	Media Media
+	// StoreWait is how long the store has to open an object before the bus is asked. Default 1 s.
+	StoreWait time.Duration
 	// Window is how many segments live playlists hold. Default 5.
 	Window int
 	// AllowOrigin is the web origin whose pages may play, "*" for all. Default "*".
@@ -43,7 +50,9 @@ type Config struct {
 type Origin struct {
 	cfg     Config
 	texts   *texts
+	media   *fetcher
 	metrics metrics
+	logged  atomic.Int64 // when an error was last logged, in ns
 }
 
 // New returns an origin.
@@ -57,8 +66,15 @@ func New(cfg Config) *Origin {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.StoreWait <= 0 {
+		cfg.StoreWait = time.Second
+	}
 	m := newMetrics(cfg.Registerer)
-	return &Origin{cfg: cfg, texts: newTexts(cfg.Timelines, cfg.Window, m.renders), metrics: m}
+	f := &fetcher{store: cfg.Store, wait: cfg.StoreWait}
+	if cfg.Media != nil {
+		f.rebuild = newRebuilder(cfg.Timelines, cfg.Media, m.rebuilds)
+	}
+	return &Origin{cfg: cfg, texts: newTexts(cfg.Timelines, cfg.Window, m.renders), media: f, metrics: m}
 }
 
 // ServeHTTP answers GET, HEAD and OPTIONS.
@@ -150,9 +166,21 @@ func (o *Origin) failErr(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, timeline.ErrNoTimeline), errors.Is(err, storage.ErrNotFound):
 		fail(w, http.StatusNotFound, "there is no such stream, or nothing of it has been stored yet")
 	default:
-		o.cfg.Logger.Error("origin: can't answer", "path", r.URL.Path, "err", err)
+		o.logOnce("origin: can't answer", "path", r.URL.Path, "err", err)
 		w.Header().Set("Retry-After", "1")
-		fail(w, http.StatusServiceUnavailable, "the stream can't be read at this moment; try again")
+		reason := "the stream can't be read at this moment, because the store or the bus does not answer; try again"
+		if errors.Is(err, errAway) {
+			reason = "the store does not answer at this moment, and this has left the live window; try again"
+		}
+		fail(w, http.StatusServiceUnavailable, reason)
+	}
+}
+
+// logOnce logs an error, at most once a second: a crowd would say it over and over.
+func (o *Origin) logOnce(text string, args ...any) {
+	last, now := o.logged.Load(), time.Now().UnixNano()
+	if now-last >= int64(time.Second) && o.logged.CompareAndSwap(last, now) {
+		o.cfg.Logger.Error(text, args...)
 	}
 }
 

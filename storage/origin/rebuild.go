@@ -1,0 +1,292 @@
+package origin
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"klive/infra/bus"
+	"klive/infra/live"
+	"klive/infra/media"
+	"klive/infra/media/mp4"
+	"klive/storage"
+	"klive/storage/playlist"
+	"klive/storage/timeline"
+)
+
+// Media is where an origin reads the parts of segments that are not in the store yet; the
+// bus's media planes implement it.
+type Media interface {
+	// Follow reads a subject from the first kept message whose number is at least from.
+	Follow(ctx context.Context, subject string, from uint64) (bus.Follower, error)
+}
+
+// Limits of making media from parts.
+const (
+	maxRebuilds    = 4 // at a time
+	rebuildTimeout = 3 * time.Second
+	maxMadeBytes   = 64 << 20 // kept in memory
+	maxParts       = 4096     // of a segment
+)
+
+// errNoParts says that the parts of a segment are no longer on the bus, errStored that they
+// need not be there: the media has been stored.
+var (
+	errNoParts = errors.New("its parts have left the bus")
+	errStored  = errors.New("it was stored")
+)
+
+// rebuilder makes media from parts: each object once, however many ask, a few at a time.
+type rebuilder struct {
+	timelines Timelines
+	bus       Media
+	results   *prometheus.CounterVec
+	turns     chan struct{}
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	under map[string]*making // by key
+	byKey map[string]*list.Element
+	order *list.List // of *keptObject, the one used last in front
+	bytes int64
+}
+
+// making is an object that is being made.
+type making struct {
+	done chan struct{} // closed when the rest is set
+	made *made
+	err  error
+}
+
+// keptObject is an object in memory.
+type keptObject struct {
+	key  string
+	made *made
+}
+
+func newRebuilder(t Timelines, m Media, results *prometheus.CounterVec) *rebuilder {
+	return &rebuilder{
+		timelines: t, bus: m, results: results, turns: make(chan struct{}, maxRebuilds),
+		under: map[string]*making{}, byKey: map[string]*list.Element{}, order: list.New(),
+	}
+}
+
+// cached returns an object that was made before, or nil.
+func (b *rebuilder) cached(key string) *made {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.byKey[key]
+	if e == nil {
+		return nil
+	}
+	b.order.MoveToFront(e)
+	b.results.WithLabelValues("cached").Inc()
+	return e.Value.(*keptObject).made
+}
+
+// get makes an object, or waits for who is making it. The error wraps storage.ErrNotFound
+// when the timeline does not name it.
+func (b *rebuilder) get(ctx context.Context, a mediaAddress) (*made, error) {
+	b.mu.Lock()
+	m := b.under[a.key]
+	if m == nil {
+		m = &making{done: make(chan struct{})}
+		b.under[a.key] = m
+		b.mu.Unlock()
+		b.run(ctx, a, m)
+		return m.made, m.err
+	}
+	b.mu.Unlock()
+	select {
+	case <-m.done:
+		return m.made, m.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// run makes an object. Others wait for it, so it does not end with this viewer's patience.
+func (b *rebuilder) run(ctx context.Context, a mediaAddress, m *making) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rebuildTimeout)
+	defer cancel()
+	m.made, m.err = b.make(ctx, a)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.under, a.key)
+	if m.err == nil {
+		b.keep(a.key, m.made)
+		b.results.WithLabelValues("made").Inc()
+	} else {
+		b.results.WithLabelValues("failed").Inc()
+	}
+	close(m.done)
+}
+
+// keep holds an object in memory, and lets those go that were used the longest ago. b.mu is held.
+func (b *rebuilder) keep(key string, m *made) {
+	b.byKey[key] = b.order.PushFront(&keptObject{key, m})
+	b.bytes += int64(len(m.data))
+	for b.bytes > maxMadeBytes && b.order.Len() > 1 {
+		e := b.order.Back()
+		k := e.Value.(*keptObject)
+		b.order.Remove(e)
+		delete(b.byKey, k.key)
+		b.bytes -= int64(len(k.made.data))
+	}
+}
+
+// make finds the object in the timeline and makes it when its turn has come.
+func (b *rebuilder) make(ctx context.Context, a mediaAddress) (*made, error) {
+	state, err := b.timelines.State(ctx, a.entry)
+	if errors.Is(err, timeline.ErrNoTimeline) {
+		return nil, fmt.Errorf("%w: %w", storage.ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rendition, m := a.find(state)
+	if m == nil {
+		return nil, fmt.Errorf("%w: the timeline does not name %s, or it is a gap", storage.ErrNotFound, a.key)
+	}
+	select {
+	case b.turns <- struct{}{}:
+		defer func() { <-b.turns }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("too many segments are being made: %w", ctx.Err())
+	}
+	out, err := b.assemble(ctx, a, rendition, m)
+	if errors.Is(err, errNoParts) && m.Stored {
+		return nil, fmt.Errorf("%w; %w", errStored, err)
+	}
+	return out, err
+}
+
+// assemble reads the object's parts and puts them together.
+func (b *rebuilder) assemble(ctx context.Context, a mediaAddress, rendition *timeline.Rendition, m *timeline.Media) (*made, error) {
+	if m.Feed.Epoch == 0 || m.LastPart < m.FirstPart || m.LastPart-m.FirstPart >= maxParts {
+		return nil, errNoParts
+	}
+	last := m.LastPart
+	if a.init > 0 {
+		last = m.FirstPart // each part names the parameters of its tracks
+	}
+	segment, err := b.gather(ctx, m, last)
+	if err != nil {
+		return nil, err
+	}
+	track, ok := segment.Track(rendition.Kind)
+	if !ok {
+		return nil, fmt.Errorf("%w: no track for %s", live.ErrAssembly, m.Rendition)
+	}
+	return a.mux(segment, track, m)
+}
+
+// gather reads the parts of a segment up to the number last.
+func (b *rebuilder) gather(ctx context.Context, m *timeline.Media, last uint64) (*live.Assembly, error) {
+	f, err := b.bus.Follow(ctx, m.Feed.Subject(), m.FirstPart)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	segment, err := live.Gather(ctx, func(ctx context.Context) (uint64, *live.Part, error) {
+		msg, err := f.Next(ctx)
+		if err != nil {
+			return 0, nil, err
+		}
+		part, ok := any(msg.Body).(*live.Part)
+		if !ok {
+			return 0, nil, errors.New("a message on the bus is no part; do all nodes run the same release?")
+		}
+		return msg.Seq, part, nil
+	}, m.FirstPart, last, m.From)
+	var aged *bus.AgedOutError
+	if errors.As(err, &aged) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, live.ErrAssembly) {
+		return nil, fmt.Errorf("%w (%w)", errNoParts, err)
+	}
+	return segment, err
+}
+
+// mux makes the object's bytes.
+func (a mediaAddress) mux(segment *live.Assembly, track media.Track, m *timeline.Media) (*made, error) {
+	var pieces [][]byte
+	var err error
+	if a.init > 0 {
+		pieces = make([][]byte, 1)
+		pieces[0], err = mp4.Init(track)
+	} else {
+		pieces, err = mp4.Segment(track.Params, segment.Frames(track.ID), uint32(segment.Segment.Number))
+	}
+	if err != nil {
+		return nil, err
+	}
+	data := bytes.Join(pieces, nil)
+	if a.init == 0 && m.Size != 0 && m.Size != int64(len(data)) {
+		return nil, fmt.Errorf("%s should have %d bytes and its parts make %d; do all nodes run the same release?", a.key, m.Size, len(data))
+	}
+	sum := sha256.Sum256(data)
+	return &made{data: data, info: storage.Info{
+		Key: a.key, Size: int64(len(data)), ETag: `"` + hex.EncodeToString(sum[:12]) + `"`, Modified: m.Start.Std(),
+	}}, nil
+}
+
+// find returns the media that the address names, or for an initialization section the newest
+// media that it goes with, and their rendition. It is nil for gaps and for what is not named.
+func (a mediaAddress) find(s *timeline.State) (*timeline.Rendition, *timeline.Media) {
+	for _, b := range slices.Backward(s.Broadcasts) {
+		if b.ID != a.broadcast {
+			continue
+		}
+		rendition := b.Rendition(a.rendition)
+		if rendition == nil {
+			return nil, nil
+		}
+		for i := range slices.Backward(b.Items) {
+			m := b.Items[i].Of(a.rendition)
+			if m == nil || m.Gap {
+				continue
+			}
+			if m.Name == a.name || a.init > 0 && m.Init == a.init {
+				return rendition, m
+			}
+		}
+		if a.init > 0 && a.init <= rendition.Inits || a.chaptered(b) {
+			return rendition, &timeline.Media{Rendition: a.rendition, Stored: true} // of which parts is not known any more
+		}
+	}
+	return nil, nil
+}
+
+// chaptered reports whether the media lie in the time of a closed chapter, whose items do not
+// say any more what they were made of.
+func (a mediaAddress) chaptered(b *timeline.Broadcast) bool {
+	return slices.ContainsFunc(b.Chapters, func(c timeline.Chapter) bool {
+		return a.init == 0 && a.start >= c.Start-media.Time(time.Second) && a.start < c.Start.Add(c.Duration)
+	})
+}
+
+// mediaAddress is a media object's address, taken apart.
+type mediaAddress struct {
+	key, entry, rendition, broadcast string
+	name                             string     // "<start>-<epoch>", empty for an initialization section
+	start                            media.Time // of media
+	init                             int        // from 1, 0 for media
+}
+
+// parseMedia takes the segments of a key apart.
+func parseMedia(key string, segments []string) (mediaAddress, bool) {
+	sel, ok := playlist.ParseFolder(segments[1])
+	if !ok || sel.Rendition == "" {
+		return mediaAddress{}, false
+	}
+	a := mediaAddress{key: key, entry: sel.Entry, rendition: sel.Rendition, broadcast: segments[2]}
+	return a, a.parseName(segments[3])
+}
