@@ -172,6 +172,13 @@ func (v *Viewer) Err() error {
 	return nil
 }
 
+// Rules are the broken rules alone.
+func (v *Viewer) Rules() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.follower.Rules.Err()
+}
+
 // Audit holds what the viewer read against what was sent.
 func (v *Viewer) Audit(sent []Sent) Audit {
 	v.mu.Lock()

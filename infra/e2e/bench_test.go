@@ -70,7 +70,8 @@ func BenchmarkStreams(b *testing.B) {
 	}
 }
 
-func measure(b *testing.B, n int) {
+// measure returns the CPU seconds that a stream takes in a minute.
+func measure(b *testing.B, n int) float64 {
 	p := start(b, "KLIVE_LOG_LEVEL=warn")
 	clip := demoClip(b, publisher.Synthetic{Width: 1280, Height: 720, Bitrate: 5_000_000})
 	feeds, first := make([]*feed, 0, n), time.Now()
@@ -102,6 +103,7 @@ func measure(b *testing.B, n int) {
 	b.ReportMetric(0, "ns/op")
 	b.Logf("%2d streams: %.3f CPU s per stream-minute, %.3f of them in the kernel (aim %.2f; merely writing the same %d segments to files takes %.3f), %.1f MB per stream (aim %.0f), %.0f MB in all at the start, middle and end: %.0f, %.0f, %.0f",
 		n, cpu, (after.kernel-before.kernel).Seconds()/minutes, aimCPU, stored, plain, memory, aimMemory, after.resident, idle, middle.resident, after.resident)
+	return cpu
 }
 
 // writePlainly writes segments as large as those that klive has stored, with nothing but

@@ -19,12 +19,16 @@ import (
 
 // program builds klive once for all tests.
 type program struct {
+	tags string
 	once sync.Once
 	path string
 	err  error
 }
 
 var theProgram program
+
+// previousProgram writes and knows the wire and stored forms of the release before this one.
+var previousProgram = program{tags: "previous"}
 
 func (p *program) build(t testing.TB) string {
 	t.Helper()
@@ -35,7 +39,7 @@ func (p *program) build(t testing.TB) string {
 			return
 		}
 		p.path = filepath.Join(dir, "klive")
-		if out, err := exec.Command("go", "build", "-o", p.path, "klive").CombinedOutput(); err != nil {
+		if out, err := exec.Command("go", "build", "-tags", p.tags, "-o", p.path, "klive").CombinedOutput(); err != nil {
 			p.err = fmt.Errorf("go build: %w\n%s", err, out)
 		}
 	})

@@ -255,9 +255,7 @@ func eventually(t testing.TB, patience time.Duration, what string, ok func() err
 
 // bucketServer serves the bucket's files as a CDN does that reads it directly.
 func (c *cluster) bucketServer() *httptest.Server {
-	server := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(c.bucketDir, "klive"))))
-	c.t.Cleanup(server.Close)
-	return server
+	return httptest.NewServer(http.FileServer(http.Dir(filepath.Join(c.bucketDir, "klive"))))
 }
 
 func goPath(t testing.TB) string {
@@ -272,4 +270,11 @@ func goPath(t testing.TB) string {
 func isFile(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular()
+}
+
+// checkArchive is [check.Archive] without patience.
+func checkArchive(client *http.Client, address string) (*check.Follower, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return check.Archive(ctx, client, address)
 }

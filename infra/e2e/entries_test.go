@@ -7,8 +7,14 @@ import (
 	"testing"
 )
 
-// api calls the embedded control plane over its socket and decodes the JSON answer.
-func (p *process) api(t testing.TB, service, action string, form url.Values, dst any) {
+// controlPlane is the embedded control plane as its clients reach it.
+type controlPlane struct {
+	client *http.Client
+	admin  string // host:port
+}
+
+// api calls the control plane over its socket and decodes the JSON answer.
+func (p controlPlane) api(t testing.TB, service, action string, form url.Values, dst any) {
 	t.Helper()
 	form.Set("format", "1")
 	resp, err := p.client.PostForm("http://"+p.admin+"/api_v3/index.php?service="+service+"&action="+action, form)
@@ -37,6 +43,11 @@ type entry struct {
 
 // addEntries adds live entries to partner 102.
 func (p *process) addEntries(t testing.TB, n int) []entry {
+	t.Helper()
+	return controlPlane{p.client, p.admin}.addEntries(t, n)
+}
+
+func (p controlPlane) addEntries(t testing.TB, n int) []entry {
 	t.Helper()
 	var ks string
 	p.api(t, "session", "start", url.Values{"secret": {controlSecret}, "type": {"2"}, "partnerId": {"102"}}, &ks)

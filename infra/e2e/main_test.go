@@ -12,6 +12,7 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	theProgram.remove()
+	previousProgram.remove()
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			println(err.Error())
