@@ -35,6 +35,7 @@ test: test-unit test-e2e
 
 test-unit: setup-test $(BUNDLE)
 	$(GO) test -race -timeout 12m $$($(GO) list ./... | grep -v '/infra/e2e')
+	$(GO) test -tags previous -run TestPreviousForms ./storage/timeline
 
 test-e2e: setup-test build
 	$(GO) test -count=1 -timeout 12m ./infra/e2e/...
@@ -61,7 +62,7 @@ fuzz: $(BUNDLE)
 lint: $(BUNDLE)
 	@bad=$$(find . -name '*.go' -not -path '*/node_modules/*' -print0 | xargs -0 gofmt -l); \
 	  if [ -n "$$bad" ]; then echo "gofmt wants changes in:"; echo "$$bad"; exit 1; fi
-	$(GO) vet ./...
+	$(GO) vet ./... && $(GO) vet -tags previous ./storage/timeline
 	$(GO) test -count=1 -run 'TestRooms|TestSizes' .
 	if $(GO) run $(STATICCHECK) -version >/dev/null 2>&1; then $(GO) run $(STATICCHECK) ./...; \
 	  else echo "SKIP: staticcheck can't be obtained here"; fi
