@@ -34,6 +34,10 @@ func (s *Store) Get(ctx context.Context, key string, r *storage.Range) (io.ReadC
 	}
 	info := storage.Info{Key: key, ETag: aws.ToString(out.ETag), Modified: seconds(out.LastModified), Size: aws.ToInt64(out.ContentLength),
 		ContentType: aws.ToString(out.ContentType), CacheControl: aws.ToString(out.CacheControl)}
+	if out.ContentLength == nil {
+		b.Close()
+		return nil, storage.Info{}, fmt.Errorf("storage: s3: get %s: the store does not tell the size; is something between klive and it that recodes?", key)
+	}
 	b.etag, b.end = info.ETag, info.Size
 	if r != nil {
 		if info.Size, err = wholeSize(out); err != nil {

@@ -49,7 +49,7 @@ func (s *Store) do(ctx context.Context, c call, attempt func(context.Context) er
 
 // repeat is the loop of do; limited is ctx with the deadline.
 func (s *Store) repeat(ctx, limited context.Context, c call, attempt func(context.Context) error) error {
-	pause := firstPause
+	begin, pause := time.Now(), firstPause
 	for tries := 1; ; tries++ {
 		err := attempt(limited)
 		if err == nil {
@@ -65,7 +65,7 @@ func (s *Store) repeat(ctx, limited context.Context, c call, attempt func(contex
 		// Half of the pause is chance, so that writers that failed together part.
 		wait := pause/2 + rand.N(pause/2)
 		if end, _ := limited.Deadline(); limited.Err() != nil || time.Until(end) <= wait {
-			return fmt.Errorf("storage: s3: gave up after %d attempts in %v (storage.deadline): %w", tries, s.cfg.Deadline, s.explain(c, err))
+			return fmt.Errorf("storage: s3: gave up after %d attempts in %v: %w", tries, time.Since(begin).Round(time.Millisecond), s.explain(c, err))
 		}
 		s.metrics.repeats.WithLabelValues(c.op.name, reason).Inc()
 		s.cfg.Logger.Debug("s3: an attempt is repeated", "op", c.op.name, "key", c.key, "attempt", tries, "reason", reason, "pause", wait)

@@ -20,6 +20,8 @@ type Gateway struct {
 	Endpoint string
 	// Dir is the folder: each folder in it is a bucket, each file in that an object.
 	Dir string
+	// Flags are given to the server from its next Start on, such as "--readonly".
+	Flags []string
 
 	t        *testing.T
 	binary   string
@@ -107,7 +109,8 @@ func (g *Gateway) URL(bucket string) string {
 // Start starts the server again after Stop, over what it held, and waits until it listens.
 func (g *Gateway) Start() {
 	g.t.Helper()
-	cmd := exec.Command(g.binary, "--port", g.address, "--keep-alive", "--quiet", "posix", "--versioning-dir", g.versions, g.Dir)
+	args := append([]string{"--port", g.address, "--keep-alive", "--quiet"}, g.Flags...)
+	cmd := exec.Command(g.binary, append(args, "posix", "--versioning-dir", g.versions, g.Dir)...)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+GatewayKey, "ROOT_SECRET_KEY="+GatewaySecret)
 	cmd.Stdout, cmd.Stderr = &g.output, &g.output
 	if err := cmd.Start(); err != nil {

@@ -1,0 +1,259 @@
+package s3_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"pgregory.net/rapid"
+
+	"klive/storage"
+	"klive/storage/s3"
+	"klive/storage/storagetest"
+)
+
+func text(s string) [][]byte { return [][]byte{[]byte(s)} }
+
+// read returns an object's content and description.
+func read(t *testing.T, s storage.Store, key string) (string, storage.Info) {
+	t.Helper()
+	body, info, err := s.Get(t.Context(), key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b), info
+}
+
+// loseFirst loses the answers to the first n requests of a kind.
+func loseFirst(n int, kinds ...string) func(string, int, *http.Request) fate {
+	return func(kind string, i int, _ *http.Request) fate {
+		for _, k := range kinds {
+			if k == kind && i <= n {
+				return fate{lost: true}
+			}
+		}
+		return fate{}
+	}
+}
+
+// A conditional write that runs into itself has succeeded; one that runs into another has not.
+func TestLostAnswers(t *testing.T) {
+	g := storagetest.StartGateway(t, "live")
+	plain := open(t, g, "live", nil)
+	for _, lost := range []int{1, 2} {
+		w := &wire{on: loseFirst(lost, "PUT", "HEAD")}
+		s := through(t, g, "live", w, nil)
+		key := fmt.Sprintf("create/%d", lost)
+		info, err := s.Put(t.Context(), key, text("mine"), storage.PutOptions{IfAbsent: true})
+		if err != nil {
+			t.Fatalf("create with %d lost answers: %v", lost, err)
+		}
+		if _, got := read(t, plain, key); info.ETag != got.ETag || info.Size != 4 {
+			t.Errorf("Put says %+v, Get says %+v", info, got)
+		}
+
+		w.mu.Lock()
+		w.count = nil
+		w.mu.Unlock()
+		if _, err := s.Put(t.Context(), key, text("again"), storage.PutOptions{IfMatch: info.ETag}); err != nil {
+			t.Errorf("replace with %d lost answers: %v", lost, err)
+		}
+		w.mu.Lock()
+		w.count = nil
+		w.mu.Unlock()
+		// The same bytes as those that are there, but not this write's.
+		if _, err := s.Put(t.Context(), key, text("again"), storage.PutOptions{IfAbsent: true}); !errors.Is(err, storage.ErrPrecondition) {
+			t.Errorf("create over another's object with %d lost answers = %v, want ErrPrecondition", lost, err)
+		}
+	}
+}
+
+// A conflict (409) with a write or a delete under way is tried again.
+func TestConflict(t *testing.T) {
+	g := storagetest.StartGateway(t, "live")
+	w := &wire{on: func(kind string, n int, _ *http.Request) fate {
+		if kind == "PUT" && n%2 == 1 {
+			return fate{answer: answer(409, "ConditionalRequestConflict", "A conflicting operation is in progress")}
+		}
+		return fate{}
+	}}
+	s := through(t, g, "live", w, nil)
+	info, err := s.Put(t.Context(), "a", text("one"), storage.PutOptions{IfAbsent: true})
+	if err != nil {
+		t.Fatalf("create: %v", err)
+	}
+	if _, err := s.Put(t.Context(), "a", text("two"), storage.PutOptions{IfMatch: info.ETag}); err != nil {
+		t.Errorf("replace: %v", err)
+	}
+	for _, opt := range []storage.PutOptions{{IfAbsent: true}, {IfMatch: info.ETag}} {
+		if _, err := s.Put(t.Context(), "a", text("three"), opt); !errors.Is(err, storage.ErrPrecondition) {
+			t.Errorf("%+v = %v, want ErrPrecondition", opt, err)
+		}
+	}
+	if n := w.counted("PUT"); n != 6 {
+		t.Errorf("%d attempts, want 6", n)
+	}
+}
+
+// TestOneWinner lets writers create an object while answers get lost and the store is busy.
+// Exactly one of them knows that it has won, and it is the one that did.
+func TestOneWinner(t *testing.T) {
+	g := storagetest.StartGateway(t, "live")
+	var round atomic.Int64
+	rapid.Check(t, func(rt *rapid.T) {
+		key := fmt.Sprintf("race/%d", round.Add(1))
+		writers := rapid.IntRange(1, 6).Draw(rt, "writers")
+		stores := make([]*s3.Store, writers)
+		for i := range stores {
+			// What happens to each writer's requests; later ones pass.
+			fates := rapid.SliceOfN(rapid.SampledFrom([]string{"ok", "lost", "busy", "unsent"}), 0, 2).Draw(rt, "fates")
+			var n atomic.Int64
+			stores[i] = through(t, g, "live", &wire{on: func(string, int, *http.Request) fate {
+				k := int(n.Add(1)) - 1
+				if k >= len(fates) {
+					return fate{}
+				}
+				return map[string]fate{
+					"lost": {lost: true}, "unsent": {before: errLost},
+					"busy": {answer: answer(503, "SlowDown", "Please reduce your request rate.")},
+				}[fates[k]]
+			}}, nil)
+		}
+		errs := make([]error, writers)
+		var wg sync.WaitGroup
+		for i, s := range stores {
+			wg.Go(func() {
+				_, errs[i] = s.Put(t.Context(), key, text(fmt.Sprint(i)), storage.PutOptions{IfAbsent: true})
+			})
+		}
+		wg.Wait()
+		winner := -1
+		for i, err := range errs {
+			switch {
+			case err == nil && winner >= 0:
+				rt.Fatalf("writers %d and %d both think that they won", winner, i)
+			case err == nil:
+				winner = i
+			case !errors.Is(err, storage.ErrPrecondition):
+				rt.Fatalf("writer %d got %v", i, err)
+			}
+		}
+		if winner < 0 {
+			rt.Fatal("nobody won")
+		}
+		if got, _ := read(t, stores[winner], key); got != fmt.Sprint(winner) {
+			rt.Fatalf("writer %d thinks that it won, but the object is by %s", winner, got)
+		}
+	})
+}
+
+// Uploads get through lost answers of each kind.
+func TestUploadWithLostAnswers(t *testing.T) {
+	g := storagetest.StartGateway(t, "live")
+	want := bytes.Repeat([]byte("recording"), 2<<20)
+	for i, lost := range []string{"POST uploads", "PUT uploadId", "POST uploadId", "HEAD"} {
+		for _, opt := range []storage.PutOptions{{}, {IfAbsent: true}} {
+			key := fmt.Sprintf("recordings/%d/%v", i, opt.IfAbsent)
+			s := through(t, g, "live", &wire{on: loseFirst(1, lost, "POST uploadId")}, nil)
+			u, err := s.Upload(t.Context(), key, opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := u.Write(want); err != nil {
+				t.Fatalf("lost %s: Write: %v", lost, err)
+			}
+			info, err := u.Commit(t.Context())
+			u.Abort()
+			if err != nil {
+				t.Errorf("lost %s, %+v: Commit: %v", lost, opt, err)
+				continue
+			}
+			if got, have := read(t, s, key); got != string(want) || info.ETag != have.ETag || info.Size != have.Size {
+				t.Errorf("lost %s: Commit says %+v, Get says %+v", lost, info, have)
+			}
+		}
+	}
+}
+
+// A body that breaks off goes on where it ended, unless the object is another by then.
+func TestBodyBreaksOff(t *testing.T) {
+	g := storagetest.StartGateway(t, "live")
+	content := make([]byte, 300_000)
+	for i := range content {
+		content[i] = byte(i * i >> 8)
+	}
+	plain := open(t, g, "live", nil)
+	if _, err := plain.Put(t.Context(), "a", [][]byte{content}, storage.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var replace atomic.Bool
+	w := &wire{on: func(kind string, n int, r *http.Request) fate {
+		return fate{response: func(resp *http.Response) {
+			body := resp.Body
+			resp.Body = &cut{ReadCloser: body, left: 100_000, then: func() {
+				if replace.Load() {
+					if _, err := plain.Put(t.Context(), "a", text("other"), storage.PutOptions{}); err != nil {
+						t.Error(err)
+					}
+				}
+			}}
+		}}
+	}}
+	metrics := prometheus.NewRegistry()
+	s := through(t, g, "live", w, func(c *s3.Config) { c.Registerer = metrics })
+	if got, _ := read(t, s, "a"); got != string(content) {
+		t.Errorf("%d bytes came, not as they were", len(got))
+	}
+	if n := w.counted("GET"); n != 3 {
+		t.Errorf("%d requests for 300 KB with a cut each 100 KB, want 3", n)
+	}
+	body, info, err := s.Get(t.Context(), "a", &storage.Range{Offset: 1000, Length: 250_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(body); err != nil || !bytes.Equal(b, content[1000:251_000]) || info.Size != 300_000 {
+		t.Errorf("a range of %d bytes, %v, %+v", len(b), err, info)
+	}
+	body.Close()
+	if n := counter(t, metrics, "klive_s3_repeats_total", map[string]string{"op": "get", "reason": "body"}); n != 4 {
+		t.Errorf("the metrics tell of %v repeats, want 4", n)
+	}
+
+	replace.Store(true)
+	body, _, err = s.Get(t.Context(), "a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if b, err := io.ReadAll(body); !errors.Is(err, storage.ErrPrecondition) {
+		t.Errorf("%d bytes of two objects came, %v", len(b), err)
+	}
+}
+
+// cut is a body that breaks off.
+type cut struct {
+	io.ReadCloser
+	left int
+	then func()
+}
+
+func (c *cut) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		c.then()
+		return 0, errLost
+	}
+	n, err := c.ReadCloser.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	return n, err
+}
