@@ -224,7 +224,7 @@ func (s *segmenter) open(it item, discontinuity bool) {
 		s.early = false
 		s.prev, s.prevEnd = s.cur, start
 		if !continues {
-			s.prevEnd = s.cur.mediaEnd()
+			s.prevEnd = s.mediaEnd()
 		}
 	}
 	s.number++
@@ -293,6 +293,12 @@ func (s *segmenter) tracks(it item, anew bool) []media.Track {
 	return tracks
 }
 
+// mediaEnd is where the open segment ends when nothing continues it: with its media, if these
+// end in time.
+func (s *segmenter) mediaEnd() media.Time {
+	return min(s.cur.mediaEnd(), s.cur.seg.Start.Add(s.limit()+rounding-s.cur.lead))
+}
+
 func (s *segmenter) closePrev() {
 	s.longest = max(s.longest, s.prev.length(s.prevEnd))
 	s.prev.close(s.prevEnd, false)
@@ -309,7 +315,7 @@ func (s *segmenter) flush() {
 		s.before = earlySound{}
 		return
 	}
-	end := s.cur.mediaEnd()
+	end := s.mediaEnd()
 	s.longest = max(s.longest, s.cur.length(end))
 	if s.target == 0 {
 		s.decide(targetDuration(s.grid, min(end.Sub(s.cur.seg.Start), MaxTarget)))
