@@ -279,11 +279,22 @@ func (g *Gateway) Kick(entry, reason string) int {
 	n := 0
 	for _, s := range g.sessionList() {
 		if s.feed.Entry == entry {
-			s.end(&Refusal{Reason: ReasonKicked, Text: "this stream was ended by the service: " + printable(fmt.Sprintf("%.200s", reason))})
+			s.kick(reason)
 			n++
 		}
 	}
 	return n
+}
+
+// KickFeed ends the publication of one feed and reports whether it was on the air here. The
+// reason is for the encoder's operator.
+func (g *Gateway) KickFeed(id live.FeedID, reason string) bool {
+	s := g.session(id)
+	if s == nil {
+		return false
+	}
+	s.kick(reason)
+	return true
 }
 
 // Sessions returns the records of the feeds that are on the air here, by name.

@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
+	"klive/infra/bus"
 	"klive/infra/live"
 )
 
@@ -24,11 +26,14 @@ type outbox struct {
 	// dropped hears of parts that were given up.
 	dropped func(parts int)
 
-	mu     sync.Mutex // guards the fields below
-	queue  []*live.Part
-	bytes  int
-	closed bool
-	wake   chan struct{}
+	mu    sync.Mutex // guards the fields below
+	queue []*live.Part
+	bytes int
+	// spoiled is the segment of a part that can never be published: without it the rest is of
+	// no use. 0 when there is none.
+	spoiled uint64
+	closed  bool
+	wake    chan struct{}
 }
 
 func newOutbox(publish func(context.Context, *live.Part) error, dropped func(int)) *outbox {
@@ -38,9 +43,12 @@ func newOutbox(publish func(context.Context, *live.Part) error, dropped func(int
 // push queues a part.
 func (o *outbox) push(p *live.Part) {
 	o.mu.Lock()
-	o.queue = append(o.queue, p)
-	o.bytes += p.Size()
-	lost := o.makeRoom()
+	lost := 1
+	if p.Segment.Number != o.spoiled {
+		o.queue = append(o.queue, p)
+		o.bytes += p.Size()
+		lost = o.makeRoom()
+	}
 	o.mu.Unlock()
 	if lost > 0 {
 		o.dropped(lost)
@@ -106,6 +114,26 @@ func (o *outbox) done(p *live.Part) {
 	}
 }
 
+// spoil drops a part that can never be published, and the rest of its segment with it.
+func (o *outbox) spoil(p *live.Part) {
+	o.mu.Lock()
+	o.spoiled = p.Segment.Number
+	lost := 0
+	for len(o.queue) > 0 && o.queue[0].Segment.Number == o.spoiled {
+		o.shift()
+		lost++
+	}
+	o.mu.Unlock()
+	if lost > 0 {
+		o.dropped(lost)
+	}
+}
+
+// hopeless reports whether a part will not be taken however often it is tried.
+func hopeless(err error) bool {
+	return errors.Is(err, bus.ErrTooLarge) || errors.Is(err, bus.ErrInvalid)
+}
+
 // run publishes parts in order, each until it is acknowledged, and returns when the outbox
 // is closed and empty or ctx ends.
 func (o *outbox) run(ctx context.Context) {
@@ -120,14 +148,27 @@ func (o *outbox) run(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			}
-		case o.publish(ctx, p) == nil:
-			o.done(p)
 		default:
-			select {
-			case <-time.After(retryAfter):
-			case <-ctx.Done():
+			if !o.carry(ctx, p) {
 				return
 			}
 		}
 	}
+}
+
+// carry makes one attempt to publish a part. It reports false when ctx has ended.
+func (o *outbox) carry(ctx context.Context, p *live.Part) bool {
+	switch err := o.publish(ctx, p); {
+	case err == nil:
+		o.done(p)
+	case hopeless(err):
+		o.spoil(p)
+	default:
+		select {
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }

@@ -129,6 +129,11 @@ func (s *Session) end(r *Refusal) {
 	})
 }
 
+// kick ends the session by the will of Kaltura or of an operator.
+func (s *Session) kick(reason string) {
+	s.end(&Refusal{Reason: ReasonKicked, Text: "this stream was ended by the service: " + printable(fmt.Sprintf("%.200s", reason))})
+}
+
 func (s *Session) why() error {
 	if err := s.Err(); err != nil {
 		return err
@@ -207,7 +212,9 @@ func (s *Session) refresh() {
 func (s *Session) publishPart(ctx context.Context, p *live.Part) error {
 	seq, err := s.gw.cfg.Media.Publish(ctx, s.feed.Subject(), p.ID(), p)
 	if err != nil {
-		if ctx.Err() == nil && s.late != p.Seq {
+		if hopeless(err) {
+			s.log.Error("the bus can never take this part; its segment is dropped", "part", p.Seq, "bytes", p.Size(), "err", err)
+		} else if ctx.Err() == nil && s.late != p.Seq {
 			s.late = p.Seq
 			s.log.Warn("a part is not on the bus yet; trying on", "part", p.Seq, "err", err)
 		}
@@ -326,5 +333,5 @@ func (s *Session) reportDrops() {
 // partsLost hears from the outbox that parts were given up.
 func (s *Session) partsLost(n int) {
 	s.gw.metrics.lost(n)
-	s.log.Error("the bus does not take parts; the oldest were dropped", "parts", n)
+	s.log.Error("parts were dropped that the bus did not take", "parts", n)
 }

@@ -1,0 +1,219 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/live"
+)
+
+// Bounds of a request on its way to another gateway. It may last as long as a broadcast,
+// but not in silence.
+const (
+	forwardDial   = 3 * time.Second
+	forwardAnswer = 30 * time.Second // from the body's end to the answer
+	forwardIdle   = 30 * time.Second
+	forwardHeader = 64 << 10
+	forwardConns  = 32 // idle ones kept to each gateway
+)
+
+// ErrNotOnAir is returned for a feed that no gateway holds.
+var ErrNotOnAir = errors.New("gateway: nobody publishes this stream")
+
+// ForwarderConfig is what a [Forwarder] needs. Feeds is required.
+type ForwarderConfig struct {
+	// Feeds is the bucket [live.FeedsBucket].
+	Feeds Bucket
+	// Address is this process's internal address; empty when no feed can be held here.
+	Address string
+	// Local answers requests for feeds that this process holds; nil when it holds none.
+	Local http.Handler
+	// Secret is what the nodes of the deployment share. Empty trusts this host.
+	Secret string
+	// Dial replaces the dialer; nil means net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Log  *slog.Logger
+}
+
+// Forwarder takes HTTP requests about a feed to the gateway that holds its encoder: a
+// publish over HTTP is many requests, and a load balancer may bring each to another gateway.
+type Forwarder struct {
+	cfg   ForwarderConfig
+	proxy *httputil.ReverseProxy
+	conns *http.Transport
+}
+
+// NewForwarder returns a forwarder. Close frees its connections.
+func NewForwarder(cfg ForwarderConfig) *Forwarder {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = (&net.Dialer{Timeout: forwardDial}).DialContext
+	}
+	f := &Forwarder{cfg: cfg, conns: &http.Transport{
+		DialContext: cfg.Dial, ResponseHeaderTimeout: forwardAnswer, MaxResponseHeaderBytes: forwardHeader,
+		MaxIdleConnsPerHost: forwardConns, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
+	}}
+	f.proxy = &httputil.ReverseProxy{
+		Transport: f.conns, FlushInterval: -1, Rewrite: f.rewrite, ModifyResponse: watchAnswer, ErrorHandler: f.failed,
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+	}
+	return f
+}
+
+// Close frees the connections that wait for another request.
+func (f *Forwarder) Close() { f.conns.CloseIdleConnections() }
+
+// Owner returns the internal address of the gateway that holds a feed, or [ErrNotOnAir].
+func (f *Forwarder) Owner(ctx context.Context, id live.FeedID) (address string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	kv, err := f.cfg.Feeds.Get(ctx, id.String())
+	if errors.Is(err, bus.ErrNotFound) {
+		return "", fmt.Errorf("%w: %s", ErrNotOnAir, id)
+	}
+	if err != nil {
+		return "", err
+	}
+	r, err := live.UnmarshalFeedRecord(kv.Value)
+	if err != nil {
+		return "", err
+	}
+	if !r.Alive(time.Now()) {
+		return "", fmt.Errorf("%w: %s", ErrNotOnAir, id)
+	}
+	return r.Gateway, nil
+}
+
+// Forward answers a request about a feed: here when this process holds it, and otherwise
+// with what the gateway says that does. A request that another gateway has forwarded is
+// answered here in any case, so none goes round in circles.
+func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, id live.FeedID) {
+	address, err := f.Owner(r.Context(), id)
+	switch {
+	case errors.Is(err, ErrNotOnAir):
+		problem(w, http.StatusNotFound, fmt.Sprintf("stream %s (%s) is not on the air", id.StreamName(), id.Index))
+	case err != nil:
+		f.cfg.Log.Warn("can't find the gateway of a feed", "feed", id, "error", err)
+		problem(w, http.StatusServiceUnavailable, "this server can't reach the bus; try again in a moment")
+	case f.cfg.Local != nil && (address == f.cfg.Address || forwarded(r)):
+		f.cfg.Local.ServeHTTP(w, r)
+	case address == "" || forwarded(r):
+		problem(w, http.StatusMisdirectedRequest, fmt.Sprintf("the gateway of stream %s can't be asked from here; set internal.listen on every gateway", id.StreamName()))
+	default:
+		f.send(w, r, address)
+	}
+}
+
+// send streams a request to another gateway and its answer back.
+func (f *Forwarder) send(w http.ResponseWriter, r *http.Request, address string) {
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), destinationKey{}, address))
+	defer cancel(nil)
+	idle := time.AfterFunc(forwardIdle, func() {
+		cancel(errIdle)
+		// The proxy waits for a read of the body that nothing else would end.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+	})
+	defer idle.Stop()
+	r = r.WithContext(context.WithValue(ctx, idleKey{}, idle))
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &watched{ReadCloser: r.Body, idle: idle}
+	}
+	f.proxy.ServeHTTP(w, r)
+}
+
+// What a request on its way carries in its context.
+type (
+	destinationKey struct{}
+	idleKey        struct{}
+	forwardedKey   struct{}
+)
+
+var errIdle = fmt.Errorf("nothing moved for %v", forwardIdle)
+
+// watched puts the end of patience off with each byte that moves.
+type watched struct {
+	io.ReadCloser
+	idle *time.Timer
+}
+
+func (b *watched) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.idle.Reset(forwardIdle)
+	}
+	return n, err
+}
+
+func watchAnswer(r *http.Response) error {
+	if idle, ok := r.Request.Context().Value(idleKey{}).(*time.Timer); ok {
+		idle.Reset(forwardIdle)
+		r.Body = &watched{ReadCloser: r.Body, idle: idle}
+	}
+	return nil
+}
+
+func (f *Forwarder) rewrite(p *httputil.ProxyRequest) {
+	address, _ := p.In.Context().Value(destinationKey{}).(string)
+	p.SetURL(&url.URL{Scheme: "http", Host: address})
+	p.Out.Host = p.In.Host
+	p.Out.URL.RawQuery = p.In.URL.RawQuery // as it came: it is signed
+	sign(p.Out, f.cfg.Secret, p.In.RemoteAddr, time.Now())
+}
+
+func (f *Forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
+	if cause := context.Cause(r.Context()); errors.Is(cause, errIdle) {
+		err = cause
+	} else if cause != nil {
+		return // the asker is gone
+	}
+	address, _ := r.Context().Value(destinationKey{}).(string)
+	f.cfg.Log.Warn("another gateway does not answer", "gateway", address, "path", r.URL.Path, "error", err)
+	problem(w, http.StatusBadGateway, "the server that holds this stream does not answer; try again in a moment")
+}
+
+// Receive is the internal listener's handler: it lets in what other gateways have
+// forwarded, and answers it here.
+func (f *Forwarder) Receive() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := verify(r, f.cfg.Secret, time.Now()); err != nil {
+			f.cfg.Log.Warn("an internal request was refused", "peer", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "reason", err)
+			problem(w, http.StatusForbidden, err.Error())
+			return
+		}
+		if f.cfg.Local == nil {
+			problem(w, http.StatusMisdirectedRequest, "this node holds no streams")
+			return
+		}
+		in := r.WithContext(context.WithValue(r.Context(), forwardedKey{}, true))
+		in.RemoteAddr = r.Header.Get(headerPeer)
+		for _, h := range []string{headerTime, headerPeer, headerSignature} {
+			in.Header.Del(h)
+		}
+		f.cfg.Local.ServeHTTP(w, in)
+	})
+}
+
+// forwarded reports whether another gateway has sent a request here.
+func forwarded(r *http.Request) bool { return r.Context().Value(forwardedKey{}) != nil }
+
+// problem answers with an error as RFC 9457 has it.
+func problem(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail,
+	})
+}
