@@ -1,7 +1,6 @@
 package packager
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -27,54 +26,6 @@ const (
 	// maxReady bounds the complete segments kept of one feed.
 	maxReady = 8
 )
-
-// takeRecords folds the feed records that came since the last call and follows feeds that
-// are new. It reports whether Stop was called.
-func (p *Packager) takeRecords(ctx context.Context, now time.Time) bool {
-	p.mu.Lock()
-	news, stop := p.records, p.stop
-	p.records = nil
-	p.mu.Unlock()
-	for id, r := range news {
-		f := p.feeds[id]
-		if f != nil {
-			if r.Feed.Epoch > f.record.Feed.Epoch && r.Alive(now) {
-				p.followers.Add(1)
-				go p.follow(f.ctx, r.Feed, p.resumeAt(r))
-			}
-			if r.Feed.Epoch >= f.record.Feed.Epoch {
-				f.record = r
-			}
-			continue
-		}
-		if !r.Alive(now) {
-			continue // nothing of it is on the media plane any more
-		}
-		fctx, cancel := context.WithCancel(ctx)
-		p.feeds[id] = &feed{record: r, ctx: fctx, cancel: cancel, epoch: r.Feed.Epoch, lastPart: now, healthy: now}
-		p.followers.Add(1)
-		go p.follow(fctx, r.Feed, p.resumeAt(r))
-	}
-	return stop
-}
-
-// resumeAt is the media plane's number from which a feed is read: behind the last part that
-// the timeline holds of this publish, else the publish's first.
-func (p *Packager) resumeAt(r live.FeedRecord) uint64 {
-	from := r.FirstSeq
-	st := p.Timeline.State()
-	if len(st.Broadcasts) == 0 {
-		return from
-	}
-	for _, it := range st.Broadcasts[len(st.Broadcasts)-1].Items {
-		for _, m := range it.Media {
-			if m.Feed == r.Feed {
-				from = max(from, m.LastPart+1)
-			}
-		}
-	}
-	return from
-}
 
 // of returns the feeds of an index in the order of their suffixes.
 func (p *Packager) of(index live.Index) []*feed {
@@ -106,7 +57,16 @@ func (p *Packager) choose(now time.Time) {
 		}
 		p.switchTo(1-c.index, "its feeds have ended")
 	case !slices.ContainsFunc(here, ready) && !slices.ContainsFunc(here, flowing) && slices.ContainsFunc(there, flowing):
-		p.switchTo(1-c.index, "it sends nothing")
+		if p.choice.fixed {
+			for _, f := range here {
+				p.flush(f, now) // it ends where its frames do
+			}
+		}
+		if !slices.ContainsFunc(here, ready) {
+			p.switchTo(1-c.index, "it sends nothing")
+		} else if p.yields(here, there, now) {
+			p.choose(now)
+		}
 	case c.index == live.Backup && slices.ContainsFunc(there, func(f *feed) bool { return flowing(f) && now.Sub(f.healthy) >= p.ReturnAfter }):
 		if c.wanted.IsZero() {
 			c.wanted = now
@@ -120,40 +80,51 @@ func (p *Packager) choose(now time.Time) {
 }
 
 // yields reports whether all that is left of an index is the last segment of feeds that
-// have ended, when the other index is making a whole segment in its place.
+// have ended, when the other index can be entered where that segment begins.
 func (p *Packager) yields(here, there []*feed, now time.Time) bool {
 	if !p.choice.fixed || len(here) == 0 {
 		return false
 	}
 	var start media.Time
 	for _, f := range here {
-		if f.open != nil || len(f.ready) > 1 || len(f.ready) == 1 && !f.ready[0].final() {
+		if f.open != nil || len(f.ready) > 1 || len(f.ready) == 1 && !f.ready[0].last() {
 			return false
 		}
 		if len(f.ready) == 1 {
-			start = f.ready[0].info.Start
+			start = f.ready[0].Start()
 		}
 	}
 	return start != 0 && slices.ContainsFunc(there, func(f *feed) bool {
-		next := p.next(f)
-		return next != nil && f.flowing(now, p.FailoverAfter) && next.info.Start.Sub(start).Abs() <= alignment
+		at, ok := p.entry(f)
+		return ok && f.flowing(now, p.FailoverAfter) && at.Sub(start).Abs() <= alignment
 	})
 }
 
-// next returns the feed's first segment, complete or not, that follows the timeline's end.
-func (p *Packager) next(f *feed) *segment {
-	for _, s := range append(slices.Clip(f.ready), f.open) {
-		if s != nil && s.info.Start.Add(rounding) >= p.end.at {
-			return s
+// entry returns where the feed can be entered behind the timeline's end: at the start of a
+// segment, complete or not, or at a random access point within one.
+func (p *Packager) entry(f *feed) (media.Time, bool) {
+	for _, s := range f.segments() {
+		if at, ok := s.Entry(p.end.at.Add(-rounding)); ok {
+			return at, true
 		}
 	}
-	return nil
+	return 0, false
 }
 
-// joins reports whether the next segment of the feeds follows the timeline's end.
+// undecided reports whether the feed may still turn out to have an entry close behind the
+// timeline's end.
+func (p *Packager) undecided(f *feed) bool {
+	if _, ok := p.entry(f); ok {
+		return false
+	}
+	return f.open == nil || f.open.End() <= p.end.at.Add(alignment)
+}
+
+// joins reports whether the feeds can be entered close behind the timeline's end, or
+// anywhere behind it when patience is over.
 func (p *Packager) joins(feeds []*feed, patienceOver bool) bool {
 	for _, f := range feeds {
-		if next := p.next(f); next != nil && (patienceOver || next.info.Start.Sub(p.end.at) <= alignment) {
+		if at, ok := p.entry(f); ok && (patienceOver || at.Sub(p.end.at) <= alignment) {
 			return true
 		}
 	}
@@ -168,29 +139,38 @@ func (p *Packager) switchTo(index live.Index, why string) {
 	p.choice.index, p.choice.wanted = index, time.Time{}
 }
 
-// prune drops ready segments that can't become items: those that begin before the end of
-// the timeline, and the oldest of an index that is not used.
-func (p *Packager) prune(now time.Time) {
+// prune fits the ready segments to the end of the timeline: one that begins before it is
+// entered at its first random access point behind it, and left out when it has none. Of the
+// index that is not used, what can't be entered any more goes, and what is too much.
+func (p *Packager) prune() {
 	active := p.of(p.choice.index)
 	// While a bitrate of the last item goes on, its neighbours need not begin on its very frame.
-	goesOn := slices.ContainsFunc(active, func(f *feed) bool { return p.end.feeds[live.Feed{FeedID: f.record.Feed.FeedID, Epoch: f.epoch}] })
+	goesOn := slices.ContainsFunc(active, func(f *feed) bool { return p.end.feeds[f.publish()] })
 	for _, f := range active {
 		for len(f.ready) > 0 {
 			s := f.ready[0]
 			slack := rounding
 			if goesOn {
-				slack = s.duration() / 2
+				slack = s.Duration() / 2
 			}
-			if s.info.Start.Add(slack) >= p.end.at {
+			if s.Start().Add(slack) >= p.end.at {
 				break
 			}
-			p.log.Warn("a segment begins before the end of the timeline and is left out", "feed", s.feed,
-				"overlap", p.end.at.Sub(s.info.Start), "duration", s.duration())
+			overlap := p.end.at.Sub(s.Start())
+			if at, ok := s.Entry(p.end.at.Add(-rounding)); ok && at < s.End() {
+				p.log.Info("a feed is entered within a segment", "feed", s.Feed, "leftOut", at.Sub(s.Start()), "behindEnd", at.Sub(p.end.at))
+				s.From = at
+				break
+			}
+			p.log.Warn("a segment begins before the end of the timeline and is left out", "feed", s.Feed, "overlap", overlap, "duration", s.Duration())
 			p.discard(f, "overlap")
 		}
 	}
 	for _, f := range p.of(1 - p.choice.index) {
-		for len(f.ready) > 0 && (f.ready[0].info.Start.Add(rounding) < p.end.at || len(f.ready) > maxReady) {
+		for len(f.ready) > 0 {
+			if _, ok := f.ready[0].Entry(p.end.at.Add(-rounding)); ok && len(f.ready) <= maxReady {
+				break
+			}
 			p.discard(f, "unused")
 		}
 	}
@@ -201,7 +181,7 @@ func (p *Packager) discard(f *feed, reason string) {
 	s := f.ready[0]
 	f.ready = f.ready[1:]
 	p.Metrics.lost.WithLabelValues(reason).Inc()
-	p.Media.Release(s.feed.Subject(), s.last)
+	p.released.drop(s)
 }
 
 // flushDead completes what feeds left open that are gone.
@@ -237,30 +217,33 @@ type endpoint struct {
 	target int // seconds
 	// feeds are those of the last item.
 	feeds map[live.Feed]bool
+	// publishes are the newest ones that the timeline of an owner before this one names.
+	publishes map[live.FeedID]uint64
 }
 
 // restore goes on from the timeline as it stands.
 func (p *Packager) restore(now time.Time) {
-	st := p.Timeline.State()
-	p.end.feeds = map[live.Feed]bool{}
+	p.end.feeds, p.end.publishes = map[live.Feed]bool{}, map[live.FeedID]uint64{}
 	p.goneSince = now
-	if len(st.Broadcasts) == 0 {
+	b := p.Timeline.State().Current()
+	if b == nil {
 		return
 	}
-	b := st.Broadcasts[len(st.Broadcasts)-1]
 	if b.Ended {
 		p.end.at = b.End
 		return
 	}
 	p.end.at, p.end.target = b.Start, b.Target
-	for i, it := range b.Items {
-		p.end.at = it.Start.Add(it.Duration)
+	for i := range b.Items {
+		it := &b.Items[i]
+		p.end.at = it.End()
 		for _, m := range it.Media {
 			if m.Feed.Epoch == 0 {
 				continue
 			}
 			p.tracks[m.Rendition] = m.Feed
 			p.choice.index, p.choice.fixed = m.Feed.Index, true
+			p.end.publishes[m.Feed.FeedID] = max(p.end.publishes[m.Feed.FeedID], m.Feed.Epoch)
 			if i == len(b.Items)-1 {
 				p.end.feeds[m.Feed] = true
 			}

@@ -10,6 +10,7 @@ type Metrics struct {
 	gaps     *prometheus.CounterVec
 	retries  *prometheus.CounterVec
 	switches prometheus.Counter
+	held     prometheus.Gauge
 	delay    prometheus.Histogram
 }
 
@@ -25,12 +26,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		gaps:     prometheus.NewCounterVec(counter("gaps_total", "Segments that playlists show as gaps, by reason."), []string{"reason"}),
 		retries:  prometheus.NewCounterVec(counter("retries_total", "Writes that were repeated, by what was written."), []string{"what"}),
 		switches: prometheus.NewCounter(counter("feed_switches_total", "Changes between primary and backup.")),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "klive", Subsystem: "packager", Name: "held_media",
+			Help: "Media of timelines owned here that are in playlists and not in the store yet."}),
 		delay: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "klive", Subsystem: "packager", Name: "store_delay_seconds",
-			Help:    "Time from a segment's last part to its place in stored playlists.",
+			Help:    "Time from a segment's last part until its media rest in the store.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}),
 	}
 	if reg != nil {
-		reg.MustRegister(m.segments, m.bytes, m.lost, m.gaps, m.retries, m.switches, m.delay)
+		reg.MustRegister(m.segments, m.bytes, m.lost, m.gaps, m.retries, m.switches, m.held, m.delay)
 	}
 	return m
 }

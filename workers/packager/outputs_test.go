@@ -25,7 +25,7 @@ func TestLeftOutIsSaidOnce(t *testing.T) {
 	l.Groups = []live.Group{{Name: "mobile", Members: []string{"rung40"}}}
 	f := feedOf(live.Primary, 1, 1)
 	p.feeds[f.FeedID] = &feed{record: live.FeedRecord{Feed: f, Grant: live.Grant{Record: 1, Ladder: l}}}
-	s := &segment{feed: f, info: live.Segment{Tracks: []media.Track{{ID: 0, Params: small(t)}, {ID: 1, Params: aac(t)}}}}
+	s := &segment{Assembly: &live.Assembly{Feed: f, Segment: live.Segment{Tracks: []media.Track{{ID: 0, Params: small(t)}, {ID: 1, Params: aac(t)}}}}}
 	for range 3 {
 		var got []string
 		for _, o := range p.outputs([]*segment{s}) {

@@ -4,8 +4,10 @@
 // media, and writes them in the order that makes them safe: record on the log, media in
 // the store, record that they are stored, timeline head, playlists.
 //
-// Two goroutines share the work of an entry: the loop decides (this file, with chooser and
-// slots), the writer writes (writer.go). What waits between them is bounded.
+// Three goroutines share the work of an entry: the loop decides (this file, with sources,
+// chooser and slots), the writer brings items into the timeline and the store (writer.go),
+// and the saver brings the timeline's head and the playlists there (saver.go), so that a
+// slow store does not hold up the live edge. What waits between them is bounded.
 package packager
 
 import (
@@ -38,6 +40,15 @@ type Timeline interface {
 // Bucket is where the entry's broadcast record is kept; *bus.Bucket implements it.
 type Bucket interface {
 	Put(ctx context.Context, key string, value []byte) (revision uint64, err error)
+}
+
+// Shelf takes finished media in time whatever the store does; *spool.Spool implements it.
+// held says that the object is on local disk and not in the store yet: then settled is
+// called once, from any goroutine and perhaps before PutMedia returns, with nil when the
+// store has it and with an error when it never will. An error that wraps
+// storage.ErrPrecondition says that the object exists.
+type Shelf interface {
+	PutMedia(ctx context.Context, key string, data [][]byte, opt storage.PutOptions, settled func(error)) (held bool, err error)
 }
 
 // Options are the packager's timers and limits. Zero values mean the defaults.
@@ -86,10 +97,13 @@ func (o Options) withDefaults() Options {
 
 // Config is what [New] needs.
 type Config struct {
-	Entry      string
-	Media      bus.Media
-	Timeline   Timeline
-	Store      storage.Store
+	Entry    string
+	Media    bus.Media
+	Timeline Timeline
+	Store    storage.Store
+	// Shelf takes media and initialization sections. When it is nil they go straight to the
+	// store, and are tried again for StoreGiveUp.
+	Shelf      Shelf
 	Broadcasts Bucket
 	// Chapters reads the items of a closed chapter, for the stored playlists of the DVR window.
 	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
@@ -118,17 +132,19 @@ type Packager struct {
 
 	// The rest belongs to the loop.
 	feeds        map[live.FeedID]*feed
+	released     *releaser
 	choice       choice
 	tracks       map[string]live.Feed // by rendition: where its newest media came from
 	end          endpoint
 	backlog      []*item
 	backlogBytes int
+	adopted      int // items with media, since New
 	goneSince    time.Time
 	said         map[string]bool // log lines that are said once
 	followers    sync.WaitGroup
 }
 
-// ErrStopped is returned by Run after Stop: the broadcast goes on elsewhere or later.
+// ErrStopped is returned by Run after Stop or HandOver: the broadcast goes on elsewhere or later.
 var ErrStopped = errors.New("packager: stopped, the broadcast is left open")
 
 // New returns a packager that goes on where the timeline's state ends.
@@ -141,13 +157,14 @@ func New(c Config) *Packager {
 		c.Metrics = NewMetrics(nil)
 	}
 	p := &Packager{
-		Config: c,
-		log:    c.Log.With("entry", c.Entry),
-		wake:   make(chan struct{}, 1),
-		events: make(chan event),
-		feeds:  map[live.FeedID]*feed{},
-		tracks: map[string]live.Feed{},
-		said:   map[string]bool{},
+		Config:   c,
+		log:      c.Log.With("entry", c.Entry),
+		wake:     make(chan struct{}, 1),
+		events:   make(chan event),
+		feeds:    map[live.FeedID]*feed{},
+		released: newReleaser(c.Media),
+		tracks:   map[string]live.Feed{},
+		said:     map[string]bool{},
 	}
 	p.restore(time.Now())
 	return p
@@ -189,18 +206,15 @@ func (p *Packager) nudge() {
 	}
 }
 
-// Run packages until the broadcast has ended (nil), until Stop (ErrStopped), until the
-// context ends (its cause; nothing is written after that), or until the timeline can't be
-// written (timeline.ErrFenced when another owner has it).
+// Run packages until the broadcast has ended and all of it is settled (nil), until Stop or
+// HandOver (ErrStopped), until the context ends (its cause; nothing is written after that),
+// or until the timeline can't be written (timeline.ErrFenced when another owner has it).
 func (p *Packager) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := newWriter(p)
 	go w.run(ctx)
 	err := p.loop(ctx, w)
 	cancel(err)
-	for _, f := range p.feeds {
-		f.close()
-	}
 	p.followers.Wait()
 	<-w.done
 	return err
@@ -216,26 +230,29 @@ func untilTick(now time.Time) time.Duration { return now.Truncate(tick).Add(tick
 func (p *Packager) loop(ctx context.Context, w *writer) error {
 	timer := time.NewTimer(untilTick(time.Now()))
 	defer timer.Stop()
-	var ended bool
-	var stopping time.Time // when Stop was seen
+	var leave leaving
+	var ended time.Time
 	for {
 		now := time.Now()
-		if p.takeRecords(ctx, now) && stopping.IsZero() {
-			stopping = now
-		}
-		stopped := p.quiet(now, stopping)
-		if !ended {
-			p.assemble(now, stopped)
-			if ended = p.over(now); ended {
+		p.takeRecords(ctx, now)
+		p.turn(now)
+		p.look(&leave, now)
+		if ended.IsZero() && !leave.over {
+			p.assemble(now, leave.all)
+			if p.over(now) {
+				ended = now
 				p.enqueue(&item{final: true})
 			}
 		}
 		var jobs chan<- *item
 		var next *item
-		if len(p.backlog) > 0 {
+		switch {
+		case leave.late(now):
+			return p.drain(w, &leave, false)
+		case len(p.backlog) > 0:
 			jobs, next = w.jobs, p.backlog[0]
-		} else if ended || stopped {
-			return p.drain(w, ended)
+		case leave.over, !ended.IsZero() && p.settled(w, ended, now):
+			return p.drain(w, &leave, !ended.IsZero())
 		}
 		select {
 		case <-ctx.Done():
@@ -253,28 +270,13 @@ func (p *Packager) loop(ctx context.Context, w *writer) error {
 	}
 }
 
-// stopGrace is how long a stop waits for the last parts of feeds that are being closed.
-const stopGrace = 300 * time.Millisecond
-
-// quiet reports whether a stop that was asked for can go ahead.
-func (p *Packager) quiet(now, asked time.Time) bool {
-	if asked.IsZero() || now.Sub(asked) >= stopGrace {
-		return !asked.IsZero()
-	}
+// settled reports whether nothing is left to wait for once the broadcast has ended: all its
+// media and playlists are in the store, or can't get there, or a new broadcast is waiting.
+func (p *Packager) settled(w *writer, ended, now time.Time) bool {
 	for _, f := range p.feeds {
-		if f.open != nil {
-			return false
+		if f.record.Alive(now) {
+			return true
 		}
 	}
-	return true
-}
-
-// drain waits until the writer has written what it was given.
-func (p *Packager) drain(w *writer, ended bool) error {
-	close(w.jobs)
-	<-w.done
-	if w.err == nil && !ended {
-		return ErrStopped
-	}
-	return w.err
+	return w.clean() || !w.holds() && now.Sub(ended) >= p.StoreGiveUp
 }

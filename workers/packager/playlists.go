@@ -12,28 +12,28 @@ const typePlaylist = "application/vnd.apple.mpegurl"
 
 // playlists writes the head, which proves that this owner may, and then the playlists that
 // keep a player going when no origin runs. What has not changed is not written again.
-func (w *writer) playlists(ctx context.Context) error {
-	if err := w.p.Timeline.Save(ctx); err != nil {
+func (s *saver) playlists(ctx context.Context) error {
+	if err := s.p.Timeline.Save(ctx); err != nil {
 		return err
 	}
-	state := w.p.Timeline.State()
-	if err := w.storeLists(ctx, playlist.Stored(state, w.p.LiveWindow)); err != nil {
+	state := s.p.Timeline.State()
+	if err := s.storeLists(ctx, playlist.Stored(state, s.p.LiveWindow)); err != nil {
 		return err
 	}
 	// What the DVR window holds costs as much as the window is long, so it is written when a
 	// chapter has closed and at the end only.
 	mark, due := dvrMark(state)
-	if !due || mark == w.dvrWritten {
+	if !due || mark == s.dvrWritten {
 		return nil
 	}
-	past, err := w.past(ctx, state)
+	past, err := s.past(ctx, state)
 	if err != nil {
 		return err
 	}
-	if err := w.storeLists(ctx, playlist.StoredDVR(state, w.p.LiveWindow, past)); err != nil {
+	if err := s.storeLists(ctx, playlist.StoredDVR(state, s.p.LiveWindow, past)); err != nil {
 		return err
 	}
-	w.dvrWritten = mark
+	s.dvrWritten = mark
 	return nil
 }
 
@@ -58,12 +58,12 @@ func dvrMark(s *timeline.State) (m mark, due bool) {
 }
 
 // past loads the closed chapters of the DVR window.
-func (w *writer) past(ctx context.Context, s *timeline.State) ([]playlist.Past, error) {
-	b := playlist.OnAir(s)
+func (s *saver) past(ctx context.Context, state *timeline.State) ([]playlist.Past, error) {
+	b := playlist.OnAir(state)
 	chapters := playlist.DVRChapters(b)
 	past := make([]playlist.Past, len(chapters))
 	for i, c := range chapters {
-		items, err := w.p.Chapters(ctx, b.ID, c)
+		items, err := s.p.Chapters(ctx, b.ID, c)
 		if err != nil {
 			return nil, err
 		}
@@ -73,15 +73,15 @@ func (w *writer) past(ctx context.Context, s *timeline.State) ([]playlist.Past, 
 }
 
 // storeLists writes the playlists that differ from what was written last.
-func (w *writer) storeLists(ctx context.Context, files []playlist.File) error {
+func (s *saver) storeLists(ctx context.Context, files []playlist.File) error {
 	for _, f := range files {
-		if w.lists[f.Key] == f.Text {
+		if s.lists[f.Key] == f.Text {
 			continue
 		}
-		if _, err := w.p.Store.Put(ctx, f.Key, [][]byte{[]byte(f.Text)}, storage.PutOptions{ContentType: typePlaylist}); err != nil {
+		if _, err := s.p.Store.Put(ctx, f.Key, [][]byte{[]byte(f.Text)}, storage.PutOptions{ContentType: typePlaylist}); err != nil {
 			return err
 		}
-		w.lists[f.Key] = f.Text
+		s.lists[f.Key] = f.Text
 	}
 	return nil
 }

@@ -3,7 +3,10 @@ package packager
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"io"
 	"math"
 	"slices"
 	"sync"
@@ -24,32 +27,61 @@ type rendition struct {
 	rate rateMeter
 }
 
-// prepare stores the output's initialization section when it is new, describes the
-// rendition when something of it changed, and returns the media to adopt: nil when the
-// output has no frames or its section can't be stored.
-func (w *writer) prepare(ctx context.Context, it *item, o *output) (*timeline.Media, error) {
-	frames := o.seg.frames(o.track.ID)
-	if len(frames) == 0 {
-		w.log.Warn("a track sent nothing in a segment; the playlist shows a gap", "rendition", o.rendition, "start", it.start.Std())
-		w.p.Metrics.gaps.WithLabelValues("empty").Inc()
-		return nil, nil
-	}
-	r := w.rendition(o)
-	if o.track.Params.Kind() == media.Video {
-		r.rate.add(frames)
-	}
-	init, err := mp4.Init(o.track)
-	if err != nil {
-		w.log.Error("a track can't be put into MP4; the playlist shows a gap", "rendition", o.rendition, "error", err)
-		w.p.Metrics.gaps.WithLabelValues("init").Inc()
-		return nil, nil
-	}
-	next := w.describe(it, o, r)
-	if !bytes.Equal(init, r.init) {
-		if next.Inits, err = w.putInit(ctx, o, next.Inits+1, init); err != nil {
-			return nil, w.noInit(ctx, o, err)
+// prepared is an output whose initialization section rests on the shelf.
+type prepared struct {
+	*output
+	frames []*media.Frame
+	init   []byte
+	number int // of init
+	err    error
+}
+
+// prepare makes the outputs' initialization sections and stores those that are new, all at
+// once. It leaves out outputs that have no frames or whose section can't be made.
+func (w *writer) prepare(ctx context.Context, it *item) []*prepared {
+	var list []*prepared
+	for i := range it.outputs {
+		o := &prepared{output: &it.outputs[i]}
+		o.frames = o.seg.Frames(o.track.ID)
+		if len(o.frames) == 0 {
+			w.log.Warn("a track sent nothing in a segment; the playlist shows a gap", "rendition", o.rendition, "start", it.start.Std())
+			w.p.Metrics.gaps.WithLabelValues("empty").Inc()
+			continue
 		}
+		var err error
+		if o.init, err = mp4.Init(o.track); err != nil {
+			w.log.Error("a track can't be put into MP4; the playlist shows a gap", "rendition", o.rendition, "error", err)
+			w.p.Metrics.gaps.WithLabelValues("init").Inc()
+			continue
+		}
+		list = append(list, o)
 	}
+	var wg sync.WaitGroup
+	for _, o := range list {
+		r := w.rendition(o.output)
+		if o.number = r.said.Inits; bytes.Equal(o.init, r.init) {
+			continue
+		}
+		wg.Go(func() { o.number, o.err = w.putInit(ctx, o, r) })
+	}
+	wg.Wait()
+	return list
+}
+
+// describe describes the rendition when something of it changed, and returns the media to
+// adopt: nil when its initialization section can't be stored or the timeline refuses it.
+func (w *writer) describe(ctx context.Context, it *item, o *prepared) (*timeline.Media, error) {
+	if o.err != nil {
+		return nil, w.noInit(ctx, o, o.err)
+	}
+	r := w.rendition(o.output)
+	if o.track.Params.Kind() == media.Video {
+		if r.init == nil && o.number == r.said.Inits {
+			r.rate.known = r.said.FrameRate // the owner before this one has measured it
+		}
+		r.rate.add(o.frames)
+	}
+	next := w.description(it, o, r)
 	if changed(&r.said, &next) {
 		err := w.append(ctx, &timeline.Described{Rendition: next})
 		if errors.Is(err, timeline.ErrRecord) {
@@ -59,31 +91,79 @@ func (w *writer) prepare(ctx context.Context, it *item, o *output) (*timeline.Me
 			return nil, err
 		}
 	}
-	r.said, r.init = next, init
-	m := &timeline.Media{Rendition: o.rendition, Name: o.seg.info.Name(o.seg.feed), Init: next.Inits,
-		Feed: o.seg.feed, FirstPart: o.seg.first, LastPart: o.seg.last}
-	m.Start, m.Duration = span(o, frames)
+	r.said, r.init = next, o.init
+	m := &timeline.Media{Rendition: o.rendition, Name: o.seg.Name(), Init: next.Inits,
+		Feed: o.seg.Feed, FirstPart: o.seg.First, LastPart: o.seg.Last, From: o.seg.From}
+	m.Start, m.Duration = span(o.output, o.frames)
 	return m, nil
 }
 
-// putInit stores an initialization section under the number n, or under the next one when
-// an owner before this one has left another section there.
-func (w *writer) putInit(ctx context.Context, o *output, n int, init []byte) (int, error) {
+// putInit stores an initialization section and returns its number. One that an owner before
+// this one has described keeps its number, but may never have got from there to the store. A
+// new one goes under the next number that nobody has used.
+func (w *writer) putInit(ctx context.Context, o *prepared, r *rendition) (int, error) {
 	b := w.p.Timeline.State().Current()
-	err := w.retry(ctx, "init", func(ctx context.Context) error {
-		_, err := w.p.Store.Put(ctx, playlist.InitKey(o.rendition, b.ID, n), [][]byte{init},
-			storage.PutOptions{ContentType: contentType(o), CacheControl: cacheForever, IfAbsent: true})
-		if errors.Is(err, storage.ErrPrecondition) {
-			n++
+	put := func(n int) error {
+		held, err := w.put(ctx, playlist.InitKey(o.rendition, b.ID, n), contentTypeOf(o.track.Params.Kind()), [][]byte{o.init}, func(err error) {
+			w.notify(notice{rendition: o.rendition, err: err})
+		})
+		if held {
+			w.hold(1)
 		}
 		return err
-	})
-	return n, err
+	}
+	n := r.said.Inits
+	if r.init == nil && n > 0 && w.sameInit(ctx, o, r, b.ID) {
+		if err := put(n); err != nil && !errors.Is(err, storage.ErrPrecondition) {
+			return n, err
+		}
+		return n, nil
+	}
+	for {
+		n++
+		if err := put(n); !errors.Is(err, storage.ErrPrecondition) {
+			return n, err
+		}
+	}
+}
+
+// sameInit reports whether the section that was described last is this one.
+func (w *writer) sameInit(ctx context.Context, o *prepared, r *rendition, broadcast string) bool {
+	if r.said.InitSum != "" {
+		return r.said.InitSum == initSum(o.init)
+	}
+	// An older release described it: the store knows.
+	try, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	body, _, err := w.p.Store.Get(try, playlist.InitKey(o.rendition, broadcast, r.said.Inits), nil)
+	if err != nil {
+		return false
+	}
+	defer body.Close()
+	old, err := io.ReadAll(io.LimitReader(body, int64(len(o.init))+1))
+	return err == nil && bytes.Equal(old, o.init)
+}
+
+func initSum(init []byte) string {
+	sum := sha256.Sum256(init)
+	return hex.EncodeToString(sum[:12])
+}
+
+// settleInit hears what became of a section that was held. One that was given up is stored
+// again with the next segment, under another number.
+func (w *writer) settleInit(n *notice) {
+	if n.err == nil {
+		return
+	}
+	w.log.Error("an initialization section could not be stored; what was packaged with it can't be played", "rendition", n.rendition, "error", n.err)
+	if r := w.renditions[n.rendition]; r != nil {
+		r.init, r.said.InitSum = []byte{}, ""
+	}
 }
 
 // noInit says that an output has no initialization section; the error is nil unless the
 // context has ended.
-func (w *writer) noInit(ctx context.Context, o *output, err error) error {
+func (w *writer) noInit(ctx context.Context, o *prepared, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -105,11 +185,11 @@ func (w *writer) rendition(o *output) *rendition {
 	return r
 }
 
-// describe returns the rendition as this item shows it.
-func (w *writer) describe(it *item, o *output, r *rendition) timeline.Rendition {
+// description returns the rendition as this item shows it.
+func (w *writer) description(it *item, o *prepared, r *rendition) timeline.Rendition {
 	d := timeline.Rendition{
 		Name: o.rendition, Kind: o.track.Params.Kind(), Rung: o.rung, Groups: o.groups,
-		Codecs: o.track.Params.CodecString(), Inits: r.said.Inits,
+		Codecs: o.track.Params.CodecString(), Inits: o.number, InitSum: initSum(o.init),
 	}
 	switch p := o.track.Params.(type) {
 	case media.VideoParams:
@@ -128,7 +208,7 @@ func (w *writer) describe(it *item, o *output, r *rendition) timeline.Rendition 
 // changed compares what a description says; the fold keeps the rest.
 func changed(a, b *timeline.Rendition) bool {
 	return a.Name != b.Name || a.Codecs != b.Codecs || a.Width != b.Width || a.Height != b.Height || a.FrameRate != b.FrameRate ||
-		a.Channels != b.Channels || a.SampleRate != b.SampleRate || a.Audio != b.Audio || a.Inits != b.Inits ||
+		a.Channels != b.Channels || a.SampleRate != b.SampleRate || a.Audio != b.Audio || a.Inits != b.Inits || a.InitSum != b.InitSum ||
 		!slices.Equal(a.Groups, b.Groups) || !sameRung(&a.Rung, &b.Rung)
 }
 
@@ -136,62 +216,12 @@ func sameRung(a, b *live.Rung) bool {
 	return a.ParamsID == b.ParamsID && a.Name == b.Name && a.AssetID == b.AssetID && slices.Equal(a.Tags, b.Tags)
 }
 
-// store puts the item's media into the store, all renditions at once, and returns them as
-// stored or, when the store took one not, as a gap.
-func (w *writer) store(ctx context.Context, broadcast string, it *item, adopted []timeline.Media) []timeline.Media {
-	out := make([]timeline.Media, 0, len(adopted))
-	for _, m := range adopted {
-		if !m.Gap {
-			out = append(out, m)
-		}
-	}
-	var wg sync.WaitGroup
-	for i := range out {
-		o := it.output(out[i].Rendition)
-		wg.Go(func() { w.storeMedia(ctx, broadcast, o, &out[i]) })
-	}
-	wg.Wait()
-	return out
-}
-
-func (w *writer) storeMedia(ctx context.Context, broadcast string, o *output, m *timeline.Media) {
-	pieces, err := mp4.Segment(o.track.Params, o.seg.frames(o.track.ID), uint32(o.seg.info.Number))
-	if err == nil {
-		err = w.put(ctx, playlist.MediaKey(m.Rendition, broadcast, m.Name), contentType(o), pieces)
-	}
-	if err != nil {
-		if ctx.Err() == nil {
-			w.log.Error("a segment could not be stored; the playlist shows a gap", "rendition", m.Rendition, "segment", m.Name, "error", err)
-			w.p.Metrics.gaps.WithLabelValues("store").Inc()
-		}
-		m.Gap = true
-		return
-	}
-	m.Stored = true
-	for _, p := range pieces {
-		m.Size += int64(len(p))
-	}
-	w.p.Metrics.segments.Inc()
-	w.p.Metrics.bytes.Add(float64(m.Size))
-}
-
-// put writes a segment, with retries. That it exists is success: its name says what is in it.
-func (w *writer) put(ctx context.Context, key, contentType string, data [][]byte) error {
-	return w.retry(ctx, "media", func(ctx context.Context) error {
-		_, err := w.p.Store.Put(ctx, key, data, storage.PutOptions{ContentType: contentType, CacheControl: cacheForever, IfAbsent: true})
-		if errors.Is(err, storage.ErrPrecondition) {
-			return nil
-		}
-		return err
-	})
-}
-
 func (it *item) output(rendition string) *output {
 	return &it.outputs[slices.IndexFunc(it.outputs, func(o output) bool { return o.rendition == rendition })]
 }
 
-func contentType(o *output) string {
-	if o.track.Params.Kind() == media.Audio {
+func contentTypeOf(kind media.Kind) string {
+	if kind == media.Audio {
 		return typeAudio
 	}
 	return typeVideo
@@ -201,6 +231,7 @@ func contentType(o *output) string {
 type rateMeter struct {
 	segments, frames int
 	duration         time.Duration
+	known            float64 // measured before; 0 when not
 }
 
 // rateSegments is over how many segments the frame rate is measured.
@@ -224,6 +255,9 @@ var rates = [...]float64{24000.0 / 1001, 24, 25, 30000.0 / 1001, 30, 48, 50, 600
 // second with three decimals.
 func (m *rateMeter) result(stated float64) float64 {
 	rate := stated
+	if rate == 0 && m.known > 0 {
+		return m.known
+	}
 	if rate == 0 && m.duration > 0 {
 		rate = float64(m.frames) / m.duration.Seconds()
 		best := slices.MinFunc(rates[:], func(a, b float64) int {

@@ -20,6 +20,7 @@ type item struct {
 	dvr           time.Duration
 	outputs       []output
 	segments      []*segment // what the outputs are made of
+	claims        []*claim   // on the segments' parts
 	size          int        // bytes of the segments
 	// gap says why the item has no media; empty when it has.
 	gap string
@@ -51,7 +52,7 @@ func (p *Packager) assemble(now time.Time, all bool) {
 	p.flushDead(now)
 	for {
 		p.choose(now)
-		p.prune(now)
+		p.prune()
 		slot := p.slot(now, all)
 		if slot == nil {
 			return
@@ -66,18 +67,18 @@ func (p *Packager) slot(now time.Time, all bool) []*segment {
 	feeds := p.of(p.choice.index)
 	var lead *segment
 	for _, f := range feeds {
-		if len(f.ready) > 0 && (lead == nil || f.ready[0].info.Start < lead.info.Start) {
+		if len(f.ready) > 0 && (lead == nil || f.ready[0].Start() < lead.Start()) {
 			lead = f.ready[0]
 		}
 	}
 	if lead == nil {
 		return nil
 	}
-	limit := lead.info.Start.Add(max(lead.duration()/2, alignment))
+	limit := lead.Start().Add(max(lead.Duration()/2, alignment))
 	first := now
 	var members []*feed
 	for _, f := range feeds {
-		if len(f.ready) > 0 && f.ready[0].info.Start <= limit {
+		if len(f.ready) > 0 && f.ready[0].Start() <= limit {
 			members = append(members, f)
 			if f.ready[0].done.Before(first) {
 				first = f.ready[0].done
@@ -85,13 +86,13 @@ func (p *Packager) slot(now time.Time, all bool) []*segment {
 		}
 	}
 	// Segments of feeds that have ended may be short: then the others are still being made.
-	short := !slices.ContainsFunc(members, func(f *feed) bool { return !f.ready[0].final() })
+	short := !slices.ContainsFunc(members, func(f *feed) bool { return !f.ready[0].last() })
 	if !all && (short || now.Sub(first) < p.SlotWait) && slices.ContainsFunc(feeds, func(f *feed) bool { return p.expected(f, limit, now) }) {
 		return nil
 	}
-	// Where feeds end, the other index may be about to begin a whole segment in this place.
+	// Where feeds end, the other index may be about to be entered in this place.
 	if !all && short && now.Sub(first) < p.SlotWait && slices.ContainsFunc(p.of(1-p.choice.index), func(f *feed) bool {
-		return f.flowing(now, p.FailoverAfter) && p.next(f) == nil
+		return f.flowing(now, p.FailoverAfter) && p.undecided(f)
 	}) {
 		return nil
 	}
@@ -111,25 +112,25 @@ func (p *Packager) expected(f *feed, limit media.Time, now time.Time) bool {
 	if !f.flowing(now, p.FailoverAfter) {
 		return false
 	}
-	if f.partSeq == 0 {
+	if !f.heard {
 		return true
 	}
 	if f.open != nil {
-		return f.open.info.Start <= limit
+		return f.open.Start() <= limit
 	}
-	return f.record.Alive(now) && p.end.feeds[live.Feed{FeedID: f.record.Feed.FeedID, Epoch: f.epoch}]
+	return f.record.Alive(now) && p.end.feeds[f.publish()]
 }
 
 // adopt turns a slot into an item, with gap items before it when the publish lost something.
 func (p *Packager) adopt(slot []*segment) {
 	base := baseOf(slot)
 	it := &item{
-		start: base.info.Start, end: base.end, independent: true,
-		target:   int((base.info.Target + time.Second - 1) / time.Second),
+		start: base.Start(), end: base.End(), independent: true,
+		target:   int((base.Segment.Target + time.Second - 1) / time.Second),
 		outputs:  p.outputs(slot),
 		segments: slot,
 	}
-	if f := p.feeds[base.feed.FeedID]; f != nil {
+	if f := p.feeds[base.Feed.FeedID]; f != nil {
 		it.dvr = f.record.Grant.DVRWindow
 	}
 	known := false
@@ -137,26 +138,27 @@ func (p *Packager) adopt(slot []*segment) {
 		o := &it.outputs[i]
 		from, ok := p.tracks[o.rendition]
 		known = known || ok
-		if ok && (from != o.seg.feed || o.seg.info.Discontinuity) {
+		if ok && (from != o.seg.Feed || o.seg.Segment.Discontinuity) {
 			it.discontinuity = true
 		}
 		if !o.audio {
-			it.independent = it.independent && o.seg.info.Independent
+			it.independent = it.independent && (o.seg.Segment.Independent || o.seg.From != 0)
 		}
 	}
 	it.discontinuity = it.discontinuity || !known
 	for _, s := range slot {
-		it.size += s.size
+		it.size += s.Size()
 	}
 	if hole := it.start.Sub(p.end.at); known && !it.discontinuity && hole >= minHole {
 		it.discontinuity = !p.fill(it.start, it.dvr)
 	}
 	p.enqueue(it)
 	p.choice.fixed = true
+	p.adopted++
 	clear(p.end.feeds)
 	for _, o := range it.outputs {
-		p.tracks[o.rendition] = o.seg.feed
-		p.end.feeds[o.seg.feed] = true
+		p.tracks[o.rendition] = o.seg.Feed
+		p.end.feeds[o.seg.Feed] = true
 	}
 	p.end.at, p.end.target = it.end, it.target
 }
@@ -164,8 +166,8 @@ func (p *Packager) adopt(slot []*segment) {
 // baseOf returns the segment that gives the item its time: the lowest bitrate's that was
 // not cut short by the end of its feed.
 func baseOf(slot []*segment) *segment {
-	longest := slices.MaxFunc(slot, func(a, b *segment) int { return cmp.Compare(a.duration(), b.duration()) })
-	return slot[slices.IndexFunc(slot, func(s *segment) bool { return s.duration() > longest.duration()/2 })]
+	longest := slices.MaxFunc(slot, func(a, b *segment) int { return cmp.Compare(a.Duration(), b.Duration()) })
+	return slot[slices.IndexFunc(slot, func(s *segment) bool { return s.Duration() > longest.Duration()/2 })]
 }
 
 // fill covers the hole up to an instant with gap items; false when it is too long for that.
@@ -192,9 +194,12 @@ func (p *Packager) enqueue(it *item) {
 		p.log.Error("the store does not keep up; a segment is given up", "start", it.start.Std(), "waiting", len(p.backlog))
 		p.Metrics.gaps.WithLabelValues("backlog").Inc()
 		for _, s := range it.segments {
-			p.Media.Release(s.feed.Subject(), s.last)
+			p.released.drop(s)
 		}
 		it.gap, it.outputs, it.segments, it.size = "backlog", nil, nil, 0
+	}
+	for _, s := range it.segments {
+		it.claims = append(it.claims, p.released.claim(s.Feed, s.Last))
 	}
 	p.backlog, p.backlogBytes = append(p.backlog, it), p.backlogBytes+it.size
 }
@@ -205,7 +210,7 @@ func (p *Packager) outputs(slot []*segment) []output {
 	var out []output
 	var audio *output
 	for _, s := range slot {
-		grant := &p.feeds[s.feed.FeedID].record.Grant
+		grant := &p.feeds[s.Feed.FeedID].record.Grant
 		if grant.Record != 0 {
 			p.once("record", "the entry is to be recorded; this release does not record yet", "recordStatus", grant.Record)
 		}
@@ -217,10 +222,10 @@ func (p *Packager) outputs(slot []*segment) []output {
 				p.once(name, "a rung needs encoding and is left out; this release does not transcode yet", "rendition", name, "rung", r.Name)
 				continue
 			}
-			if t, ok := firstTrack(s, media.Video); ok && !slices.ContainsFunc(out, func(o output) bool { return o.rendition == name }) {
+			if t, ok := s.Track(media.Video); ok && !slices.ContainsFunc(out, func(o output) bool { return o.rendition == name }) {
 				out = append(out, output{rendition: name, rung: *r, groups: groups(ladder, r), seg: s, track: t})
 			}
-			if t, ok := firstTrack(s, media.Audio); ok && r.Audio.Mode != live.ModeDisable {
+			if t, ok := s.Track(media.Audio); ok && r.Audio.Mode != live.ModeDisable {
 				if audio == nil {
 					audio = &output{rendition: p.Entry + "_a1", rung: *r, audio: true, seg: s, track: t}
 				}
@@ -240,15 +245,6 @@ func (p *Packager) outputs(slot []*segment) []output {
 		audio.groups = union(audio.groups, o.groups)
 	}
 	return append(out, *audio)
-}
-
-func firstTrack(s *segment, kind media.Kind) (media.Track, bool) {
-	for _, t := range s.info.Tracks {
-		if t.Params.Kind() == kind {
-			return t, true
-		}
-	}
-	return media.Track{}, false
 }
 
 // groups names the playlist groups that list the rung.

@@ -6,28 +6,37 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"klive/infra/media"
-	"klive/storage/playlist"
 	"klive/storage/timeline"
 )
 
-// writer is the goroutine that writes what the loop decided, one item after the other.
+// writer is the goroutine that brings what the loop decided into the timeline and the
+// store, one item after the other.
 type writer struct {
-	p    *Packager
-	log  *slog.Logger
-	jobs chan *item
-	done chan struct{}
-	err  error // valid once done is closed
+	p     *Packager
+	log   *slog.Logger
+	jobs  chan *item
+	done  chan struct{}
+	err   error // valid once done is closed
+	saver *saver
+	// others are the goroutines that settle what an owner before this one left.
+	others sync.WaitGroup
+	left   []left
 
 	renditions map[string]*rendition // of the current broadcast
 	stored     int                   // items of the broadcast with media in the store
-	lists      map[string]string     // by key: the playlists as this writer stored them
-	dvrWritten mark                  // the state that the stored DVR playlists show
-	expired    time.Time             // when expiry ran last
+
+	news chan struct{} // 1: there are notices
+	// mu guards the fields below.
+	mu      sync.Mutex
+	notices []notice
+	// held counts media that are on their way to the store, or are being looked for.
+	held     int
+	finished bool // the broadcast has ended
 }
 
 // The times between tries of a write, and the longest that one try may take.
@@ -35,8 +44,6 @@ const (
 	retryFirst = 200 * time.Millisecond
 	retryMost  = 5 * time.Second
 	tryTimeout = 15 * time.Second
-	// expireEvery bounds how often old items are looked for.
-	expireEvery = 10 * time.Second
 )
 
 const (
@@ -46,10 +53,21 @@ const (
 )
 
 func newWriter(p *Packager) *writer {
-	w := &writer{p: p, log: p.log, jobs: make(chan *item), done: make(chan struct{}), renditions: map[string]*rendition{}, lists: map[string]string{}}
-	if b := p.Timeline.State().Current(); b != nil && !b.Ended {
-		w.stored = len(b.Items)
+	w := &writer{
+		p: p, log: p.log, jobs: make(chan *item), done: make(chan struct{}), news: make(chan struct{}, 1),
+		renditions: map[string]*rendition{}, saver: newSaver(p),
 	}
+	if b := p.Timeline.State().Current(); b != nil && !b.Ended {
+		for _, c := range b.Chapters {
+			w.stored += int(c.LastSeq - c.FirstSeq + 1)
+		}
+		for i := range b.Items {
+			if isStored(b.Items[i].Media) {
+				w.stored++
+			}
+		}
+	}
+	w.left = w.unsettled()
 	return w
 }
 
@@ -57,108 +75,89 @@ func newWriter(p *Packager) *writer {
 // allowed.
 func (w *writer) run(ctx context.Context) {
 	defer close(w.done)
-	if w.err = w.settleOld(ctx); w.err != nil {
-		return
+	ctx, cancel := context.WithCancelCause(ctx)
+	var saving sync.WaitGroup
+	saving.Go(func() {
+		if err := w.saver.run(ctx); err != nil {
+			cancel(err)
+		}
+	})
+	w.takeOver(ctx, w.left)
+	err := w.work(ctx)
+	if err == nil {
+		err = w.saver.flush(ctx)
 	}
+	cancel(err)
+	saving.Wait()
+	w.others.Wait()
+	w.mu.Lock()
+	w.p.Metrics.held.Sub(float64(w.held))
+	w.held = 0
+	w.mu.Unlock()
+	w.err = err
+}
+
+// work writes until the jobs are closed.
+func (w *writer) work(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			w.err = context.Cause(ctx)
-			return
+			return context.Cause(ctx)
+		case <-w.news:
+			if err := w.settle(ctx); err != nil {
+				return err
+			}
 		case it, ok := <-w.jobs:
 			if !ok {
-				return
+				return w.settle(ctx)
 			}
-			if w.err = w.write(ctx, it); w.err != nil {
-				return
+			if err := w.write(ctx, it); err != nil {
+				return err
 			}
 		}
 	}
 }
 
-// settleOld looks after items of the open broadcast that an owner before this one adopted
-// and did not finish: what is in the store is stored, the rest is a gap.
-func (w *writer) settleOld(ctx context.Context) error {
-	b := w.p.Timeline.State().Current()
-	if b == nil || b.Ended {
-		return nil
-	}
-	for i := range b.Items {
-		it := &b.Items[i]
-		if it.Settled() {
-			continue
-		}
-		rec := &timeline.Stored{Seq: it.Seq}
-		for _, m := range it.Media {
-			if !m.Stored && !m.Gap {
-				rec.Media = append(rec.Media, w.lookFor(ctx, b, m))
-			}
-		}
-		if err := w.append(ctx, rec); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// lookFor says whether media that was adopted is in the store.
-func (w *writer) lookFor(ctx context.Context, b *timeline.Broadcast, m timeline.Media) timeline.Media {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
-	r, info, err := w.p.Store.Get(ctx, playlist.MediaKey(m.Rendition, b.ID, m.Name), nil)
-	if err == nil {
-		r.Close()
-		m.Stored, m.Size = true, info.Size
-		return m
-	}
-	w.log.Warn("a segment was adopted before a restart and never stored; the playlists show a gap", "rendition", m.Rendition, "segment", m.Name, "error", err)
-	w.p.Metrics.gaps.WithLabelValues("restart").Inc()
-	m.Gap = true
-	return m
-}
-
-// write brings one item into the timeline, the store and the playlists. An error means that
-// this owner must stop.
+// write brings one item into the timeline and the store. An error means that this owner
+// must stop.
 func (w *writer) write(ctx context.Context, it *item) error {
 	if it.final {
 		return w.finish(ctx)
 	}
-	defer w.release(it)
 	if err := w.open(ctx, it); err != nil {
 		return err
 	}
+	rec, err := w.adopt(ctx, it)
+	if err != nil {
+		return err
+	}
+	if rec == nil {
+		w.p.released.release(it.claims...)
+		return nil
+	}
+	b := w.p.Timeline.State().Current()
+	seq := b.Items[len(b.Items)-1].Seq
+	w.announce(ctx, b, it.end)
+	if err := w.store(ctx, b.ID, seq, it, rec.Item.Media); err != nil {
+		return err
+	}
+	w.saver.save(it.end)
+	return nil
+}
+
+// adopt adds the item to the timeline; the record is nil when nothing of it can be adopted.
+func (w *writer) adopt(ctx context.Context, it *item) (*timeline.Adopted, error) {
 	rec, err := w.adopted(ctx, it)
 	if err != nil || rec == nil {
-		return err
+		return nil, err
 	}
 	err = w.append(ctx, rec)
 	if errors.Is(err, timeline.ErrRecord) {
 		w.log.Error("the timeline refuses a segment, which is left out", "start", it.start.Std(), "error", err)
 		w.p.Metrics.gaps.WithLabelValues("refused").Inc()
-		return nil
+		return nil, nil
 	}
-	if err != nil {
-		return err
-	}
-	b := w.p.Timeline.State().Current()
-	seq := b.Items[len(b.Items)-1].Seq
-	w.announce(ctx, b, it.end)
-	media := w.store(ctx, b.ID, it, rec.Item.Media)
-	if len(media) > 0 {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := w.append(ctx, &timeline.Stored{Seq: seq, Media: media}); err != nil {
-			return err
-		}
-	}
-	if err := w.publish(ctx); err != nil {
-		return err
-	}
-	if slices.ContainsFunc(media, func(m timeline.Media) bool { return m.Stored }) {
-		w.tell(it)
-	}
-	return w.expire(ctx, it)
+	return rec, err
 }
 
 // open starts a broadcast when none is open.
@@ -191,7 +190,11 @@ func (w *writer) finish(ctx context.Context) error {
 	}
 	w.log.Info("the broadcast has ended", "broadcast", b.ID, "end", end.Std())
 	w.announce(ctx, w.p.Timeline.State().Current(), end)
-	return w.retry(ctx, "end", w.playlists)
+	w.saver.save(end)
+	w.mu.Lock()
+	w.finished = true
+	w.mu.Unlock()
+	return nil
 }
 
 // adopted makes the record that adopts the item; nil when nothing of it can be adopted.
@@ -207,8 +210,8 @@ func (w *writer) adopted(ctx context.Context, it *item) (*timeline.Adopted, erro
 			})
 		}
 	}
-	for i := range it.outputs {
-		m, err := w.prepare(ctx, it, &it.outputs[i])
+	for _, o := range w.prepare(ctx, it) {
+		m, err := w.describe(ctx, it, o)
 		if err != nil {
 			return nil, err
 		}
@@ -229,89 +232,6 @@ func (w *writer) append(ctx context.Context, r timeline.Record) error {
 		_, err := w.p.Timeline.Append(ctx, r)
 		return err
 	})
-}
-
-// publish saves the head and writes the playlists. What fails is logged, and made good with
-// the next item; only being fenced is an error.
-func (w *writer) publish(ctx context.Context) error {
-	try, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
-	err := w.playlists(try)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err != nil && !errors.Is(err, timeline.ErrFenced) {
-		w.log.Error("the timeline and its playlists could not be stored; trying again with the next segment", "error", err)
-		w.p.Metrics.retries.WithLabelValues("playlists").Inc()
-		return nil
-	}
-	return err
-}
-
-// tell counts the item for those who wait for a playable broadcast.
-func (w *writer) tell(it *item) {
-	w.stored++
-	now := time.Now()
-	for _, s := range it.segments {
-		w.p.Metrics.delay.Observe(now.Sub(s.done).Seconds())
-	}
-	if w.p.Stored != nil {
-		w.p.Stored(w.stored)
-	}
-}
-
-// release frees the item's parts on the media plane.
-func (w *writer) release(it *item) {
-	for _, s := range it.segments {
-		w.p.Media.Release(s.feed.Subject(), s.last)
-	}
-}
-
-// expire drops what has left the windows and deletes its media.
-func (w *writer) expire(ctx context.Context, it *item) error {
-	if time.Since(w.expired) < expireEvery {
-		return nil
-	}
-	w.expired = time.Now()
-	b := w.p.Timeline.State().Current()
-	// A segment stays for its own length and that of the longest playlist that listed it, after
-	// it has left them all (RFC 8216bis §6.2.2).
-	target := time.Duration(b.Target) * time.Second
-	window := max(time.Duration(w.p.LiveWindow)*target, b.DVRWindow)
-	keep := window + max(w.p.LiveGrace, window+target)
-	try, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
-	dropped, err := w.p.Timeline.Expire(try, it.end.Add(-keep))
-	for _, d := range dropped {
-		err = errors.Join(err, w.p.Store.Delete(try, mediaKeys(&d)...))
-	}
-	if errors.Is(err, timeline.ErrFenced) {
-		return err
-	}
-	if err != nil {
-		w.log.Warn("old media could not be removed; the sweeper will", "error", err)
-	}
-	return nil
-}
-
-// mediaKeys lists the objects of what was dropped.
-func mediaKeys(d *timeline.Dropped) []string {
-	var keys []string
-	for _, it := range d.Items {
-		for _, m := range it.Media {
-			if m.Stored {
-				keys = append(keys, playlist.MediaKey(m.Rendition, d.Broadcast, m.Name))
-			}
-		}
-	}
-	if d.Whole {
-		for _, r := range d.Renditions {
-			for n := 1; n <= r.Inits; n++ {
-				keys = append(keys, playlist.InitKey(r.Name, d.Broadcast, n))
-			}
-		}
-	}
-	return keys
 }
 
 // retry repeats f until it works, the context ends, the owner is fenced, the record is
@@ -339,7 +259,7 @@ func (w *writer) retry(ctx context.Context, what string, f func(context.Context)
 // span is when a rendition's share of an item begins and how long it lasts.
 func span(o *output, frames []*media.Frame) (media.Time, time.Duration) {
 	if o.track.Params.Kind() == media.Video || len(frames) == 0 {
-		return o.seg.info.Start, o.seg.duration()
+		return o.seg.Start(), o.seg.Duration()
 	}
 	start := frames[0].PTS
 	return start, frames[len(frames)-1].End().Sub(start)

@@ -1,0 +1,195 @@
+package packager
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"klive/infra/media"
+	"klive/storage/playlist"
+	"klive/storage/timeline"
+)
+
+// saver is the goroutine that brings the timeline's head and the playlists into the store
+// after each item, and removes what has left the windows. While the store is away it tries
+// again and again; nobody waits for it.
+type saver struct {
+	p   *Packager
+	log *slog.Logger
+
+	lists      map[string]string // by key: the playlists as this saver stored them
+	dvrWritten mark              // the state that the stored DVR playlists show
+	expired    time.Time         // when expiry ran last
+
+	news chan struct{} // 1: there is something to save
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	end     media.Time    // of the newest item
+	wanted  int           // how often save was called
+	saved   int           // up to which call everything is in the store
+	tries   int           // how often saving was tried
+	changed chan struct{} // closed at each try's end
+	failing error         // of the newest try
+}
+
+const (
+	// saveAgain is how long after a failed try the next one comes.
+	saveAgain = 500 * time.Millisecond
+	// saveTimeout is the longest that one try may last.
+	saveTimeout = 15 * time.Second
+	// expireEvery bounds how often old items are looked for.
+	expireEvery = 10 * time.Second
+)
+
+func newSaver(p *Packager) *saver {
+	return &saver{p: p, log: p.log, lists: map[string]string{}, news: make(chan struct{}, 1), changed: make(chan struct{})}
+}
+
+// save asks for everything up to now to be saved; end is where the timeline ends.
+func (s *saver) save(end media.Time) {
+	s.mu.Lock()
+	s.wanted++
+	s.end = max(s.end, end)
+	s.mu.Unlock()
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+// clean reports whether everything is saved.
+func (s *saver) clean() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved == s.wanted
+}
+
+// problem is why the newest try failed; nil when it did not.
+func (s *saver) problem() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failing
+}
+
+// flush waits until everything is saved, or until a whole try has failed.
+func (s *saver) flush(ctx context.Context) error {
+	s.mu.Lock()
+	wanted, most := s.wanted, s.tries+2 // the next try may be under way already
+	for s.saved < wanted && s.tries < most {
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		s.mu.Lock()
+	}
+	s.mu.Unlock()
+	return nil
+}
+
+// run saves until the context ends (nil) or the owner is fenced.
+func (s *saver) run(ctx context.Context) error {
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.news:
+		case <-again:
+		}
+		again = nil
+		err := s.try(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, timeline.ErrFenced):
+			return err
+		case err != nil:
+			again = time.After(saveAgain)
+		}
+	}
+}
+
+// try saves once.
+func (s *saver) try(ctx context.Context) error {
+	s.mu.Lock()
+	wanted, end, failed := s.wanted, s.end, s.failing != nil
+	s.mu.Unlock()
+	try, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	err := s.playlists(try)
+	if err == nil {
+		err = s.expire(try, end)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	switch {
+	case err != nil && !failed:
+		s.log.Error("the timeline and its playlists could not be stored; trying again", "error", err)
+		s.p.Metrics.retries.WithLabelValues("playlists").Inc()
+	case err == nil && failed:
+		s.log.Info("the timeline and its playlists are stored again")
+	}
+	s.mu.Lock()
+	if s.failing = err; err == nil {
+		s.saved = wanted
+	}
+	s.tries++
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.mu.Unlock()
+	s.p.nudge()
+	return err
+}
+
+// expire drops what has left the windows and deletes its media. Its failures wait for the
+// next time; only being fenced is an error.
+func (s *saver) expire(ctx context.Context, end media.Time) error {
+	b := s.p.Timeline.State().Current()
+	if b == nil || b.Ended || end == 0 || time.Since(s.expired) < expireEvery {
+		return nil
+	}
+	s.expired = time.Now()
+	// A segment stays for its own length and that of the longest playlist that listed it, after
+	// it has left them all (RFC 8216bis §6.2.2).
+	target := time.Duration(b.Target) * time.Second
+	window := max(time.Duration(s.p.LiveWindow)*target, b.DVRWindow)
+	keep := window + max(s.p.LiveGrace, window+target)
+	dropped, err := s.p.Timeline.Expire(ctx, end.Add(-keep))
+	for _, d := range dropped {
+		err = errors.Join(err, s.p.Store.Delete(ctx, mediaKeys(&d)...))
+	}
+	if errors.Is(err, timeline.ErrFenced) {
+		return err
+	}
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn("old media could not be removed; the sweeper will", "error", err)
+	}
+	return nil
+}
+
+// mediaKeys lists the objects of what was dropped.
+func mediaKeys(d *timeline.Dropped) []string {
+	var keys []string
+	for _, it := range d.Items {
+		for _, m := range it.Media {
+			if m.Stored {
+				keys = append(keys, playlist.MediaKey(m.Rendition, d.Broadcast, m.Name))
+			}
+		}
+	}
+	if d.Whole {
+		for _, r := range d.Renditions {
+			for n := 1; n <= r.Inits; n++ {
+				keys = append(keys, playlist.InitKey(r.Name, d.Broadcast, n))
+			}
+		}
+	}
+	return keys
+}

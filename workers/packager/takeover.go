@@ -1,0 +1,210 @@
+package packager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"klive/infra/live"
+	"klive/infra/media/mp4"
+	"klive/storage"
+	"klive/storage/playlist"
+	"klive/storage/timeline"
+)
+
+const (
+	// partWait is how long a part that lies on the media plane may take to come from there.
+	partWait = time.Second
+	// lookTimeout is the longest that the store is asked for an object once.
+	lookTimeout = 3 * time.Second
+	// lookMost is how long the store is asked for an object that nothing else has.
+	lookMost = 10 * time.Second
+	// heldMost is how long media are looked for that another process's spool holds, once the
+	// store answers.
+	heldMost = time.Minute
+	// takeOverAtOnce is how many media are rebuilt at the same time.
+	takeOverAtOnce = 4
+)
+
+// errLeft says that media which an owner before this one adopted are nowhere.
+var errLeft = errors.New("it was adopted before this owner took over, its parts have left the bus, and the store does not have it")
+
+// left is one medium that an owner before this one adopted and did not settle.
+type left struct {
+	broadcast *timeline.Broadcast
+	seq       uint64
+	media     timeline.Media
+	of        *shelved
+}
+
+// unsettled lists what an owner before this one adopted and did not settle, and keeps its
+// parts on the media plane.
+func (w *writer) unsettled() []left {
+	var list []left
+	s := w.p.Timeline.State()
+	for _, b := range s.Broadcasts {
+		for i := range b.Items {
+			list = append(list, w.leftOf(b, &b.Items[i], b != s.Current())...)
+		}
+	}
+	w.hold(len(list))
+	return list
+}
+
+// takeOver settles what is left. It does so beside the writing of new items, which don't
+// wait for it.
+func (w *writer) takeOver(ctx context.Context, list []left) {
+	if len(list) == 0 {
+		return
+	}
+	w.log.Info("settling what the owner before this one left", "media", len(list))
+	slots := make(chan struct{}, takeOverAtOnce)
+	w.others.Go(func() {
+		for _, l := range list {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			w.others.Go(func() { w.settleLeft(ctx, l, func() { <-slots }) })
+		}
+	})
+}
+
+func (w *writer) leftOf(b *timeline.Broadcast, it *timeline.Item, past bool) []left {
+	of := &shelved{told: past || isStored(it.Media)}
+	claimed := map[live.Feed]bool{}
+	var list []left
+	for _, m := range it.Media {
+		if m.Settled() {
+			continue
+		}
+		list = append(list, left{broadcast: b, seq: it.Seq, media: m, of: of})
+		if m.LastPart > 0 && !claimed[m.Feed] {
+			claimed[m.Feed] = true
+			of.claims = append(of.claims, w.p.released.claim(m.Feed, m.LastPart))
+		}
+	}
+	of.left = len(list)
+	return list
+}
+
+// settleLeft makes one medium again from the bus's parts and stores it, or finds it in the
+// store. next is called when the bus has been asked, which others may wait for.
+func (w *writer) settleLeft(ctx context.Context, l left, next func()) {
+	m := l.media
+	pieces, err := w.rebuild(ctx, &l)
+	if err == nil {
+		err = w.shelve(ctx, l.broadcast.ID, l.seq, &m, contentTypeOf(l.broadcast.Rendition(m.Rendition).Kind), pieces, l.of)
+	}
+	next()
+	if err != nil {
+		m, err = w.find(ctx, &l, err)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	w.notify(notice{seq: l.seq, media: m, err: err, cause: "restart", of: l.of})
+}
+
+// rebuild makes the media's object from the parts on the bus: the same bytes as the owner
+// did that adopted it. Its initialization section, which that owner may not have stored
+// either, is stored with it.
+func (w *writer) rebuild(ctx context.Context, l *left) ([][]byte, error) {
+	m := &l.media
+	d := l.broadcast.Rendition(m.Rendition)
+	if d == nil || m.FirstPart == 0 || m.LastPart < m.FirstPart {
+		return nil, errLeft
+	}
+	f, err := w.p.Media.Follow(ctx, m.Feed.Subject(), m.FirstPart)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	next := func(ctx context.Context) (uint64, *live.Part, error) {
+		ctx, cancel := context.WithTimeout(ctx, partWait)
+		defer cancel()
+		msg, err := f.Next(ctx)
+		if err != nil {
+			return 0, nil, err
+		}
+		part, ok := any(msg.Body).(*live.Part)
+		if !ok {
+			return 0, nil, fmt.Errorf("message %d of %s is no part", msg.Seq, m.Feed)
+		}
+		return msg.Seq, part, nil
+	}
+	a, err := live.Gather(ctx, next, m.FirstPart, m.LastPart, m.From)
+	if err != nil {
+		return nil, err
+	}
+	track, ok := a.Track(d.Kind)
+	if !ok {
+		return nil, errLeft
+	}
+	init, err := mp4.Init(track)
+	if err != nil {
+		return nil, err
+	}
+	held, err := w.put(ctx, playlist.InitKey(m.Rendition, l.broadcast.ID, m.Init), contentTypeOf(d.Kind), [][]byte{init}, func(err error) {
+		w.notify(notice{rendition: m.Rendition, err: err})
+	})
+	if held {
+		w.hold(1)
+	}
+	if err != nil && !errors.Is(err, storage.ErrPrecondition) {
+		return nil, err
+	}
+	return mp4.Segment(track.Params, a.Frames(track.ID), uint32(a.Segment.Number))
+}
+
+// find looks for media in the store that can't be made again for the given reason. What a
+// spool of another process holds is waited for; the rest is a gap when it is not there.
+func (w *writer) find(ctx context.Context, l *left, reason error) (timeline.Media, error) {
+	m := l.media
+	began := time.Now()
+	var missing time.Time // since when the store says that it does not have it
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		err := w.ask(ctx, l, &m)
+		now := time.Now()
+		if errors.Is(err, storage.ErrNotFound) && missing.IsZero() {
+			missing = now
+		}
+		switch {
+		case err == nil:
+			return m, nil
+		case !m.Held && (!missing.IsZero() || now.Sub(began) >= lookMost),
+			m.Held && !missing.IsZero() && now.Sub(missing) >= heldMost:
+			m.Held, m.Gap = false, true
+			return m, fmt.Errorf("%w (bus: %w; store: %w)", errLeft, reason, err)
+		}
+		if !sleep(ctx, wait) {
+			return m, context.Cause(ctx)
+		}
+	}
+}
+
+// ask looks for the object in the store; m then says that it is stored. With a shelf in
+// front of the store the object may be there and not in the store yet: then it is shelved
+// again, and m says held.
+func (w *writer) ask(ctx context.Context, l *left, m *timeline.Media) error {
+	try, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	r, info, err := w.p.Store.Get(try, playlist.MediaKey(m.Rendition, l.broadcast.ID, m.Name), nil)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if w.p.Shelf == nil {
+		m.Held, m.Stored, m.Size = false, true, info.Size
+		return nil
+	}
+	data, err := io.ReadAll(io.LimitReader(r, int64(w.p.MaxSegmentBytes)))
+	if err != nil {
+		return err
+	}
+	m.Held = false
+	return w.shelve(ctx, l.broadcast.ID, l.seq, m, contentTypeOf(l.broadcast.Rendition(m.Rendition).Kind), [][]byte{data}, l.of)
+}
