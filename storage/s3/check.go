@@ -7,9 +7,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"klive/storage"
 )
 
@@ -20,7 +17,9 @@ const probes = "state/probe/"
 // and lets an object be written on conditions, which it must honour, read, listed and deleted.
 // Its error says what to do. It takes at most storage.deadline for each of its steps.
 func (s *Store) Check(ctx context.Context) error {
-	if err := s.checkBucket(ctx); err != nil {
+	// A list comes first: its answer has words for a missing bucket, a wrong region and
+	// credentials that are not accepted, which the answer to a HEAD has not.
+	if _, err := s.page(ctx, probes, "", 1); err != nil {
 		return err
 	}
 	key := probes + writeID()
@@ -31,25 +30,6 @@ func (s *Store) Check(ctx context.Context) error {
 		err = e
 	}
 	return err
-}
-
-// checkBucket asks for the bucket and its region.
-func (s *Store) checkBucket(ctx context.Context) error {
-	var out *s3.HeadBucketOutput
-	err := s.do(ctx, call{op: opBucket}, func(ctx context.Context) error {
-		ctx, cancel := s.once(ctx, 0)
-		defer cancel()
-		var err error
-		out, err = s.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: s.bucket()})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if region := aws.ToString(out.BucketRegion); region != "" && region != s.region && s.at.endpoint == "" {
-		return fmt.Errorf("storage: s3: the bucket %s is in the region %s, not in %s: set region=%s in storage.url", s.at.bucket, region, s.region, region)
-	}
-	return nil
 }
 
 // checkObject goes through the life of an object.

@@ -28,7 +28,6 @@ var (
 	opPart     = op{"part", "s3:PutObject"}
 	opComplete = op{"complete", "s3:PutObject"}
 	opAbort    = op{"abort", "s3:AbortMultipartUpload"}
-	opBucket   = op{"bucket", "s3:ListBucket"}
 )
 
 // Error codes that decide something.
@@ -71,6 +70,10 @@ func isMissing(err error) bool {
 
 // explain gives an SDK error the sentinels of package storage, and words that say what to do.
 func (s *Store) explain(c call, err error) error {
+	var explained *failure
+	if errors.As(err, &explained) {
+		return err
+	}
 	for _, known := range []error{storage.ErrPrecondition, storage.ErrNotFound, storage.ErrRange, errAgain} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("storage: s3: %s %s: %w", c.op.name, c.key, err)
@@ -80,7 +83,7 @@ func (s *Store) explain(c call, err error) error {
 	switch {
 	case isFull(code, status):
 		return fmt.Errorf("%w: the bucket %s takes no more; make room or raise its quota (%s)", storage.ErrFull, s.at, said(err))
-	case c.op == opBucket && status == 404, isNoBucket(err):
+	case isNoBucket(err):
 		return s.fail(c, err, fmt.Sprintf("there is no bucket %s: make it, or correct storage.url", s.at.bucket))
 	case isMissing(err):
 		return fmt.Errorf("%s: %w", c.key, storage.ErrNotFound)
@@ -111,7 +114,7 @@ func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.err }
 
 // regionInText finds the right region in the message of AuthorizationHeaderMalformed.
-var regionInText = regexp.MustCompile(`expecting '([a-z0-9-]{1,40})'`)
+var regionInText = regexp.MustCompile(`expecting ['"]([a-z0-9-]{1,40})['"]`)
 
 // advice says what to do about an error.
 func (s *Store) advice(c call, err error, code string, status int) string {
@@ -129,8 +132,6 @@ func (s *Store) advice(c call, err error, code string, status int) string {
 	case strings.HasPrefix(code, "KMS."), strings.Contains(said(err), "kms:"):
 		return fmt.Sprintf("the KMS key can't be used: check storage.kmsKey (%q) and that the role may do kms:GenerateDataKey and kms:Decrypt", s.cfg.KMSKey)
 	case status == 301:
-		return s.wrongRegion(err)
-	case status == 400 && c.op == opBucket: // to HEAD there is no code
 		return s.wrongRegion(err)
 	case status == 403, code == "AccessDenied", code == "AllAccessDisabled":
 		return fmt.Sprintf("not allowed: the credentials need %s on %s%s", c.op.permission, s.at, hint(c.op))

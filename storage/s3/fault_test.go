@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,6 +77,20 @@ func TestLostAnswers(t *testing.T) {
 		if _, err := s.Put(t.Context(), key, text("again"), storage.PutOptions{IfAbsent: true}); !errors.Is(err, storage.ErrPrecondition) {
 			t.Errorf("create over another's object with %d lost answers = %v, want ErrPrecondition", lost, err)
 		}
+	}
+}
+
+// Who may write but not read can't tell a lost answer from another's object, and is told so.
+func TestReadBackForbidden(t *testing.T) {
+	s, _ := alone(t, func(kind string, _ int, _ *http.Request) fate {
+		if kind == "HEAD" {
+			return fate{answer: answer(403, "", "")}
+		}
+		return fate{answer: answer(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")}
+	}, nil)
+	_, err := s.Put(t.Context(), "a", text("x"), storage.PutOptions{IfAbsent: true})
+	if err == nil || errors.Is(err, storage.ErrPrecondition) || !strings.Contains(err.Error(), "s3:GetObject") {
+		t.Errorf("Put = %v", err)
 	}
 }
 

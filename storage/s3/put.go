@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -119,7 +120,11 @@ func (s *Store) readBack(ctx context.Context, w write) (storage.Info, error) {
 func (s *Store) head(ctx context.Context, key string) (storage.Info, string, error) {
 	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: s.bucket(), Key: s.object(key)})
 	if isMissing(err) {
-		err = fmt.Errorf("%s: %w", key, storage.ErrNotFound)
+		return storage.Info{}, "", fmt.Errorf("%s: %w", key, storage.ErrNotFound)
+	}
+	if _, status := answer(err); status == http.StatusForbidden {
+		// What failed is this reading, not the write that it is for.
+		err = s.explain(call{op: opHead, key: key}, err)
 	}
 	if err != nil {
 		return storage.Info{}, "", err
