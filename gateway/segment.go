@@ -78,6 +78,17 @@ func (o *openSegment) stretch(d time.Duration) {
 	}
 }
 
+// trim ends the sound at latest: a frame before a hole lasts as long as the hole.
+func (o *openSegment) trim(latest media.Time) {
+	for i := range o.frames {
+		f := &o.frames[i]
+		params, _ := o.trackParams(f.Track)
+		if params.Kind() == media.Audio && f.PTS < latest && f.End() > latest {
+			f.Duration = latest.Sub(f.PTS)
+		}
+	}
+}
+
 // close hands on the last part.
 func (o *openSegment) close(end media.Time, final bool) {
 	o.flush(live.Part{Last: true, End: end, Final: final})

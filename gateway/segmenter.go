@@ -296,10 +296,16 @@ func (s *segmenter) tracks(it item, anew bool) []media.Track {
 // mediaEnd is where the open segment ends when nothing continues it: with its media, if these
 // end in time.
 func (s *segmenter) mediaEnd() media.Time {
-	return min(s.cur.mediaEnd(), s.cur.seg.Start.Add(s.limit()+rounding-s.cur.lead))
+	return min(s.cur.mediaEnd(), s.latest(s.cur))
+}
+
+// latest is when all renditions of a segment have to end.
+func (s *segmenter) latest(o *openSegment) media.Time {
+	return o.seg.Start.Add(s.limit() + rounding - o.lead)
 }
 
 func (s *segmenter) closePrev() {
+	s.prev.trim(s.latest(s.prev))
 	s.longest = max(s.longest, s.prev.length(s.prevEnd))
 	s.prev.close(s.prevEnd, false)
 	s.prev = nil
@@ -320,6 +326,7 @@ func (s *segmenter) flush() {
 	if s.target == 0 {
 		s.decide(targetDuration(s.grid, min(end.Sub(s.cur.seg.Start), MaxTarget)))
 	}
+	s.cur.trim(s.latest(s.cur))
 	s.cur.close(end, true)
 	s.cur = nil
 }
@@ -344,7 +351,8 @@ func (s *segmenter) hand(p live.Part) {
 
 // decide fixes the target duration, which has to hold for what has been cut already.
 func (s *segmenter) decide(target time.Duration) {
-	target = min(max(target, ceilSecond(s.longest-rounding)), MaxTarget)
+	held := (s.longest - rounding + time.Second - 1).Truncate(time.Second)
+	target = min(max(target, held), MaxTarget)
 	s.target = target
 	if s.onTarget != nil {
 		s.onTarget(target)
