@@ -24,6 +24,7 @@ const (
 	s3Key       = "e2e-key"
 	s3Secret    = "e2e-secret-of-the-bucket"
 	bucket      = "live"
+	adminToken  = "e2e-token-of-the-admin-listener"
 )
 
 // shape says what a cluster consists of. The zero value is the one of the fault tests: three
@@ -37,9 +38,11 @@ type shape struct {
 	of map[string][]string
 	// binary chooses the program of a process; nil is today's for all.
 	binary func(name string) string
-	// in puts a process into a network namespace; nil is the host's for all. host is where the
-	// bus and the store then listen.
+	// in puts a process into a network namespace; nil is the host's for all. Then admin is where
+	// its admin listener stands, host:port, or empty for a free loopback address, and busHost and
+	// s3Host are where the bus and the relays before the store stand.
 	in              func(name string) *fault.Namespace
+	admin           func(name string) string
 	busHost, s3Host string
 }
 
@@ -209,10 +212,10 @@ func (c *cluster) launch(name, role string, args ...string) *member {
 
 // configure gives a process its addresses and settings.
 func (c *cluster) configure(name, role string) (*member, []string) {
-	m := &member{admin: fault.Ports(c.t, 1)[0]}
+	m := &member{admin: c.adminOf(name)}
 	set := map[string]string{
 		"data": filepath.Join(c.dir, name), "log.level": "debug", "admin.listen": m.admin, "rtmp.listen": "", "http.listen": "", "internal.listen": "",
-		"bus.user": busUser, "bus.password": busPassword, "cluster.secret": "e2e-secret-of-the-cluster",
+		"admin.token": adminToken, "bus.user": busUser, "bus.password": busPassword, "cluster.secret": "e2e-secret-of-the-cluster",
 	}
 	if role == "bus" {
 		i := len(c.buses)
@@ -250,6 +253,15 @@ func (c *cluster) configure(name, role string) (*member, []string) {
 		env = append(env, config.EnvName(key)+"="+value)
 	}
 	return m, env
+}
+
+func (c *cluster) adminOf(name string) string {
+	if c.shape.admin != nil {
+		if at := c.shape.admin(name); at != "" {
+			return at
+		}
+	}
+	return fault.Ports(c.t, 1)[0]
 }
 
 // storageURL is the bucket as one process reaches it: through a relay of its own.

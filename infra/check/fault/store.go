@@ -3,6 +3,7 @@ package fault
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -20,8 +21,10 @@ import (
 type Trouble struct {
 	// Match chooses the requests; nil is all of them.
 	Match func(*http.Request) bool
-	// Status is answered instead of asking the store; 0 asks it.
+	// Status is answered instead of asking the store; 0 asks it. Code is S3's word for it;
+	// empty means "ServiceUnavailable".
 	Status int
+	Code   string
 	// Hang takes requests and never answers; the store does not see them.
 	Hang bool
 	// Delay comes before the store is asked.
@@ -105,7 +108,7 @@ func (r *StoreRelay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		wait(req.Context(), changed, 0)
 		panic(http.ErrAbortHandler)
 	case t.Status != 0:
-		r.refuse(w, req, t.Status)
+		r.refuse(w, req, t)
 		return
 	case t.Delay > 0:
 		wait(req.Context(), nil, t.Delay)
@@ -126,12 +129,15 @@ func wait(ctx context.Context, changed <-chan struct{}, d time.Duration) {
 	}
 }
 
-// refuse answers as S3 does when it asks clients to come back later.
-func (r *StoreRelay) refuse(w http.ResponseWriter, req *http.Request, status int) {
+// refuse answers as S3 does.
+func (r *StoreRelay) refuse(w http.ResponseWriter, req *http.Request, t Trouble) {
 	io.Copy(io.Discard, req.Body)
+	if t.Code == "" {
+		t.Code = "ServiceUnavailable"
+	}
 	w.Header().Set("Content-Type", "application/xml")
-	w.WriteHeader(status)
-	io.WriteString(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>ServiceUnavailable</Code><Message>Please reduce your request rate.</Message></Error>`)
+	w.WriteHeader(t.Status)
+	fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>A test says no.</Message><RequestId>e2e</RequestId></Error>`, t.Code)
 }
 
 func (r *StoreRelay) pass(w http.ResponseWriter, req *http.Request, lose bool) {
