@@ -25,6 +25,7 @@ var rooms = map[string][]string{
 	"workers":                       {"workers/...", "storage/...", "@infra"},
 	"workers/packager":              {"storage/...", "@infra"},
 	"workers/registrar":             {"@infra"},
+	"workers/sweeper":               {"storage/...", "@infra"},
 	"workers/recorder":              {"storage/...", "@infra"},
 	"workers/transcode":             {"@infra"},
 	"storage":                       {"@infra"},
