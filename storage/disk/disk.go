@@ -7,6 +7,7 @@ package disk
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -15,11 +16,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"klive/storage"
 )
@@ -34,8 +33,6 @@ type Config struct {
 
 const (
 	stripes = 64
-	// abandoned is the age at which a temporary file can't be any other process's work.
-	abandoned = 15 * time.Minute
 	// maxTries bounds how often a put makes its folder anew behind a delete that empties it.
 	maxTries = 100
 )
@@ -45,7 +42,8 @@ type Store struct {
 	root, temp, locks string
 	sync              bool
 	striped           [stripes]stripe // a key's writers take turns
-	run               string          // in the name of this store's temporary files
+	run               string          // begins the names of this store's temporary files
+	claimed           *os.File        // says that they are in use
 	files             atomic.Uint64
 	// stamp is the newest modification time given, in ns: no two writes share one, which
 	// makes it the ETag.
@@ -67,48 +65,20 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		root: filepath.Join(cfg.Dir, "objects"), temp: filepath.Join(cfg.Dir, "tmp"), locks: filepath.Join(cfg.Dir, "locks"),
-		sync: cfg.Sync, run: fmt.Sprintf("%d-%d-", os.Getpid(), time.Now().UnixNano()),
+		sync: cfg.Sync, run: rand.Text(),
 	}
 	for _, dir := range []string{s.root, s.temp, s.locks} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("storage: disk: %w", clean(err))
 		}
 	}
-	if err := s.sweep(); err != nil {
-		return nil, err
+	for _, step := range []func() error{s.claim, s.sweep, s.checkStamps} {
+		if err := step(); err != nil {
+			s.Close()
+			return nil, fmt.Errorf("storage: disk: %s: %w", cfg.Dir, err)
+		}
 	}
 	return s, nil
-}
-
-// sweep removes temporary files whose process is gone.
-func (s *Store) sweep() error {
-	list, err := os.ReadDir(s.temp)
-	if err != nil {
-		return fmt.Errorf("storage: disk: %w", err)
-	}
-	for _, e := range list {
-		info, err := e.Info()
-		if err != nil {
-			continue // somebody else removed it
-		}
-		pid, _, _ := strings.Cut(e.Name(), "-")
-		if !alive(pid) || time.Since(info.ModTime()) > abandoned {
-			if err := os.Remove(filepath.Join(s.temp, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("storage: disk: %w", err)
-			}
-		}
-	}
-	return nil
-}
-
-// alive reports whether another process with this id runs. This process has no temporary
-// file yet when it asks, so one with its id is from before.
-func alive(pid string) bool {
-	n, err := strconv.Atoi(pid)
-	if err != nil || n <= 0 || n == os.Getpid() {
-		return false
-	}
-	return !errors.Is(syscall.Kill(n, 0), syscall.ESRCH)
 }
 
 func (s *Store) path(key string) string { return filepath.Join(s.root, filepath.FromSlash(key)) }
@@ -136,8 +106,13 @@ func (s *Store) lock(key string) (unlock func(), err error) {
 	}, nil
 }
 
-// Close gives the lock files back. No write may be under way.
+// Close gives the lock files back. No write or upload may be under way.
 func (s *Store) Close() {
+	if s.claimed != nil {
+		os.Remove(s.claimed.Name())
+		s.claimed.Close()
+		s.claimed = nil
+	}
 	for i := range s.striped {
 		if t := &s.striped[i]; t.file != nil {
 			t.file.Close()

@@ -82,22 +82,74 @@ func TestSurvivesReopening(t *testing.T) {
 	}
 }
 
+// What a store that is not open any more left behind goes, and what an open one is writing
+// stays, whatever process ids say.
 func TestRemovesAbandonedFiles(t *testing.T) {
 	dir := t.TempDir()
-	open(t, disk.Config{Dir: dir})
-	gone := filepath.Join(dir, "tmp", fmt.Sprintf("%d-1-1", 1<<22+1)) // above every process id
-	kept := filepath.Join(dir, "tmp", fmt.Sprintf("%d-1-1", os.Getppid()))
-	for _, name := range []string{gone, kept} {
+	other := open(t, disk.Config{Dir: dir})
+	u, err := other.Upload(t.Context(), "a", storage.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Write([]byte("half")); err != nil {
+		t.Fatal(err)
+	}
+	// A killed process leaves its lock file and its temporary ones, and holds no lock.
+	gone := []string{filepath.Join(dir, "tmp", "GONE-1"), filepath.Join(dir, "locks", "run-GONE"), filepath.Join(dir, "tmp", "LOST-1")}
+	for _, name := range gone {
 		if err := os.WriteFile(name, []byte("half"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	open(t, disk.Config{Dir: dir})
-	if _, err := os.Stat(gone); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a dead process's file is still there (%v)", err)
+	for _, name := range gone {
+		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there (%v)", name, err)
+		}
 	}
-	if _, err := os.Stat(kept); err != nil {
-		t.Errorf("a living process's file is gone: %v", err)
+	if _, err := u.Commit(t.Context()); err != nil {
+		t.Errorf("the upload of a store that is open: %v", err)
+	}
+	other.Close()
+	if list, err := filepath.Glob(filepath.Join(dir, "locks", "run-*")); err != nil || len(list) != 1 {
+		t.Errorf("one store is open, with the locks %q, %v", list, err)
+	}
+}
+
+// Many stores open and close on one folder while others write: no write fails.
+func TestOpenWhileOthersWrite(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for range 20 {
+				s, err := disk.Open(disk.Config{Dir: dir})
+				if err != nil {
+					t.Errorf("Open: %v", err)
+					return
+				}
+				for n := range 5 {
+					if _, err := s.Put(t.Context(), fmt.Sprintf("a/%d/%d", i, n), [][]byte{[]byte("x")}, storage.PutOptions{}); err != nil {
+						t.Errorf("Put: %v", err)
+					}
+				}
+				s.Close()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestForeignFiles(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, disk.Config{Dir: dir})
+	for _, name := range []string{"a b", "b\x01", "c"} {
+		if err := os.WriteFile(filepath.Join(dir, "objects", name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if list, err := s.List(t.Context(), "", "", 10); err != nil || len(list) != 1 || list[0].Key != "c" {
+		t.Errorf("List = %+v, %v", list, err)
 	}
 }
 

@@ -168,7 +168,8 @@ func (l *lister) visit(name string) error {
 	if err != nil {
 		return err
 	}
-	if fi.Mode()&fs.ModeType == 0 {
+	// A file that somebody else put there may have a name that is no key.
+	if fi.Mode()&fs.ModeType == 0 && storage.CheckKey(name) == nil {
 		l.out = append(l.out, info(name, fi))
 	}
 	return nil

@@ -29,7 +29,7 @@ func (s *Store) Upload(ctx context.Context, key string, opt storage.PutOptions) 
 
 // tempName returns the path of a temporary file that nobody else uses.
 func (s *Store) tempName() string {
-	return filepath.Join(s.temp, s.run+strconv.FormatUint(s.files.Add(1), 36))
+	return filepath.Join(s.temp, s.run+"-"+strconv.FormatUint(s.files.Add(1), 36))
 }
 
 // upload is a temporary file.

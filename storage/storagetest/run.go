@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"ListPages", testListPages},
 		{"Delete", testDelete},
 		{"Keys", testKeys},
+		{"Characters", testCharacters},
 		{"Cancelled", testCancelled},
 		{"ManyPieces", testManyPieces},
 		{"PutWhileDelete", testPutWhileDelete},
@@ -151,6 +152,8 @@ func testRange(t *testing.T, s storage.Store) {
 		{storage.Range{Offset: 8, Length: 100}, "89"},
 		{storage.Range{Offset: 4, Length: -1}, "456789"},
 		{storage.Range{Offset: 9, Length: 1}, "9"},
+		{storage.Range{Offset: 5, Length: 0}, ""},
+		{storage.Range{Offset: 5, Length: math.MaxInt64}, "56789"},
 	}
 	for _, tt := range tests {
 		text, info := get(t, s, "a", &tt.r)
@@ -158,8 +161,10 @@ func testRange(t *testing.T, s storage.Store) {
 			t.Errorf("range %+v: %q of %d bytes, want %q of 10", tt.r, text, info.Size, tt.want)
 		}
 	}
-	if _, _, err := s.Get(t.Context(), "a", &storage.Range{Offset: 10, Length: 1}); !errors.Is(err, storage.ErrRange) {
-		t.Errorf("a range behind the end: %v, want ErrRange", err)
+	for _, r := range []storage.Range{{Offset: 10, Length: 1}, {Offset: 10, Length: -1}, {Offset: 10}, {Offset: -1, Length: 1}} {
+		if _, _, err := s.Get(t.Context(), "a", &r); !errors.Is(err, storage.ErrRange) {
+			t.Errorf("the range %+v: %v, want ErrRange", r, err)
+		}
 	}
 }
 
@@ -279,112 +284,6 @@ func testWholeObjects(t *testing.T, s storage.Store) {
 		}
 	}
 	wg.Wait()
-}
-
-func keysOf(list []storage.Info) []string {
-	out := []string{}
-	for _, i := range list {
-		out = append(out, i.Key)
-	}
-	return out
-}
-
-// listKeys are in key order; "." sorts before "/", which trips engines that walk folders.
-var listKeys = []string{"a-b", "a.b/x", "a/b/c", "a/b/d", "a/b1", "a/c/e", "a0", "b/z", "state/x/head.json"}
-
-func testList(t *testing.T, s storage.Store) {
-	for i, k := range slices.Backward(listKeys) {
-		mustPut(t, s, k, strings.Repeat("x", i+1))
-	}
-	tests := []struct {
-		prefix, after string
-		limit         int
-		want          []string
-	}{
-		{"", "", 100, listKeys},
-		{"a/", "", 100, listKeys[2:6]},
-		{"a/b", "", 100, listKeys[2:5]},
-		{"a", "", 100, listKeys[:7]},
-		{"a/b/", "a/b/c", 100, listKeys[3:4]},
-		{"", "a/b1", 2, listKeys[5:7]},
-		{"", "zzz", 2, []string{}},
-		{"nothing/", "", 2, []string{}},
-		{"a", "a/b/cc", 100, listKeys[3:7]},
-		{"", "", 0, []string{}},
-	}
-	for _, tt := range tests {
-		list, err := s.List(t.Context(), tt.prefix, tt.after, tt.limit)
-		if err != nil {
-			t.Fatalf("List(%q, %q): %v", tt.prefix, tt.after, err)
-		}
-		if got := keysOf(list); !slices.Equal(got, tt.want) {
-			t.Errorf("List(%q, %q, %d) = %q, want %q", tt.prefix, tt.after, tt.limit, got, tt.want)
-		}
-	}
-	list, _ := s.List(t.Context(), "a/b1", "", 1)
-	_, info := get(t, s, "a/b1", nil)
-	if len(list) != 1 || list[0].Size != info.Size || list[0].ETag != info.ETag || !list[0].Modified.Equal(info.Modified) {
-		t.Errorf("List says %+v, Get says %+v", list, info)
-	}
-}
-
-func testListPages(t *testing.T, s storage.Store) {
-	var want []string
-	for i := range 57 {
-		key := fmt.Sprintf("p/%d/%d", i%7, i)
-		want = append(want, key)
-		mustPut(t, s, key, "x")
-	}
-	slices.Sort(want)
-	var got []string
-	for after := ""; ; {
-		list, err := s.List(t.Context(), "p/", after, 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(list) > 10 {
-			t.Fatalf("a page of %d", len(list))
-		}
-		got = append(got, keysOf(list)...)
-		if len(list) < 10 {
-			break
-		}
-		after = list[len(list)-1].Key
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("pages give %q, want %q", got, want)
-	}
-}
-
-func testDelete(t *testing.T, s storage.Store) {
-	for _, k := range []string{"a/b/c", "a/b/d", "a/e"} {
-		mustPut(t, s, k, "x")
-	}
-	if err := s.Delete(t.Context()); err != nil {
-		t.Errorf("deleting nothing: %v", err)
-	}
-	if err := s.Delete(t.Context(), "a/b/c", "nothing", "no/thing", "a/b/d", "a/b/c"); err != nil {
-		t.Fatal(err)
-	}
-	list, err := s.List(t.Context(), "", "", 10)
-	if got := keysOf(list); err != nil || !slices.Equal(got, []string{"a/e"}) {
-		t.Errorf("left over: %q, %v", got, err)
-	}
-	mustPut(t, s, "a/b", "now an object where a folder was")
-}
-
-func testKeys(t *testing.T, s storage.Store) {
-	for _, key := range []string{"", "/a", "a/", "a//b", "../a", "a/../../b", "a/./b", "a\\b", "a\x00", strings.Repeat("k", 600)} {
-		if _, err := s.Put(t.Context(), key, pieces("x"), storage.PutOptions{}); !errors.Is(err, storage.ErrKey) {
-			t.Errorf("Put(%.20q) = %v, want ErrKey", key, err)
-		}
-		if _, _, err := s.Get(t.Context(), key, nil); !errors.Is(err, storage.ErrKey) {
-			t.Errorf("Get(%.20q) = %v, want ErrKey", key, err)
-		}
-		if err := s.Delete(t.Context(), key); !errors.Is(err, storage.ErrKey) {
-			t.Errorf("Delete(%.20q) = %v, want ErrKey", key, err)
-		}
-	}
 }
 
 func testCancelled(t *testing.T, s storage.Store) {
