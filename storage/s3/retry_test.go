@@ -227,3 +227,25 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 }
+
+// An answer without end is cut off.
+func TestEndlessAnswer(t *testing.T) {
+	s, _ := alone(t, func(string, int, *http.Request) fate {
+		a := answer(200, "", "")
+		a.ContentLength = -1
+		a.Body = io.NopCloser(io.MultiReader(strings.NewReader("<ListBucketResult>"), endless{}))
+		return fate{answer: a}
+	}, func(c *s3.Config) { c.Deadline = time.Second })
+	if list, err := s.List(t.Context(), "", "", 10); err == nil {
+		t.Errorf("List = %+v", list)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}

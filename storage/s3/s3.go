@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -129,7 +130,7 @@ func (s *Store) options(o *s3.Options) {
 	if s.at.endpoint != "" {
 		o.BaseEndpoint = aws.String(s.at.endpoint)
 	}
-	o.HTTPClient = s.http
+	o.HTTPClient = bounded{s.http}
 	o.Retryer = aws.NopRetryer{} // this package repeats
 	o.DisableLogOutputChecksumValidationSkipped = true
 }
@@ -156,6 +157,32 @@ func newHTTPClient(loaded aws.HTTPClient) *http.Client {
 		}
 		return http.ErrUseLastResponse
 	}}
+}
+
+// maxAnswer bounds in bytes what is read of answers that are not objects. The longest is a page
+// of 1000 keys.
+const maxAnswer = 8 << 20
+
+// bounded is a client that cuts answers off that are too long, except for objects, which the
+// caller of Get reads as they come.
+type bounded struct{ client *http.Client }
+
+// Do implements the SDK's HTTPClient.
+func (b bounded) Do(r *http.Request) (*http.Response, error) {
+	resp, err := b.client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	object := r.Method == http.MethodGet && !r.URL.Query().Has("list-type") && resp.StatusCode < 300
+	if !object {
+		resp.Body = limitedBody{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+	}
+	return resp, nil
+}
+
+type limitedBody struct {
+	io.Reader
+	io.Closer
 }
 
 // Close gives the idle connections back. No call may be under way.
