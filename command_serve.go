@@ -15,77 +15,106 @@ import (
 
 type serveCmd struct{}
 
-// closeTimeout bounds an orderly end once the encoders have had their time to go.
-const closeTimeout = 30 * time.Second
-
 // Run runs every role in this process until a signal ends it.
 func (serveCmd) Run(ctx context.Context, g *global) error {
+	return g.runNode(ctx, node.All, func(n *node.Node, c *config.Config) error {
+		return banner(os.Stdout, g, c, n.HasEntry(context.WithoutCancel(ctx), demoEntry))
+	})
+}
+
+// closeTimeout bounds an orderly end once the encoders and the workers have had their time.
+const closeTimeout = 30 * time.Second
+
+// runNode runs roles in this process until a signal ends it. ready is called once they take
+// work; may be nil.
+func (g *global) runNode(ctx context.Context, roles node.Roles, ready func(*node.Node, *config.Config) error) error {
 	started := time.Now()
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP) // from the beginning: unheard it would end the process
-	defer signal.Stop(hup)
+	return g.runProcess(func(p *process) error {
+		n, err := node.Start(ctx, node.Config{
+			Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: telemetry.NewRegistry(version),
+		})
+		if ctx.Err() != nil && err != nil {
+			return nil // it was told to end before all that it waited for was there
+		}
+		if err != nil {
+			return err
+		}
+		p.log.Info("klive is ready", "roles", roles.String(), "version", version, "after", time.Since(started).Round(time.Millisecond))
+		if ready != nil {
+			if err := ready(n, p.settings); err != nil {
+				p.log.Warn("can't print the addresses", "error", err)
+			}
+		}
+		err = p.supervise(ctx, n.Failed())
+		p.log.Info("klive is shutting down")
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.settings.Gateway.Drain+p.settings.Worker.Drain+closeTimeout)
+		defer cancel()
+		n.Close(end)
+		return err
+	})
+}
+
+// process is what the commands have in common that run until a signal ends them.
+type process struct {
+	global   *global
+	settings *config.Config
+	log      *slog.Logger
+	level    slog.LevelVar
+	hup      chan os.Signal
+}
+
+// runProcess reads the configuration, makes the log and runs f.
+func (g *global) runProcess(f func(*process) error) error {
+	p := &process{global: g, hup: make(chan os.Signal, 1)}
+	signal.Notify(p.hup, syscall.SIGHUP) // from the beginning: unheard it would end the process
+	defer signal.Stop(p.hup)
 	settings, warnings, err := g.settings()
 	if err != nil {
 		return err
 	}
 	warn(warnings)
-	var level slog.LevelVar
-	log, err := logger(settings, &level)
-	if err != nil {
+	p.settings = settings
+	if p.log, err = logger(settings, &p.level); err != nil {
 		return err
 	}
-	n, err := node.Start(ctx, node.Config{
-		Settings: settings, Version: version, Log: log, Registry: telemetry.NewRegistry(version),
-	})
-	if err != nil {
-		return err
-	}
-	log.Info("klive is ready", "version", version, "after", time.Since(started).Round(time.Millisecond))
-	if err := banner(os.Stdout, g, settings, n.HasEntry(context.WithoutCancel(ctx), demoEntry)); err != nil {
-		log.Warn("can't print the addresses", "error", err)
-	}
-	err = supervise(ctx, hup, n, func() { settings = reload(g, settings, &level, log) })
-	log.Info("klive is shutting down")
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.Gateway.Drain+closeTimeout)
-	defer cancel()
-	n.Close(end)
-	return err
+	return f(p)
 }
 
 // supervise waits for the end: a signal, or a part that failed.
-func supervise(ctx context.Context, hup <-chan os.Signal, n *node.Node, reload func()) error {
+func (p *process) supervise(ctx context.Context, failed <-chan error) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-n.Failed():
+		case err := <-failed:
 			return err
-		case <-hup:
-			reload()
+		case <-p.hup:
+			p.settings = p.reload()
 		}
 	}
 }
 
 // reload takes over what can change while klive runs and returns the configuration in
 // force. A bad file changes nothing.
-func reload(g *global, old *config.Config, level *slog.LevelVar, log *slog.Logger) *config.Config {
-	c, _, err := g.settings()
+func (p *process) reload() *config.Config {
+	old := p.settings
+	c, _, err := p.global.settings()
 	if err != nil {
-		log.Error("the new configuration is not taken over", "error", err)
+		p.log.Error("the new configuration is not taken over", "error", err)
 		return old
 	}
 	for _, change := range config.Diff(old, c) {
 		if !change.Reloadable {
-			log.Warn("a changed key needs a restart", "key", change.Key)
+			p.log.Warn("a changed key needs a restart", "key", change.Key)
 		}
 	}
 	l, err := telemetry.ParseLevel(c.Log.Level)
 	if err != nil {
-		log.Error("the new configuration is not taken over", "error", err)
+		p.log.Error("the new configuration is not taken over", "error", err)
 		return old
 	}
-	level.Set(l)
-	log.Info("configuration read again", "log.level", c.Log.Level)
+	p.level.Set(l)
+	p.log.Info("configuration read again", "log.level", c.Log.Level)
 	running := *old
 	running.Log.Level = c.Log.Level
 	return &running

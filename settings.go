@@ -42,9 +42,13 @@ func apiURL(c *config.Config) (string, error) {
 }
 
 // partnerSecret is the admin secret of the partner whose entries the commands manage:
-// kaltura.secret in eCDN mode, else the embedded control plane's.
+// kaltura.secret in eCDN mode, else that of klive's own control plane, in this process or
+// in a control role.
 func partnerSecret(c *config.Config) (partner int, secret string, err error) {
 	if c.Kaltura.URL != "" {
+		if secret := c.Control.Secret.Reveal(); secret != "" && c.Kaltura.PartnerID <= 0 {
+			return node.DemoPartner, secret, nil
+		}
 		if c.Kaltura.PartnerID <= 0 { // 0 stands for the media servers' partner too
 			return 0, "", fmt.Errorf("entries of an external Kaltura are managed there; this command works on the embedded control plane, or with kaltura.partnerId and kaltura.secret of one partner")
 		}

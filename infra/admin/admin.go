@@ -36,6 +36,10 @@ type Config struct {
 	// Streams is required. Entries may be nil: then nothing says who may publish.
 	Streams Streams
 	Entries Entries
+	// Cluster may be nil: then nothing is told of nodes and owners.
+	Cluster Cluster
+	// Feeds answers /v1/feeds/{id}/…, which ask something of a feed; nil when nothing can be.
+	Feeds http.Handler
 	// Metrics is what /metrics shows; nil means nothing.
 	Metrics prometheus.Gatherer
 	// Ready returns nil when this process can take work, or says what it waits for; nil means
@@ -82,6 +86,13 @@ func (h *Handler) routes() http.Handler {
 	inner.HandleFunc("GET /v1/streams/{entry}", h.streams)
 	inner.HandleFunc("GET /v1/entries", h.entries)
 	inner.HandleFunc("GET /v1/server", h.server)
+	if h.config.Cluster != nil {
+		inner.HandleFunc("GET /v1/nodes", h.nodes)
+	}
+	if h.config.Feeds != nil {
+		// A page of another site must not act with this browser's cookie, or from this host.
+		inner.Handle("POST /v1/feeds/{id}/kick", http.NewCrossOriginProtection().Handler(h.config.Feeds))
+	}
 	inner.HandleFunc("/v1/", notFound)
 	inner.Handle("GET /metrics", promhttp.HandlerFor(h.config.Metrics, promhttp.HandlerOpts{}))
 	inner.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })

@@ -107,14 +107,18 @@ func (h *Handler) streams(w http.ResponseWriter, r *http.Request) {
 // entryView is an Entry with the addresses for its encoder and its viewers.
 type entryView struct {
 	ID     string `json:"id"`
-	Name   string `json:"name"`
-	Server string `json:"server"` // what OBS calls "Server"
-	Backup string `json:"backup"` // the same for the backup encoder
-	Key    string `json:"key"`    // what OBS calls "Stream Key"
-	FFmpeg string `json:"ffmpeg"`
+	Name   string `json:"name,omitempty"`
+	Server string `json:"server,omitempty"` // what OBS calls "Server"
+	Backup string `json:"backup,omitempty"` // the same for the backup encoder
+	Key    string `json:"key,omitempty"`    // what OBS calls "Stream Key"
+	FFmpeg string `json:"ffmpeg,omitempty"`
 	Play   string `json:"playUrl,omitempty"`
+	// Live is set while the entry is on the air.
+	Live *LiveEntry `json:"live,omitempty"`
 }
 
+// entries answers /v1/entries: who may publish here, as far as this node knows, and who is
+// on the air.
 func (h *Handler) entries(w http.ResponseWriter, r *http.Request) {
 	views := []entryView{}
 	if h.config.Entries != nil {
@@ -126,6 +130,14 @@ func (h *Handler) entries(w http.ResponseWriter, r *http.Request) {
 		for _, e := range list {
 			views = append(views, h.entryView(e, r))
 		}
+	}
+	if h.config.Cluster != nil {
+		live, err := h.config.Cluster.Live(r.Context())
+		if err != nil {
+			h.failed(w, r, "can't list the entries on the air", err)
+			return
+		}
+		views = addLive(views, live)
 	}
 	writeJSON(w, map[string]any{"entries": views})
 }
@@ -175,5 +187,5 @@ func problem(w http.ResponseWriter, status int, detail string) {
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) {
-	problem(w, http.StatusNotFound, "no such address; there are /v1/streams, /v1/streams/{entry}, /v1/entries and /v1/server")
+	problem(w, http.StatusNotFound, "no such address; there are /v1/streams, /v1/streams/{entry}, /v1/entries, /v1/nodes, /v1/feeds/{feed}/kick and /v1/server")
 }

@@ -34,6 +34,8 @@ type Beat struct {
 	Ready bool      `json:"ready"`
 	// Draining says that it was asked to end: it takes nothing on.
 	Draining bool `json:"draining,omitempty"`
+	// BusRTT is how long the bus took for its last answer.
+	BusRTT time.Duration `json:"busRtt,omitempty"`
 	// Feeds is how many encoders it holds.
 	Feeds int `json:"feeds,omitempty"`
 	// Worker is set by a process that owns live entries; Spool by one that keeps media for a

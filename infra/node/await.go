@@ -21,11 +21,8 @@ const (
 
 // await tries until it works. In a cluster nobody knows what starts first, and what is away
 // for a while must not keep the others from starting: the listeners answer meanwhile, and
-// readiness says what the node waits for. A node with a bus of its own tries once.
+// readiness says what the node waits for.
 func (n *Node) await(ctx context.Context, what string, try func(context.Context) error) error {
-	if !cluster(n.settings) {
-		return try(ctx)
-	}
 	var told time.Time
 	began := time.Now()
 	for pause := awaitFirst; ; pause = min(2*pause, awaitMost) {

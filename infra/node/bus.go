@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"klive/infra/bus"
+	"klive/infra/config"
 	"klive/infra/live"
 	"klive/storage/timeline/buslog"
 	"klive/workers"
@@ -30,18 +31,22 @@ func (n *Node) startBus(ctx context.Context) error {
 			return fmt.Errorf("can't make the data folder: %w; choose one that can be written (key data)", err)
 		}
 	}
-	open := n.openBus
-	if cluster(n.settings) {
-		open = n.joinBus
+	if !cluster(n.settings) {
+		return firstError(ctx, n.openBus, n.startPulse, n.openRecords, n.closeDeadFeeds, n.openRing)
 	}
-	if err := open(ctx); err != nil {
-		return err
+	return firstError(ctx, n.joinBus, n.startPulse,
+		func(ctx context.Context) error { return n.await(ctx, "the bus to open its records", n.openRecords) },
+		func(ctx context.Context) error { return n.await(ctx, "the bus to carry media", n.openStreams) })
+}
+
+// firstError takes steps until one fails.
+func firstError(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
-	n.startPulse(ctx)
-	if err := n.await(ctx, "the bus to open its records", n.openRecords); err != nil {
-		return err
-	}
-	return n.openMedia(ctx)
+	return nil
 }
 
 // openBus starts the bus inside this process.
@@ -70,7 +75,11 @@ func (n *Node) joinBus(ctx context.Context) (err error) {
 		return nil
 	}
 	var reach dialer
-	c := bus.ConnectConfig{URL: n.settings.Bus.URL, Name: n.process, Replicas: n.settings.Bus.Replicas, Dial: reach.dial, Logger: n.log}
+	b := n.settings.Bus
+	c := bus.ConnectConfig{
+		URL: b.URL, Name: n.process, Credentials: b.Credentials, User: b.User, Password: b.Password.Reveal(), TLS: BusTLS(n.settings),
+		Replicas: b.Replicas, Dial: reach.dial, Logger: n.log,
+	}
 	err = n.await(ctx, "the bus at "+withoutPasswords(c.URL), func(ctx context.Context) (err error) {
 		n.control, err = bus.Connect(ctx, c)
 		return reach.explain(err)
@@ -80,6 +89,11 @@ func (n *Node) joinBus(ctx context.Context) (err error) {
 	}
 	n.onClose(func(context.Context) { n.control.Close() })
 	return nil
+}
+
+// BusTLS are the files with which the bus is encrypted.
+func BusTLS(c *config.Config) bus.TLSFiles {
+	return bus.TLSFiles{CA: c.Bus.TLS.CA, Cert: c.Bus.TLS.Cert, Key: c.Bus.TLS.Key}
 }
 
 // dialer connects to the bus and remembers why it could not: the client library tells only
@@ -97,7 +111,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return conn, err
 }
 
-// explain adds the reason to an error of the client library.
+// explain puts the reason before an error of the client library.
 func (d *dialer) explain(err error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -108,11 +122,12 @@ func (d *dialer) explain(err error) error {
 }
 
 // startPulse begins to watch over the bus.
-func (n *Node) startPulse(ctx context.Context) {
+func (n *Node) startPulse(ctx context.Context) error {
 	n.pulse = newPulse(n.control.Healthy, n.log, n.cfg.Registry)
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.running.Go(func() { n.pulse.run(ctx) })
 	n.onClose(func(context.Context) { stop() })
+	return nil
 }
 
 // openRecords opens the buckets and logs that are shared.
@@ -135,18 +150,30 @@ func (n *Node) openRecords(ctx context.Context) (err error) {
 	return err
 }
 
-// openMedia makes the media plane. Parts in a ring live and die with this process; on a
-// shared bus they outlive it.
-func (n *Node) openMedia(ctx context.Context) error {
-	if err := n.closeDeadFeeds(ctx); err != nil {
-		return err
-	}
+// openRing makes the media plane of one process: parts live and die with it.
+func (n *Node) openRing(context.Context) error {
 	n.media = bus.NewRing(bus.RingConfig{
 		MaxAge:     n.settings.Bus.Retention.Age,
 		MaxBytes:   int64(n.settings.Bus.Retention.Bytes),
 		Registerer: n.cfg.Registry,
 	})
 	n.onClose(func(context.Context) { n.media.Close() })
+	return nil
+}
+
+// openStreams makes the media plane of a deployment: parts outlive the process that sent them.
+func (n *Node) openStreams(ctx context.Context) error {
+	b := n.settings.Bus
+	streams, err := bus.NewStreams(ctx, n.control, bus.StreamsConfig{
+		Replicas: b.Replicas, Shards: b.Shards, MaxAge: b.Retention.Age, MaxBytes: int64(b.Retention.Bytes),
+		Decode:     func(wire []byte) (bus.Body, error) { return live.UnmarshalPart(wire) },
+		Registerer: n.cfg.Registry, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.media = streams
+	n.onClose(func(context.Context) { streams.Close() })
 	return nil
 }
 

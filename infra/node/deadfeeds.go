@@ -15,9 +15,6 @@ import (
 // broadcast stays open: encoders that come back go on with it. On a shared bus nothing of
 // a dead process is in the way: its feeds fall silent, and their parts are still there.
 func (n *Node) closeDeadFeeds(ctx context.Context) error {
-	if cluster(n.settings) {
-		return nil
-	}
 	kvs, err := n.feeds.List(ctx, "")
 	if err != nil {
 		return fmt.Errorf("can't read the feeds of the process before this one: %w", err)

@@ -35,19 +35,20 @@ func (n *Node) startHTTP(ctx context.Context) error {
 	}
 	public := n.publicHandler()
 	if l := n.listeners.http; l != nil {
-		n.serve("http.listen", l, public, answerTimeout)
+		n.servers = append(n.servers, n.serve("http.listen", l, public, requestTimeout, answerTimeout))
 	}
 	if l := n.listeners.https; l != nil {
 		c := n.tlsConfig()
 		c.NextProtos = []string{"h2", "http/1.1"}
-		n.serve("https.listen", tls.NewListener(l, c), public, answerTimeout)
+		n.servers = append(n.servers, n.serve("https.listen", tls.NewListener(l, c), public, requestTimeout, answerTimeout))
 	}
 	if l := n.listeners.admin; l != nil {
 		h, err := n.adminHandler()
 		if err != nil {
 			return err
 		}
-		n.serve("admin.listen", l, h, 0) // profiles take as long as they were asked to
+		// Profiles take as long as they were asked to.
+		n.servers = append(n.servers, n.serve("admin.listen", l, h, requestTimeout, 0))
 	}
 	return n.closeHTTPHere(ctx) // for a start that fails
 }
@@ -55,15 +56,20 @@ func (n *Node) startHTTP(ctx context.Context) error {
 // closeHTTPHere ends the HTTP servers before the parts that were started so far.
 func (n *Node) closeHTTPHere(context.Context) error {
 	n.onClose(func(ctx context.Context) {
-		drain, cancel := context.WithTimeout(ctx, httpDrain)
-		defer cancel()
 		for _, s := range n.servers {
-			if s.Shutdown(drain) != nil {
-				s.Close()
-			}
+			shutdown(ctx, s)
 		}
 	})
 	return nil
+}
+
+// shutdown ends a server, with a moment for the requests that are under way.
+func shutdown(ctx context.Context, s *http.Server) {
+	drain, cancel := context.WithTimeout(ctx, httpDrain)
+	defer cancel()
+	if s.Shutdown(drain) != nil {
+		s.Close()
+	}
 }
 
 // publicHandler answers players and load balancers.
@@ -102,7 +108,7 @@ func (n *Node) adminHandler() (http.Handler, error) {
 			RTMP: n.settings.RTMP.Listen, RTMPS: n.settings.RTMPS.Listen, HTTP: n.settings.HTTP.Listen,
 			App: n.settings.RTMP.App, PublicURL: n.publicURL(),
 		},
-		Streams: streams{n}, Metrics: n.cfg.Registry, Ready: n.Ready,
+		Streams: streams{n}, Cluster: overview{n}, Feeds: http.HandlerFunc(n.serveFeeds), Metrics: n.cfg.Registry, Ready: n.Ready,
 	}
 	if n.embedded() {
 		c.ControlPlane = http.HandlerFunc(n.serveControlPlane)
@@ -132,12 +138,12 @@ func (n *Node) publicURL() string {
 	return n.settings.HTTP.PublicURL
 }
 
-// serve answers one listener until the node closes. A write timeout of 0 is none.
-func (n *Node) serve(key string, l net.Listener, h http.Handler, write time.Duration) {
+// serve answers one listener until the server is shut down. Timeouts of 0 are none.
+func (n *Node) serve(key string, l net.Listener, h http.Handler, read, write time.Duration) *http.Server {
 	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       requestTimeout,
+		ReadTimeout:       read,
 		WriteTimeout:      write,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
@@ -153,5 +159,5 @@ func (n *Node) serve(key string, l net.Listener, h http.Handler, write time.Dura
 		}
 		return nil
 	})
-	n.servers = append(n.servers, s)
+	return s
 }

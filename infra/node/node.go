@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -25,6 +26,7 @@ import (
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
 	"klive/storage"
+	"klive/storage/spool"
 	"klive/storage/timeline"
 	"klive/workers"
 )
@@ -41,6 +43,8 @@ type Config struct {
 	Listen ListenFunc
 	// Transport carries the calls to Kaltura's API; nil means TCP.
 	Transport http.RoundTripper
+	// DialInternal reaches other nodes' internal listeners; nil means TCP.
+	DialInternal func(ctx context.Context, network, address string) (net.Conn, error)
 	// Control is the bus's control plane; nil means the one that Settings name. The node does
 	// not close one that was given.
 	Control *bus.Control
@@ -64,6 +68,7 @@ type Node struct {
 	stopRTMP    func()
 
 	control    *bus.Control
+	server     *bus.Server // of a node of the bus; it has nothing of what follows
 	pulse      *pulse
 	feeds      *bus.Bucket
 	broadcasts *bus.Bucket
@@ -71,7 +76,10 @@ type Node struct {
 	epochs     *bus.Bucket
 	owners     *bus.Bucket
 	media      mediaPlane
+	beats      *bus.Beats // nil on a bus of its own
+	clock      clock
 	store      storage.Store
+	spool      *spool.Spool // in front of the bucket; nil without one
 	timelines  timeline.Log
 	view       *timeline.View
 	origin     http.Handler // nil without the role
@@ -81,6 +89,7 @@ type Node struct {
 	client     *kaltura.Client
 	owner      *kaltura.Client // of the demo partner's entries; nil without the embedded control plane
 	gateway    *gateway.Gateway
+	forwarder  *gateway.Forwarder
 	workers    *workers.Pool
 
 	waiting   atomic.Pointer[string] // what a starting node waits for
@@ -131,7 +140,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		n.openListeners, n.startHTTP, n.startRTMP, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.startControlPlane, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
-		n.startWorkers, n.startGateway, n.closeRTMPHere, n.checkKaltura,
+		n.startBeats, n.startWorkers, n.startGateway, n.startInternal, n.closeRTMPHere, n.checkKaltura,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))
@@ -150,8 +159,13 @@ func (n *Node) Ready(context.Context) error {
 	switch {
 	case n.ending.Load():
 		return errors.New("shutting down")
+	case n.assembled.Load() && n.server != nil:
+		return n.server.Healthy()
 	case n.assembled.Load():
-		return n.pulse.failing()
+		if err := n.pulse.failing(); err != nil {
+			return err
+		}
+		return n.clock.wrong()
 	}
 	if reason := n.waiting.Load(); reason != nil {
 		return errors.New(*reason)
@@ -164,6 +178,9 @@ func (n *Node) Ready(context.Context) error {
 // to go by themselves; then each part has until ctx ends, at most 15 s.
 func (n *Node) Close(ctx context.Context) {
 	n.ending.Store(true)
+	if n.beats != nil {
+		n.beats.Send() // the others learn at once that this node takes nothing on
+	}
 	n.drain(ctx)
 	n.closing.Store(true)
 	for _, undo := range slices.Backward(n.closers) {

@@ -3,16 +3,11 @@ package node
 import (
 	"context"
 	"fmt"
-	"net/url"
-	"path/filepath"
 	"strconv"
 
 	"klive/infra/bus"
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
-	"klive/storage/disk"
-	"klive/storage/origin"
-	"klive/storage/timeline"
 )
 
 // controlBucket is where the embedded control plane keeps its documents.
@@ -23,32 +18,6 @@ func (n *Node) openListeners(ctx context.Context) (err error) {
 	// The servers close their listeners; this is for a start that fails before they exist.
 	n.onClose(func(context.Context) { n.listeners.close() })
 	return err
-}
-
-// openStorage opens the store, the timelines' log and the origin's view of them.
-func (n *Node) openStorage(ctx context.Context) error {
-	address, err := n.settings.StorageURL()
-	if err != nil {
-		return err
-	}
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "file" {
-		return fmt.Errorf("storage.url %q: want file:///path", address)
-	}
-	store, err := disk.Open(disk.Config{Dir: filepath.FromSlash(u.Path), Sync: n.settings.Storage.Fsync})
-	if err != nil {
-		return err
-	}
-	n.store = store
-	n.onClose(func(context.Context) { store.Close() })
-	n.view = timeline.NewView(timeline.ViewConfig{Store: n.store, Log: n.timelines, Logger: n.log, Registerer: n.cfg.Registry})
-	n.onClose(func(context.Context) { n.view.Close() })
-	if n.roles.Has(Origin) {
-		n.origin = origin.New(origin.Config{
-			Timelines: n.view, Store: n.store, Window: n.settings.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
-		})
-	}
-	return nil
 }
 
 // startControlPlane starts the embedded API server when no Kaltura is configured.

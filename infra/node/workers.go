@@ -7,6 +7,7 @@ import (
 	"klive/workers"
 	"klive/workers/packager"
 	"klive/workers/registrar"
+	"klive/workers/sweeper"
 )
 
 // startWorkers runs the owners of live entries.
@@ -17,7 +18,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	c := n.settings
 	var err error
 	n.workers, err = workers.New(ctx, workers.Config{
-		Name: n.process, Control: n.control, Feeds: n.feeds, Broadcasts: n.broadcasts,
+		Name: n.process, Control: n.control, Beats: n.beats, Feeds: n.feeds, Broadcasts: n.broadcasts,
 		Media: n.media, Store: n.store, Timeline: n.timelines,
 		API:      registrarAPI{n.client},
 		Chapters: n.view.Items,
@@ -33,6 +34,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 			OmitStatus: !c.Kaltura.LiveEntryStatus, UnregisterGrace: c.Kaltura.UnregisterGrace,
 			CallTimeout: c.Kaltura.Timeout,
 		},
+		StealAfter: c.Worker.StealAfter, MoveEvery: c.Worker.MoveEvery, ShutdownTimeout: c.Worker.Drain,
 		Log: n.log, Registerer: n.cfg.Registry,
 	})
 	if err != nil {
@@ -43,6 +45,29 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	n.run("workers", func() error {
 		defer close(ended)
 		if err := n.workers.Run(run); !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
+	})
+	n.onClose(func(context.Context) { stop(); <-ended })
+	return n.startSweeper(ctx)
+}
+
+// startSweeper lets this worker stand by to remove what no timeline names.
+func (n *Node) startSweeper(ctx context.Context) error {
+	c := n.settings
+	s, err := sweeper.New(ctx, sweeper.Config{
+		Name: n.process, Control: n.control, Owners: n.owners, Store: n.store, Log: n.timelines,
+		Every: c.Sweeper.Every, After: c.Sweeper.After, Window: c.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	n.run("sweeper", func() error {
+		defer close(ended)
+		if err := s.Run(run); !errors.Is(err, context.Canceled) {
 			return err
 		}
 		return nil

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"text/tabwriter"
+
+	"klive/infra/admin"
+	"klive/infra/live"
+)
+
+type feedCmd struct {
+	List feedListCmd `cmd:"" help:"List the streams that are on the air, and those that may come back."`
+	Kick feedKickCmd `cmd:"" help:"End a stream, wherever its encoder is connected."`
+}
+
+type feedListCmd struct{}
+
+// Run prints every feed of the deployment.
+func (feedListCmd) Run(ctx context.Context, g *global) error {
+	client, err := g.adminClient()
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Streams []admin.Stream `json:"streams"`
+	}
+	if err := client.get(ctx, "/v1/streams", &answer); err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(os.Stdout, answer.Streams)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FEED\tSTATE\tINDEX\tBITRATE\tPROTOCOL\tPEER\tGATEWAY")
+	for i := range answer.Streams {
+		s := &answer.Streams[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.1f Mbit/s\t%s\t%s\t%s\n", s.Feed, s.State, s.Index, float64(s.Bitrate)/1e6, s.Protocol, s.Peer, s.Gateway)
+	}
+	return w.Flush()
+}
+
+type feedKickCmd struct {
+	Feed   string `arg:"" help:"The feed, as the list shows it: 0_demolive.0.1."`
+	Reason string `default:"ended by an operator" help:"What the encoder's operator is told."`
+}
+
+// Run ends one feed.
+func (k *feedKickCmd) Run(ctx context.Context, g *global) error {
+	id, err := live.ParseFeedID(k.Feed)
+	if err != nil {
+		return fmt.Errorf("%w; %q shows those that there are", err, "klive feed list")
+	}
+	client, err := g.adminClient()
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(map[string]string{"reason": k.Reason})
+	if err != nil {
+		return err
+	}
+	if err := client.ask(ctx, http.MethodPost, "/v1/feeds/"+url.PathEscape(id.String())+"/kick", body, nil); err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(os.Stdout, map[string]string{"kicked": id.String()})
+	}
+	fmt.Println("ended", id)
+	return nil
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+)
+
+type healthCmd struct{}
+
+// Run asks the process on this host under this configuration for its readiness. It fails
+// when that does not take work, or does not answer.
+func (healthCmd) Run(ctx context.Context, g *global) error {
+	client, err := g.adminClient()
+	if err != nil {
+		return err
+	}
+	status, text, err := client.call(ctx, http.MethodGet, "/readyz", nil)
+	if err != nil {
+		return err
+	}
+	state := strings.TrimSpace(string(text))
+	if g.JSON {
+		if err := printJSON(os.Stdout, map[string]any{"ready": status == http.StatusOK, "state": state}); err != nil {
+			return err
+		}
+	}
+	if status != http.StatusOK {
+		return errors.New(state)
+	}
+	if !g.JSON {
+		fmt.Println(state)
+	}
+	return nil
+}

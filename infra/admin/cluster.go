@@ -1,0 +1,112 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Cluster tells what the nodes of the deployment do.
+type Cluster interface {
+	// Nodes lists the processes that were heard in the last minute, by name.
+	Nodes(ctx context.Context) ([]NodeState, error)
+	// Live lists the entries that somebody owns or publishes, by id.
+	Live(ctx context.Context) ([]LiveEntry, error)
+}
+
+// NodeState is a process as the others hear it.
+type NodeState struct {
+	Name string `json:"name"`
+	// Self marks the one that answers.
+	Self    bool     `json:"self,omitempty"`
+	Roles   []string `json:"roles"`
+	Version string   `json:"version"`
+	// Address is its internal one; empty when it has none.
+	Address  string `json:"address,omitempty"`
+	Ready    bool   `json:"ready"`
+	Draining bool   `json:"draining,omitempty"`
+	// Owned is how many entries it owns, Load the sum of their bitrates in bit/s.
+	Owned int   `json:"owned"`
+	Load  int64 `json:"load"`
+	// Feeds is how many encoders it holds.
+	Feeds int `json:"feeds"`
+	// SpoolBytes wait on its disk for the store, the oldest since SpoolOldest.
+	SpoolBytes  int64     `json:"spoolBytes"`
+	SpoolOldest time.Time `json:"spoolOldest,omitzero"`
+	// BusRTT is how long the bus took for its last answer, in seconds.
+	BusRTT float64   `json:"busRtt"`
+	Heard  time.Time `json:"heard"`
+}
+
+// Health says how an entry that is on the air is.
+type Health string
+
+// How an entry can be.
+const (
+	HealthStarting Health = "starting"
+	HealthLive     Health = "live"
+	HealthWaiting  Health = "waiting" // for its encoders
+	HealthHeld     Health = "held"    // the store is away
+	HealthBehind   Health = "behind"
+	HealthOrphan   Health = "orphan" // nobody owns it
+	HealthDamaged  Health = "damaged"
+)
+
+// LiveEntry is an entry that is on the air.
+type LiveEntry struct {
+	ID string `json:"-"`
+	// Owner is the worker that has it, Epoch the fence it writes under. Since and MovingTo are
+	// known to the owner itself.
+	Owner    string    `json:"owner,omitempty"`
+	Epoch    uint64    `json:"epoch,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
+	MovingTo string    `json:"movingTo,omitempty"`
+	// Feeds are those that arrive.
+	Feeds     []string  `json:"feeds"`
+	Broadcast string    `json:"broadcast,omitempty"`
+	Started   time.Time `json:"started,omitzero"`
+	// LastSegment is the newest one's name, LastSeq its media sequence number, Lag the time
+	// since its end in seconds.
+	LastSegment string  `json:"lastSegment,omitempty"`
+	LastSeq     uint64  `json:"lastSeq,omitempty"`
+	Lag         float64 `json:"lag"`
+	// Held counts the items that do not rest in the store yet.
+	Held   int    `json:"held"`
+	Health Health `json:"health"`
+	// Text says why it is not live; empty when it is.
+	Text string `json:"text,omitempty"`
+}
+
+// nodes answers /v1/nodes.
+func (h *Handler) nodes(w http.ResponseWriter, r *http.Request) {
+	list, err := h.config.Cluster.Nodes(r.Context())
+	if err != nil {
+		h.failed(w, r, "can't list the nodes", err)
+		return
+	}
+	if list == nil {
+		list = []NodeState{}
+	}
+	writeJSON(w, map[string]any{"nodes": list})
+}
+
+// addLive puts what is on the air beside the entries that are known, or behind them.
+func addLive(views []entryView, list []LiveEntry) []entryView {
+	at := make(map[string]int, len(views))
+	for i := range views {
+		at[views[i].ID] = i
+	}
+	for i := range list {
+		e := &list[i]
+		if e.Feeds == nil {
+			e.Feeds = []string{}
+		}
+		j, ok := at[e.ID]
+		if !ok {
+			j = len(views)
+			views = append(views, entryView{ID: e.ID})
+		}
+		views[j].Live = e
+	}
+	return views
+}

@@ -1,0 +1,202 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"klive/infra/bus"
+	"klive/infra/live"
+)
+
+const (
+	// heardLately is how old a beat may be that a node's clock is held against.
+	heardLately = 5 * time.Second
+	// maxClockOff is how far a node's clock may be from the others'. Media time is wall time.
+	maxClockOff = time.Second
+	// clockJury is how many other nodes it takes to call a clock wrong.
+	clockJury = 2
+)
+
+// startBeats tells the other nodes of this one, and hears them. A node with a bus of its own
+// has no others.
+func (n *Node) startBeats(ctx context.Context) (err error) {
+	if !cluster(n.settings) {
+		return nil
+	}
+	n.clock.log = n.log
+	n.beats, err = bus.StartBeats(ctx, n.control, bus.BeatsConfig{
+		Name: n.process, Every: n.settings.Worker.Beat, Payload: n.beat, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.cfg.Registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "klive_node_peers", Help: "Nodes heard in the last five seconds, this one included."},
+			func() float64 { return float64(len(lately(n.beats.Peers(), time.Now()))) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "klive_node_clock_offset_seconds", Help: "How far this host's clock is ahead of the other nodes'."},
+			func() float64 { return n.clock.ahead().Seconds() }),
+	)
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.running.Go(func() { n.watchPeers(watch) })
+	n.onClose(func(context.Context) { stop(); n.beats.Close() })
+	return nil
+}
+
+// beat is what this process says of itself.
+func (n *Node) beat() []byte {
+	b := n.describe()
+	wire, err := b.Marshal()
+	if err != nil {
+		n.log.Error("a beat can't be written", "error", err)
+		return nil
+	}
+	return wire
+}
+
+// describe is this process as it is now.
+func (n *Node) describe() live.Beat {
+	b := live.Beat{
+		Name: n.process, Roles: n.roles.Names(), Release: n.cfg.Version, Internal: n.address, Time: time.Now(),
+		Ready: n.Ready(context.Background()) == nil, Draining: n.ending.Load(), BusRTT: n.pulse.roundTrip(),
+	}
+	if !n.assembled.Load() {
+		return b
+	}
+	if n.gateway != nil {
+		b.Feeds = len(n.gateway.Sessions())
+	}
+	if n.workers != nil {
+		share, draining := n.workers.Share()
+		b.Worker, b.Draining = &share, b.Draining || draining
+	}
+	if n.spool != nil {
+		s := n.spool.Stats()
+		b.Spool = &live.SpoolBeat{Bytes: s.Bytes}
+		if s.Objects > 0 {
+			b.Spool.Oldest = time.Now().Add(-s.Oldest)
+		}
+	}
+	return b
+}
+
+// watchPeers holds this node against the others once a second.
+func (n *Node) watchPeers(ctx context.Context) {
+	tick := time.NewTicker(pulseEvery)
+	defer tick.Stop()
+	warned := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		peers := lately(n.beats.Peers(), time.Now())
+		n.clock.compare(peers, n.process)
+		if warned || !strings.HasPrefix(n.settings.Storage.URL, "file:") {
+			continue
+		}
+		for _, p := range peers {
+			if p.host() != hostOf(n.process) {
+				warned = true
+				n.log.Warn("storage.url is a folder while nodes run on several hosts: every one of them has to see the same folder there, or take a bucket",
+					"storage.url", n.settings.Storage.URL, "other", p.Name)
+				break
+			}
+		}
+	}
+}
+
+// peer is a node with the last beat that came from it.
+type peer struct {
+	live.Beat
+	heard time.Time
+}
+
+func (p *peer) host() string { return hostOf(p.Name) }
+
+// hostOf is the host in a process's name.
+func hostOf(process string) string {
+	if i := strings.LastIndexByte(process, '-'); i >= 0 {
+		return process[:i]
+	}
+	return process
+}
+
+// known reads what was heard. A beat of a newer release leaves its name alone.
+func known(peers []bus.Peer) []peer {
+	out := make([]peer, 0, len(peers))
+	for _, p := range peers {
+		b, err := live.UnmarshalBeat(p.Data)
+		if err != nil {
+			b = live.Beat{}
+		}
+		b.Name = p.Name
+		out = append(out, peer{b, p.Heard})
+	}
+	return out
+}
+
+func lately(peers []bus.Peer, now time.Time) []peer {
+	return slices.DeleteFunc(known(peers), func(p peer) bool { return now.Sub(p.heard) > heardLately })
+}
+
+// clock holds this host's clock against those of the other nodes.
+type clock struct {
+	log *slog.Logger
+
+	// mu guards the fields below.
+	mu  sync.Mutex
+	off time.Duration // ahead of the others' median
+}
+
+// compare takes the newest beats. The way of a beat makes others look late by a little.
+func (c *clock) compare(peers []peer, self string) {
+	var ahead []time.Duration
+	for _, p := range peers {
+		if p.Name != self && !p.Time.IsZero() {
+			ahead = append(ahead, p.heard.Sub(p.Time))
+		}
+	}
+	var off time.Duration
+	if len(ahead) >= clockJury {
+		slices.SortFunc(ahead, cmp.Compare)
+		off = (ahead[(len(ahead)-1)/2] + ahead[len(ahead)/2]) / 2
+	}
+	was, is := c.wrong(), error(nil)
+	c.mu.Lock()
+	c.off = off
+	c.mu.Unlock()
+	switch is = c.wrong(); {
+	case was == nil && is != nil:
+		c.log.Error("this node takes no streams: " + is.Error())
+	case was != nil && is == nil:
+		c.log.Info("this host's clock agrees with the other nodes' again")
+	}
+}
+
+func (c *clock) ahead() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.off
+}
+
+// wrong says that the clock can't be used.
+func (c *clock) wrong() error {
+	off := c.ahead()
+	if off.Abs() <= maxClockOff {
+		return nil
+	}
+	side := "ahead of"
+	if off < 0 {
+		side = "behind"
+	}
+	return fmt.Errorf("this host's clock is %v %s the other nodes'; let it follow a time server (NTP)", off.Abs().Round(10*time.Millisecond), side)
+}

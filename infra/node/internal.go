@@ -1,0 +1,82 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"klive/gateway"
+	"klive/infra/live"
+)
+
+// maxKick bounds the body of a kick.
+const maxKick = 4 << 10
+
+// startInternal makes the way by which requests about a feed reach the gateway that holds
+// it, and answers other gateways' on the internal listener.
+func (n *Node) startInternal(context.Context) error {
+	c := gateway.ForwarderConfig{Feeds: n.feeds, Address: n.address, Secret: n.settings.Cluster.Secret.Reveal(), Log: n.log, Dial: n.cfg.DialInternal}
+	if n.gateway != nil {
+		c.Local = n.feedHandler()
+	}
+	n.forwarder = gateway.NewForwarder(c)
+	n.onClose(func(context.Context) { n.forwarder.Close() })
+	if n.listeners.internal != nil {
+		s := n.serve("internal.listen", n.listeners.internal, n.forwarder.Receive(), 0, 0) // bodies last as broadcasts do
+		n.onClose(func(ctx context.Context) { shutdown(ctx, s) })
+	}
+	return nil
+}
+
+// feedHandler answers what is asked of the feeds that this process holds.
+func (n *Node) feedHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/feeds/{id}/kick", func(w http.ResponseWriter, r *http.Request) {
+		id, ok := feedOf(w, r)
+		if !ok {
+			return
+		}
+		var ask struct {
+			Reason string `json:"reason"`
+		}
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxKick)).Decode(&ask); err != nil || ask.Reason == "" {
+			ask.Reason = "ended by an operator"
+		}
+		if !n.gateway.KickFeed(id, ask.Reason) {
+			refuse(w, http.StatusNotFound, fmt.Sprintf("stream %s (%s) is not on the air", id.StreamName(), id.Index))
+			return
+		}
+		n.log.Info("an operator ended a stream", "feed", id, "reason", ask.Reason, "peer", r.RemoteAddr)
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]string{"kicked": id.String()})
+	})
+	return mux
+}
+
+// serveFeeds answers what operators ask of a feed, wherever it is connected.
+func (n *Node) serveFeeds(w http.ResponseWriter, r *http.Request) {
+	if !n.assembled.Load() {
+		answerHealth(w, n.Ready(r.Context()))
+		return
+	}
+	if id, ok := feedOf(w, r); ok {
+		n.forwarder.Forward(w, r, id)
+	}
+}
+
+// feedOf is the feed in a request's path, or the answer to one that names none.
+func feedOf(w http.ResponseWriter, r *http.Request) (live.FeedID, bool) {
+	id, err := live.ParseFeedID(r.PathValue("id"))
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err.Error())
+	}
+	return id, err == nil
+}
+
+// refuse answers with an error as RFC 9457 has it.
+func refuse(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail})
+}

@@ -1,0 +1,163 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"klive/infra/admin"
+	"klive/infra/bus"
+	"klive/infra/live"
+	"klive/storage/timeline"
+	"klive/workers"
+)
+
+// behindAfter is how far an entry's newest item may be from now, in its target durations,
+// before an operator sees it as behind.
+const behindAfter = 3
+
+// overview tells operators who does what: of all nodes, on any of them.
+type overview struct{ n *Node }
+
+// Nodes implements [admin.Cluster].
+func (o overview) Nodes(context.Context) ([]admin.NodeState, error) {
+	if !o.n.assembled.Load() {
+		return nil, errStarting
+	}
+	now := time.Now()
+	self := o.n.describe()
+	out := []admin.NodeState{nodeState(&self, now)}
+	out[0].Self = true
+	if o.n.beats == nil {
+		return out, nil
+	}
+	for _, p := range known(o.n.beats.Peers()) {
+		if p.Name == o.n.process {
+			continue
+		}
+		s := nodeState(&p.Beat, p.heard)
+		if now.Sub(p.heard) > heardLately {
+			s.Ready = false // whatever it said
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b admin.NodeState) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func nodeState(b *live.Beat, heard time.Time) admin.NodeState {
+	s := admin.NodeState{
+		Name: b.Name, Roles: b.Roles, Version: b.Release, Address: b.Internal, Ready: b.Ready, Draining: b.Draining,
+		Feeds: b.Feeds, BusRTT: b.BusRTT.Seconds(), Heard: heard,
+	}
+	if b.Worker != nil {
+		s.Owned, s.Load = b.Worker.Owned, b.Worker.Load
+	}
+	if b.Spool != nil {
+		s.SpoolBytes, s.SpoolOldest = b.Spool.Bytes, b.Spool.Oldest
+	}
+	return s
+}
+
+// Live implements [admin.Cluster]: the entries that somebody owns or publishes.
+func (o overview) Live(ctx context.Context) ([]admin.LiveEntry, error) {
+	if !o.n.assembled.Load() {
+		return nil, errStarting
+	}
+	leases, err := o.n.owners.List(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	feeds, err := o.n.feeds.List(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	entries := map[string]*admin.LiveEntry{}
+	at := func(id string) *admin.LiveEntry {
+		if entries[id] == nil {
+			entries[id] = &admin.LiveEntry{ID: id}
+		}
+		return entries[id]
+	}
+	for _, kv := range leases {
+		if holder, err := bus.LeaseHolder(kv); err == nil {
+			at(kv.Key).Owner = holder
+		}
+	}
+	for _, kv := range feeds {
+		if r, err := live.UnmarshalFeedRecord(kv.Value); err == nil && r.Alive(now) {
+			e := at(r.Feed.Entry)
+			e.Feeds = append(e.Feeds, r.Feed.FeedID.String())
+		}
+	}
+	mine := o.owned()
+	out := make([]admin.LiveEntry, 0, len(entries))
+	for _, e := range entries {
+		e.Health, e.Text = o.judge(ctx, e, now)
+		if s, ok := mine[e.ID]; ok {
+			e.Since, e.MovingTo = s.Since, s.MovingTo
+		}
+		out = append(out, *e)
+	}
+	slices.SortFunc(out, func(a, b admin.LiveEntry) int { return cmp.Compare(a.ID, b.ID) })
+	return out, nil
+}
+
+// owned are the entries that this process owns.
+func (o overview) owned() map[string]workers.EntryState {
+	mine := map[string]workers.EntryState{}
+	if o.n.workers == nil {
+		return mine
+	}
+	for _, s := range o.n.workers.Entries() {
+		if s.Mine {
+			mine[s.Entry] = s
+		}
+	}
+	return mine
+}
+
+// judge fills in what the entry's timeline says, and says how the entry is.
+func (o overview) judge(ctx context.Context, e *admin.LiveEntry, now time.Time) (h admin.Health, why string) {
+	state, err := o.n.view.State(ctx, e.ID)
+	if errors.Is(err, timeline.ErrNoTimeline) {
+		return admin.HealthStarting, "nothing of it is stored yet"
+	}
+	if err != nil {
+		return admin.HealthDamaged, err.Error()
+	}
+	e.Epoch = state.Epoch
+	b := state.Current()
+	if b == nil || b.Ended {
+		return admin.HealthStarting, "nothing of its next broadcast is stored yet"
+	}
+	e.Broadcast, e.Started = b.ID, b.Start.Std()
+	end, settled := b.Start, b.Start
+	for i := range b.Items {
+		it := &b.Items[i]
+		end = max(end, it.End())
+		if it.Settled() {
+			settled = max(settled, it.End())
+		} else {
+			e.Held++
+		}
+		if len(it.Media) > 0 {
+			e.LastSegment, e.LastSeq = it.Media[0].Name, it.Seq
+		}
+	}
+	e.Lag = max(0, now.Sub(end.Std()).Seconds())
+	switch {
+	case e.Owner == "":
+		return admin.HealthOrphan, "no worker owns it; is one running and ready?"
+	case len(e.Feeds) == 0:
+		return admin.HealthWaiting, "its encoders are away; the broadcast waits for them"
+	case e.Lag > float64(behindAfter*max(1, b.Target)):
+		return admin.HealthBehind, "no new segment for longer than three target durations"
+	case e.Held > 0 && now.Sub(settled.Std()) > time.Duration(behindAfter*max(1, b.Target))*time.Second:
+		return admin.HealthHeld, "the store is away: its newest segments wait in the owner's spool"
+	}
+	return admin.HealthLive, ""
+}

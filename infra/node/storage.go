@@ -1,0 +1,102 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	"klive/storage/disk"
+	"klive/storage/origin"
+	"klive/storage/s3"
+	"klive/storage/spool"
+	"klive/storage/timeline"
+)
+
+// openStorage opens the store, and the view of the timelines in it.
+func (n *Node) openStorage(ctx context.Context) error {
+	address, err := n.settings.StorageURL()
+	if err != nil {
+		return err
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err == nil && u.Scheme == "s3":
+		err = n.openBucket(ctx, address)
+	case err == nil && u.Scheme == "file":
+		err = n.openFolder(filepath.FromSlash(u.Path))
+	default:
+		err = fmt.Errorf("storage.url: want file:///path or s3://bucket/prefix?region=…")
+	}
+	if err != nil {
+		return err
+	}
+	n.view = timeline.NewView(timeline.ViewConfig{Store: n.store, Log: n.timelines, Logger: n.log, Registerer: n.cfg.Registry})
+	n.onClose(func(context.Context) { n.view.Close() })
+	if n.roles.Has(Origin) {
+		n.origin = origin.New(origin.Config{
+			Timelines: n.view, Store: n.store, Media: n.media, Window: n.settings.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
+		})
+	}
+	return nil
+}
+
+func (n *Node) openFolder(dir string) error {
+	store, err := disk.Open(disk.Config{Dir: dir, Sync: n.settings.Storage.Fsync})
+	if err != nil {
+		return err
+	}
+	n.store = store
+	n.onClose(func(context.Context) { store.Close() })
+	return nil
+}
+
+// BucketConfig is what the configuration says of the bucket.
+func (n *Node) bucketConfig(address string) s3.Config {
+	c := n.settings.Storage
+	return s3.Config{
+		URL: address, Timeout: c.Timeout, Deadline: c.Deadline, Encryption: c.Encryption, KMSKey: c.KMSKey,
+		Logger: n.log, Registerer: n.cfg.Registry,
+	}
+}
+
+// openBucket waits for the bucket where the roles can't do without. A worker has a spool in
+// front of it: what it has packaged outlives an outage.
+func (n *Node) openBucket(ctx context.Context, address string) error {
+	store, err := s3.Open(ctx, n.bucketConfig(address))
+	if err != nil {
+		return err
+	}
+	n.onClose(func(context.Context) { store.Close() })
+	n.store = store
+	switch what := "the bucket of storage.url"; {
+	case n.roles.Has(LiveWorker):
+		if err := n.await(ctx, what, store.Check); err != nil {
+			return err
+		}
+		return n.openSpool()
+	case n.roles.Has(Origin):
+		return n.await(ctx, what, func(ctx context.Context) error {
+			_, err := store.List(ctx, "state/", "", 1)
+			return err
+		})
+	}
+	return nil // only operators' questions go there
+}
+
+func (n *Node) openSpool() (err error) {
+	c := n.settings.Spool
+	dir := c.Dir
+	if dir == "" {
+		dir = filepath.Join(n.settings.Data, "spool")
+	}
+	n.spool, err = spool.Open(spool.Config{
+		Store: n.store, Dir: dir, MaxBytes: int64(c.Bytes), MaxAge: c.Age, After: c.After, Logger: n.log, Registerer: n.cfg.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	n.store = n.spool
+	n.onClose(func(context.Context) { n.spool.Close() })
+	return nil
+}
