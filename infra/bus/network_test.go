@@ -17,10 +17,9 @@ import (
 // cut stays dead after it. Writes vanish at once, as into a kernel's buffer:
 // blocking in them, with the client library's locks held, would stop a bubble.
 type network struct {
-	node *bus.Node
-
 	// mu guards the fields below.
 	mu   sync.Mutex
+	node *bus.Node
 	down bool
 	cuts int
 }
@@ -40,7 +39,10 @@ func (f *network) dial(ctx context.Context, network, address string) (net.Conn, 
 	if down {
 		return nil, errors.New("no route to host")
 	}
-	conn, err := f.node.Dial(ctx, network, address)
+	f.mu.Lock()
+	node := f.node
+	f.mu.Unlock()
+	conn, err := node.Dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +66,13 @@ func (f *network) heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.down = false
+}
+
+// move leads all new connections to another node.
+func (f *network) move(n *bus.Node) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.node = n
 }
 
 // farConn is a connection made when the network had been cut so many times.

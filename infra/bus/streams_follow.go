@@ -107,6 +107,9 @@ func (s *Streams) Follow(ctx context.Context, subject string, from uint64) (Foll
 func (f *streamFollower) Next(ctx context.Context) (Message, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.ctx.Err() != nil {
+		return Message{}, ErrClosed
+	}
 	both, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(f.ctx, cancel)()
