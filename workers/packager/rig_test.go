@@ -2,6 +2,7 @@ package packager
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -37,6 +38,7 @@ type rig struct {
 	ring  *bus.Ring
 	log   *timelinetest.Log
 	store *hookStore
+	shelf Shelf
 	opt   Options
 	// stored becomes the packager's hook.
 	stored func(int)
@@ -47,6 +49,7 @@ type rig struct {
 	sent  map[media.TrackID][]media.Frame // what the first feed's encoder made
 	notes []live.BroadcastRecord
 	epoch uint64
+	parts map[live.Feed][]*live.Part // as they lie on the bus
 }
 
 // hookStore is the disk with faults.
@@ -75,7 +78,7 @@ func newRig(t testing.TB) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
-	g := &rig{t: t, ring: bus.NewRing(bus.RingConfig{}), log: timelinetest.NewLog(), store: &hookStore{Store: d}, sent: map[media.TrackID][]media.Frame{}}
+	g := &rig{t: t, ring: bus.NewRing(bus.RingConfig{}), log: timelinetest.NewLog(), store: &hookStore{Store: d}, sent: map[media.TrackID][]media.Frame{}, parts: map[live.Feed][]*live.Part{}}
 	return g
 }
 
@@ -100,7 +103,7 @@ func (g *rig) start() (result <-chan error, end func()) {
 		out = os.Stderr
 	}
 	g.mu.Lock()
-	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Broadcasts: g, Options: g.opt, Stored: g.stored,
+	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Shelf: g.shelf, Broadcasts: g, Options: g.opt, Stored: g.stored,
 		Chapters: func(ctx context.Context, b string, c timeline.Chapter) ([]timeline.Item, error) {
 			return timeline.LoadChapter(ctx, g.store, b, c)
 		},
@@ -130,6 +133,33 @@ func (g *rig) state() *timeline.State {
 	return st
 }
 
+// watch looks at the timeline each 50 ms for a time, and returns the most by which an item
+// is there later than its media end.
+func (g *rig) watch(d time.Duration) (stall time.Duration) {
+	g.t.Helper()
+	seen := uint64(0)
+	for until := time.Now().Add(d); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+		b := g.writer().State().Current()
+		if b == nil {
+			continue
+		}
+		for _, it := range b.Items {
+			listed := !slices.ContainsFunc(it.Media, func(m timeline.Media) bool { return !m.Settled() && !m.Held })
+			if it.Seq > seen && listed {
+				seen = it.Seq
+				stall = max(stall, time.Since(it.End().Std()))
+			}
+		}
+	}
+	return stall
+}
+
+func (g *rig) writer() *timeline.Writer {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.p.Timeline.(*timeline.Writer)
+}
+
 // publish is one publish of a made-up encoder.
 type publish struct {
 	feed     live.Feed
@@ -137,6 +167,7 @@ type publish struct {
 	start    media.Time // of the first frame; the present when 0
 	duration time.Duration
 	segment  time.Duration // default 4 s
+	gop      time.Duration // divides segment; segment when 0
 	rate     int           // frames per 1.001 s; 0 means no video
 	video    media.Params
 	audio    media.Params // nil means none
@@ -145,10 +176,11 @@ type publish struct {
 	changeAt time.Duration
 	target   time.Duration
 	// cut leaves the publish without its last part and the record open.
-	cut bool
-	// silent leaves [silent, silent+hush) without a part on the bus, as an encoder that stalls.
+	cut    bool
 	record bool
 	dvr    time.Duration // window; 0 means none
+	// late delays parts of the epoch on their way to the bus.
+	late func(seq uint64) time.Duration
 	// lose names part numbers of the epoch that never reach the bus.
 	lose func(seq uint64) bool
 }
@@ -187,9 +219,15 @@ func (g *rig) on(p publish) {
 		if p.cut && part.Final || p.lose != nil && p.lose(part.Seq) {
 			continue
 		}
+		if p.late != nil {
+			time.Sleep(p.late(part.Seq))
+		}
 		if _, err := g.ring.Publish(g.t.Context(), p.feed.Subject(), part.ID(), part); err != nil {
 			g.t.Error(err)
 		}
+		g.mu.Lock()
+		g.parts[p.feed] = append(g.parts[p.feed], part)
+		g.mu.Unlock()
 	}
 	if p.cut {
 		return
@@ -203,11 +241,11 @@ func (p *publish) frames() []media.Frame {
 	var out []media.Frame
 	if p.rate > 0 {
 		at := func(i int) media.Time { return p.start + media.Time(int64(i)*1001*1e6/int64(p.rate)) }
-		perSegment := int(p.segment * time.Duration(p.rate) / (1001 * time.Millisecond))
+		perSegment := int(cmp.Or(p.gop, p.segment) * time.Duration(p.rate) / (1001 * time.Millisecond))
 		total := int(p.duration * time.Duration(p.rate) / (1001 * time.Millisecond))
 		for i := range total {
 			in := i % perSegment
-			size := min(perSegment, total-(i-in)) // frames of this segment
+			size := min(perSegment, total-(i-in)) // frames of this GOP
 			order := in
 			if in > 0 && size > 2 { // I P B P B …: the later picture first
 				if pair := (in - 1) / 2; 2*pair+2 < size {
@@ -236,8 +274,12 @@ func (p *publish) frames() []media.Frame {
 func (p *publish) parts(frames []media.Frame) []*live.Part {
 	const partDuration = 333 * time.Millisecond
 	var starts []media.Time // of segments
+	keys, each := -1, int(p.segment/cmp.Or(p.gop, p.segment))
 	for _, f := range frames {
-		if p.rate > 0 && f.Track == 0 && f.Key || p.rate == 0 && (len(starts) == 0 || f.PTS >= starts[len(starts)-1].Add(p.segment)) {
+		if p.rate > 0 && f.Track == 0 && f.Key {
+			keys++
+		}
+		if p.rate > 0 && f.Track == 0 && f.Key && keys%each == 0 || p.rate == 0 && (len(starts) == 0 || f.PTS >= starts[len(starts)-1].Add(p.segment)) {
 			starts = append(starts, f.PTS)
 		}
 	}
@@ -247,8 +289,8 @@ func (p *publish) parts(frames []media.Frame) []*live.Part {
 	for _, f := range frames {
 		n := 0
 		if f.Track == 0 && p.rate > 0 {
-			if f.Key {
-				seg = slices.Index(starts, f.PTS)
+			if i := slices.Index(starts, f.PTS); f.Key && i >= 0 {
+				seg = i
 			}
 			n = seg
 		} else {
@@ -425,4 +467,39 @@ func pass(ids ...int) live.Ladder {
 			Video: live.VideoRung{Mode: live.ModePassThrough}, Audio: live.AudioRung{Mode: live.ModePassThrough}})
 	}
 	return l
+}
+
+// sameWhenRebuilt holds that the parts, published again, make the very objects that are
+// stored.
+func (g *rig) sameWhenRebuilt(b *timeline.Broadcast) {
+	g.t.Helper()
+	n := 0
+	for _, it := range g.items(b) {
+		for _, m := range it.Media {
+			parts := g.parts[m.Feed]
+			if len(parts) == 0 || m.Gap || m.FirstPart == 0 {
+				continue // a closed chapter does not keep the numbers
+			}
+			next := m.FirstPart - 1
+			a, err := live.Gather(g.t.Context(), func(context.Context) (uint64, *live.Part, error) {
+				next++
+				return next, parts[next-1], nil
+			}, m.FirstPart, m.LastPart, m.From)
+			if err != nil {
+				g.t.Fatalf("item %d, %+v: %v", it.Seq, m, err)
+			}
+			tr, _ := a.Track(b.Rendition(m.Rendition).Kind)
+			pieces, err := mp4.Segment(tr.Params, a.Frames(tr.ID), uint32(a.Segment.Number))
+			if err != nil {
+				g.t.Fatal(err)
+			}
+			if !bytes.Equal(slices.Concat(pieces...), g.object(playlist.MediaKey(m.Rendition, b.ID, m.Name))) {
+				g.t.Errorf("item %d: %s of %s is not what its parts make", it.Seq, m.Name, m.Rendition)
+			}
+			n++
+		}
+	}
+	if n == 0 {
+		g.t.Error("nothing was compared")
+	}
 }

@@ -138,10 +138,15 @@ func (w *writer) put(ctx context.Context, key, contentType string, data [][]byte
 	if w.p.Shelf != nil {
 		return w.p.Shelf.PutMedia(ctx, key, data, opt, settled)
 	}
-	return false, w.retry(ctx, "media", func(ctx context.Context) error {
+	var exists error
+	err = w.retry(ctx, "media", func(ctx context.Context) error {
 		_, err := w.p.Store.Put(ctx, key, data, opt)
+		if errors.Is(err, storage.ErrPrecondition) {
+			exists, err = err, nil // trying again would find the same
+		}
 		return err
 	})
+	return false, errors.Join(err, exists)
 }
 
 // gap says that media never come to the store.
