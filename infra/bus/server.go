@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -240,7 +241,7 @@ func (s *Server) Healthy() error {
 type ServerStats struct {
 	Name    string `json:"name"`
 	Clients int    `json:"clients"`
-	// Peers are the names of the cluster's nodes that this one knows, itself included.
+	// Peers are the names of the other nodes that it is connected to.
 	Peers []string `json:"peers,omitempty"`
 	// Memory and Store are the bytes in use, MaxMemory and MaxStore their bounds.
 	Memory    uint64 `json:"memory"`
@@ -255,8 +256,17 @@ func (s *Server) Stats() (ServerStats, error) {
 	if err != nil {
 		return ServerStats{}, fmt.Errorf("bus: state of the node: %w", err)
 	}
+	routes, err := s.server.Routez(nil)
+	if err != nil {
+		return ServerStats{}, fmt.Errorf("bus: routes of the node: %w", err)
+	}
+	var peers []string
+	for _, r := range routes.Routes { // several for each node
+		peers = append(peers, r.RemoteName)
+	}
+	slices.Sort(peers)
 	return ServerStats{
-		Name: s.server.Name(), Clients: s.server.NumClients(), Peers: s.server.JetStreamClusterPeers(),
+		Name: s.server.Name(), Clients: s.server.NumClients(), Peers: slices.Compact(peers),
 		Memory: info.Memory, MaxMemory: info.Config.MaxMemory, Store: info.Store, MaxStore: info.Config.MaxStore,
 	}, nil
 }
