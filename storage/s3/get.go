@@ -178,7 +178,7 @@ func (b *body) resume(cause error) error {
 	b.close()
 	b.broken++
 	if b.ctx.Err() != nil {
-		return fmt.Errorf("storage: s3: get %s: %w", b.key, context.Cause(b.ctx))
+		return fmt.Errorf("storage: s3: get %s: %w", b.key, b.ctx.Err())
 	}
 	if b.broken > maxResumes {
 		return b.store.fail(call{op: opGet, key: b.key}, cause, fmt.Sprintf("the body broke off %d times", b.broken))

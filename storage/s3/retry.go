@@ -56,7 +56,7 @@ func (s *Store) repeat(ctx, limited context.Context, c call, attempt func(contex
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("storage: s3: %s %s: %w", c.op.name, c.key, context.Cause(ctx))
+			return fmt.Errorf("storage: s3: %s %s: %w", c.op.name, c.key, ctx.Err())
 		}
 		reason := repeatable(err)
 		if reason == "" {
@@ -65,7 +65,7 @@ func (s *Store) repeat(ctx, limited context.Context, c call, attempt func(contex
 		// Half of the pause is chance, so that writers that failed together part.
 		wait := pause/2 + rand.N(pause/2)
 		if end, _ := limited.Deadline(); limited.Err() != nil || time.Until(end) <= wait {
-			return fmt.Errorf("storage: s3: gave up after %d attempts in %v: %w", tries, time.Since(begin).Round(time.Millisecond), s.explain(c, err))
+			return fmt.Errorf("%w; gave up after %d attempts in %v", s.explain(c, err), tries, time.Since(begin).Round(time.Millisecond))
 		}
 		s.metrics.repeats.WithLabelValues(c.op.name, reason).Inc()
 		s.cfg.Logger.Debug("s3: an attempt is repeated", "op", c.op.name, "key", c.key, "attempt", tries, "reason", reason, "pause", wait)

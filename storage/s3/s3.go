@@ -218,5 +218,5 @@ func checked(ctx context.Context, keys ...string) error {
 			return err
 		}
 	}
-	return context.Cause(ctx)
+	return ctx.Err()
 }

@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // open returns a store on a bucket of the gateway; change may alter its configuration.
-func open(t *testing.T, g *storagetest.Gateway, bucket string, change func(*s3.Config)) *s3.Store {
+func open(t testing.TB, g *storagetest.Gateway, bucket string, change func(*s3.Config)) *s3.Store {
 	t.Helper()
 	cfg := s3.Config{
 		URL:         g.URL(bucket),

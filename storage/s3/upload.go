@@ -101,7 +101,7 @@ func (u *upload) failed() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.err == nil && u.ctx.Err() != nil {
-		u.err = fmt.Errorf("storage: s3: upload %s: %w", u.write.key, context.Cause(u.ctx))
+		u.err = fmt.Errorf("storage: s3: upload %s: %w", u.write.key, u.ctx.Err())
 	}
 	return u.err
 }

@@ -23,7 +23,7 @@ type Gateway struct {
 	// Flags are given to the server from its next Start on, such as "--readonly".
 	Flags []string
 
-	t        *testing.T
+	t        testing.TB
 	binary   string
 	versions string
 	address  string
@@ -41,7 +41,7 @@ const (
 // StartGateway starts a server with the given buckets until the test ends. The test is skipped
 // when this machine has no versitygw ("make setup-test" installs it). Old versions of the
 // objects are kept in the folder "versions" beside Dir for buckets that ask for it.
-func StartGateway(t *testing.T, buckets ...string) *Gateway {
+func StartGateway(t testing.TB, buckets ...string) *Gateway {
 	t.Helper()
 	binary := findGateway()
 	if binary == "" {
