@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"klive/infra/media"
 	"klive/storage"
@@ -29,7 +30,7 @@ const sec = time.Second
 
 // rig is a store with one entry that an owner writes.
 type rig struct {
-	t      testing.TB
+	t      rapid.TB
 	store  *storagetest.Memory
 	log    *tt.Log
 	script *tt.Script
@@ -37,7 +38,7 @@ type rig struct {
 	epoch  uint64
 }
 
-func newRig(t testing.TB) *rig {
+func newRig(t rapid.TB) *rig {
 	r := &rig{t: t, store: storagetest.NewMemory(), log: tt.NewLog(), script: tt.NewScript()}
 	r.script.At = media.At(time.Now())
 	r.own()
