@@ -249,3 +249,38 @@ func (endless) Read(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// An upload to a store that falls silent ends by the deadline of its parts, and so does Abort.
+func TestUploadToSilentStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, w := alone(t, func(kind string, n int, r *http.Request) fate {
+			if kind == "POST uploads" {
+				a := answer(200, "", "")
+				a.Body = io.NopCloser(strings.NewReader("<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>"))
+				return fate{answer: a}
+			}
+			return silent(kind, n, r)
+		}, patience)
+		u, err := s.Upload(t.Context(), "a", storage.PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		piece := make([]byte, 4<<20)
+		for i := 0; err == nil && i < 20; i++ {
+			_, err = u.Write(piece)
+		}
+		// A part has two seconds more for its 8 MiB.
+		if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "did not answer in time") || took > 9*time.Second {
+			t.Errorf("Write = %v after %v", err, took)
+		}
+		if _, e := u.Commit(t.Context()); e == nil || e.Error() != err.Error() {
+			t.Errorf("Commit = %v, want what Write said", e)
+		}
+		begin = time.Now()
+		u.Abort()
+		if took := time.Since(begin); took > 7001*time.Millisecond || w.counted("DELETE uploadId") < 3 {
+			t.Errorf("Abort took %v with %d attempts", took, w.counted("DELETE uploadId"))
+		}
+	})
+}

@@ -1,11 +1,14 @@
 package storagetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"klive/storage"
 )
@@ -83,6 +86,39 @@ func testListPages(t *testing.T, s storage.Store) {
 	if !slices.Equal(got, want) {
 		t.Errorf("pages give %q, want %q", got, want)
 	}
+}
+
+// testListModel lists by any prefix, start and limit, and holds that against a sorted slice.
+// The names hold the characters that sort around the slash.
+func testListModel(t *testing.T, s storage.Store) {
+	var keys []string
+	names := []string{"a", "a-", "a.b", "a0", "b"}
+	for _, x := range names {
+		for _, y := range names {
+			keys = append(keys, x+"+/"+y, x+"/"+y+"/z", x+"/"+y+".z")
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		mustPut(t, s, k, "x")
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		somewhere := func(name string) string {
+			k := rapid.SampledFrom(keys).Draw(t, name)
+			return k[:rapid.IntRange(0, len(k)).Draw(t, name+" length")]
+		}
+		prefix, after, limit := somewhere("prefix"), somewhere("after"), rapid.IntRange(0, 100).Draw(t, "limit")
+		want := []string{}
+		for _, k := range keys {
+			if strings.HasPrefix(k, prefix) && k > after && len(want) < limit {
+				want = append(want, k)
+			}
+		}
+		list, err := s.List(context.Background(), prefix, after, limit)
+		if got := keysOf(list); err != nil || !slices.Equal(got, want) {
+			t.Fatalf("List(%q, %q, %d) = %q, %v, want %q", prefix, after, limit, got, err, want)
+		}
+	})
 }
 
 func testDelete(t *testing.T, s storage.Store) {

@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"WholeObjects", testWholeObjects},
 		{"List", testList},
 		{"ListPages", testListPages},
+		{"ListModel", testListModel},
 		{"Delete", testDelete},
 		{"Keys", testKeys},
 		{"Characters", testCharacters},
