@@ -35,9 +35,11 @@ func TestMain(m *testing.M) {
 
 // serveNode is a node that ends when its standard input does.
 func serveNode(f []string) error {
-	s, err := bus.StartServer(context.Background(), bus.ServerConfig{
-		Name: f[0], Dir: f[1], Listen: f[2], ClusterName: "test", ClusterListen: f[3], Routes: f[4], MaxMemory: 4 << 30,
-	})
+	c := bus.ServerConfig{Name: f[0], Dir: f[1], Listen: f[2], MaxMemory: 4 << 30}
+	if strings.Contains(f[4], ",") {
+		c.ClusterName, c.ClusterListen, c.Routes = "test", f[3], f[4]
+	}
+	s, err := bus.StartServer(context.Background(), c)
 	if err != nil {
 		return err
 	}
@@ -47,18 +49,18 @@ func serveNode(f []string) error {
 	return err
 }
 
-// cluster is three nodes, each a process.
+// cluster is nodes that are processes of their own; a single one is no cluster.
 type cluster struct {
 	url   string
 	nodes map[string]*exec.Cmd // by name
 }
 
-func startCluster(t testing.TB) *cluster {
+func startCluster(t testing.TB, n int) *cluster {
 	t.Helper()
 	c := &cluster{nodes: map[string]*exec.Cmd{}}
-	clients, peers := freeAddresses(t, 3), freeAddresses(t, 3)
+	clients, peers := freeAddresses(t, n), freeAddresses(t, n)
 	c.url = "nats://" + strings.Join(clients, ",nats://")
-	for i := range 3 {
+	for i := range n {
 		name := fmt.Sprint("node", i+1)
 		c.nodes[name] = startProcess(t, name, t.TempDir(), clients[i], peers[i], "nats://"+strings.Join(peers, ",nats://"))
 	}

@@ -19,7 +19,7 @@ func TestClusterLeaderDies(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 20 s")
 	}
-	nodes := startCluster(t)
+	nodes := startCluster(t, 3)
 	c := nodes.connect(t, 3)
 	var streams *bus.Streams
 	eventually(t, func() (err error) {
