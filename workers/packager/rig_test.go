@@ -44,31 +44,42 @@ type rig struct {
 	stored func(int)
 
 	// mu guards the fields below.
-	mu    sync.Mutex
-	p     *Packager
-	sent  map[media.TrackID][]media.Frame // what the first feed's encoder made
-	notes []live.BroadcastRecord
-	epoch uint64
-	parts map[live.Feed][]*live.Part // as they lie on the bus
+	mu      sync.Mutex
+	p       *Packager
+	sent    map[media.TrackID][]media.Frame // what the first feed's encoder made
+	notes   []live.BroadcastRecord
+	epoch   uint64
+	parts   map[live.Feed][]*live.Part      // as they lie on the bus
+	records map[live.FeedID]live.FeedRecord // the newest of each place
 }
 
 // hookStore is the disk with faults.
 type hookStore struct {
 	storage.Store
-	// put fails a write when it returns an error.
+	// put fails a write when it returns an error; once a packager runs, set changes it.
 	put func(key string) error
+	mu  sync.Mutex // guards put
 	// puts counts the writes.
 	puts atomic.Int64
 }
 
 func (s *hookStore) Put(ctx context.Context, key string, data [][]byte, opt storage.PutOptions) (storage.Info, error) {
 	s.puts.Add(1)
-	if s.put != nil {
-		if err := s.put(key); err != nil {
+	s.mu.Lock()
+	put := s.put
+	s.mu.Unlock()
+	if put != nil {
+		if err := put(key); err != nil {
 			return storage.Info{}, err
 		}
 	}
 	return s.Store.Put(ctx, key, data, opt)
+}
+
+func (s *hookStore) set(put func(key string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.put = put
 }
 
 func newRig(t testing.TB) *rig {
@@ -78,7 +89,7 @@ func newRig(t testing.TB) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
-	g := &rig{t: t, ring: bus.NewRing(bus.RingConfig{}), log: timelinetest.NewLog(), store: &hookStore{Store: d}, sent: map[media.TrackID][]media.Frame{}, parts: map[live.Feed][]*live.Part{}}
+	g := &rig{t: t, ring: bus.NewRing(bus.RingConfig{}), log: timelinetest.NewLog(), store: &hookStore{Store: d}, sent: map[media.TrackID][]media.Frame{}, parts: map[live.Feed][]*live.Part{}, records: map[live.FeedID]live.FeedRecord{}}
 	return g
 }
 
@@ -109,6 +120,9 @@ func (g *rig) start() (result <-chan error, end func()) {
 		},
 		Log: slog.New(slog.NewTextHandler(out, nil))})
 	p := g.p
+	for _, r := range g.records {
+		p.Feed(r)
+	}
 	g.mu.Unlock()
 	ctx, cancel := context.WithCancel(g.t.Context())
 	ch := make(chan error, 1)
@@ -119,9 +133,9 @@ func (g *rig) start() (result <-chan error, end func()) {
 
 func (g *rig) feed(r live.FeedRecord) {
 	g.mu.Lock()
-	p := g.p
-	g.mu.Unlock()
-	p.Feed(r)
+	defer g.mu.Unlock()
+	g.records[r.Feed.FeedID] = r
+	g.p.Feed(r)
 }
 
 func (g *rig) state() *timeline.State {
@@ -134,10 +148,17 @@ func (g *rig) state() *timeline.State {
 }
 
 // watch looks at the timeline each 50 ms for a time, and returns the most by which an item
-// is there later than its media end.
+// that is not there at first is there later than its media end.
 func (g *rig) watch(d time.Duration) (stall time.Duration) {
 	g.t.Helper()
 	seen := uint64(0)
+	if b := g.writer().State().Current(); b != nil {
+		for _, it := range b.Items {
+			if it.Settled() {
+				seen = it.Seq
+			}
+		}
+	}
 	for until := time.Now().Add(d); time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
 		b := g.writer().State().Current()
 		if b == nil {

@@ -96,7 +96,8 @@ func (s *testShelf) back(t *testing.T, giveUp func(key string) bool) {
 
 func (g *rig) withShelf() *testShelf {
 	s := &testShelf{store: g.store}
-	g.shelf, g.store.put = s, s.fails
+	g.shelf = s
+	g.store.set(s.fails)
 	return s
 }
 
