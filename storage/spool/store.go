@@ -184,6 +184,7 @@ func (s *Spool) Delete(ctx context.Context, keys ...string) error {
 	return s.cfg.Store.Delete(ctx, keys...)
 }
 
+// drop gives spooled objects up, and says whether the store is away.
 func (s *Spool) drop(keys []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,4 +198,16 @@ func (s *Spool) drop(keys []string) error {
 		return s.isAway()
 	}
 	return nil
+}
+
+// Upload implements [storage.Uploader] where the store does. What is uploaded is not spooled.
+func (s *Spool) Upload(ctx context.Context, key string, opt storage.PutOptions) (storage.Upload, error) {
+	u, ok := s.cfg.Store.(storage.Uploader)
+	if !ok {
+		return nil, fmt.Errorf("spool: %T takes no uploads", s.cfg.Store)
+	}
+	if err := s.drop(nil); err != nil {
+		return nil, err
+	}
+	return u.Upload(ctx, key, opt)
 }
