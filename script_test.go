@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("PROGRAM", program)
-			for _, name := range []string{"RTMP", "HTTP", "ADMIN", "RTMPS", "HTTPS"} {
+			for _, name := range []string{"RTMP", "HTTP", "ADMIN", "RTMPS", "HTTPS", "BUS", "INTERNAL", "P1", "P2", "P3", "P4", "P5"} {
 				address, err := ports.next()
 				if err != nil {
 					return err
@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 				env.Setenv(name, address)
 				_, port, _ := net.SplitHostPort(address)
 				env.Setenv(name+"_PORT", port)
-				if !strings.HasSuffix(name, "S") {
+				if name == "RTMP" || name == "HTTP" || name == "ADMIN" || name == "INTERNAL" {
 					env.Setenv("KLIVE_"+name+"_LISTEN", address)
 				}
 			}
@@ -71,7 +71,7 @@ func TestScripts(t *testing.T) {
 			return err == nil, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": cmdServe, "signal": cmdSignal, "ends": cmdEnds, "logs": cmdLogs, "fetch": cmdFetch, "replace": cmdReplace,
+			"serve": cmdServe, "run": cmdRun, "signal": cmdSignal, "ends": cmdEnds, "logs": cmdLogs, "fetch": cmdFetch, "replace": cmdReplace,
 		},
 	})
 }
@@ -102,7 +102,7 @@ type servicesKey struct{}
 
 type services map[string]*service
 
-// service is a "klive serve" that runs beside a script.
+// service is a klive that runs beside a script.
 type service struct {
 	cmd *exec.Cmd
 	// out is the file with what it prints and logs.
@@ -118,31 +118,8 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: serve name [flag...]")
 	}
-	all := ts.Value(servicesKey{}).(services)
-	s := &service{out: ts.MkAbs(args[0] + ".log"), done: make(chan struct{})}
-	out, err := os.Create(s.out)
-	ts.Check(err)
-	self, err := os.Executable()
-	ts.Check(err)
-	s.cmd = &exec.Cmd{Path: self, Args: append([]string{"klive", "serve"}, args[1:]...), Dir: ts.MkAbs("."), Stdout: out, Stderr: out}
-	s.cmd.Env = []string{"GORACE=" + raceOptions}
-	for _, k := range config.Keys() {
-		if v := ts.Getenv(k.Env); v != "" {
-			s.cmd.Env = append(s.cmd.Env, k.Env+"="+v)
-		}
-	}
 	begin := time.Now()
-	ts.Check(s.cmd.Start())
-	go func() {
-		defer close(s.done)
-		s.cmd.Wait() // the state is in cmd.ProcessState
-		out.Close()
-	}()
-	all[args[0]] = s
-	ts.Defer(func() {
-		s.cmd.Process.Kill()
-		<-s.done
-	})
+	s := launch(ts, args[0], append([]string{"serve"}, args[1:]...))
 	address := ts.Getenv("KLIVE_HTTP_LISTEN")
 	for !answers("http://" + address + "/readyz") {
 		select {
@@ -155,6 +132,42 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Logf("ready after %v", time.Since(begin).Round(time.Millisecond))
+}
+
+// cmdRun runs "run NAME COMMAND [flag…]": it starts a klive command beside the script.
+func cmdRun(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: run name command [flag...]")
+	}
+	launch(ts, args[0], args[1:])
+}
+
+// launch starts klive under the script's configuration.
+func launch(ts *testscript.TestScript, name string, args []string) *service {
+	s := &service{out: ts.MkAbs(name + ".log"), done: make(chan struct{})}
+	out, err := os.Create(s.out)
+	ts.Check(err)
+	self, err := os.Executable()
+	ts.Check(err)
+	s.cmd = &exec.Cmd{Path: self, Args: append([]string{"klive"}, args...), Dir: ts.MkAbs("."), Stdout: out, Stderr: out}
+	s.cmd.Env = []string{"GORACE=" + raceOptions, "PATH=" + ts.Getenv("PATH")}
+	for _, k := range config.Keys() {
+		if v := ts.Getenv(k.Env); v != "" {
+			s.cmd.Env = append(s.cmd.Env, k.Env+"="+v)
+		}
+	}
+	ts.Check(s.cmd.Start())
+	go func() {
+		defer close(s.done)
+		s.cmd.Wait() // the state is in cmd.ProcessState
+		out.Close()
+	}()
+	ts.Value(servicesKey{}).(services)[name] = s
+	ts.Defer(func() {
+		s.cmd.Process.Kill()
+		<-s.done
+	})
+	return s
 }
 
 func answers(url string) bool {
@@ -229,20 +242,26 @@ func cmdFetch(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want := regexp.MustCompile(strings.Join(args[2:], ""))
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		res, err := http.Get(args[0])
-		ts.Check(err)
-		text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-		res.Body.Close()
-		ts.Check(err)
-		if fmt.Sprint(res.StatusCode) == args[1] && want.Match(text) {
+		status, text, err := fetch(args[0])
+		if err == nil && status == args[1] && want.Match(text) {
 			_, err := ts.Stdout().Write(text)
 			ts.Check(err)
 			return
 		}
 		if time.Now().After(end) {
-			ts.Fatalf("%s answers %s: %s", args[0], res.Status, text)
+			ts.Fatalf("%s answers %s %v: %s", args[0], status, err, text)
 		}
 	}
+}
+
+func fetch(url string) (status string, text []byte, err error) {
+	res, err := http.Get(url)
+	if err != nil {
+		return "", nil, err
+	}
+	defer res.Body.Close()
+	text, err = io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	return fmt.Sprint(res.StatusCode), text, err
 }
 
 // cmdReplace runs "replace FILE OLD NEW".

@@ -111,14 +111,14 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return conn, err
 }
 
-// explain puts the reason before an error of the client library.
+// explain puts the reason in the place of the client library's error.
 func (d *dialer) explain(err error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err == nil || d.last == nil {
 		return err
 	}
-	return fmt.Errorf("%w (%w)", d.last, err)
+	return fmt.Errorf("%w: check that the bus runs and that bus.url is right", d.last)
 }
 
 // startPulse begins to watch over the bus.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"klive/infra/kaltura"
 )
@@ -25,14 +26,29 @@ func CheckKaltura(ctx context.Context, client *kaltura.Client) error {
 	return nil // it knows the session; what it says of the entry does not matter
 }
 
+// kalturaPatience is how long the API may be away while a whole deployment starts.
+const kalturaPatience = 10 * time.Second
+
 // checkKaltura tells the operator early what the first encoder would find out.
 func (n *Node) checkKaltura(ctx context.Context) error {
 	if n.embedded() || n.client == nil {
 		return nil
 	}
 	ask, stop := context.WithCancel(context.WithoutCancel(ctx))
+	patience := time.Now()
+	if cluster(n.settings) {
+		patience = patience.Add(kalturaPatience)
+	}
 	n.running.Go(func() {
-		if err := CheckKaltura(ask, n.client); err != nil && ask.Err() == nil {
+		err := CheckKaltura(ask, n.client)
+		for err != nil && time.Now().Before(patience) && ask.Err() == nil {
+			select {
+			case <-ask.Done():
+			case <-time.After(time.Second):
+				err = CheckKaltura(ask, n.client)
+			}
+		}
+		if err != nil && ask.Err() == nil {
 			n.log.Error("streams can't be let in yet", "error", err)
 		}
 	})

@@ -148,7 +148,15 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		}
 	}
 	n.assembled.Store(true)
+	n.tell()
 	return n, nil
+}
+
+// tell lets the other nodes know at once that this one takes work, or no more of it.
+func (n *Node) tell() {
+	if n.beats != nil {
+		n.beats.Send()
+	}
 }
 
 // Failed delivers the error of a part that ended although the node goes on.
@@ -178,9 +186,7 @@ func (n *Node) Ready(context.Context) error {
 // to go by themselves; then each part has until ctx ends, at most 15 s.
 func (n *Node) Close(ctx context.Context) {
 	n.ending.Store(true)
-	if n.beats != nil {
-		n.beats.Send() // the others learn at once that this node takes nothing on
-	}
+	n.tell()
 	n.drain(ctx)
 	n.closing.Store(true)
 	for _, undo := range slices.Backward(n.closers) {
