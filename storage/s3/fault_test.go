@@ -50,6 +50,7 @@ func loseFirst(n int, kinds ...string) func(string, int, *http.Request) fate {
 
 // A conditional write that runs into itself has succeeded; one that runs into another has not.
 func TestLostAnswers(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	g := storagetest.StartGateway(t, "live")
 	plain := open(t, g, "live", nil)
 	for _, lost := range []int{1, 2} {
@@ -124,6 +125,7 @@ func TestConflict(t *testing.T) {
 // TestOneWinner lets writers create an object while answers get lost and the store is busy.
 // Exactly one of them knows that it has won, and it is the one that did.
 func TestOneWinner(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	g := storagetest.StartGateway(t, "live")
 	var round atomic.Int64
 	rapid.Check(t, func(rt *rapid.T) {
@@ -175,6 +177,7 @@ func TestOneWinner(t *testing.T) {
 
 // Uploads get through lost answers of each kind.
 func TestUploadWithLostAnswers(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	g := storagetest.StartGateway(t, "live")
 	want := bytes.Repeat([]byte("recording"), 2<<20)
 	for i, lost := range []string{"POST uploads", "PUT uploadId", "POST uploadId", "HEAD"} {

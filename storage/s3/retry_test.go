@@ -235,7 +235,7 @@ func TestEndlessAnswer(t *testing.T) {
 		a.ContentLength = -1
 		a.Body = io.NopCloser(io.MultiReader(strings.NewReader("<ListBucketResult>"), endless{}))
 		return fate{answer: a}
-	}, func(c *s3.Config) { c.Deadline = time.Second })
+	}, func(c *s3.Config) { c.Deadline = time.Millisecond })
 	if list, err := s.List(t.Context(), "", "", 10); err == nil {
 		t.Errorf("List = %+v", list)
 	}
