@@ -43,6 +43,11 @@ type Follower struct {
 	Renditions map[string]*Rendition
 	// Rules holds each version of each playlist against the rules.
 	Rules *Playlist
+	// ListOnly, when set before the first Poll, leaves segments unread: renditions then have no
+	// kind and items no units.
+	ListOnly bool
+	// SlowestFetch is the longest time that a segment took to come.
+	SlowestFetch time.Duration
 }
 
 // Rendition is what a follower has read of one media playlist.
@@ -193,7 +198,7 @@ func (f *Follower) read(ctx context.Context, r *Rendition, base *url.URL, item *
 		item.FirstListed = r.listedAt
 	}
 	r.waiting, r.listedAt = item.Seq, item.FirstListed
-	if item.Gap {
+	if item.Gap || f.ListOnly {
 		return nil
 	}
 	mapURL, err := base.Parse(item.mapURI)
@@ -215,7 +220,9 @@ func (f *Follower) read(ctx context.Context, r *Rendition, base *url.URL, item *
 	if err != nil {
 		return err
 	}
+	begin := time.Now()
 	b, err := f.get(ctx, u)
+	f.SlowestFetch = max(f.SlowestFetch, time.Since(begin))
 	if err != nil {
 		return fmt.Errorf("a listed segment: %w", notListed(err))
 	}
@@ -253,6 +260,11 @@ func units(h *mp4.Header, samples []mp4.Sample, discontinuity bool) []Stored {
 // Kind returns the rendition that carries a kind of track: the first by path. It is nil
 // when there is none.
 func (f *Follower) Kind(k media.Kind) *Rendition {
+	_, r := f.kind(k)
+	return r
+}
+
+func (f *Follower) kind(k media.Kind) (string, *Rendition) {
 	var paths []string
 	for path, r := range f.Renditions {
 		if r.Kind == k {
@@ -260,17 +272,23 @@ func (f *Follower) Kind(k media.Kind) *Rendition {
 		}
 	}
 	if len(paths) == 0 {
-		return nil
+		return "", nil
 	}
-	return f.Renditions[slices.Min(paths)]
+	first := slices.Min(paths)
+	return first, f.Renditions[first]
 }
 
 // Main is the video rendition, or the audio one when there is no video; nil without any.
 func (f *Follower) Main() *Rendition {
-	if r := f.Kind(media.Video); r != nil {
-		return r
+	_, r := f.main()
+	return r
+}
+
+func (f *Follower) main() (string, *Rendition) {
+	if path, r := f.kind(media.Video); r != nil {
+		return path, r
 	}
-	return f.Kind(media.Audio)
+	return f.kind(media.Audio)
 }
 
 // Units are all access units of the rendition in stored order; r may be nil.

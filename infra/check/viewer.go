@@ -19,8 +19,8 @@ const (
 )
 
 // Viewer is a player at the live edge of one origin, through all that may happen to it: it
-// polls the playlists each 100 ms and fetches each segment once. Its methods may be called
-// by several goroutines.
+// polls the playlists each 100 ms and, beside that, fetches each segment once. Its methods
+// may be called by several goroutines.
 type Viewer struct {
 	// Name is what reports call it.
 	Name string
@@ -29,9 +29,15 @@ type Viewer struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	listed edge // polls without waiting for segments, so that it sees when an item is listed
+	read   edge // reads the segments
+}
+
+// edge is a follower in use by a goroutine.
+type edge struct {
 	mu       sync.Mutex // guards the fields below
 	follower *Follower
-	initial  int // items of the main rendition that were listed before the viewer came
+	initial  map[string]uint64 // by playlist: the newest item that was listed before the viewer came
 	failures []Failure
 }
 
@@ -44,13 +50,19 @@ type Failure struct {
 // Watch starts a viewer of the multivariant playlist at address; it ends with Stop.
 func Watch(name, address string) (*Viewer, error) {
 	client := &http.Client{Timeout: viewerPatience, Transport: &http.Transport{}}
-	f, err := Follow(client, address)
-	if err != nil {
-		return nil, err
+	v := &Viewer{Name: name, client: client}
+	for _, e := range []*edge{&v.listed, &v.read} {
+		f, err := Follow(client, address)
+		if err != nil {
+			return nil, err
+		}
+		e.follower, e.initial = f, map[string]uint64{}
 	}
+	v.listed.follower.ListOnly = true
 	ctx, cancel := context.WithCancel(context.Background())
-	v := &Viewer{Name: name, client: client, cancel: cancel, follower: f}
-	v.wg.Go(func() { v.watch(ctx) })
+	v.cancel = cancel
+	v.wg.Go(func() { v.listed.watch(ctx) })
+	v.wg.Go(func() { v.read.watch(ctx) })
 	return v, nil
 }
 
@@ -61,11 +73,11 @@ func (v *Viewer) Stop() {
 	v.client.CloseIdleConnections()
 }
 
-func (v *Viewer) watch(ctx context.Context) {
+func (e *edge) watch(ctx context.Context) {
 	tick := time.NewTicker(viewerPoll)
 	defer tick.Stop()
 	for {
-		v.poll(ctx)
+		e.poll(ctx)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -74,36 +86,61 @@ func (v *Viewer) watch(ctx context.Context) {
 	}
 }
 
-func (v *Viewer) poll(ctx context.Context) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	err := v.follower.Poll(ctx)
-	if m := v.follower.Main(); v.initial == 0 && m != nil {
-		v.initial = len(m.Items)
+func (e *edge) poll(ctx context.Context) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	began := len(e.follower.Renditions) > 0
+	err := e.follower.Poll(ctx)
+	for path, r := range e.follower.Renditions {
+		if _, known := e.initial[path]; !known && len(r.Items) > 0 {
+			e.initial[path] = r.Items[len(r.Items)-1].Seq
+		}
 	}
-	if err != nil && !errors.Is(err, ErrNoPlaylist) && ctx.Err() == nil {
-		v.failures = append(v.failures, Failure{time.Now(), err})
+	if err != nil && (began || !errors.Is(err, ErrNoPlaylist)) && ctx.Err() == nil {
+		e.failures = append(e.failures, Failure{time.Now(), err})
 	}
 }
 
-// Items are the main rendition's items so far. Those that were there already when the
-// viewer came are left out: nobody saw when they were first listed.
+// Items are the main rendition's items that were read so far. Those that were there already
+// when the viewer came are left out: nobody saw when they were first listed.
 func (v *Viewer) Items() []Item {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	m := v.follower.Main()
+	v.read.mu.Lock()
+	defer v.read.mu.Unlock()
+	v.listed.mu.Lock()
+	defer v.listed.mu.Unlock()
+	path, m := v.read.follower.main()
 	if m == nil {
 		return nil
 	}
-	return slices.Clone(m.Items[v.initial:])
+	first := map[uint64]time.Time{}
+	if r := v.listed.follower.Renditions[path]; r != nil {
+		for _, it := range r.Items {
+			first[it.Seq] = it.FirstListed
+		}
+	}
+	var out []Item
+	for _, it := range m.Items {
+		if at, ok := first[it.Seq]; ok && it.Seq > v.listed.initial[path] {
+			it.FirstListed = at
+			out = append(out, it)
+		}
+	}
+	return out
 }
 
-// Last is the newest item's media sequence number; 0 before the first. Ended says that the
-// playlist has ended.
+// SlowestFetch is the longest time that a segment took to come.
+func (v *Viewer) SlowestFetch() time.Duration {
+	v.read.mu.Lock()
+	defer v.read.mu.Unlock()
+	return v.read.follower.SlowestFetch
+}
+
+// Last is the newest item that was read: its media sequence number; 0 before the first.
+// Ended says that the playlist has ended.
 func (v *Viewer) Last() (seq uint64, ended bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	m := v.follower.Main()
+	v.read.mu.Lock()
+	defer v.read.mu.Unlock()
+	m := v.read.follower.Main()
 	if m == nil || len(m.Items) == 0 {
 		return 0, false
 	}
@@ -138,11 +175,16 @@ func (v *Viewer) WaitEnd(ctx context.Context) error {
 	}
 }
 
-// Failures are the polls that went wrong, in the order of time.
+// Failures are the polls and fetches that went wrong, in the order of time.
 func (v *Viewer) Failures() []Failure {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return slices.Clone(v.failures)
+	var out []Failure
+	for _, e := range []*edge{&v.listed, &v.read} {
+		e.mu.Lock()
+		out = append(out, e.failures...)
+		e.mu.Unlock()
+	}
+	slices.SortFunc(out, func(a, b Failure) int { return a.At.Compare(b.At) })
+	return out
 }
 
 // FailuresOutside are those that lie in none of the faults: from a fault's beginning until
@@ -158,32 +200,35 @@ func (v *Viewer) FailuresOutside(faults []Fault, after time.Duration) []Failure 
 // Err is what is wrong with what the viewer saw: broken rules, and items that are missing,
 // doubled or gaps in any rendition.
 func (v *Viewer) Err() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	errs := []error{v.follower.Rules.Err()}
-	for path, r := range v.follower.Renditions {
+	errs := []error{v.Rules()}
+	v.read.mu.Lock()
+	defer v.read.mu.Unlock()
+	for path, r := range v.read.follower.Renditions {
 		if err := Continuous(r.Items); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+			errs = append(errs, fmt.Errorf("%s: %s: %w", v.Name, path, err))
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%s: %w", v.Name, err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Rules are the broken rules alone.
 func (v *Viewer) Rules() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.follower.Rules.Err()
+	var errs []error
+	for _, e := range []*edge{&v.listed, &v.read} {
+		e.mu.Lock()
+		if err := e.follower.Rules.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", v.Name, err))
+		}
+		e.mu.Unlock()
+	}
+	return errors.Join(errs...)
 }
 
 // Audit holds what the viewer read against what was sent.
 func (v *Viewer) Audit(sent []Sent) Audit {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.follower.Audit(sent)
+	v.read.mu.Lock()
+	defer v.read.mu.Unlock()
+	return v.read.follower.Audit(sent)
 }
 
 // Both joins what viewers of several origins saw, as a player sees it that changes to another

@@ -1,8 +1,17 @@
 package fault
 
 import (
+	"math/rand/v2"
 	"net"
+	"strconv"
 	"testing"
+)
+
+// Ports come from below those that systems give to outgoing connections (Linux begins at
+// 32768): one of these would otherwise take an address between its choice and its use.
+const (
+	firstPort = 15000
+	lastPort  = 31999
 )
 
 // Ports finds free loopback addresses, host:port. Another process may take one before it is
@@ -15,14 +24,18 @@ func Ports(t testing.TB, n int) []string {
 // PortsOn finds free addresses of a host.
 func PortsOn(t testing.TB, host string, n int) []string {
 	t.Helper()
-	out := make([]string, n)
-	for i := range out {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	var out []string
+	for tries := 0; len(out) < n; tries++ {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 		if err != nil {
-			t.Fatal(err)
+			if tries > 100*n {
+				t.Fatalf("no free port on %s: %v", host, err)
+			}
+			continue
 		}
 		defer l.Close()
-		out[i] = l.Addr().String()
+		out = append(out, l.Addr().String())
 	}
 	return out
 }
