@@ -1,0 +1,150 @@
+package packager
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/live"
+)
+
+// publishNow puts parts on the bus at once.
+func (g *rig) publishNow(parts []*live.Part) {
+	g.t.Helper()
+	for _, part := range parts {
+		if _, err := g.ring.Publish(g.t.Context(), part.Feed.Subject(), part.ID(), part); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+}
+
+// TestOldPublishIsReadFirst has a publish whose last parts come to the bus when its
+// successor's are there already, as after an outage of the bus.
+func TestOldPublishIsReadFirst(t *testing.T) {
+	for name, c := range map[string]struct {
+		late time.Duration // of the first publish's last parts
+		cut  bool          // they never say that they are the last
+		want int           // items of the first publish
+	}{
+		"in time":           {300 * time.Millisecond, false, 3},
+		"in time and cut":   {300 * time.Millisecond, true, 3},
+		"too late":          {5 * time.Second, false, 2},
+		"too late, and cut": {5 * time.Second, true, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t)
+				result, end := g.start()
+				defer end()
+				p := publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 30, video: small(t), duration: 11 * time.Second}
+				p.segment = 4 * time.Second
+				p.target = p.segment
+				p.start = 1e18
+				first := p.parts(p.frames())
+				if c.cut {
+					first[len(first)-1].Last, first[len(first)-1].Final = false, false
+				}
+				i := slices.IndexFunc(first, func(part *live.Part) bool { return part.Segment.Number == 3 })
+				record := live.FeedRecord{Feed: p.feed, Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{Ladder: p.ladder}}
+				g.feed(record)
+				g.publishNow(first[:i+1])
+				time.Sleep(time.Second)
+
+				p.feed.Epoch, p.start = 2, p.start.Add(p.duration+time.Second)
+				second := p.parts(p.frames())
+				record.Feed, record.Opened, record.Beat = p.feed, time.Now(), time.Now()
+				g.feed(record)
+				g.publishNow(second)
+				time.Sleep(c.late)
+				g.publishNow(first[i+1:])
+				time.Sleep(5 * time.Second)
+				record.Closed = time.Now()
+				g.feed(record)
+
+				b := ended(t, g, result)
+				var epochs []uint64
+				for i, it := range b.Items {
+					epochs = append(epochs, it.Media[0].Feed.Epoch)
+					if i > 0 && it.Start < b.Items[i-1].End() {
+						t.Errorf("item %d begins before the one before it ends", it.Seq)
+					}
+				}
+				if !slices.IsSorted(epochs) {
+					t.Errorf("the items are of %v", epochs)
+				}
+				whole := 0
+				for _, it := range b.Items {
+					if it.Media[0].Feed.Epoch == 1 && it.Duration > time.Second {
+						whole++
+					}
+				}
+				if whole != c.want {
+					t.Errorf("%d items of the first publish, want %d: %v", whole, c.want, epochs)
+				}
+				if n := len(epochs) - slices.Index(epochs, 2); n != 3 {
+					t.Errorf("%d items of the second publish, want 3", n)
+				}
+			})
+		})
+	}
+}
+
+// TestManyPublishes holds that readers of publishes that are over don't linger.
+func TestManyPublishes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		result, end := g.start()
+		defer end()
+		p := publish{ladder: pass(32), rate: 30, video: small(t), segment: 2 * time.Second, duration: 5 * time.Second}
+		const n = 8
+		for i := range n {
+			p.feed, p.cut = feedOf(live.Primary, 1, uint64(i+1)), i%2 == 0
+			g.on(p)
+			time.Sleep(time.Second)
+		}
+		b := ended(t, g, result)
+		seen := map[uint64]bool{}
+		for _, it := range g.items(b) {
+			seen[it.Media[0].Feed.Epoch] = true
+		}
+		if len(seen) != n {
+			t.Errorf("items of %d publishes, want %d", len(seen), n)
+		}
+		f := g.p.feeds[p.feed.FeedID]
+		if len(f.sources) != 1 || f.sources[0].feed.Epoch != n {
+			t.Errorf("%d publishes are being read", len(f.sources))
+		}
+	})
+}
+
+// TestReleaseInOrder holds that parts stay while what came before them is not settled.
+func TestReleaseInOrder(t *testing.T) {
+	m := &releases{}
+	r := newReleaser(m)
+	a, b := feedOf(live.Primary, 1, 1), feedOf(live.Backup, 1, 2)
+	first, second, third, other := r.claim(a, 10), r.claim(a, 20), r.claim(a, 30), r.claim(b, 7)
+	r.release(second)
+	r.release(other)
+	if want := []uint64{7}; !slices.Equal(m.list, want) {
+		t.Errorf("released %v, want %v", m.list, want)
+	}
+	r.release(first)
+	r.release(third)
+	if want := []uint64{7, 20, 30}; !slices.Equal(m.list, want) {
+		t.Errorf("released %v, want %v", m.list, want)
+	}
+	if len(r.claims) != 0 {
+		t.Errorf("%d publishes are remembered", len(r.claims))
+	}
+}
+
+// releases is a media plane that remembers what was released.
+type releases struct {
+	bus.Media
+	list []uint64
+}
+
+// Release implements [bus.Media].
+func (m *releases) Release(_ string, seq uint64) { m.list = append(m.list, seq) }
