@@ -34,60 +34,85 @@ type fetcher struct {
 	slowAt atomic.Int64
 }
 
-// slowFor is how long a store that did not answer is given little time.
-const slowFor = 5 * time.Second
+const (
+	// slowFor is how long a store that did not answer is given little time.
+	slowFor = 5 * time.Second
+	// patience is how many times the usual wait the store has when there is no other way.
+	patience = 4
+)
 
 // get opens a media object. The error wraps storage.ErrNotFound or errAway, or is the store's.
 func (f *fetcher) get(ctx context.Context, a mediaAddress) (*opened, error) {
-	if f.rebuild != nil {
-		if m := f.rebuild.cached(a.key); m != nil {
-			return m.open(), nil
-		}
+	if f.rebuild == nil {
+		return f.stored(ctx, a, patience*f.wait)
 	}
-	body, info, err := f.open(ctx, a.key, nil)
-	if err == nil {
-		return &opened{info: info, body: body, part: func(ctx context.Context, r storage.Range) (io.ReadCloser, error) {
-			body, _, err := f.open(ctx, a.key, &r)
-			return body, err
-		}}, nil
+	if m := f.rebuild.cached(a.key); m != nil {
+		return m.open(), nil
 	}
-	if ctx.Err() != nil || f.rebuild == nil || errors.Is(err, storage.ErrKey) {
-		return nil, err
+	wait, slow := f.wait, f.slow()
+	if slow {
+		wait /= 10
+	}
+	o, err := f.stored(ctx, a, wait)
+	if err == nil || ctx.Err() != nil {
+		return o, err
 	}
 	m, made := f.rebuild.get(ctx, a)
-	switch {
-	case made == nil:
+	if made == nil {
 		return m.open(), nil
-	case errors.Is(err, storage.ErrNotFound) && (errors.Is(made, storage.ErrNotFound) || errors.Is(made, errStored)):
+	}
+	if errors.Is(err, errSlow) {
+		// What can't be made is better late than never.
+		if o, err = f.stored(ctx, a, patience*f.wait); err == nil {
+			return o, nil
+		}
+	}
+	if errors.Is(err, storage.ErrNotFound) && (errors.Is(made, storage.ErrNotFound) || errors.Is(made, errStored)) {
 		return nil, err
 	}
 	return nil, fmt.Errorf("%w (store: %v; bus: %v)", errAway, err, made)
 }
 
-// open opens an object in the store within a bounded time. The body may take longer.
-func (f *fetcher) open(ctx context.Context, key string, r *storage.Range) (io.ReadCloser, storage.Info, error) {
-	wait := f.wait
-	if at := f.slowAt.Load(); at != 0 && time.Since(time.Unix(0, at)) < slowFor {
-		wait /= 10
+// slow reports whether the store has let somebody wait for nothing lately.
+func (f *fetcher) slow() bool {
+	at := f.slowAt.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) < slowFor
+}
+
+// stored opens a media object in the store.
+func (f *fetcher) stored(ctx context.Context, a mediaAddress, wait time.Duration) (*opened, error) {
+	body, info, err := f.open(ctx, a.key, nil, wait)
+	if err != nil {
+		return nil, err
 	}
+	return &opened{info: info, body: body, part: func(ctx context.Context, r storage.Range) (io.ReadCloser, error) {
+		body, _, err := f.open(ctx, a.key, &r, patience*f.wait)
+		return body, err
+	}}, nil
+}
+
+// errSlow says that the store did not answer in the time it had.
+var errSlow = errors.New("the store does not answer in time")
+
+// open opens an object in the store within a bounded time. The body may take longer.
+func (f *fetcher) open(ctx context.Context, key string, r *storage.Range, wait time.Duration) (io.ReadCloser, storage.Info, error) {
 	try, cancel := context.WithCancel(ctx)
 	timer := time.AfterFunc(wait, cancel)
 	body, info, err := f.store.Get(try, key, r)
 	inTime := timer.Stop()
-	if inTime && ctx.Err() == nil {
-		f.slowAt.Store(0)
-	}
 	if err == nil && inTime {
+		f.slowAt.Store(0)
 		return &cancelBody{body, cancel}, info, nil
 	}
 	cancel()
 	if err == nil {
 		body.Close()
-		err = context.DeadlineExceeded
 	}
 	if !inTime && ctx.Err() == nil {
-		f.slowAt.Store(time.Now().UnixNano())
-		err = fmt.Errorf("the store did not answer within %v: %w", wait, err)
+		if wait >= f.wait {
+			f.slowAt.Store(time.Now().UnixNano())
+		}
+		err = fmt.Errorf("%w (%v)", errSlow, wait)
 	}
 	return nil, storage.Info{}, err
 }

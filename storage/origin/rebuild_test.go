@@ -337,3 +337,40 @@ func TestPlaylistsWhileAway(t *testing.T) {
 		}
 	})
 }
+
+// A store that is slow, but not too slow, is not given up for having been silent once.
+func TestSlowStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRelay(t)
+		defer r.view.Close()
+		s := newStationMedia(r)
+		takes := 20 * sec
+		r.memory.Before = func(ctx context.Context, op, _ string) error {
+			if op == "get" {
+				select {
+				case <-time.After(takes):
+				case <-ctx.Done():
+				}
+			}
+			return ctx.Err()
+		}
+		if resp := r.do("GET", "/"+s); resp.StatusCode != 503 {
+			t.Errorf("silent: %d", resp.StatusCode)
+		}
+		takes = 0
+		for range 3 {
+			takes += 900 * time.Millisecond
+			if resp := r.do("GET", "/"+s); resp.StatusCode != 200 {
+				t.Errorf("slow: %d\n%s", resp.StatusCode, body(t, resp))
+			}
+		}
+	})
+}
+
+// newStationMedia stores a segment whose parts have left the bus, and returns its key.
+func newStationMedia(r *relay) string {
+	r.t.Helper()
+	r.segment()
+	b := r.writer.State().Current()
+	return playlist.MediaKey(tt.Video, b.ID, b.Items[len(b.Items)-1].Media[0].Name)
+}
