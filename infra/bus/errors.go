@@ -96,7 +96,7 @@ func classifyAPI(err error) (advice string, sentinel error) {
 	case codeReplicasUnsupported:
 		return "bus.replicas above 1 needs a NATS cluster: set bus.replicas to 1, or name a cluster in bus.url", ErrInvalid
 	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount:
-		return "enable JetStream on the NATS server and for this account", ErrUnavailable
+		return "enable JetStream on the NATS server and for this account; a server whose disk is full has switched it off by itself", ErrUnavailable
 	}
 	return "", nil
 }

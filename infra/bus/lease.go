@@ -14,6 +14,10 @@ const (
 	leaseVersion  = 1
 	minLeaseTTL   = 2 * time.Second
 	mostRenewWait = 3 * time.Second
+	// renewAttempt bounds one attempt to renew, and renewRetry is the wait after one
+	// that failed: whom it was sent to may be gone, and the next leader known soon.
+	renewAttempt = 2 * time.Second
+	renewRetry   = 250 * time.Millisecond
 )
 
 // ErrLeaseLost is why a lease ended that its holder did not release.
@@ -246,6 +250,7 @@ func (l *Lease) renew(ctx context.Context) error {
 	// The server's clock starts no earlier than a renewal, so the ttl is not over before
 	// this; the rest is for the holder to stop in.
 	deadline := func() time.Time { return l.Renewed().Add(l.ttl - every) }
+	wait := every
 	for {
 		var answer chan error // nil when nobody asked
 		select {
@@ -254,13 +259,13 @@ func (l *Lease) renew(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %s: %w", ErrLeaseLost, l.key, ErrClosed)
 		case answer = <-l.asked:
-		case <-time.After(min(every, time.Until(deadline()))):
+		case <-time.After(min(wait, time.Until(deadline()))):
 		}
-		attempt, cancel := context.WithDeadline(ctx, deadline())
-		err := l.renewOnce(attempt)
-		cancel()
+		err := l.attempt(ctx, deadline())
+		wait = renewRetry
 		switch {
 		case err == nil:
+			wait = every
 		case errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound):
 			err = fmt.Errorf("%w: %s: another took it, or it expired", ErrLeaseLost, l.key)
 		case !time.Now().Before(deadline()):
@@ -273,6 +278,15 @@ func (l *Lease) renew(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// attempt renews once, in the time that one attempt has before the deadline.
+func (l *Lease) attempt(ctx context.Context, deadline time.Time) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	ctx, done := context.WithTimeout(ctx, renewAttempt)
+	defer done()
+	return l.renewOnce(ctx)
 }
 
 func (l *Lease) renewOnce(ctx context.Context) error {

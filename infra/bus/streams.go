@@ -77,6 +77,8 @@ type Streams struct {
 	log     *slog.Logger
 	buffers sync.Pool // *[]byte: wire forms on their way out
 
+	exported []prometheus.Collector // set once by NewStreams
+
 	ctx    context.Context // ends with Close and with the connection
 	cancel context.CancelFunc
 

@@ -85,7 +85,7 @@ func (s *Streams) Follow(ctx context.Context, subject string, from uint64) (Foll
 	f.ctx, f.cancel = context.WithCancel(s.ctx)
 	bound, cancel := s.within(ctx)
 	defer cancel()
-	if err := f.open(bound); err != nil {
+	if err := s.retry(bound, f.open); err != nil {
 		f.Close()
 		return nil, s.ended(err)
 	}

@@ -68,7 +68,7 @@ func newStreamMetrics() *streamMetrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}),
 		failed:     counter("publish_failed_total", "Publishes that gave up."),
-		retries:    counter("publish_retries_total", "Publishes that were repeated because no acknowledgement came."),
+		retries:    counter("retries_total", "Requests that were repeated because no answer came, publishes among them."),
 		purged:     counter("purged_total", "Messages removed because their subject had too many bytes."),
 		followed:   counter("followed_total", "Messages read by this process's followers."),
 		aged:       counter("aged_out_total", "Messages that had left the bus before a follower read them."),
@@ -95,15 +95,13 @@ func (s *Streams) register(reg prometheus.Registerer) error {
 			s.unregister()
 			return fmt.Errorf("bus: metrics of the media streams: %w", err)
 		}
+		s.exported = append(s.exported, c)
 	}
 	return nil
 }
 
 func (s *Streams) unregister() {
-	if s.config.Registerer == nil {
-		return
-	}
-	for _, c := range append(s.metrics.collectors(), streamCollector{s}) {
+	for _, c := range s.exported {
 		s.config.Registerer.Unregister(c)
 	}
 }

@@ -145,7 +145,7 @@ func (p *publisher) publish(ctx context.Context, id string, data []byte) (uint64
 	}
 	if !p.known {
 		if err := p.learn(ctx); err != nil {
-			return 0, err
+			return 0, busError("publish "+id+" to "+p.subject, err)
 		}
 	}
 	p.forget(time.Now().Add(-p.streams.config.MaxAge))
@@ -179,22 +179,34 @@ func (p *publisher) send(ctx context.Context, id string, number uint64, data []b
 	m := &nats.Msg{Subject: p.shard.subject(p.wire), Data: data, Header: nats.Header{
 		jetstream.MsgIDHeader: {messageID(p.wire, n)}, headerSeq: {n}, headerID: {id},
 	}}
-	for {
-		attempt, cancel := context.WithTimeout(ctx, ackTimeout)
-		ack, err := p.streams.control.js.PublishMsg(attempt, m)
-		cancel()
-		if err == nil || ctx.Err() != nil || !passing(err) {
-			return ack, err
-		}
-		p.streams.metrics.retries.Inc()
+	var ack *jetstream.PubAck
+	err := p.streams.retry(ctx, func(ctx context.Context) (err error) {
+		ack, err = p.streams.control.js.PublishMsg(ctx, m)
 		if missing(err) {
-			if made := p.shard.again(ctx); made != nil && !passing(made) {
-				return nil, made
+			if made := p.shard.again(ctx); made != nil {
+				return made // says more
 			}
 		}
+		return err
+	})
+	return ack, err
+}
+
+// retry calls f until it succeeds, ctx ends or trying again is of no use. An
+// attempt that is not answered in time is given up: whom it was sent to may be
+// gone, and a repeat finds the next.
+func (s *Streams) retry(ctx context.Context, f func(context.Context) error) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, ackTimeout)
+		err := f(attempt)
+		cancel()
+		if err == nil || ctx.Err() != nil || !passing(err) {
+			return err
+		}
+		s.metrics.retries.Inc()
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return err
 		case <-time.After(publishRetry):
 		}
 	}
@@ -216,7 +228,11 @@ func missing(err error) bool {
 // owner tells whose message has taken a number: this process's own, of which the
 // answer was lost, or another publisher's. Empty means that it is gone already.
 func (p *publisher) owner(ctx context.Context, streamSeq uint64) (string, error) {
-	raw, err := p.shard.stream.GetMsg(ctx, streamSeq)
+	var raw *jetstream.RawStreamMsg
+	err := p.streams.retry(ctx, func(ctx context.Context) (err error) {
+		raw, err = p.shard.stream.GetMsg(ctx, streamSeq)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return "", nil
 	}
@@ -229,15 +245,18 @@ func (p *publisher) owner(ctx context.Context, streamSeq uint64) (string, error)
 // learn asks the bus what it holds of the subject, once: another process may have
 // published to it before.
 func (p *publisher) learn(ctx context.Context) error {
-	err := p.shard.scan(ctx, p.wire, func(m scanned) bool {
-		p.add(sent{id: m.id, number: m.number, streamSeq: m.streamSeq, size: m.size, at: m.at})
-		return true
+	err := p.streams.retry(ctx, func(ctx context.Context) error {
+		_, err := p.shard.stream.GetLastMsgForSubject(ctx, p.shard.subject(p.wire))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil // how all feeds begin
+		}
+		p.last, p.purged, p.bytes, p.sent, p.ids = 0, 0, 0, nil, make(map[string]uint64)
+		return p.shard.scan(ctx, p.wire, func(m scanned) bool {
+			p.add(sent{id: m.id, number: m.number, streamSeq: m.streamSeq, size: m.size, at: m.at})
+			return true
+		})
 	})
 	p.known = err == nil
-	if err != nil {
-		p.last, p.bytes, p.sent = 0, 0, nil
-		clear(p.ids)
-	}
 	return err
 }
 
