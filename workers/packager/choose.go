@@ -195,6 +195,9 @@ func (p *Packager) flushDead(now time.Time) {
 
 // over reports whether all feeds have been gone for the resume time.
 func (p *Packager) over(now time.Time) bool {
+	if p.deaf {
+		return false
+	}
 	for _, f := range p.feeds {
 		if f.record.Alive(now) || f.open != nil || f.flowing(now, p.FailoverAfter) {
 			p.goneSince = time.Time{}

@@ -109,7 +109,10 @@ type Config struct {
 	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
 	// Stored is called after each item that rests in the store, from the writer's goroutine,
 	// with the number of stored items of the broadcast; it must not block. May be nil.
-	Stored  func(items int)
+	Stored func(items int)
+	// Hearing is how long this process has heard the bus without interruption. While that is
+	// less than live.FeedStale, silence says nothing of the feeds. Nil means always.
+	Hearing func() time.Duration
 	Metrics *Metrics
 	Log     *slog.Logger
 	Options
@@ -139,6 +142,8 @@ type Packager struct {
 	backlog      []*item
 	backlogBytes int
 	adopted      int // items with media, since New
+	deaf         bool
+	heard        time.Time // when it was not deaf the last time
 	goneSince    time.Time
 	said         map[string]bool // log lines that are said once
 	followers    sync.WaitGroup
@@ -235,6 +240,7 @@ func (p *Packager) loop(ctx context.Context, w *writer) error {
 	for {
 		now := time.Now()
 		p.takeRecords(ctx, now)
+		p.listen(now)
 		p.turn(now)
 		p.look(&leave, now)
 		if ended.IsZero() && !leave.over {

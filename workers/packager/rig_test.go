@@ -39,7 +39,9 @@ type rig struct {
 	log   *timelinetest.Log
 	store *hookStore
 	shelf Shelf
-	opt   Options
+	// hearing becomes the packager's hook.
+	hearing func() time.Duration
+	opt     Options
 	// stored becomes the packager's hook.
 	stored func(int)
 
@@ -114,7 +116,7 @@ func (g *rig) start() (result <-chan error, end func()) {
 		out = os.Stderr
 	}
 	g.mu.Lock()
-	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Shelf: g.shelf, Broadcasts: g, Options: g.opt, Stored: g.stored,
+	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Shelf: g.shelf, Broadcasts: g, Options: g.opt, Stored: g.stored, Hearing: g.hearing,
 		Chapters: func(ctx context.Context, b string, c timeline.Chapter) ([]timeline.Item, error) {
 			return timeline.LoadChapter(ctx, g.store, b, c)
 		},

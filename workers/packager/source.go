@@ -144,11 +144,26 @@ func (p *Packager) receive(f *feed, ev *event, now time.Time) {
 	s.done = ev.part.Final
 }
 
+// listen looks whether the silence of feeds means anything. While the process does not hear
+// the bus, those that were sending count as sending.
+func (p *Packager) listen(now time.Time) {
+	p.deaf = p.Hearing != nil && p.Hearing() < live.FeedStale
+	if !p.deaf {
+		p.heard = now
+		return
+	}
+	for _, f := range p.feeds {
+		if f.flowing(p.heard, p.FailoverAfter) {
+			f.lastPart = now
+		}
+	}
+}
+
 // turn goes from a publish that has been read to its end to the next of the same place: so
 // the parts of an older publish never come behind those of a newer one.
 func (p *Packager) turn(now time.Time) {
 	for _, f := range p.feeds {
-		for len(f.sources) > 1 && f.ended(now) {
+		for len(f.sources) > 1 && f.ended(now, p.deaf) {
 			p.flush(f, now)
 			f.sources[0].cancel()
 			f.sources = f.sources[1:]
@@ -163,11 +178,12 @@ func (p *Packager) turn(now time.Time) {
 }
 
 // ended reports whether the publish that is being read has sent everything: its last part
-// came, or a later publish sends and this one does not, or not in time.
-func (f *feed) ended(now time.Time) bool {
+// came, or a later publish sends and this one does not, or not in time. Who is deaf can't
+// tell the latter.
+func (f *feed) ended(now time.Time, deaf bool) bool {
 	s := f.sources[0]
-	if s.done {
-		return true
+	if s.done || deaf {
+		return s.done
 	}
 	for _, next := range f.sources[1:] {
 		if next.first == nil {

@@ -2,6 +2,7 @@ package packager
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,6 +116,43 @@ func TestManyPublishes(t *testing.T) {
 		f := g.p.feeds[p.feed.FeedID]
 		if len(f.sources) != 1 || f.sources[0].feed.Epoch != n {
 			t.Errorf("%d publishes are being read", len(f.sources))
+		}
+	})
+}
+
+// TestDeaf has a process that does not hear the bus for a while: neither parts nor records.
+// The feed has not broken off, and the broadcast goes on whole.
+func TestDeaf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.opt.Resume = 5 * time.Second
+		var cut, back atomic.Int64 // when, ns since the Unix epoch
+		g.hearing = func() time.Duration {
+			if at := back.Load(); at != 0 {
+				return time.Since(time.Unix(0, at))
+			} else if cut.Load() != 0 {
+				return 0
+			}
+			return time.Hour
+		}
+		result, end := g.start()
+		defer end()
+		g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 30, video: small(t), audio: aac(t), duration: 60 * time.Second,
+			late: func(seq uint64) time.Duration {
+				if seq != 40 {
+					return 0
+				}
+				cut.Store(time.Now().UnixNano())
+				time.Sleep(9 * time.Second)
+				back.Store(time.Now().UnixNano())
+				return 0
+			}})
+		b := ended(t, g, result)
+		g.whole(t, b, true)
+		for _, it := range b.Items {
+			if it.Discontinuity {
+				t.Errorf("item %d is a discontinuity", it.Seq)
+			}
 		}
 	})
 }
