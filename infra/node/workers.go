@@ -56,7 +56,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 // startSweeper lets this worker stand by to remove what no timeline names.
 func (n *Node) startSweeper(ctx context.Context) error {
 	c := n.settings
-	s, err := sweeper.New(ctx, sweeper.Config{
+	s, err := sweeper.New(sweeper.Config{
 		Name: n.process, Control: n.control, Owners: n.owners, Store: n.store, Log: n.timelines,
 		Every: c.Sweeper.Every, After: c.Sweeper.After, Window: c.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
 	})

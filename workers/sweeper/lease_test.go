@@ -32,7 +32,7 @@ func TestOneAtATime(t *testing.T) {
 		var stop [2]context.CancelFunc
 		for i, name := range []string{"a", "b"} {
 			store := &watched{Store: r.store, lists: &sweeps[i]}
-			s, err := New(t.Context(), Config{Name: name, Control: control, Owners: owners, Store: store, Log: r.log, Every: 10 * time.Minute})
+			s, err := New(Config{Name: name, Control: control, Owners: owners, Store: store, Log: r.log, Every: 10 * time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func TestEntryLease(t *testing.T) {
 		r.begin(tt.Broadcast, 0)
 		r.segments(5)
 		r.end()
-		s, err := New(t.Context(), Config{Name: "node", Control: control, Owners: owners, Store: r.store, Log: r.log})
+		s, err := New(Config{Name: "node", Control: control, Owners: owners, Store: r.store, Log: r.log})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -72,7 +72,7 @@ type Sweeper struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics metrics
-	leases  *bus.Bucket
+	leases  *bus.Bucket // Run's own; nil until the bus has answered
 	// take gives the right to write an entry's timeline until the context ends or release is
 	// called; errBusy when somebody owns the entry.
 	take func(ctx context.Context, entry string) (held context.Context, release func(), err error)
@@ -83,17 +83,13 @@ type Sweeper struct {
 // errBusy says that somebody owns an entry.
 var errBusy = errors.New("sweeper: the entry has an owner")
 
-// New returns a sweeper that is ready to run.
-func New(ctx context.Context, cfg Config) (*Sweeper, error) {
+// New returns a sweeper that is ready to run. It asks nothing of the bus yet.
+func New(cfg Config) (*Sweeper, error) {
 	if cfg.Name == "" || cfg.Control == nil || cfg.Owners == nil || cfg.Store == nil || cfg.Log == nil {
 		return nil, errors.New("sweeper: Name, Control, Owners, Store and Log are required")
 	}
-	leases, err := cfg.Control.Bucket(ctx, bus.BucketConfig{Name: bucketName})
-	if err != nil {
-		return nil, err
-	}
 	s := newSweeper(cfg)
-	s.leases, s.take = leases, s.takeEntry
+	s.take = s.takeEntry
 	return s, nil
 }
 
@@ -133,6 +129,13 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // acquire takes the sweeper's lease. One that a process of this name held is this process's
 // own from before a restart.
 func (s *Sweeper) acquire(ctx context.Context) (*bus.Lease, error) {
+	if s.leases == nil {
+		b, err := s.cfg.Control.Bucket(ctx, bus.BucketConfig{Name: bucketName})
+		if err != nil {
+			return nil, err
+		}
+		s.leases = b
+	}
 	lease, err := bus.AcquireLease(ctx, s.leases, leaseKey, s.cfg.Name, leaseTTL)
 	var held *bus.HeldError
 	if errors.As(err, &held) && held.Holder == s.cfg.Name {
