@@ -297,3 +297,29 @@ func TestStreamsSettings(t *testing.T) {
 		wantErr(t, err, bus.ErrInvalid)
 	})
 }
+
+// A follower that begins late in a subject is not sent what lies before, nor what
+// other subjects of the shard hold.
+func TestStreamsStartLate(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		s := openStreams(t, n.Control(), bus.StreamsConfig{Shards: 1})
+		const messages, size = 270, 20_000
+		for i := 1; i <= messages; i++ {
+			for _, subject := range []string{feedSubject, "m.0_abc.0._2.8"} {
+				_, err := s.Publish(t.Context(), subject, fmt.Sprint(i), make(bustest.Body, size))
+				check(t, err)
+			}
+		}
+		c := bustest.Connect(t, n, "late")
+		late := openStreams(t, c, bus.StreamsConfig{Shards: 1})
+		before := c.Stats().BytesIn
+		f := followFrom(t, late, 251)
+		for i := uint64(251); i <= messages; i++ {
+			receive(t, f, i, fmt.Sprint(i))
+		}
+		const wanted, headers = 20 * size, 251 * 400
+		if got := c.Stats().BytesIn - before; got > wanted+headers {
+			t.Errorf("%d bytes came for the last 20 messages, which have %d", got, wanted)
+		}
+	})
+}
