@@ -80,24 +80,24 @@ func (c *Control) Bucket(ctx context.Context, config BucketConfig) (*Bucket, err
 	if config.MaxBytes <= 0 {
 		config.MaxBytes = defaultBucketBytes
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	doing := "open bucket " + config.Name
-	_, err := c.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket:         config.Name,
-		MaxValueSize:   MaxValueBytes,
-		History:        1,
-		MaxBytes:       config.MaxBytes,
-		Storage:        c.storage(config.Memory),
-		Replicas:       c.replicas,
-		LimitMarkerTTL: markerLife,
+	var stream jetstream.Stream
+	err := open(ctx, func(ctx context.Context) error {
+		_, err := c.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket:         config.Name,
+			MaxValueSize:   MaxValueBytes,
+			History:        1,
+			MaxBytes:       config.MaxBytes,
+			Storage:        c.storage(config.Memory),
+			Replicas:       c.replicas,
+			LimitMarkerTTL: markerLife,
+		})
+		if err == nil {
+			stream, err = c.js.Stream(ctx, "KV_"+config.Name)
+		}
+		return err
 	})
 	if err != nil {
-		return nil, busError(doing, err)
-	}
-	stream, err := c.js.Stream(ctx, "KV_"+config.Name)
-	if err != nil {
-		return nil, busError(doing, err)
+		return nil, busError("open bucket "+config.Name, err)
 	}
 	return &Bucket{control: c, name: config.Name, ttl: config.TTL, stream: stream}, nil
 }

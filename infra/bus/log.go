@@ -67,20 +67,20 @@ func (c *Control) Log(ctx context.Context, config LogConfig) (*Log, error) {
 		repeat = min(repeat, config.MaxAge)
 	}
 	l := &Log{control: c, name: config.Name}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	var err error
-	l.stream, err = c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name:              "klive_" + config.Name,
-		Subjects:          []string{l.subject(">")},
-		Storage:           c.storage(config.Memory),
-		Replicas:          c.replicas,
-		MaxAge:            config.MaxAge,
-		MaxBytes:          config.MaxBytes,
-		MaxMsgsPerSubject: config.MaxPerSubject,
-		MaxMsgSize:        MaxValueBytes + 4096, // the record and its headers
-		Duplicates:        repeat,
-		Discard:           jetstream.DiscardOld,
+	err := open(ctx, func(ctx context.Context) (err error) {
+		l.stream, err = c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name:              "klive_" + config.Name,
+			Subjects:          []string{l.subject(">")},
+			Storage:           c.storage(config.Memory),
+			Replicas:          c.replicas,
+			MaxAge:            config.MaxAge,
+			MaxBytes:          config.MaxBytes,
+			MaxMsgsPerSubject: config.MaxPerSubject,
+			MaxMsgSize:        MaxValueBytes + 4096, // the record and its headers
+			Duplicates:        repeat,
+			Discard:           jetstream.DiscardOld,
+		})
+		return err
 	})
 	if err != nil {
 		return nil, busError("open log "+config.Name, err)

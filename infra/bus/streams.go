@@ -182,11 +182,12 @@ func (s *Streams) countShards(ctx context.Context) (int, error) {
 }
 
 // make makes the stream, or gives it the current settings.
-func (sh *shard) make(ctx context.Context) (err error) {
+func (sh *shard) make(ctx context.Context) error {
 	c := &sh.streams.config
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	sh.stream, err = sh.streams.control.js.CreateOrUpdateStream(ctx, sh.config(c))
+	err := open(ctx, func(ctx context.Context) (err error) {
+		sh.stream, err = sh.streams.control.js.CreateOrUpdateStream(ctx, sh.config(c))
+		return err
+	})
 	return busError(fmt.Sprintf("open media stream %s (bus.replicas %d, %d MiB of the servers' memory)",
 		sh.name, c.Replicas, c.MaxTotalBytes/int64(c.Shards)>>20), err)
 }

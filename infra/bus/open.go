@@ -1,0 +1,26 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// openTry bounds one attempt to make a stream. A cluster gives no answer to a request that
+// races with another one to make the same stream, which happens whenever processes start
+// together; a repeat finds it made.
+const openTry = time.Second
+
+// open makes a stream, or finds it made, within the time of a request.
+func open(ctx context.Context, create func(context.Context) error) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	for {
+		try, cancel := context.WithTimeout(ctx, openTry)
+		err := create(try)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+}
