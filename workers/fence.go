@@ -33,14 +33,15 @@ func (g *guard) check(ctx context.Context) error {
 		return errors.Join(bus.ErrLeaseLost, g.lease.Err())
 	default:
 	}
-	last := g.lease.Renewed()
-	if g.beats != nil {
-		if c := g.beats.Confirmed(); c.After(last) {
-			last = c
-		}
-	}
-	if time.Since(last) < g.within {
+	renewed := g.lease.Renewed()
+	if time.Since(renewed) < g.within {
 		return nil
+	}
+	if g.beats != nil {
+		// Nobody has heard a silence since the lease was known to be held.
+		if from, until := g.beats.Carried(); !from.IsZero() && !from.After(renewed) && time.Since(until) < g.within {
+			return nil
+		}
 	}
 	return g.lease.Renew(ctx)
 }
@@ -78,18 +79,13 @@ func (f *fencedStore) Put(ctx context.Context, key string, data [][]byte, opt st
 	return f.replace(ctx, key, f.signed(key, data), opt)
 }
 
-// mediaPutter is a store that keeps media while it can't store them; see spool.Spool.
-type mediaPutter interface {
-	PutMedia(ctx context.Context, key string, data [][]byte, opt storage.PutOptions, settled func(error)) (held bool, err error)
-}
-
-// PutMedia stores media as the store below does, which may hold them for later.
-func (f *fencedStore) PutMedia(ctx context.Context, key string, data [][]byte, opt storage.PutOptions, settled func(error)) (held bool, err error) {
-	if s, ok := f.Store.(mediaPutter); ok {
-		return s.PutMedia(ctx, key, data, opt, settled)
+// shelf is what keeps media while the store is away: the store below, if it can. Media are
+// written once, under names of their own, so they need no fence.
+func shelf(s storage.Store) packager.Shelf {
+	if s, ok := s.(packager.Shelf); ok {
+		return s
 	}
-	_, err = f.Put(ctx, key, data, opt)
-	return false, err
+	return nil
 }
 
 // Delete implements storage.Store.

@@ -45,7 +45,7 @@ func (o *owner) own(ctx context.Context, lease *bus.Lease, free time.Time) error
 	<-watched
 	heir := ""
 	if errors.Is(err, packager.ErrStopped) {
-		heir = o.heir()
+		heir, _ = o.leaves()
 	}
 	o.finish(nil)
 	o.giveBack(ctx, lease, heir)
@@ -91,7 +91,7 @@ func (o *owner) work(ctx context.Context, t *tenure) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	err := o.pack(ctx, t, r, func() { wg.Go(func() { r.Run(calls) }) })
-	for !final(err) && ctx.Err() == nil && o.heir() == "" {
+	for !final(err) && ctx.Err() == nil && !o.going() {
 		o.log.Error("packaging failed, beginning anew", "error", err)
 		if !o.pause(ctx, o.p.LeaseRetry) {
 			break
@@ -100,16 +100,22 @@ func (o *owner) work(ctx context.Context, t *tenure) error {
 	}
 	o.attach(nil, nil)
 	switch {
-	case err == nil:
 	case errors.Is(err, timeline.ErrFenced):
 		cancel() // the entry is another's now, and so is its registration
-	case o.heir() != "":
+	case err != nil && o.going():
 		cancel() // the heir goes on with the registration
 		err = errors.Join(packager.ErrStopped, err)
+	default:
+		r.Stop()
 	}
-	r.Stop()
 	wg.Wait()
 	return err
+}
+
+// going reports whether another worker is to have the entry.
+func (o *owner) going() bool {
+	_, leaving := o.leaves()
+	return leaving
 }
 
 // final reports whether nothing is left to package for this owner.
@@ -137,7 +143,7 @@ func (o *owner) pack(ctx context.Context, t *tenure, r *registrar.Registrar, ope
 	o.opened(t, epoch, w, r)
 	opened()
 	p := packager.New(packager.Config{
-		Entry: o.entry, Media: o.p.Media, Timeline: w, Store: store, Broadcasts: fencedBroadcasts{o.p.Broadcasts, t.guard}, Chapters: o.p.Chapters,
+		Entry: o.entry, Media: o.p.Media, Timeline: w, Store: store, Shelf: shelf(o.p.Store), Broadcasts: fencedBroadcasts{o.p.Broadcasts, t.guard}, Chapters: o.p.Chapters,
 		Stored: r.Stored, Metrics: o.p.packaging, Log: o.p.Log, Options: o.p.Packager,
 	})
 	o.attach(p, r)
@@ -157,7 +163,7 @@ func (o *owner) steer(t *tenure, p *packager.Packager, r *registrar.Registrar, q
 	case <-t.move:
 		p.HandOver()
 	case <-o.stopping:
-		if o.heir() != "" {
+		if o.going() {
 			p.HandOver()
 			return
 		}

@@ -31,7 +31,8 @@ type owner struct {
 	registrar *registrar.Registrar
 	taking    bool    // the lease is being taken
 	tenure    *tenure // while the lease is held
-	successor string  // who gets the entry when stopping; "" when there is nobody
+	leaving   bool    // when stopping, the entry goes to another worker,
+	successor string  // to this one; "" when it is not known who
 }
 
 // tenure is the time for which an owner holds the lease.
@@ -75,11 +76,11 @@ func (o *owner) nudge() {
 	}
 }
 
-// retire asks run to hand the entry to the successor and to return; without one, to finish
-// what it can.
-func (o *owner) retire(successor string) {
+// retire asks run to leave the entry to another worker, the successor if it is known, and to
+// return; or, when there is no other, to finish what it can.
+func (o *owner) retire(leaving bool, successor string) {
 	o.mu.Lock()
-	o.successor = successor
+	o.leaving, o.successor = leaving, successor
 	o.mu.Unlock()
 	o.once.Do(func() { close(o.stopping) })
 }
@@ -93,18 +94,14 @@ func (o *owner) stopped() bool {
 	}
 }
 
-// heir returns who is to get the entry: the worker it moves to, or the successor once this
-// owner is to end.
-func (o *owner) heir() string {
+// leaves reports whether another worker is to have the entry, and which, if that is known.
+func (o *owner) leaves() (to string, leaving bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.tenure != nil && o.tenure.moving != "" {
-		return o.tenure.moving
+		return o.tenure.moving, true
 	}
-	if o.stopped() {
-		return o.successor
-	}
-	return ""
+	return o.successor, o.leaving
 }
 
 // move asks the owner to hand its entry over and to stand by again. It reports false when it

@@ -144,6 +144,7 @@ func New(ctx context.Context, c Config) (*Pool, error) {
 func (p *Pool) Run(ctx context.Context) error {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	p.tell()
 	err := p.watch(ctx, hard)
 	deadline := time.AfterFunc(p.ShutdownTimeout, cancel)
 	defer deadline.Stop()
@@ -170,12 +171,19 @@ func (p *Pool) drain() {
 	p.mu.Unlock()
 	p.tell()
 	heirs := successors(owned, p.peers(time.Now()))
+	leave := len(heirs) > 0 || !p.alone()
 	if len(owned) > 0 {
-		p.Log.Info("ending: handing the live entries over", "entries", len(owned), "to other workers", len(heirs))
+		p.Log.Info("ending: giving the live entries up", "entries", len(owned), "handed to other workers", len(heirs), "unregistering", !leave)
 	}
 	for _, o := range append(owned, others...) {
-		o.retire(heirs[o])
+		o.retire(leave, heirs[o])
 	}
+}
+
+// alone reports whether this process would know of other workers if there were any. Where it
+// would not, entries are left registered for whoever goes on with them.
+func (p *Pool) alone() bool {
+	return p.Beats == nil || p.Beats.Silence("") >= p.StealAfter
 }
 
 // tell lets the others know at once what has changed here.

@@ -152,7 +152,7 @@ func (h *house) publish(epoch uint64, d time.Duration) {
 		p := &live.Part{Feed: f, Seq: uint64(n + 1), Number: int(n % parts), Segment: live.Segment{Start: at(first), Number: uint64(seg + 1),
 			Tracks: []media.Track{{ID: 1, Params: aac}}, Discontinuity: seg == 0, Independent: true, Target: 4 * time.Second}}
 		for i := n * perPart; i < (n+1)*perPart; i++ {
-			p.Frames = append(p.Frames, media.Frame{Track: 1, DTS: at(i), PTS: at(i), Duration: at(i + 1).Sub(at(i)), Key: true, Payload: []byte{1, 2, 3}})
+			p.Frames = append(p.Frames, media.Frame{Track: 1, DTS: at(i), PTS: at(i), Duration: at(i + 1).Sub(at(i)), Key: true, Payload: fmt.Appendf(nil, "%d-%d", epoch, i)})
 		}
 		p.Final = at((n+1)*perPart) >= base.Add(d)
 		if p.Last = p.Final || p.Number == parts-1; p.Last {

@@ -150,13 +150,13 @@ func (b *Beats) Silence(name string) time.Duration {
 	return now.Sub(from)
 }
 
-// Confirmed is when the newest beat was sent of which this process knows that the bus
-// carried it; zero before the first. A process that hears it counts the silence from
-// no earlier moment.
-func (b *Beats) Confirmed() time.Time {
+// Carried is a time in which the bus carried this process's beats without a hole: until the
+// newest of which that is known. Both are zero before the first. Whoever could hear them
+// all heard no silence in it.
+func (b *Beats) Carried() (from, until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.confirmed
+	return b.since, b.confirmed
 }
 
 // hole is the silence of the own beats after which others may have been missed too.
@@ -236,12 +236,13 @@ func (b *Beats) hear(m Notice) {
 
 // confirm notes that an own beat has come back, with b.mu held. What was sent before a
 // pause of this process says nothing of the time after it, so the moment of sending counts.
+// One that comes back late was late for others too.
 func (b *Beats) confirm(n uint64, now time.Time) {
 	if n > b.n || b.n-n >= sentBeats {
 		return
 	}
 	sent := b.sent[n%sentBeats]
-	if b.confirmed.IsZero() || sent.Sub(b.confirmed) > b.hole() {
+	if b.confirmed.IsZero() || sent.Sub(b.confirmed) > b.hole() || now.Sub(sent) > b.hole() {
 		b.since = now
 	}
 	if sent.After(b.confirmed) {

@@ -119,7 +119,9 @@ func (x *index) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-x.r.stop:
-			x.leave(ctx)
+			if ctx.Err() == nil {
+				x.leave(ctx)
+			}
 			return
 		case <-x.wake:
 		case <-timer.C:
