@@ -44,7 +44,9 @@ func (doctorCmd) Run(ctx context.Context, g *global) error {
 	findings := []finding{configFinding(g, warnings, err)}
 	if err == nil {
 		findings = append(findings, portFindings(ctx, c)...)
-		findings = append(findings, folderFinding(c), tlsFinding(c), kalturaFinding(ctx, c))
+		findings = append(findings, folderFinding(c), tlsFinding(c))
+		findings = append(findings, sharedFindings(ctx, c)...)
+		findings = append(findings, kalturaFinding(ctx, c))
 	}
 	findings = append(findings, ffmpegFinding(ctx))
 	if err := printFindings(g, findings); err != nil {
@@ -191,6 +193,26 @@ func tlsFinding(c *config.Config) finding {
 		f.OK, f.Advice = false, "the certificate has run out: put a new one in its place, klive reads it by itself"
 	}
 	return f
+}
+
+// sharedFindings look at what the nodes of a deployment share: the bus and the bucket.
+func sharedFindings(ctx context.Context, c *config.Config) (out []finding) {
+	if c.Bus.URL != "" {
+		found, err := node.CheckBus(ctx, c)
+		out = append(out, sharedFinding("bus", found, err, "correct bus.url and what belongs to it; README.md tells how"))
+	}
+	if strings.HasPrefix(c.Storage.URL, "s3:") {
+		found, err := node.CheckBucket(ctx, c)
+		out = append(out, sharedFinding("bucket", found, err, "correct storage.url, or the rights of its credentials"))
+	}
+	return out
+}
+
+func sharedFinding(check, found string, err error, advice string) finding {
+	if err != nil {
+		return finding{Check: check, Detail: err.Error(), Advice: advice}
+	}
+	return finding{Check: check, OK: true, Detail: found}
 }
 
 // kalturaFinding asks the API that says who may publish.

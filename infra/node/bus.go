@@ -75,11 +75,8 @@ func (n *Node) joinBus(ctx context.Context) (err error) {
 		return nil
 	}
 	var reach dialer
-	b := n.settings.Bus
-	c := bus.ConnectConfig{
-		URL: b.URL, Name: n.process, Credentials: b.Credentials, User: b.User, Password: b.Password.Reveal(), TLS: BusTLS(n.settings),
-		Replicas: b.Replicas, Dial: reach.dial, Logger: n.log,
-	}
+	c := busConfig(n.settings)
+	c.Name, c.Dial, c.Logger = n.process, reach.dial, n.log
 	err = n.await(ctx, "the bus at "+withoutPasswords(c.URL), func(ctx context.Context) (err error) {
 		n.control, err = bus.Connect(ctx, c)
 		return reach.explain(err)
@@ -91,8 +88,16 @@ func (n *Node) joinBus(ctx context.Context) (err error) {
 	return nil
 }
 
-// BusTLS are the files with which the bus is encrypted.
-func BusTLS(c *config.Config) bus.TLSFiles {
+// busConfig is what the configuration says of the bus.
+func busConfig(c *config.Config) bus.ConnectConfig {
+	b := c.Bus
+	return bus.ConnectConfig{
+		URL: b.URL, Credentials: b.Credentials, User: b.User, Password: b.Password.Reveal(), TLS: busTLS(c), Replicas: b.Replicas,
+	}
+}
+
+// busTLS are the files with which the bus is encrypted.
+func busTLS(c *config.Config) bus.TLSFiles {
 	return bus.TLSFiles{CA: c.Bus.TLS.CA, Cert: c.Bus.TLS.Cert, Key: c.Bus.TLS.Key}
 }
 

@@ -44,7 +44,7 @@ func (n *Node) startServer(ctx context.Context) (err error) {
 	n.server, err = bus.StartServer(ctx, bus.ServerConfig{
 		Name: n.process, Dir: filepath.Join(n.settings.Data, "bus"), Listen: b.Listen,
 		ClusterName: b.Cluster.Name, ClusterListen: b.Cluster.Listen, Routes: b.Cluster.Routes,
-		User: b.User, Password: b.Password.Reveal(), TLS: BusTLS(n.settings),
+		User: b.User, Password: b.Password.Reveal(), TLS: busTLS(n.settings),
 		MaxMemory: int64(b.MaxMemory), MaxStore: int64(b.MaxStore), Logger: n.log,
 	})
 	if err != nil {

@@ -3,9 +3,13 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"klive/infra/config"
 	"klive/storage/disk"
 	"klive/storage/origin"
 	"klive/storage/s3"
@@ -51,19 +55,17 @@ func (n *Node) openFolder(dir string) error {
 	return nil
 }
 
-// BucketConfig is what the configuration says of the bucket.
-func (n *Node) bucketConfig(address string) s3.Config {
-	c := n.settings.Storage
-	return s3.Config{
-		URL: address, Timeout: c.Timeout, Deadline: c.Deadline, Encryption: c.Encryption, KMSKey: c.KMSKey,
-		Logger: n.log, Registerer: n.cfg.Registry,
-	}
+func openS3(ctx context.Context, c *config.Config, address string, log *slog.Logger, r prometheus.Registerer) (*s3.Store, error) {
+	s := c.Storage
+	return s3.Open(ctx, s3.Config{
+		URL: address, Timeout: s.Timeout, Deadline: s.Deadline, Encryption: s.Encryption, KMSKey: s.KMSKey, Logger: log, Registerer: r,
+	})
 }
 
 // openBucket waits for the bucket where the roles can't do without. A worker has a spool in
 // front of it: what it has packaged outlives an outage.
 func (n *Node) openBucket(ctx context.Context, address string) error {
-	store, err := s3.Open(ctx, n.bucketConfig(address))
+	store, err := openS3(ctx, n.settings, address, n.log, n.cfg.Registry)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,59 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/config"
+)
+
+// checkTime bounds each of the checks.
+const checkTime = 20 * time.Second
+
+// CheckBus connects to bus.url and makes what klive makes there, with its replicas, under
+// another name. It tells what it found, or what to do.
+func CheckBus(ctx context.Context, c *config.Config) (found string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	var reach dialer
+	setup := busConfig(c)
+	setup.Name, setup.Dial = "doctor-"+newName(), reach.dial
+	control, err := bus.Connect(ctx, setup)
+	if err != nil {
+		return "", reach.explain(err)
+	}
+	defer control.Close()
+	const probe = "doctor"
+	b, err := control.Bucket(ctx, bus.BucketConfig{Name: probe, Memory: true, MaxBytes: 1 << 20})
+	if err != nil {
+		return "", err
+	}
+	key := rand.Text()
+	began := time.Now()
+	if _, err := b.PutTTL(ctx, key, []byte("klive was here"), 10*time.Second); err != nil {
+		return "", err
+	}
+	took := time.Since(began)
+	if err := b.Delete(ctx, key, 0); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s stores with %d replicas, in %v", withoutPasswords(setup.URL), setup.Replicas, took.Round(100*time.Microsecond)), nil
+}
+
+// CheckBucket writes, reads and removes an object in the bucket of storage.url.
+func CheckBucket(ctx context.Context, c *config.Config) (found string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTime+c.Storage.Deadline)
+	defer cancel()
+	store, err := openS3(ctx, c, c.Storage.URL, nil, nil)
+	if err != nil {
+		return "", err
+	}
+	defer store.Close()
+	if err := store.Check(ctx); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s can be written and read", store), nil
+}
