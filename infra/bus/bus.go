@@ -3,7 +3,8 @@
 // records and short notices. It knows bytes, ids and leases, not video.
 //
 // The media plane ([Media]) has one engine per way of running klive: [Ring]
-// passes references inside one process. The control plane ([Control]) is always
+// passes references inside one process, [Streams] carries messages between
+// processes. The control plane ([Control]) is always
 // NATS JetStream, embedded or external.
 package bus
 
@@ -88,6 +89,10 @@ var ErrTooLarge = errors.New("bus: too large")
 // ErrUnavailable is returned when the bus does not answer. The write may have
 // happened all the same; a repeat with the same id or condition is safe.
 var ErrUnavailable = errors.New("bus: not available")
+
+// ErrDenied is returned when the NATS server does not let this process in, or not
+// do what it must.
+var ErrDenied = errors.New("bus: access denied")
 
 // ErrFull is returned when a bucket, a log or the whole node is out of room.
 var ErrFull = errors.New("bus: out of room")

@@ -38,10 +38,6 @@ const (
 	oldestMajor, oldestMinor = 2, 11
 )
 
-// ErrDenied is returned when the NATS server does not let this process in, or not
-// do what it must.
-var ErrDenied = errors.New("bus: access denied")
-
 // TLSFiles names PEM files.
 type TLSFiles struct {
 	// CA signs the other side's certificate; empty means the system's roots.

@@ -134,7 +134,7 @@ func TestStreamsOverBadNetwork(t *testing.T) {
 				net := []*network{near, far}[i%2]
 				time.Sleep(time.Duration(700+i*130) * time.Millisecond)
 				net.cut()
-				time.Sleep(time.Duration(i%7) * time.Second)
+				time.Sleep([]time.Duration{0, 5, 1, 60, 3}[i%5] * time.Second)
 				net.heal()
 				time.Sleep(20 * time.Second)
 			}
