@@ -136,6 +136,7 @@ type Packager struct {
 	// The rest belongs to the loop.
 	feeds        map[live.FeedID]*feed
 	released     *releaser
+	saver        *saver
 	choice       choice
 	tracks       map[string]live.Feed // by rendition: where its newest media came from
 	end          endpoint
@@ -171,6 +172,7 @@ func New(c Config) *Packager {
 		tracks:   map[string]live.Feed{},
 		said:     map[string]bool{},
 	}
+	p.saver = newSaver(p)
 	p.restore(time.Now())
 	return p
 }
@@ -185,6 +187,10 @@ func (p *Packager) Feed(r live.FeedRecord) {
 	p.mu.Unlock()
 	p.nudge()
 }
+
+// Problem is why the timeline's head or the playlists are not in the store as they should
+// be: the store is away, or a chapter is damaged. Nil when all is well.
+func (p *Packager) Problem() error { return p.saver.problem() }
 
 // Stop asks Run to store what is complete and to return, leaving the broadcast open.
 func (p *Packager) Stop() {

@@ -2,6 +2,7 @@ package packager
 
 import (
 	"context"
+	"errors"
 
 	"klive/storage"
 	"klive/storage/playlist"
@@ -27,6 +28,12 @@ func (s *saver) playlists(ctx context.Context) error {
 		return nil
 	}
 	past, err := s.past(ctx, state)
+	s.setDamage(err)
+	if unreadable(err) {
+		s.log.Error("a chapter of the DVR window can't be read; the stored DVR playlists stay as they are", "error", err)
+		s.dvrWritten = mark
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -35,6 +42,11 @@ func (s *saver) playlists(ctx context.Context) error {
 	}
 	s.dvrWritten = mark
 	return nil
+}
+
+// unreadable reports whether an error of loading a chapter says that trying again will not help.
+func unreadable(err error) bool {
+	return errors.Is(err, timeline.ErrDamaged) || errors.Is(err, timeline.ErrVersion) || errors.Is(err, storage.ErrNotFound)
 }
 
 // mark tells the states apart for which the stored DVR playlists differ enough to be written.

@@ -1,6 +1,7 @@
 package packager
 
 import (
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -9,7 +10,9 @@ import (
 
 	"klive/infra/live"
 	"klive/infra/media"
+	"klive/storage"
 	"klive/storage/playlist"
+	"klive/storage/timeline"
 )
 
 // The stored DVR playlists are written when a chapter closes and at the end, not with each
@@ -70,6 +73,38 @@ func TestFirstPartsAreWaitedFor(t *testing.T) {
 			if len(it.Media) != 2 || !it.Media[0].Stored || !it.Media[1].Stored || it.Discontinuity {
 				t.Errorf("item %d: %+v", it.Seq, it)
 			}
+		}
+	})
+}
+
+// TestDamagedChapter holds that a chapter that can't be read is said, stops nothing else and
+// is not overwritten.
+func TestDamagedChapter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		result, end := g.start()
+		defer end()
+		go g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 10, video: small(t), duration: 5 * time.Minute, dvr: 10 * time.Minute})
+		time.Sleep(2 * time.Minute)
+		if err := g.p.Problem(); err != nil {
+			t.Errorf("a problem of a sound timeline: %v", err)
+		}
+		hurt := g.state().Current().Chapters[0]
+		if _, err := g.store.Put(t.Context(), hurt.Key, [][]byte{[]byte("{")}, storage.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if err := g.p.Problem(); !errors.Is(err, timeline.ErrDamaged) {
+			t.Errorf("the problem: %v", err)
+		}
+		if st := g.state(); st.LogSeq != g.writer().State().LogSeq || len(st.Current().Chapters) < 3 {
+			t.Errorf("the head is behind, or holds %d chapters", len(st.Current().Chapters))
+		}
+		if err := <-result; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if got := g.object(hurt.Key); string(got) != "{" {
+			t.Errorf("the chapter was overwritten: %s", got)
 		}
 	})
 }

@@ -33,6 +33,7 @@ type saver struct {
 	tries   int           // how often saving was tried
 	changed chan struct{} // closed at each try's end
 	failing error         // of the newest try
+	damage  error         // why the DVR playlists are not written; nil when they are
 }
 
 const (
@@ -67,11 +68,20 @@ func (s *saver) clean() bool {
 	return s.saved == s.wanted
 }
 
-// problem is why the newest try failed; nil when it did not.
+// problem is why not everything is in the store that should be; nil when it is.
 func (s *saver) problem() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.failing
+	return errors.Join(s.failing, s.damage)
+}
+
+// setDamage remembers an error that trying again does not help against.
+func (s *saver) setDamage(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.damage = nil; unreadable(err) {
+		s.damage = err
+	}
 }
 
 // flush waits until everything is saved, or until a whole try has failed.

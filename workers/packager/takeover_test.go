@@ -311,11 +311,12 @@ func TestHandOverOfNothing(t *testing.T) {
 	})
 }
 
-// TestKilledAgainAndAgain kills owners at random moments, with a store that fails at random:
+// TestKilledAgainAndAgain ends owners at random moments, with a store that fails at random:
 // every frame is stored once, whatever was under way.
 func TestKilledAgainAndAgain(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		kills := rapid.SliceOfN(rapid.IntRange(200, 12_000), 1, 5).Draw(r, "milliseconds between kills")
+		kills := rapid.SliceOfN(rapid.IntRange(200, 12_000), 1, 4).Draw(r, "milliseconds between kills")
+		leaves := rapid.SliceOfN(rapid.Bool(), len(kills), len(kills)).Draw(r, "handed over instead")
 		pauses := rapid.SliceOfN(rapid.IntRange(0, 5000), len(kills), len(kills)).Draw(r, "milliseconds without an owner")
 		fails := rapid.SliceOfN(rapid.IntRange(0, 9), 20, 20).Draw(r, "failing writes")
 		synctest.Test(t, func(t *testing.T) {
@@ -332,19 +333,23 @@ func TestKilledAgainAndAgain(t *testing.T) {
 				return nil
 			}
 			var wg sync.WaitGroup
-			_, end := g.start()
+			result, end := g.start()
 			wg.Go(func() {
-				g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 30, video: small(t), audio: aac(t), duration: 60 * time.Second})
+				g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 10, video: small(t), audio: aac(t), duration: 40 * time.Second})
 			})
 			for i, ms := range kills {
 				time.Sleep(time.Duration(ms) * time.Millisecond)
+				if leaves[i] {
+					g.p.HandOver()
+					<-result
+				}
 				end()
 				time.Sleep(time.Duration(pauses[i]) * time.Millisecond)
-				_, end = g.start()
+				result, end = g.start()
 			}
 			wg.Wait()
 			end()
-			result, end := g.start()
+			result, end = g.start()
 			defer end()
 			g.whole(t, ended(t, g, result), true)
 		})

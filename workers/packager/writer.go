@@ -55,7 +55,7 @@ const (
 func newWriter(p *Packager) *writer {
 	w := &writer{
 		p: p, log: p.log, jobs: make(chan *item), done: make(chan struct{}), news: make(chan struct{}, 1),
-		renditions: map[string]*rendition{}, saver: newSaver(p),
+		renditions: map[string]*rendition{}, saver: p.saver,
 	}
 	if b := p.Timeline.State().Current(); b != nil && !b.Ended {
 		for _, c := range b.Chapters {
