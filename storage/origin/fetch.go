@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 	"time"
 
 	"klive/storage"
@@ -28,18 +27,12 @@ type opened struct {
 // may stand), or made from the parts on the bus.
 type fetcher struct {
 	store   storage.Store
-	wait    time.Duration // how long the store has to open an object
+	wait    time.Duration // how long the store has to open an object before the bus is asked
 	rebuild *rebuilder    // nil without a bus
-	// slowAt is when the store last let somebody wait for nothing, in ns; 0 once it answered.
-	slowAt atomic.Int64
 }
 
-const (
-	// slowFor is how long a store that did not answer is given little time.
-	slowFor = 5 * time.Second
-	// patience is how many times the usual wait the store has when there is no other way.
-	patience = 4
-)
+// patience is how many times that wait the store has when there is no other way.
+const patience = 20
 
 // get opens a media object. The error wraps storage.ErrNotFound or errAway, or is the store's.
 func (f *fetcher) get(ctx context.Context, a mediaAddress) (*opened, error) {
@@ -49,11 +42,7 @@ func (f *fetcher) get(ctx context.Context, a mediaAddress) (*opened, error) {
 	if m := f.rebuild.cached(a.key); m != nil {
 		return m.open(), nil
 	}
-	wait, slow := f.wait, f.slow()
-	if slow {
-		wait /= 10
-	}
-	o, err := f.stored(ctx, a, wait)
+	o, err := f.stored(ctx, a, f.wait)
 	if err == nil || ctx.Err() != nil {
 		return o, err
 	}
@@ -71,12 +60,6 @@ func (f *fetcher) get(ctx context.Context, a mediaAddress) (*opened, error) {
 		return nil, err
 	}
 	return nil, fmt.Errorf("%w (store: %v; bus: %v)", errAway, err, made)
-}
-
-// slow reports whether the store has let somebody wait for nothing lately.
-func (f *fetcher) slow() bool {
-	at := f.slowAt.Load()
-	return at != 0 && time.Since(time.Unix(0, at)) < slowFor
 }
 
 // stored opens a media object in the store.
@@ -101,7 +84,6 @@ func (f *fetcher) open(ctx context.Context, key string, r *storage.Range, wait t
 	body, info, err := f.store.Get(try, key, r)
 	inTime := timer.Stop()
 	if err == nil && inTime {
-		f.slowAt.Store(0)
 		return &cancelBody{body, cancel}, info, nil
 	}
 	cancel()
@@ -109,9 +91,6 @@ func (f *fetcher) open(ctx context.Context, key string, r *storage.Range, wait t
 		body.Close()
 	}
 	if !inTime && ctx.Err() == nil {
-		if wait >= f.wait {
-			f.slowAt.Store(time.Now().UnixNano())
-		}
 		err = fmt.Errorf("%w (%v)", errSlow, wait)
 	}
 	return nil, storage.Info{}, err

@@ -36,7 +36,8 @@ type Config struct {
 	// Media is the bus, from which segments are made that the store does not have yet, or can't
 	// give. Nil means that nothing is made.
 	Media Media
-	// StoreWait is how long the store has to open an object before the bus is asked. Default 1 s.
+	// StoreWait is how long the store has to open an object before the bus is asked, default
+	// 250 ms: an answer that comes later is used when the bus has none.
 	StoreWait time.Duration
 	// Window is how many segments live playlists hold. Default 5.
 	Window int
@@ -67,7 +68,7 @@ func New(cfg Config) *Origin {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.StoreWait <= 0 {
-		cfg.StoreWait = time.Second
+		cfg.StoreWait = 250 * time.Millisecond
 	}
 	m := newMetrics(cfg.Registerer)
 	f := &fetcher{store: cfg.Store, wait: cfg.StoreWait}

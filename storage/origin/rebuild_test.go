@@ -159,7 +159,7 @@ func TestMadeFromTheBus(t *testing.T) {
 				for _, key := range keys {
 					r.want(key)
 				}
-				if took := time.Since(began); took > 1500*time.Millisecond {
+				if took := time.Since(began); took > 600*time.Millisecond {
 					t.Errorf("took %v", took)
 				}
 				key := keys[0]
