@@ -29,7 +29,6 @@ func (s nullStore) Put(ctx context.Context, key string, data [][]byte, opt stora
 // timeline as fast as they go, without the cost of keeping the media.
 func BenchmarkPackage(b *testing.B) {
 	g := newRig(b)
-	defer g.ring.Close()
 	g.store.Store = nullStore{g.store.Store}
 	stored := make(chan int, 1)
 	g.stored = func(n int) { stored <- n }

@@ -15,7 +15,6 @@ import (
 func TestLeftOutIsSaidOnce(t *testing.T) {
 	var log bytes.Buffer
 	g := newRig(t)
-	defer g.ring.Close()
 	_, end := g.start()
 	end()
 	p := g.p

@@ -32,10 +32,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const entry = "0_demolive"
 
-// rig is a packager over the real ring, disk store and timeline.
+// rig is a packager over the real ring (or the streams), disk store and timeline.
 type rig struct {
 	t     testing.TB
-	ring  *bus.Ring
+	ring  bus.Media
 	log   *timelinetest.Log
 	store *hookStore
 	shelf Shelf
