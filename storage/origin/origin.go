@@ -1,6 +1,6 @@
 // Package origin serves playlists and media over HTTP: playlists from the timelines, media
-// from the store, or made from the bus while the store does not have them. Its addresses are the store's keys, so a CDN may read either. Any origin
-// answers any request.
+// from the store, or made from the bus while the store does not have them. Its addresses are
+// the store's keys, so a CDN may read either. Any origin answers any request.
 package origin
 
 import (
