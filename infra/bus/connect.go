@@ -303,7 +303,7 @@ func connectError(err error) error {
 	if wrapped := busError("connect", err); errors.Is(wrapped, ErrUnavailable) || errors.Is(wrapped, ErrDenied) {
 		return wrapped
 	}
-	return fmt.Errorf("%w: connect: %w: check that the bus runs and that bus.url is right", ErrUnavailable, err)
+	return fmt.Errorf("%w: connect: %w: check bus.url, and that the bus runs (most of its nodes, when it is a cluster)", ErrUnavailable, err)
 }
 
 // describe puts an error that the server reports out of turn into words.

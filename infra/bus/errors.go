@@ -69,7 +69,7 @@ func classify(err error) (advice string, sentinel error) {
 	case is(nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrReconnectBufExceeded,
 		nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrStaleConnection,
 		jetstream.ErrNoStreamResponse, context.DeadlineExceeded):
-		return "check that the bus runs and that bus.url is right", ErrUnavailable
+		return "check bus.url, and that the bus runs (most of its nodes, when it is a cluster)", ErrUnavailable
 	}
 	return "", nil
 }

@@ -309,3 +309,20 @@ func TestClusterRollingRestart(t *testing.T) {
 		t.Errorf("state of the connection: %+v", stats)
 	}
 }
+
+// One node of three cannot serve: it says so, and so does who connects to it.
+func TestServerWithoutItsCluster(t *testing.T) {
+	peers := freeAddresses(t, 3)
+	s := startServer(t, bus.ServerConfig{ClusterName: "test", ClusterListen: peers[0], Routes: "nats://" + strings.Join(peers, ",nats://")})
+	wantWords(t, s.Healthy(), bus.ErrUnavailable, "0 of its connections", "bus.cluster.routes")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err := bus.Connect(ctx, bus.ConnectConfig{URL: "nats://" + s.Addr().String()})
+	wantErr(t, err, bus.ErrUnavailable)
+	t.Log(err)
+	start := time.Now()
+	s.Close()
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %v to stop", took)
+	}
+}
