@@ -24,6 +24,8 @@ type EntryState struct {
 	NextSeq   uint64 `json:"nextSeq,omitempty"`
 	// Pending counts the open broadcast's items whose media do not rest in the store yet.
 	Pending int `json:"pending"`
+	// Error says why the entry can't be packaged; empty while it is.
+	Error string `json:"error,omitempty"`
 	// MovingTo is the worker that the entry is being handed to.
 	MovingTo string `json:"movingTo,omitempty"`
 }
@@ -58,7 +60,7 @@ func (o *owner) describe(s *EntryState, now time.Time) {
 	}
 	s.Holder, s.Mine = o.p.Name, true
 	s.Epoch, s.Since, s.MovingTo = o.tenure.epoch, o.tenure.since, o.tenure.moving
-	if o.tenure.writer == nil {
+	if s.Error = o.tenure.failure; o.tenure.writer == nil {
 		return
 	}
 	st := o.tenure.writer.State()

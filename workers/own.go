@@ -92,6 +92,7 @@ func (o *owner) work(ctx context.Context, t *tenure) error {
 	var wg sync.WaitGroup
 	err := o.pack(ctx, t, r, func() { wg.Go(func() { r.Run(calls) }) })
 	for !final(err) && ctx.Err() == nil && !o.going() {
+		o.failed(t, err)
 		o.log.Error("packaging failed, beginning anew", "error", err)
 		if !o.pause(ctx, o.p.LeaseRetry) {
 			break
@@ -144,7 +145,7 @@ func (o *owner) pack(ctx context.Context, t *tenure, r *registrar.Registrar, ope
 	opened()
 	p := packager.New(packager.Config{
 		Entry: o.entry, Media: o.p.Media, Timeline: w, Store: store, Shelf: shelf(o.p.Store), Broadcasts: fencedBroadcasts{o.p.Broadcasts, t.guard}, Chapters: o.p.Chapters,
-		Stored: r.Stored, Metrics: o.p.packaging, Log: o.p.Log, Options: o.p.Packager,
+		Stored: r.Stored, Hearing: o.p.hearing(), Metrics: o.p.packaging, Log: o.p.Log, Options: o.p.Packager,
 	})
 	o.attach(p, r)
 	quit := make(chan struct{})
@@ -177,7 +178,7 @@ func (o *owner) steer(t *tenure, p *packager.Packager, r *registrar.Registrar, q
 func (o *owner) opened(t *tenure, epoch uint64, w *timeline.Writer, r *registrar.Registrar) {
 	o.mu.Lock()
 	first := !t.resumed
-	t.epoch, t.writer, t.resumed = epoch, w, true
+	t.epoch, t.writer, t.resumed, t.failure = epoch, w, true, ""
 	o.mu.Unlock()
 	o.log.Info("owning the entry", "epoch", epoch)
 	if !first {
@@ -192,6 +193,13 @@ func (o *owner) opened(t *tenure, epoch uint64, w *timeline.Writer, r *registrar
 		}
 		r.Resume(ends)
 	}
+}
+
+// failed notes why the entry can't be packaged.
+func (o *owner) failed(t *tenure, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t.failure, t.writer = err.Error(), nil
 }
 
 // nextEpoch returns an epoch above every one before it. A counter that was lost with the

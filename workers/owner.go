@@ -48,6 +48,7 @@ type tenure struct {
 	epoch   uint64
 	writer  *timeline.Writer // nil until the timeline is open
 	resumed bool             // the entry was packaged under this tenure
+	failure string           // why it is not packaged; "" while it is
 }
 
 func newOwner(p *Pool, entry string) *owner {

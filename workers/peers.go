@@ -25,8 +25,7 @@ type worker struct {
 	open bool
 }
 
-// peers are the workers that were heard lately, this one aside, by name. said keeps the
-// names whose beats could not be read.
+// peers are the workers that were heard lately, this one aside, by name.
 func (p *Pool) peers(now time.Time) []worker {
 	if p.Beats == nil {
 		return nil
@@ -77,6 +76,15 @@ func (p *Pool) ready() bool {
 // another may take it: no beat that this process could have heard, and no renewal.
 func (p *Pool) silent(l seenLease, now time.Time) bool {
 	return p.Beats != nil && now.Sub(l.at) >= p.StealAfter && p.Beats.Silence(l.holder) >= p.StealAfter
+}
+
+// hearing tells the packager for how long this process has heard the bus without a hole; nil
+// where there is nothing to tell it by.
+func (p *Pool) hearing() func() time.Duration {
+	if p.Beats == nil {
+		return nil
+	}
+	return func() time.Duration { return p.Beats.Silence("") }
 }
 
 // Share is what this process says in its beats of the entries it owns or is about to, and
