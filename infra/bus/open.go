@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // openTry bounds one attempt to make a stream. A cluster gives no answer to a request that
-// races with another one to make the same stream, which happens whenever processes start
-// together; a repeat finds it made.
-const openTry = time.Second
+// races with another one to make the same stream, or does not find what it has just made.
+// That happens whenever processes start together; a repeat finds it made.
+const (
+	openTry   = time.Second
+	openPause = 50 * time.Millisecond
+)
 
 // open makes a stream, or finds it made, within the time of a request.
 func open(ctx context.Context, create func(context.Context) error) error {
@@ -19,8 +24,13 @@ func open(ctx context.Context, create func(context.Context) error) error {
 		try, cancel := context.WithTimeout(ctx, openTry)
 		err := create(try)
 		cancel()
-		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		if err == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(openPause):
 		}
 	}
 }
