@@ -88,8 +88,12 @@ func Connect(ctx context.Context, c ConnectConfig) (*Control, error) {
 		d.dial = (&net.Dialer{}).DialContext
 	}
 	defer d.connected()
-	return connect(ctx, controlSetup{name: c.Name, url: c.URL, replicas: max(1, c.Replicas), beat: remoteBeat, log: c.Logger,
+	control, err := connect(ctx, controlSetup{name: c.Name, url: c.URL, replicas: max(1, c.Replicas), beat: remoteBeat, log: c.Logger,
 		options: append(options, nats.SetCustomDialer(d), nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(maxPings))})
+	if failed := d.why(); failed != nil && errors.Is(err, nats.ErrNoServers) {
+		return nil, connectError(failed) // the library tells only that it found no server
+	}
+	return control, err
 }
 
 // ConnectRetry is Connect that waits for the server: it tries again until ctx
@@ -193,8 +197,10 @@ func (t TLSFiles) roots() (*x509.CertPool, error) {
 type dialer struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	mu    sync.Mutex // guards first
+	// mu guards the fields below.
+	mu    sync.Mutex
 	first context.Context
+	last  error // why the last attempt failed
 }
 
 // Dial is called by the client library.
@@ -207,7 +213,17 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	return d.dial(ctx, network, address)
+	conn, err := d.dial(ctx, network, address)
+	d.mu.Lock()
+	d.last = err
+	d.mu.Unlock()
+	return conn, err
+}
+
+func (d *dialer) why() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.last
 }
 
 func (d *dialer) connected() {

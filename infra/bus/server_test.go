@@ -215,7 +215,7 @@ func TestConnectRetry(t *testing.T) {
 	done := make(chan error, 1)
 	start := time.Now()
 	_, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address})
-	wantErr(t, err, bus.ErrUnavailable)
+	wantWords(t, err, bus.ErrUnavailable, address, "refused", "bus.url")
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("an absent server was noticed after %v", took)
 	}
