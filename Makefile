@@ -48,7 +48,7 @@ test-infra: $(BUNDLE)
 
 ## prove: the end-to-end points at their stated length (PROVE=regexp chooses)
 prove: setup-test build
-	KLIVE_PROVE=1 $(GO) test -count=1 -v -timeout 120m -run '$(PROVE)' ./infra/e2e/...
+	KLIVE_PROVE=1 $(GO) test -count=1 -v -timeout 120m -run '$(PROVE)' ./infra/e2e/... ./workers
 
 ## bench: CPU, memory and allocations per stream (BENCH=regexp chooses)
 bench: setup-test build

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"klive/storage/timeline"
 )
 
 // EntryState is what an operator wants to know of a live entry's ownership.
@@ -22,8 +24,10 @@ type EntryState struct {
 	// Broadcast is the open broadcast's id, NextSeq its next media sequence number.
 	Broadcast string `json:"broadcast,omitempty"`
 	NextSeq   uint64 `json:"nextSeq,omitempty"`
-	// Pending counts the open broadcast's items whose media do not rest in the store yet.
+	// Pending counts the open broadcast's items whose media do not rest in the store yet, Held
+	// those of them that wait on the owner's disk because the store is away.
 	Pending int `json:"pending"`
+	Held    int `json:"held"`
 	// Error says why the entry can't be packaged; empty while it is.
 	Error string `json:"error,omitempty"`
 	// MovingTo is the worker that the entry is being handed to.
@@ -76,6 +80,9 @@ func (o *owner) describe(s *EntryState, now time.Time) {
 			stored = max(stored, b.Items[i].End())
 		} else {
 			s.Pending++
+			if slices.ContainsFunc(b.Items[i].Media, func(m timeline.Media) bool { return m.Held }) {
+				s.Held++
+			}
 		}
 	}
 	if n := len(b.Chapters); n > 0 {

@@ -52,11 +52,13 @@ func drawPlan(t *rapid.T) plan {
 	return p
 }
 
+func proving() bool { return os.Getenv("KLIVE_PROVE") == "1" }
+
 // checks is how many plans a test runs: few as part of all tests, many when proving.
 func checks(t *testing.T, few, many int) {
 	t.Helper()
 	n := few
-	if os.Getenv("KLIVE_PROVE") == "1" {
+	if proving() {
 		n = many
 	}
 	for name, value := range map[string]string{"rapid.checks": strconv.Itoa(n), "rapid.nofailfile": "true"} {

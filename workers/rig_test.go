@@ -115,7 +115,7 @@ func (w *world) start(name string) *process {
 	p.beats, err = bus.StartBeats(ctx, p.control, bus.BeatsConfig{Name: name, Payload: p.payload})
 	fail(err)
 	var out io.Writer = io.Discard
-	if testing.Verbose() {
+	if testing.Verbose() && !proving() {
 		out = os.Stderr
 	}
 	pool, err := New(ctx, Config{
