@@ -18,6 +18,7 @@ import (
 	"klive/infra/live"
 	"klive/storage/timeline/buslog"
 	"klive/workers"
+	"klive/workers/sweeper"
 )
 
 // processFile keeps the name of the process that the data folder belongs to.
@@ -146,9 +147,14 @@ func (n *Node) openRecords(ctx context.Context) (err error) {
 		{&n.broadcasts, bus.BucketConfig{Name: live.BroadcastsBucket}},
 		{&n.epochs, bus.BucketConfig{Name: live.EpochsBucket}},
 		{&n.owners, bus.BucketConfig{Name: workers.OwnersBucket}},
+		{nil, bus.BucketConfig{Name: sweeper.LeasesBucket}}, // a node that ends at once must not be about to make it
 	} {
-		if *b.into, err = n.control.Bucket(ctx, b.config); err != nil {
+		bucket, err := n.control.Bucket(ctx, b.config)
+		if err != nil {
 			return err
+		}
+		if b.into != nil {
+			*b.into = bucket
 		}
 	}
 	n.timelines, err = buslog.Open(ctx, n.control)

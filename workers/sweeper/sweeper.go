@@ -55,10 +55,12 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
+// LeasesBucket is the control-plane bucket of the sweepers' lease.
+const LeasesBucket = "sweeper"
+
 const (
-	bucketName = "sweeper"
-	leaseKey   = "sweeper"
-	leaseTTL   = 15 * time.Second
+	leaseKey = "sweeper"
+	leaseTTL = 15 * time.Second
 	// firstAfter is how long after its start a process sweeps, retry how often it asks whether
 	// another still does.
 	firstAfter = time.Minute
@@ -130,7 +132,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // own from before a restart.
 func (s *Sweeper) acquire(ctx context.Context) (*bus.Lease, error) {
 	if s.leases == nil {
-		b, err := s.cfg.Control.Bucket(ctx, bus.BucketConfig{Name: bucketName})
+		b, err := s.cfg.Control.Bucket(ctx, bus.BucketConfig{Name: LeasesBucket})
 		if err != nil {
 			return nil, err
 		}
