@@ -277,3 +277,89 @@ func TestPagesAndHeaders(t *testing.T) {
 		t.Errorf("/.keep: %d", res.StatusCode)
 	}
 }
+
+type fakeCluster struct {
+	nodes []NodeState
+	live  []LiveEntry
+	err   error
+}
+
+func (f fakeCluster) Nodes(context.Context) ([]NodeState, error) { return f.nodes, f.err }
+func (f fakeCluster) Live(context.Context) ([]LiveEntry, error)  { return f.live, f.err }
+
+func TestNodes(t *testing.T) {
+	h := handler(t, func(c *Config) {
+		c.Cluster = fakeCluster{nodes: []NodeState{{Name: "vm-1", Self: true, Roles: []string{"worker"}, Version: "v0.0.1", Ready: true, Owned: 3, BusRTT: 0.0007}}}
+	})
+	var got struct{ Nodes []map[string]any }
+	if err := json.Unmarshal([]byte(body(t, get(h, local+"/v1/nodes"))), &got); err != nil || len(got.Nodes) != 1 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	for key, want := range map[string]any{"name": "vm-1", "ready": true, "owned": 3.0, "busRtt": 0.0007, "self": true} {
+		if got.Nodes[0][key] != want {
+			t.Errorf("%s is %v, want %v", key, got.Nodes[0][key], want)
+		}
+	}
+	if text := body(t, get(handler(t, func(c *Config) { c.Cluster = fakeCluster{} }), local+"/v1/nodes")); text != "{\"nodes\":[]}\n" {
+		t.Errorf("nobody: %s", text)
+	}
+	broken := handler(t, func(c *Config) { c.Cluster = fakeCluster{err: errors.New("bus away")} })
+	checkProblem(t, get(broken, local+"/v1/nodes"), http.StatusServiceUnavailable, "can't list the nodes")
+	checkProblem(t, get(broken, local+"/v1/entries"), http.StatusServiceUnavailable, "on the air")
+	checkProblem(t, get(handler(t, nil), local+"/v1/nodes"), http.StatusNotFound, "no such address")
+}
+
+// What is on the air stands beside what the control plane knows, and alone where that is
+// elsewhere.
+func TestLiveEntries(t *testing.T) {
+	h := handler(t, func(c *Config) {
+		c.Entries = fakeEntries{{ID: "0_demolive", Name: "Demo", Partner: 102, Token: "demo1234"}, {ID: "0_otherone", Name: "Other", Partner: 102, Token: "t"}}
+		c.Cluster = fakeCluster{live: []LiveEntry{
+			{ID: "0_demolive", Owner: "vm-1", Epoch: 4, Feeds: []string{"0_demolive.0.1"}, LastSeq: 12, Health: HealthLive},
+			{ID: "0_elsewhre", Owner: "vm-2", Health: HealthWaiting},
+		}}
+	})
+	var got struct {
+		Entries []struct {
+			ID, Name, Server string
+			Live             *LiveEntry
+		}
+	}
+	text := body(t, get(h, local+"/v1/entries"))
+	if err := json.Unmarshal([]byte(text), &got); err != nil || len(got.Entries) != 3 {
+		t.Fatalf("%v: %s", err, text)
+	}
+	e := got.Entries
+	if e[0].Live == nil || e[0].Live.Owner != "vm-1" || e[0].Live.LastSeq != 12 || e[0].Server == "" || e[1].Live != nil || e[2].ID != "0_elsewhre" || e[2].Live == nil || e[2].Server != "" {
+		t.Errorf("entries: %s", text)
+	}
+	if !strings.Contains(text, `"owner":"vm-2","feeds":[]`) {
+		t.Errorf("no feeds are no list: %s", text)
+	}
+}
+
+// A feed is asked of by programs with the token and by the console, not by other pages.
+func TestFeedsAreGuarded(t *testing.T) {
+	asked := 0
+	h := handler(t, func(c *Config) {
+		c.Feeds = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked++
+			plain(w, http.StatusOK, r.PathValue("id"))
+		})
+	})
+	post := func(header ...string) *http.Response {
+		r := httptest.NewRequest(http.MethodPost, local+"/v1/feeds/0_demolive.0.1/kick", nil)
+		for i := 0; i+1 < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Result()
+	}
+	if res := post(); res.StatusCode != http.StatusOK || body(t, res) != "0_demolive.0.1\n" {
+		t.Errorf("a program: %s", res.Status)
+	}
+	if res := post("Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example.com"); res.StatusCode != http.StatusForbidden || asked != 1 {
+		t.Errorf("another page: %s, asked %d times", res.Status, asked)
+	}
+}
