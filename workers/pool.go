@@ -116,8 +116,19 @@ func New(ctx context.Context, c Config) (*Pool, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	p := &Pool{
+	// The buckets come first: who calls again when the bus is there may register metrics once.
+	leases, err := c.Control.Bucket(ctx, bus.BucketConfig{Name: OwnersBucket})
+	if err != nil {
+		return nil, err
+	}
+	epochs, err := c.Control.Bucket(ctx, bus.BucketConfig{Name: ownerEpochsBucket})
+	if err != nil {
+		return nil, err
+	}
+	return &Pool{
 		Config:      c,
+		bucket:      leases,
+		epochs:      epochs,
 		leases:      newLeaseView(),
 		packaging:   packager.NewMetrics(c.Registerer),
 		registering: registrar.NewMetrics(c.Registerer),
@@ -125,15 +136,7 @@ func New(ctx context.Context, c Config) (*Pool, error) {
 		records:     map[live.FeedID]live.FeedRecord{},
 		owners:      map[string]*owner{},
 		ends:        map[string]time.Time{},
-	}
-	var err error
-	if p.bucket, err = c.Control.Bucket(ctx, bus.BucketConfig{Name: OwnersBucket}); err != nil {
-		return nil, err
-	}
-	if p.epochs, err = c.Control.Bucket(ctx, bus.BucketConfig{Name: ownerEpochsBucket}); err != nil {
-		return nil, err
-	}
-	return p, nil
+	}, nil
 }
 
 // Run owns entries until the context ends. Then it takes no more of them and hands those it

@@ -16,8 +16,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		return nil
 	}
 	c := n.settings
-	var err error
-	n.workers, err = workers.New(ctx, workers.Config{
+	config := workers.Config{
 		Name: n.process, Control: n.control, Beats: n.beats, Feeds: n.feeds, Broadcasts: n.broadcasts,
 		Media: n.media, Store: n.store, Timeline: n.timelines,
 		API:      registrarAPI{n.client},
@@ -36,8 +35,11 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		},
 		StealAfter: c.Worker.StealAfter, MoveEvery: c.Worker.MoveEvery, ShutdownTimeout: c.Worker.Drain,
 		Log: n.log, Registerer: n.cfg.Registry,
-	})
-	if err != nil {
+	}
+	if err := n.await(ctx, "the bus to open the owners' records", func(ctx context.Context) (err error) {
+		n.workers, err = workers.New(ctx, config)
+		return err
+	}); err != nil {
 		return err
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
