@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"klive/infra/bus"
@@ -75,12 +73,11 @@ func (n *Node) joinBus(ctx context.Context) (err error) {
 		n.control = n.cfg.Control
 		return nil
 	}
-	var reach dialer
 	c := busConfig(n.settings)
-	c.Name, c.Dial, c.Logger = n.process, reach.dial, n.log
+	c.Name, c.Logger = n.process, n.log
 	err = n.await(ctx, "the bus at "+withoutPasswords(c.URL), func(ctx context.Context) (err error) {
 		n.control, err = bus.Connect(ctx, c)
-		return reach.explain(err)
+		return err
 	})
 	if err != nil {
 		return err
@@ -100,31 +97,6 @@ func busConfig(c *config.Config) bus.ConnectConfig {
 // busTLS are the files with which the bus is encrypted.
 func busTLS(c *config.Config) bus.TLSFiles {
 	return bus.TLSFiles{CA: c.Bus.TLS.CA, Cert: c.Bus.TLS.Cert, Key: c.Bus.TLS.Key}
-}
-
-// dialer connects to the bus and remembers why it could not: the client library tells only
-// that it found no server.
-type dialer struct {
-	mu   sync.Mutex // guards the field below
-	last error
-}
-
-func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
-	d.mu.Lock()
-	d.last = err
-	d.mu.Unlock()
-	return conn, err
-}
-
-// explain puts the reason in the place of the client library's error.
-func (d *dialer) explain(err error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err == nil || d.last == nil {
-		return err
-	}
-	return fmt.Errorf("%w: check that the bus runs and that bus.url is right", d.last)
 }
 
 // startPulse begins to watch over the bus.

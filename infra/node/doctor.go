@@ -18,12 +18,11 @@ const checkTime = 20 * time.Second
 func CheckBus(ctx context.Context, c *config.Config) (found string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	var reach dialer
 	setup := busConfig(c)
-	setup.Name, setup.Dial = "doctor-"+newName(), reach.dial
+	setup.Name = "doctor-" + newName()
 	control, err := bus.Connect(ctx, setup)
 	if err != nil {
-		return "", reach.explain(err)
+		return "", err
 	}
 	defer control.Close()
 	const probe = "doctor"
