@@ -20,6 +20,14 @@ import (
 	"klive/infra/publisher"
 )
 
+// beside lets a test of a cluster run beside others: clusters mostly wait. At their stated
+// length, where times are measured, tests run alone.
+func beside(t *testing.T) {
+	if !proving() {
+		t.Parallel()
+	}
+}
+
 // show is one broadcast on a cluster that things are done to, with those who watch it.
 type show struct {
 	t       testing.TB
@@ -65,10 +73,11 @@ func lightEncoder(t testing.TB, urls ...string) *check.Light {
 	return e
 }
 
-// Tests that are not held to their stated length have short segments.
+// Tests that are not held to their stated length have short segments, in a window that lasts as
+// long as the usual one.
 var (
 	clusterGOP      = length(2*time.Second, time.Second)
-	clusterSegments = "segment.duration=" + length(4*time.Second, time.Second).String()
+	clusterSegments = []string{"segment.duration=" + length(4*time.Second, time.Second).String(), fmt.Sprintf("hls.window=%d", length(5, 20))}
 )
 
 // await waits until each viewer has seen n more segments.
@@ -117,6 +126,7 @@ func (s *show) stalls(limit time.Duration) {
 	}
 	for _, v := range s.viewers {
 		measure(v.Name, v.Items())
+		s.table.Add(v.Name+": slowest fetch of a segment", v.SlowestFetch(), "")
 	}
 	both, err := check.Both(s.viewers...)
 	if err != nil {
