@@ -98,6 +98,7 @@ type seen struct {
 		Rows      [][]string
 		Empty     string
 		Addresses []string
+		Tables    []string // entries on the air, nodes
 		Overflow  int
 	}
 	Playing    bool
@@ -123,11 +124,12 @@ func TestConsoleInChromium(t *testing.T) {
 		}
 		return dir
 	}
-	serve := func(list []Stream, entries []Entry) string {
+	serve := func(list []Stream, entries []Entry, cluster fakeCluster) string {
 		h := handler(t, func(c *Config) {
 			c.Console = nil
 			c.Streams = fakeStreams{list: list}
 			c.Entries = fakeEntries(entries)
+			c.Cluster = cluster
 			c.Places.PublicURL = media.URL
 		})
 		s := httptest.NewServer(h)
@@ -138,21 +140,24 @@ func TestConsoleInChromium(t *testing.T) {
 
 	t.Run("live", func(t *testing.T) {
 		var got seen
-		runNode(t, &got, "console.mjs", serve(fakeNews(), demo), shots("live"))
+		runNode(t, &got, "console.mjs", serve(fakeNews(), demo, busyCluster()), shots("live"))
 		checkLive(t, got)
 	})
 	t.Run("empty", func(t *testing.T) {
 		var got seen
-		runNode(t, &got, "console.mjs", serve(nil, demo), shots("empty"))
+		runNode(t, &got, "console.mjs", serve(nil, demo, fakeCluster{nodes: []NodeState{{Name: "vm-1", Self: true, Roles: []string{"gateway"}, Ready: true}}}), shots("empty"))
 		if !strings.Contains(got.Wide.Empty, "Nothing is on the air") || !strings.Contains(got.Wide.Empty, "OBS Studio") {
 			t.Errorf("the empty page says %q", got.Wide.Empty)
 		}
 		if got.Copied != "rtmp://127.0.0.1/kLive/?p=102&e=0_demolive&i=0&t=demo1234" {
 			t.Errorf("copied %q", got.Copied)
 		}
+		if len(got.Wide.Tables) != 0 {
+			t.Errorf("one process shows tables: %q", got.Wide.Tables)
+		}
 		checkPages(t, got)
 	})
-	t.Run("player", func(t *testing.T) { checkPlayer(t, serve(nil, nil), media.URL) })
+	t.Run("player", func(t *testing.T) { checkPlayer(t, serve(nil, nil, fakeCluster{}), media.URL) })
 }
 
 func checkLive(t *testing.T, got seen) {
@@ -169,7 +174,37 @@ func checkLive(t *testing.T, got seen) {
 	if got.AfterArrow != "0_demolive_1" || len(got.Wide.Addresses) != 4 || got.Copied != got.Wide.Addresses[0] {
 		t.Errorf("keyboard choice %q, addresses %q, copied %q", got.AfterArrow, got.Wide.Addresses, got.Copied)
 	}
+	if len(got.Wide.Tables) != 2 {
+		t.Fatalf("tables: %q", got.Wide.Tables)
+	}
+	for i, words := range [][]string{
+		{"0_demolive", "Live", "worker-2-abcdefgh", "0.1, 1.1", "1.3 s", "Store away", "No owner"},
+		{"gateway-1-klmnopqr", "10.0.0.4:8082", "Draining", "Not ready", "v0.0.1", "12 MiB", "0.7 ms"},
+	} {
+		for _, want := range words {
+			if !strings.Contains(got.Wide.Tables[i], want) {
+				t.Errorf("table %d lacks %q: %s", i, want, got.Wide.Tables[i])
+			}
+		}
+	}
 	checkPages(t, got)
+}
+
+// busyCluster is a deployment in which not all is well.
+func busyCluster() fakeCluster {
+	return fakeCluster{
+		live: []LiveEntry{
+			{ID: "0_demolive", Owner: "worker-2-abcdefgh", Epoch: 4, Feeds: []string{"0_demolive.0.1", "0_demolive.1.1"}, LastSeq: 1234, Lag: 1.3, Health: HealthLive},
+			{ID: "0_conf2k27", Owner: "worker-1-ijklmnop", Epoch: 1, Feeds: []string{"0_conf2k27.0.1"}, LastSeq: 4400, Lag: 2, Held: 14, Health: HealthHeld},
+			{ID: "0_townhall", Feeds: []string{"0_townhall.0.1"}, Health: HealthOrphan, Text: "no worker owns it; is one running and ready?"},
+		},
+		nodes: []NodeState{
+			{Name: "gateway-1-klmnopqr", Roles: []string{"gateway"}, Version: "v0.0.1", Address: "10.0.0.4:8082", Ready: true, Feeds: 3, BusRTT: 0.0007},
+			{Name: "origin-1-bcdefghi", Self: true, Roles: []string{"origin", "control"}, Version: "v0.0.1", Ready: true, BusRTT: 0.0011},
+			{Name: "worker-1-ijklmnop", Roles: []string{"worker"}, Version: "v0.0.1", Draining: true, Owned: 1, SpoolBytes: 12 << 20, BusRTT: 0.002},
+			{Name: "worker-2-abcdefgh", Roles: []string{"worker"}, Version: "v0.0.1", Owned: 1},
+		},
+	}
 }
 
 func checkPages(t *testing.T, got seen) {

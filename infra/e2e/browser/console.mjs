@@ -25,6 +25,7 @@ async function look(page) {
     rows: [...document.querySelectorAll('.streams tbody tr')].map((row) => [...row.cells].map((c) => c.innerText.trim())),
     empty: document.querySelector('.empty')?.innerText ?? '',
     addresses: [...document.querySelectorAll('.copyable code')].map((c) => c.textContent),
+    tables: [...document.querySelectorAll('table.plain')].map((t) => t.innerText),
     overflow: document.documentElement.scrollWidth - innerWidth,
   }));
 }

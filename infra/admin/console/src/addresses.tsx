@@ -16,9 +16,9 @@ export function Addresses({ stream, entry }: { stream: Stream; entry?: Entry }) 
 export function PublishAddresses({ entry }: { entry: Entry }) {
   return (
     <>
-      <Copyable label="Server" hint="primary encoder" text={entry.server} />
-      <Copyable label="Server" hint="backup encoder" text={entry.backup} />
-      <Copyable label="Stream key" text={entry.key} />
+      <Copyable label="Server" hint="primary encoder" text={entry.server ?? ''} />
+      <Copyable label="Server" hint="backup encoder" text={entry.backup ?? ''} />
+      <Copyable label="Stream key" text={entry.key ?? ''} />
     </>
   );
 }

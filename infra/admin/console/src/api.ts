@@ -27,12 +27,48 @@ export interface Stream {
 
 export interface Entry {
   id: string;
-  name: string;
-  server: string;
-  backup: string;
-  key: string;
-  ffmpeg: string;
+  name?: string;
+  // The addresses are there for entries of klive's own control plane.
+  server?: string;
+  backup?: string;
+  key?: string;
+  ffmpeg?: string;
   playUrl?: string;
+  live?: Live;
+}
+
+export type Health = 'starting' | 'live' | 'waiting' | 'held' | 'behind' | 'orphan' | 'damaged';
+
+/** An entry that is on the air. */
+export interface Live {
+  owner?: string;
+  epoch?: number;
+  since?: string;
+  movingTo?: string;
+  feeds: string[];
+  lastSegment?: string;
+  lastSeq?: number;
+  lag: number; // seconds
+  held: number;
+  health: Health;
+  text?: string;
+}
+
+/** A process of the deployment. */
+export interface Node {
+  name: string;
+  self?: boolean;
+  roles: string[];
+  version: string;
+  address?: string;
+  ready: boolean;
+  draining?: boolean;
+  owned: number;
+  feeds: number;
+  spoolBytes: number;
+  spoolOldest?: string;
+  busRtt: number; // seconds
+  heard: string;
 }
 
 export interface Server {
@@ -56,4 +92,5 @@ async function get<T>(path: string): Promise<T> {
 
 export const getStreams = async () => (await get<{ streams: Stream[] }>('/v1/streams')).streams;
 export const getEntries = async () => (await get<{ entries: Entry[] }>('/v1/entries')).entries;
+export const getNodes = async () => (await get<{ nodes: Node[] }>('/v1/nodes')).nodes;
 export const getServer = () => get<Server>('/v1/server');

@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
-import { getEntries, getServer, getStreams, type Entry, type Server, type Stream } from './api';
+import { getEntries, getNodes, getServer, getStreams, type Entry, type Node, type Server, type Stream } from './api';
 import { Addresses } from './addresses';
+import { EntryTable, NodeTable } from './cluster';
 import { Empty } from './empty';
 import { bitrate } from './format';
 import { Player } from './player';
@@ -17,6 +18,7 @@ interface Facts {
 export function App() {
   const [facts, setFacts] = useState<Facts | null>(null);
   const [entries, setEntries] = useState<Entry[]>([]);
+  const [nodes, setNodes] = useState<Node[]>([]);
   const [server, setServer] = useState<Server | null>(null);
   const [trouble, setTrouble] = useState('');
   const [chosen, setChosen] = useState(location.hash.slice(1));
@@ -25,9 +27,10 @@ export function App() {
 
   useEffect(() => poll(async () => {
     try {
-      const [streams, list] = await Promise.all([getStreams(), getEntries()]);
+      const [streams, list, processes] = await Promise.all([getStreams(), getEntries(), getNodes()]);
       setFacts({ streams, at: performance.now() });
       setEntries(list);
+      setNodes(processes);
       setTrouble('');
     } catch (e) {
       setTrouble(e instanceof TypeError || (e as Error).name === 'TimeoutError' ? 'klive does not answer; trying again.' : (e as Error).message);
@@ -43,6 +46,8 @@ export function App() {
   };
   const streams = facts?.streams ?? [];
   const stream = streams.find((s) => s.feed === chosen) ?? streams[0];
+  const publishable = entries.filter((e) => e.key);
+  const onAir = entries.filter((e) => e.live);
   const age = facts ? Math.max(0, (now - facts.at) / 1000) : 0;
 
   return (
@@ -52,7 +57,7 @@ export function App() {
         {trouble && <p class="banner" role="alert">{trouble}</p>}
         {!facts && !trouble && <p class="muted loading">Loading…</p>}
         {facts && !stream && (
-          <Empty entries={entries} chosen={entries.find((e) => e.id === entryChosen) ?? entries[0]} choose={chooseEntry} />
+          <Empty entries={publishable} chosen={publishable.find((e) => e.id === entryChosen) ?? publishable[0]} choose={chooseEntry} />
         )}
         {stream && (
           <>
@@ -64,6 +69,12 @@ export function App() {
               <Addresses stream={stream} entry={entries.find((e) => e.id === stream.entry)} />
             </div>
           </>
+        )}
+        {facts && (nodes.length > 1 || onAir.length > 0) && (
+          <section class="card list" aria-label="Entries and nodes">
+            {onAir.length > 0 && <EntryTable entries={onAir} />}
+            {nodes.length > 1 && <NodeTable nodes={nodes} />}
+          </section>
         )}
       </main>
     </>

@@ -31,14 +31,14 @@ function Ways({ entry }: { entry: Entry }) {
       <div>
         <h3>OBS Studio</h3>
         <p class="muted">Settings → Stream, service “Custom…”</p>
-        <Copyable label="Server" text={entry.server} />
-        <Copyable label="Stream key" text={entry.key} />
+        <Copyable label="Server" text={entry.server ?? ''} />
+        <Copyable label="Stream key" text={entry.key ?? ''} />
         <p class="muted">Settings → Output: keyframe interval 2 s. Then press Start Streaming.</p>
       </div>
       <div>
         <h3>ffmpeg</h3>
         <p class="muted">Any file, as if it were live</p>
-        <Copyable label="Command" text={entry.ffmpeg} />
+        <Copyable label="Command" text={entry.ffmpeg ?? ''} />
         {entry.playUrl && <Copyable label="Play" hint="once it is live" text={entry.playUrl} />}
       </div>
     </div>

@@ -23,3 +23,13 @@ export function clock(seconds: number): string {
 export function size(width?: number, height?: number): string {
   return width && height ? `${width}×${height}` : '–';
 }
+
+export function bytes(n: number): string {
+  if (n <= 0) return '–';
+  if (n < 1 << 20) return `${Math.ceil(n / 1024)} KiB`;
+  return n < 1 << 30 ? `${Math.round(n / (1 << 20))} MiB` : `${(n / (1 << 30)).toFixed(1)} GiB`;
+}
+
+export function milliseconds(seconds: number): string {
+  return seconds > 0 ? `${(seconds * 1000).toFixed(1)} ms` : '–';
+}
