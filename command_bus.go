@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"klive/infra/node"
@@ -10,9 +12,17 @@ import (
 
 type busCmd struct{}
 
+// busGC has the collector run when the heap has grown by so many percent. A bus node's heap is
+// the parts it keeps: at Go's 100 it takes twice their size; at this, a third less for an
+// eighth more CPU.
+const busGC = 40
+
 // Run runs a NATS node until a signal ends it.
 func (busCmd) Run(ctx context.Context, g *global) error {
 	started := time.Now()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(busGC)
+	}
 	return g.runProcess(func(p *process) error {
 		b, err := node.StartBus(ctx, node.Config{
 			Settings: p.settings, Version: version, Log: p.log, Registry: telemetry.NewRegistry(version),

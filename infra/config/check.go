@@ -163,6 +163,12 @@ func (l *loader) checkDurations() {
 
 func (l *loader) checkMemory() {
 	c := l.config
+	if c.Bus.Retention.Total < c.Bus.Retention.Bytes {
+		l.wrong("bus.retention.total", []string{"bus.retention.bytes"}, "%v is less than bus.retention.bytes %v", c.Bus.Retention.Total, c.Bus.Retention.Bytes)
+	}
+	if c.Bus.Retention.Total >= c.Bus.MaxMemory {
+		l.wrong("bus.maxMemory", []string{"bus.retention.total"}, "%v does not hold bus.retention.total %v and what else the bus keeps in memory; want more", c.Bus.MaxMemory, c.Bus.Retention.Total)
+	}
 	if c.RTMP.MaxMemory < c.RTMP.MaxMessage {
 		l.wrong("rtmp.maxMemory", []string{"rtmp.maxMessage"}, "%v is less than rtmp.maxMessage %v", c.RTMP.MaxMemory, c.RTMP.MaxMessage)
 	}

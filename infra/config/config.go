@@ -88,6 +88,8 @@ type BusCluster struct {
 type Retention struct {
 	Age   time.Duration `yaml:"age" min:"10s" max:"10m"`
 	Bytes Size          `yaml:"bytes" min:"8MiB" max:"16GiB"`
+	// Total bounds the parts of all feeds together, on each server that holds them.
+	Total Size `yaml:"total" min:"64MiB" max:"1024GiB"`
 }
 
 // RTMP is the RTMP gateway and its limits. They hold for RTMPS as well.

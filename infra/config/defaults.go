@@ -11,7 +11,7 @@ func Default() *Config {
 		Log:  Log{Level: "info", Format: "text"},
 		Data: "./data",
 		Bus: Bus{
-			Replicas: 1, Shards: 4, Retention: Retention{Age: 90 * time.Second, Bytes: 256 * MiB},
+			Replicas: 1, Shards: 4, Retention: Retention{Age: 90 * time.Second, Bytes: 256 * MiB, Total: GiB},
 			Listen: ":4222", MaxMemory: 2 * GiB, MaxStore: 8 * GiB,
 			Cluster: BusCluster{Name: "klive"},
 		},

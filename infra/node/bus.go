@@ -136,9 +136,10 @@ func (n *Node) openRecords(ctx context.Context) (err error) {
 // openRing makes the media plane of one process: parts live and die with it.
 func (n *Node) openRing(context.Context) error {
 	n.media = bus.NewRing(bus.RingConfig{
-		MaxAge:     n.settings.Bus.Retention.Age,
-		MaxBytes:   int64(n.settings.Bus.Retention.Bytes),
-		Registerer: n.cfg.Registry,
+		MaxAge:        n.settings.Bus.Retention.Age,
+		MaxBytes:      int64(n.settings.Bus.Retention.Bytes),
+		MaxTotalBytes: int64(n.settings.Bus.Retention.Total),
+		Registerer:    n.cfg.Registry,
 	})
 	n.onClose(func(context.Context) { n.media.Close() })
 	return nil
@@ -149,8 +150,9 @@ func (n *Node) openStreams(ctx context.Context) error {
 	b := n.settings.Bus
 	streams, err := bus.NewStreams(ctx, n.control, bus.StreamsConfig{
 		Replicas: b.Replicas, Shards: b.Shards, MaxAge: b.Retention.Age, MaxBytes: int64(b.Retention.Bytes),
-		Decode:     func(wire []byte) (bus.Body, error) { return live.UnmarshalPart(wire) },
-		Registerer: n.cfg.Registry, Logger: n.log,
+		MaxTotalBytes: int64(b.Retention.Total),
+		Decode:        func(wire []byte) (bus.Body, error) { return live.UnmarshalPart(wire) },
+		Registerer:    n.cfg.Registry, Logger: n.log,
 	})
 	if err != nil {
 		return err
