@@ -24,6 +24,7 @@ func StartBus(ctx context.Context, c Config) (*Node, error) {
 		c.Listen = ListenTCP
 	}
 	n := &Node{cfg: c, settings: c.Settings, log: c.Log, failed: make(chan error, 1)}
+	n.showReadiness()
 	if err := firstError(ctx, n.openListeners, n.startBusAdmin, n.startServer, n.closeHTTPHere); err != nil {
 		n.Close(context.WithoutCancel(ctx))
 		return nil, err

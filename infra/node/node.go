@@ -136,6 +136,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: c, settings: c.Settings, roles: c.Roles, log: c.Log, failed: make(chan error, 1)}
+	n.showReadiness()
 	for _, start := range []func(context.Context) error{
 		n.openListeners, n.startHTTP, n.startRTMP, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.startControlPlane, n.startClient,
@@ -150,6 +151,18 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.assembled.Store(true)
 	n.tell()
 	return n, nil
+}
+
+// showReadiness makes readiness a metric.
+func (n *Node) showReadiness() {
+	n.cfg.Registry.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Name: "klive_node_ready", Help: "1 while this process takes work."},
+		func() float64 {
+			if n.Ready(context.Background()) != nil {
+				return 0
+			}
+			return 1
+		}))
 }
 
 // tell lets the other nodes know at once that this one takes work, or no more of it.
