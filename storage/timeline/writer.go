@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"klive/storage"
@@ -44,13 +45,17 @@ type Writer struct {
 	// noMerge is set when a chapter can't be read: then none are merged any more.
 	noMerge bool
 
-	// mu guards the fields below. It is taken after saving.
-	mu      sync.Mutex
+	// shown is the state that readers get, who do not wait for an append; fenced is set for good.
+	shown  atomic.Pointer[State]
+	fenced atomic.Bool
+
+	// turn is held by Append and the claim, while they wait for the log too; it is taken after
+	// saving. It guards the fields below.
+	turn    chan struct{}
 	state   *State
 	last    uint64 // the number of the subject's last record, 0 when the log keeps none
 	n       uint64 // records written
 	pending *pending
-	fenced  bool
 	// answered are records whose appending failed for all their caller knows, and which
 	// somebody else's call has settled since: the caller will append them again.
 	answered [][]byte
@@ -75,15 +80,16 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	w := &Writer{cfg: cfg, id: newWriteID(), log: cfg.Logger.With("entry", cfg.Entry, "epoch", cfg.Epoch)}
+	w := &Writer{cfg: cfg, turn: make(chan struct{}, 1), id: newWriteID(), log: cfg.Logger.With("entry", cfg.Entry, "epoch", cfg.Epoch)}
 	h, info, err := loadHead(ctx, cfg.Store, cfg.Entry)
 	switch {
 	case errors.Is(err, ErrNoTimeline):
-		w.state = New(cfg.Entry)
+		w.set(New(cfg.Entry))
 	case err != nil:
 		return nil, err
 	default:
-		w.state, w.etag = h.State, info.ETag
+		w.set(h.State)
+		w.etag = info.ETag
 	}
 	if err := w.claim(ctx); err != nil {
 		return nil, err
@@ -95,16 +101,32 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 }
 
 // State returns the timeline as it stands. It never changes; the next call may return another.
-func (w *Writer) State() *State {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.state
+func (w *Writer) State() *State { return w.shown.Load() }
+
+// set makes s the state.
+func (w *Writer) set(s *State) {
+	w.state = s
+	w.shown.Store(s)
 }
+
+// begin waits for the turn to append; end gives it on.
+func (w *Writer) begin(ctx context.Context) error {
+	select {
+	case w.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *Writer) end() { <-w.turn }
 
 // claim folds the log to its end and puts the claim there.
 func (w *Writer) claim(ctx context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	defer w.end()
 	claim := &Claimed{Epoch: w.cfg.Epoch, Owner: w.cfg.Owner}
 	err := w.catchUp(ctx)
 	if errors.Is(err, ErrHole) {
@@ -128,9 +150,9 @@ const lostJump = 100_000
 // fencedBy says whether s was written by an owner that comes after this one.
 func (w *Writer) fencedBy(s *State) error {
 	if s.Epoch > w.cfg.Epoch || (s.Epoch == w.cfg.Epoch && s.Owner != w.cfg.Owner) {
-		w.fenced = true
+		w.fenced.Store(true)
 	}
-	if w.fenced {
+	if w.fenced.Load() {
 		return fmt.Errorf("entry %s, epoch %d: %w (epoch %d, %s)", w.cfg.Entry, w.cfg.Epoch, ErrFenced, s.Epoch, s.Owner)
 	}
 	return nil
@@ -141,8 +163,10 @@ func (w *Writer) fencedBy(s *State) error {
 // or may not stand in the log; appending the same record again then settles it, and any
 // other record comes behind it, whoever appends it. ErrFenced means stop.
 func (w *Writer) Append(ctx context.Context, r Record) (*State, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	if err := w.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer w.end()
 	if err := w.fencedBy(w.state); err != nil {
 		return nil, err
 	}
@@ -238,6 +262,7 @@ func (w *Writer) try(ctx context.Context, p *pending) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	w.state, w.last = next, seq
+	w.set(next)
+	w.last = seq
 	return true, nil
 }

@@ -54,6 +54,7 @@ func (w *Writer) replay(data []byte, seq uint64) error {
 	if next != w.state && next.Epoch == w.state.Epoch && env.Epoch < next.Epoch {
 		w.log.Warn("timeline: ignored a record of a fenced owner", "from", env.Epoch, "seq", seq)
 	}
-	w.state, w.last = next, max(w.last, seq)
+	w.set(next)
+	w.last = max(w.last, seq)
 	return nil
 }

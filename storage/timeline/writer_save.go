@@ -39,9 +39,8 @@ func (w *Writer) save(ctx context.Context) error {
 func (w *Writer) saveHead(ctx context.Context) error {
 	id := newWriteID()
 	for range maxRaces {
-		w.mu.Lock()
-		state, err := w.state, w.fencedBy(w.state)
-		w.mu.Unlock()
+		state := w.State()
+		err := w.fencedBy(state)
 		if err != nil {
 			return err
 		}
@@ -77,8 +76,6 @@ func (w *Writer) readBack(ctx context.Context, id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if err := w.fencedBy(h.State); err != nil {
 		return false, err
 	}
