@@ -71,7 +71,7 @@ func (n *Node) openBucket(ctx context.Context, address string) error {
 	}
 	n.onClose(func(context.Context) { store.Close() })
 	n.store = store
-	switch what := "the bucket of storage.url"; {
+	switch what := "the store " + store.String(); {
 	case n.roles.Has(LiveWorker):
 		if err := n.await(ctx, what, store.Check); err != nil {
 			return err
