@@ -46,6 +46,9 @@ type BucketConfig struct {
 	// MaxBytes bounds the bucket; when it is full, writes fail with [ErrFull] and
 	// nothing is dropped. 0 means 16 MiB.
 	MaxBytes int64
+	// Lasting counters begin at the present Unix second instead of 1, and so go on above
+	// those whose bucket was lost.
+	Lasting bool
 }
 
 // Bucket is a set of keys with one value each. A key is parts joined by dots; the
@@ -58,6 +61,7 @@ type Bucket struct {
 	control *Control
 	name    string
 	ttl     time.Duration
+	lasting bool
 	stream  jetstream.Stream
 }
 
@@ -99,7 +103,7 @@ func (c *Control) Bucket(ctx context.Context, config BucketConfig) (*Bucket, err
 	if err != nil {
 		return nil, busError("open bucket "+config.Name, err)
 	}
-	return &Bucket{control: c, name: config.Name, ttl: config.TTL, stream: stream}, nil
+	return &Bucket{control: c, name: config.Name, ttl: config.TTL, lasting: config.Lasting, stream: stream}, nil
 }
 
 // checkTTL checks a lifetime: the server counts in whole seconds.
@@ -189,8 +193,8 @@ func (b *Bucket) Delete(ctx context.Context, key string, revision uint64) error 
 	return err
 }
 
-// Next raises the number under a key and returns it, from 1: no number is ever
-// returned twice, though some may be skipped. It cannot be used in a bucket whose
+// Next raises the number under a key and returns it, from 1 (see
+// [BucketConfig.Lasting]): no number is ever returned twice, though some may be skipped. It cannot be used in a bucket whose
 // values expire, and starts anew when the key is deleted.
 func (b *Bucket) Next(ctx context.Context, key string) (uint64, error) {
 	if b.ttl > 0 {
@@ -208,8 +212,12 @@ func (b *Bucket) Next(ctx context.Context, key string) (uint64, error) {
 func (b *Bucket) tryNext(ctx context.Context, key string) (uint64, error) {
 	kv, err := b.Get(ctx, key)
 	if errors.Is(err, ErrNotFound) {
-		_, err := b.Create(ctx, key, []byte("1"), 0)
-		return 1, err
+		first := uint64(1)
+		if b.lasting {
+			first = uint64(time.Now().Unix())
+		}
+		_, err := b.Create(ctx, key, strconv.AppendUint(nil, first, 10), 0)
+		return first, err
 	}
 	if err != nil {
 		return 0, err

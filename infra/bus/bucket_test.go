@@ -294,3 +294,27 @@ func TestNextIsNeverTwice(t *testing.T) {
 		wantErr(t, err, bus.ErrInvalid)
 	})
 }
+
+func TestLastingCounter(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "counters", Lasting: true})
+		var last uint64
+		for range 3 {
+			next, err := b.Next(t.Context(), "a")
+			check(t, err)
+			if next <= last || next < uint64(time.Now().Unix()) {
+				t.Errorf("number %d after %d", next, last)
+			}
+			last = next
+		}
+		kv, err := b.Get(t.Context(), "a")
+		check(t, err)
+		check(t, b.Delete(t.Context(), "a", kv.Revision))
+		time.Sleep(10 * time.Second)
+		next, err := b.Next(t.Context(), "a")
+		check(t, err)
+		if next <= last {
+			t.Errorf("a counter that was lost goes on with %d, it had reached %d", next, last)
+		}
+	})
+}

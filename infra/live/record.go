@@ -43,10 +43,11 @@ func ParseKick(data []byte) Kick {
 }
 
 // FeedBeat is how often a gateway refreshes the record of a feed it holds, and FeedStale
-// the age at which a record that was not refreshed counts as a dead gateway's.
+// the age at which a record that was not refreshed counts as a dead gateway's: longer than a
+// cluster of NATS servers needs to elect a leader, when no record can be written.
 const (
 	FeedBeat  = time.Second
-	FeedStale = 4 * time.Second
+	FeedStale = 12 * time.Second
 )
 
 // FeedRecord is what the control plane knows of a feed. Its gateway writes it at open,

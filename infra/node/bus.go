@@ -117,7 +117,7 @@ func (n *Node) openRecords(ctx context.Context) (err error) {
 		{&n.feeds, bus.BucketConfig{Name: live.FeedsBucket, TTL: n.feedTTL()}},
 		{&n.clocks, bus.BucketConfig{Name: live.ClocksBucket, TTL: n.feedTTL()}},
 		{&n.broadcasts, bus.BucketConfig{Name: live.BroadcastsBucket}},
-		{&n.epochs, bus.BucketConfig{Name: live.EpochsBucket}},
+		{&n.epochs, bus.BucketConfig{Name: live.EpochsBucket, Lasting: true}},
 		{&n.owners, bus.BucketConfig{Name: workers.OwnersBucket}},
 		{nil, bus.BucketConfig{Name: sweeper.LeasesBucket}}, // a node that ends at once must not be about to make it
 	} {
