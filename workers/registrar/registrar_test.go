@@ -196,7 +196,7 @@ func TestDeadGateway(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		time.Sleep(time.Minute)
-		g.expect(t, "5s register"+primaryCall+" status=2", "25s unregister"+primaryCall) // 8 s + 4 s stale + 5 s grace
+		g.expect(t, "5s register"+primaryCall+" status=2", "25s unregister"+primaryCall) // 8 s, 12 s until it counts as dead, 5 s grace
 	})
 }
 
