@@ -313,7 +313,7 @@ func TestLostPartBecomesGap(t *testing.T) {
 		g := newRig(t)
 		result, end := g.start()
 		defer end()
-		g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 30, video: small(t), duration: 24 * time.Second,
+		g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 30, video: small(t), audio: aac(t), duration: 24 * time.Second,
 			lose: func(seq uint64) bool { return seq == 30 }})
 		b := ended(t, g, result)
 		gaps := 0
@@ -323,6 +323,11 @@ func TestLostPartBecomesGap(t *testing.T) {
 			}
 			if it.Media[0].Gap {
 				gaps++
+			}
+			for _, m := range it.Media {
+				if i > 0 && m.Start != b.Items[i-1].Of(m.Rendition).Start.Add(b.Items[i-1].Of(m.Rendition).Duration) {
+					t.Errorf("item %d of %s does not begin where the one before it ends", it.Seq, m.Rendition)
+				}
 			}
 		}
 		if gaps != 1 || len(b.Items) != 7 {

@@ -22,8 +22,10 @@ type item struct {
 	segments      []*segment // what the outputs are made of
 	claims        []*claim   // on the segments' parts
 	size          int        // bytes of the segments
-	// gap says why the item has no media; empty when it has.
-	gap string
+	// gap says why the item has no media; empty when it has. joins is then where each
+	// rendition goes on behind it, as far as that is known.
+	gap   string
+	joins map[string]media.Time
 }
 
 // output is one rendition's share of an item.
@@ -150,7 +152,7 @@ func (p *Packager) adopt(slot []*segment) {
 		it.size += s.Size()
 	}
 	if hole := it.start.Sub(p.end.at); known && !it.discontinuity && hole >= minHole {
-		it.discontinuity = !p.fill(it.start, it.dvr)
+		it.discontinuity = !p.fill(it)
 	}
 	p.enqueue(it)
 	p.choice.fixed = true
@@ -170,19 +172,23 @@ func baseOf(slot []*segment) *segment {
 	return slot[slices.IndexFunc(slot, func(s *segment) bool { return s.Duration() > longest.Duration()/2 })]
 }
 
-// fill covers the hole up to an instant with gap items; false when it is too long for that.
-func (p *Packager) fill(to media.Time, dvr time.Duration) bool {
+// fill covers the hole before an item with gap items; false when it is too long for that.
+func (p *Packager) fill(next *item) bool {
 	step := time.Duration(max(1, p.end.target)) * time.Second
-	hole := to.Sub(p.end.at)
+	hole := next.start.Sub(p.end.at)
 	if hole > maxGapItems*step {
 		return false
 	}
 	p.log.Warn("media of a running feed was lost; the playlists show a gap", "duration", hole)
-	for p.end.at < to {
-		end := min(to, p.end.at.Add(step))
+	for p.end.at < next.start {
+		it := &item{start: p.end.at, end: p.end.at.Add(step), independent: true, target: p.end.target, dvr: next.dvr, gap: "lost"}
+		if it.end >= next.start {
+			it.end = next.start
+			it.joins, _ = spans(next.outputs)
+		}
 		p.Metrics.gaps.WithLabelValues("lost").Inc()
-		p.enqueue(&item{start: p.end.at, end: end, independent: true, target: p.end.target, dvr: dvr, gap: "lost"})
-		p.end.at = end
+		p.enqueue(it)
+		p.end.at = it.end
 	}
 	return true
 }
@@ -196,6 +202,7 @@ func (p *Packager) enqueue(it *item) {
 		for _, s := range it.segments {
 			p.released.drop(s)
 		}
+		_, it.joins = spans(it.outputs)
 		it.gap, it.outputs, it.segments, it.size = "backlog", nil, nil, 0
 	}
 	for _, s := range it.segments {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -203,12 +202,7 @@ func (w *writer) adopted(ctx context.Context, it *item) (*timeline.Adopted, erro
 		Discontinuity: it.discontinuity, Start: it.start, Duration: it.end.Sub(it.start),
 	}}
 	if it.gap != "" {
-		b := w.p.Timeline.State().Current()
-		for _, r := range b.Renditions {
-			rec.Item.Media = append(rec.Item.Media, timeline.Media{
-				Rendition: r.Name, Name: fmt.Sprintf("%d-0", it.start.Micros()), Start: it.start, Duration: rec.Item.Duration, Gap: true,
-			})
-		}
+		rec.Item.Media = gapMedia(w.p.Timeline.State().Current(), it)
 	}
 	for _, o := range w.prepare(ctx, it) {
 		m, err := w.describe(ctx, it, o)
