@@ -23,9 +23,10 @@ type index struct {
 	feeds  map[live.FeedID]live.FeedRecord
 	stored int
 	before []time.Time // when the items end that owners before this one have stored
+	// inherits says that there was no look yet at what an owner before this one may have registered.
+	inherits bool
 
 	// The rest belongs to run.
-	inherits   bool // no look yet at what an owner before this one may have registered
 	present    bool
 	since      time.Time // when the index's publish began, or when its last feed went
 	base       int       // stored when it began
@@ -57,7 +58,10 @@ func (x *index) progress(items int) {
 }
 
 func (x *index) resume(ends []time.Time) {
+	x.mu.Lock()
 	x.stored, x.before, x.inherits = len(ends), ends, true
+	x.mu.Unlock()
+	x.nudge()
 }
 
 func (x *index) nudge() {
@@ -168,10 +172,16 @@ const inheritance = 15 * time.Second
 // inherit takes over what the owner before this one had to unregister and perhaps did not: it
 // is asked once, when the first feed is known.
 func (x *index) inherit(v view, now time.Time) {
-	if !x.inherits || !v.alive && v.gone.IsZero() {
+	if !v.alive && v.gone.IsZero() {
 		return
 	}
+	x.mu.Lock()
+	inherits := x.inherits
 	x.inherits = false
+	x.mu.Unlock()
+	if !inherits {
+		return
+	}
 	if !v.alive && v.lasted >= x.r.StartDelay && now.Sub(v.gone) < x.r.UnregisterGrace+inheritance {
 		x.registered = true
 		x.since, x.giveUp = v.gone, v.gone.Add(x.r.UnregisterGrace+x.r.UnregisterGiveUp)

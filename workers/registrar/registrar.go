@@ -149,7 +149,8 @@ func (r *Registrar) Feed(rec live.FeedRecord) { r.indexes[rec.Feed.Index&1].feed
 
 // Resume says what owners before this one have stored of the open broadcast: when each of its
 // items ends. What they have registered stands, so a feed that is still there goes on with
-// the status it had, and one that has just gone is unregistered. It is called before Run.
+// the status it had, and one that has just gone is unregistered. It is called before Run, or later
+// when the timeline could not be read before.
 func (r *Registrar) Resume(ends []time.Time) {
 	for _, x := range r.indexes {
 		x.resume(ends)

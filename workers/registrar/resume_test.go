@@ -78,3 +78,16 @@ func TestResumedFeedThatEndedLongAgoIsLeftAlone(t *testing.T) {
 		g.expect(t)
 	})
 }
+
+// A timeline that can't be read at first tells of the past while calls are made already.
+func TestResumedLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := resumed(t, 0)
+		defer g.end()
+		g.record(42*time.Second, 2*time.Second)
+		time.Sleep(time.Second)
+		g.Resume([]time.Time{time.Now().Add(-4 * time.Second)})
+		time.Sleep(time.Minute)
+		g.expect(t, "3s unregister"+primaryCall)
+	})
+}
