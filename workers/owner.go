@@ -119,15 +119,17 @@ func (o *owner) move(to string) bool {
 }
 
 // movable reports whether the entry has been owned long enough to be given away, and its
-// feeds' bitrate.
+// feeds' bitrate. While its head and playlists can't be stored it stays: another owner could
+// not even begin.
 func (o *owner) movable() (load int64, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	ok = o.tenure != nil && o.tenure.resumed && o.tenure.moving == "" && time.Since(o.tenure.since) >= o.p.MoveEvery && !o.stopped()
+	ok = ok && o.packager != nil && o.packager.Problem() == nil
 	return o.load(time.Now()), ok
 }
 
-// take marks the entry as being taken, with the pool's mu held.
+// take marks the entry as being taken.
 func (o *owner) take() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,7 +1,10 @@
 package workers
 
 import (
+	"context"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,6 +92,36 @@ func TestLoadIsSpread(t *testing.T) {
 		if got := w.owned(); !slices.Equal(got, []int{3, 3}) {
 			t.Errorf("the workers own %v", got)
 		}
+	})
+}
+
+// TestEntryStaysWhileStoreIsAway asks whether an entry may move whose owner can't write its head.
+func TestEntryStaysWhileStoreIsAway(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stopAll()
+		var away atomic.Bool
+		w.memory.Before = func(_ context.Context, op, key string) error {
+			if op == "put" && !strings.HasSuffix(key, ".m4s") && away.Load() { // as with a spool, media are kept
+				return errNever
+			}
+			return nil
+		}
+		a := w.start("a")
+		time.Sleep(time.Second)
+		published := make(chan struct{})
+		go func() { defer close(published); w.publish(1, 60*time.Second) }()
+		for _, gone := range []bool{false, true, false} {
+			away.Store(gone)
+			time.Sleep(16 * time.Second)
+			a.pool.mu.Lock()
+			o := a.pool.owners[entry]
+			a.pool.mu.Unlock()
+			if _, ok := o.movable(); ok == gone {
+				t.Errorf("the store is away: %v; the entry may move: %v", gone, ok)
+			}
+		}
+		<-published
 	})
 }
 
