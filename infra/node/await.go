@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"klive/infra/bus"
+	"klive/storage/s3"
 )
 
 // How a starting node waits for what it can't do without.
@@ -37,8 +38,8 @@ func (n *Node) await(ctx context.Context, what string, try func(context.Context)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if errors.Is(err, bus.ErrInvalid) {
-			return err // waiting makes no setting right
+		if errors.Is(err, bus.ErrInvalid) || errors.Is(err, s3.ErrUnconditional) {
+			return err // waiting makes neither a setting nor a store right
 		}
 		reason := fmt.Sprintf("waiting for %s: %v", what, err)
 		n.waiting.Store(&reason)

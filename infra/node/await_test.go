@@ -17,6 +17,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/publisher"
+	"klive/storage/s3"
 )
 
 func TestAwait(t *testing.T) {
@@ -56,9 +57,11 @@ func TestAwait(t *testing.T) {
 		if err := n.await(ctx, "the bus", try); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("told to end: %v", err)
 		}
-		refused = fmt.Errorf("replicas 4: %w", bus.ErrInvalid)
-		if err := n.await(t.Context(), "the bus", try); !errors.Is(err, bus.ErrInvalid) {
-			t.Errorf("what no waiting makes right: %v", err)
+		for _, hopeless := range []error{bus.ErrInvalid, s3.ErrUnconditional} {
+			refused = fmt.Errorf("replicas 4: %w", hopeless)
+			if err := n.await(t.Context(), "the bus", try); !errors.Is(err, hopeless) {
+				t.Errorf("what no waiting makes right: %v", err)
+			}
 		}
 	})
 }

@@ -10,6 +10,10 @@ import (
 	"klive/storage"
 )
 
+// ErrUnconditional is returned by [Store.Check] for a store in which two writers could both win.
+// Waiting does not help.
+var ErrUnconditional = errors.New("storage: s3: the store lacks conditional writes")
+
 // probes is the folder of the objects that Check writes and removes.
 const probes = "state/probe/"
 
@@ -66,11 +70,11 @@ func (s *Store) checkObject(ctx context.Context, key string) error {
 	return err
 }
 
-// unconditional is the error for a store in which two writers could both win.
+// unconditional is the error for a store that takes a write whose condition does not hold.
 func (s *Store) unconditional(header string, err error) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("storage: s3: %s does not honour %s, so two workers could overwrite each other; "+
-		"use a store with conditional writes, as Amazon S3 has them", s.at, header)
+	return fmt.Errorf("%w: %s does not honour %s, so two workers could overwrite each other; "+
+		"use a store that has them, such as Amazon S3", ErrUnconditional, s.at, header)
 }

@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -71,7 +72,7 @@ func TestCheckWantsConditions(t *testing.T) {
 				}
 			}}
 		}}, nil)
-		if err := s.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "does not honour "+header) {
+		if err := s.Check(t.Context()); !errors.Is(err, s3.ErrUnconditional) || !strings.Contains(err.Error(), "does not honour "+header) {
 			t.Errorf("Check of a store without %s = %v", header, err)
 		}
 	}
