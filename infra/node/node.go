@@ -110,7 +110,7 @@ type mediaPlane interface {
 }
 
 const (
-	// closeTimeout bounds how long one part may take to end.
+	// closeTimeout bounds how long one part may take to end; workers have a time of their own.
 	closeTimeout = 15 * time.Second
 	// drainCheck is how often a closing node looks whether its encoders have gone.
 	drainCheck = 20 * time.Millisecond
@@ -196,7 +196,8 @@ func (n *Node) Ready(context.Context) error {
 
 // Close ends the node in the order that loses nothing: encoders first, then what is on
 // the bus is stored and unregistered, then what serves players. Encoders have gateway.drain
-// to go by themselves; then each part has until ctx ends, at most 15 s.
+// to go by themselves, workers worker.drain to hand over; each other part has until ctx ends,
+// at most 15 s.
 func (n *Node) Close(ctx context.Context) {
 	n.ending.Store(true)
 	n.tell()
