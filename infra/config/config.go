@@ -209,12 +209,12 @@ type Cluster struct {
 type Worker struct {
 	// Beat is how often a node says that it lives; StealAfter the silence after which another
 	// takes its entries.
-	Beat       time.Duration `yaml:"beat" min:"100ms" max:"10s"`
+	Beat       time.Duration `yaml:"beat" min:"100ms" max:"2s"`
 	StealAfter time.Duration `yaml:"stealAfter" min:"500ms" max:"1m"`
 	// MoveEvery is the least time between two entries that a worker gives away to spread load.
 	MoveEvery time.Duration `yaml:"moveEvery" min:"1s" max:"1h"`
 	// Drain is how long a worker that was told to end may take to hand its entries over.
-	Drain time.Duration `yaml:"drain" min:"0s" max:"10m"`
+	Drain time.Duration `yaml:"drain" min:"1s" max:"10m"`
 }
 
 // Spool keeps media on this host while the store is away.
