@@ -97,6 +97,10 @@ func (b *rebuilder) cached(key string) *made {
 // when the timeline does not name it.
 func (b *rebuilder) get(ctx context.Context, a mediaAddress) (*made, error) {
 	b.mu.Lock()
+	if e := b.byKey[a.key]; e != nil { // it was made since the caller looked
+		b.mu.Unlock()
+		return e.Value.(*keptObject).made, nil
+	}
 	m := b.under[a.key]
 	if m == nil {
 		m = &making{done: make(chan struct{})}
