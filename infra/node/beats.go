@@ -100,18 +100,29 @@ func (n *Node) watchPeers(ctx context.Context) {
 		}
 		peers := lately(n.beats.Peers(), time.Now())
 		n.clock.compare(peers, n.process)
-		if warned || !strings.HasPrefix(n.settings.Storage.URL, "file:") {
-			continue
-		}
-		for _, p := range peers {
-			if p.host() != hostOf(n.process) {
-				warned = true
-				n.log.Warn("storage.url is a folder while nodes run on several hosts: every one of them has to see the same folder there, or take a bucket",
-					"storage.url", n.settings.Storage.URL, "other", p.Name)
-				break
-			}
+		if !warned {
+			warned = n.warnOfFolder(peers)
 		}
 	}
+}
+
+// warnOfFolder reports whether it had to say that nodes may not share a store.
+func (n *Node) warnOfFolder(peers []peer) bool {
+	url := n.settings.Storage.URL
+	for _, p := range peers {
+		switch {
+		case p.Name == n.process:
+		case url == "":
+			n.log.Error("storage.url is empty, so this node keeps media in a folder of its own that other nodes do not see: set it to the same bucket or folder on every node",
+				"other", p.Name)
+			return true
+		case strings.HasPrefix(url, "file:") && p.host() != hostOf(n.process):
+			n.log.Warn("storage.url is a folder while nodes run on several hosts: every one of them has to see the same folder there, or take a bucket",
+				"storage.url", url, "other", p.Name)
+			return true
+		}
+	}
+	return false
 }
 
 // peer is a node with the last beat that came from it.

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 
 	"klive/infra/config"
+	"klive/infra/live"
 )
 
 func TestCheckSettings(t *testing.T) {
@@ -41,6 +43,32 @@ func TestCheckSettings(t *testing.T) {
 			if !strings.Contains(err.Error(), word) {
 				t.Errorf("%s: %q does not say %q", tt.name, err, word)
 			}
+		}
+	}
+}
+
+func TestFoldersOfTheirOwn(t *testing.T) {
+	peers := func(names ...string) (out []peer) {
+		for _, name := range append(names, "here-1") {
+			out = append(out, peer{Beat: live.Beat{Name: name}})
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		url   string
+		peers []peer
+		warns bool
+	}{
+		{"", peers(), false},
+		{"", peers("here-2"), true},
+		{"file:///store", peers("here-2"), false},
+		{"file:///store", peers("there-1"), true},
+		{"s3://live", peers("there-1"), false},
+	} {
+		n := &Node{settings: config.Default(), process: "here-1", log: slog.New(slog.DiscardHandler)}
+		n.settings.Storage.URL = tt.url
+		if got := n.warnOfFolder(tt.peers); got != tt.warns {
+			t.Errorf("storage.url %q, %d nodes: warned %v", tt.url, len(tt.peers), got)
 		}
 	}
 }
