@@ -96,11 +96,17 @@ func (s *station) segment() {
 
 func (s *station) do(method, target string, header ...string) *http.Response {
 	s.t.Helper()
+	return s.doFor(s.t.Context(), method, target, header...)
+}
+
+// doFor is do for a viewer who leaves when ctx ends.
+func (s *station) doFor(ctx context.Context, method, target string, header ...string) *http.Response {
+	s.t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	r := (&http.Request{Method: method, URL: u, Header: http.Header{}}).WithContext(s.t.Context())
+	r := (&http.Request{Method: method, URL: u, Header: http.Header{}}).WithContext(ctx)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}

@@ -32,10 +32,14 @@ type Media interface {
 
 // Limits of making media from parts.
 const (
-	maxRebuilds    = 4 // at a time
-	rebuildTimeout = 3 * time.Second
-	maxMadeBytes   = 64 << 20 // kept in memory
-	maxParts       = 4096     // of a segment
+	maxRebuilds    = 8               // at a time
+	rebuildTimeout = 5 * time.Second // viewers wait less
+	// followTry is how long the bus has to begin with a segment's parts, and partTry how long
+	// it has for the next one: all of them are there. Then it is asked again.
+	followTry    = time.Second
+	partTry      = 500 * time.Millisecond
+	maxMadeBytes = 64 << 20 // kept in memory
+	maxParts     = 4096     // of a segment
 )
 
 // errNoParts says that the parts of a segment are no longer on the bus, errStored that they
@@ -62,9 +66,11 @@ type rebuilder struct {
 
 // making is an object that is being made.
 type making struct {
-	done chan struct{} // closed when the rest is set
-	made *made
-	err  error
+	cancel  context.CancelFunc
+	waiting int           // who waits for it; guarded by rebuilder.mu
+	done    chan struct{} // closed when the rest is set
+	made    *made
+	err     error
 }
 
 // keptObject is an object in memory.
@@ -105,29 +111,49 @@ func (b *rebuilder) get(ctx context.Context, a mediaAddress) (*made, error) {
 	if m == nil {
 		m = &making{done: make(chan struct{})}
 		b.under[a.key] = m
-		b.mu.Unlock()
-		b.run(ctx, a, m)
-		return m.made, m.err
+		var bound context.Context
+		bound, m.cancel = context.WithTimeout(context.WithoutCancel(ctx), rebuildTimeout)
+		go b.run(bound, a, m) // who leaves last waits for its end
 	}
+	m.waiting++
 	b.mu.Unlock()
 	select {
 	case <-m.done:
 		return m.made, m.err
 	case <-ctx.Done():
+		b.leave(a.key, m)
 		return nil, ctx.Err()
 	}
 }
 
-// run makes an object. Others wait for it, so it does not end with this viewer's patience.
+// leave is said by who does not wait any longer. What nobody waits for is not made.
+func (b *rebuilder) leave(key string, m *making) {
+	b.mu.Lock()
+	m.waiting--
+	last := m.waiting == 0
+	if last && b.under[key] == m {
+		delete(b.under, key) // who comes now begins anew
+	}
+	b.mu.Unlock()
+	if last {
+		m.cancel()
+		<-m.done
+	}
+}
+
+// run makes an object. Others wait for it, so it does not end with one viewer's patience.
 func (b *rebuilder) run(ctx context.Context, a mediaAddress, m *making) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rebuildTimeout)
-	defer cancel()
+	defer m.cancel()
 	m.made, m.err = b.make(ctx, a)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.under, a.key)
-	if m.err == nil {
+	if b.under[a.key] == m {
+		delete(b.under, a.key)
+	}
+	if m.err == nil && b.byKey[a.key] == nil {
 		b.keep(a.key, m.made)
+	}
+	if m.err == nil {
 		b.results.WithLabelValues("made").Inc()
 	} else {
 		b.results.WithLabelValues("failed").Inc()
@@ -196,22 +222,9 @@ func (b *rebuilder) assemble(ctx context.Context, a mediaAddress, rendition *tim
 
 // gather reads the parts of a segment up to the number last.
 func (b *rebuilder) gather(ctx context.Context, m *timeline.Media, last uint64) (*live.Assembly, error) {
-	f, err := b.bus.Follow(ctx, m.Feed.Subject(), m.FirstPart)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	segment, err := live.Gather(ctx, func(ctx context.Context) (uint64, *live.Part, error) {
-		msg, err := f.Next(ctx)
-		if err != nil {
-			return 0, nil, err
-		}
-		part, ok := any(msg.Body).(*live.Part)
-		if !ok {
-			return 0, nil, errors.New("a message on the bus is no part; do all nodes run the same release?")
-		}
-		return msg.Seq, part, nil
-	}, m.FirstPart, last, m.From)
+	r := &partReader{bus: b.bus, subject: m.Feed.Subject(), next: m.FirstPart}
+	defer r.close()
+	segment, err := live.Gather(ctx, r.read, m.FirstPart, last, m.From)
 	var aged *bus.AgedOutError
 	if errors.As(err, &aged) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, live.ErrAssembly) {
 		return nil, fmt.Errorf("%w (%w)", errNoParts, err)
