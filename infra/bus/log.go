@@ -67,9 +67,10 @@ func (c *Control) Log(ctx context.Context, config LogConfig) (*Log, error) {
 		repeat = min(repeat, config.MaxAge)
 	}
 	l := &Log{control: c, name: config.Name}
-	err := open(ctx, func(ctx context.Context) (err error) {
-		l.stream, err = c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-			Name:              "klive_" + config.Name,
+	name := "klive_" + config.Name
+	create := func(ctx context.Context) (jetstream.Stream, error) {
+		return c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name:              name,
 			Subjects:          []string{l.subject(">")},
 			Storage:           c.storage(config.Memory),
 			Replicas:          c.replicas,
@@ -80,11 +81,15 @@ func (c *Control) Log(ctx context.Context, config LogConfig) (*Log, error) {
 			Duplicates:        repeat,
 			Discard:           jetstream.DiscardOld,
 		})
+	}
+	err := open(ctx, func(ctx context.Context) (err error) {
+		l.stream, err = create(ctx)
 		return err
 	})
 	if err != nil {
 		return nil, busError("open log "+config.Name, err)
 	}
+	c.opened(name, func(ctx context.Context) error { _, err := create(ctx); return err })
 	return l, nil
 }
 
@@ -99,16 +104,7 @@ func (l *Log) Append(ctx context.Context, subject, id string, data []byte) (seq 
 // last (0: that it has none); otherwise it returns [ErrConflict]. A repeat of the
 // append that wrote the last record returns that record's number, at any time.
 func (l *Log) AppendAfter(ctx context.Context, subject, id string, data []byte, last uint64) (seq uint64, err error) {
-	seq, err = l.append(ctx, subject, id, data, jetstream.WithExpectLastSequencePerSubject(last))
-	if !errors.Is(err, ErrConflict) {
-		return seq, err
-	}
-	// The server looks at the condition before the id.
-	raw, getErr := l.last(ctx, subject)
-	if getErr != nil || raw == nil || raw.Header.Get(jetstream.MsgIDHeader) != messageID(raw.Subject[len(l.subject("")):], id) {
-		return 0, err
-	}
-	return raw.Sequence, nil
+	return l.append(ctx, subject, id, data, jetstream.WithExpectLastSequencePerSubject(last))
 }
 
 func (l *Log) append(ctx context.Context, subject, id string, data []byte, opts ...jetstream.PublishOpt) (uint64, error) {
@@ -123,14 +119,11 @@ func (l *Log) append(ctx context.Context, subject, id string, data []byte, opts 
 		return 0, fmt.Errorf("%w: record %s of log %s: %d bytes, at most %d", ErrTooLarge, id, l.name, len(data), MaxValueBytes)
 	}
 	m := &nats.Msg{Subject: l.subject(wire), Data: data}
-	opts = append(opts, jetstream.WithMsgID(messageID(wire, id)))
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	ack, err := l.control.js.PublishMsg(ctx, m, opts...)
-	if err != nil {
-		return 0, busError(fmt.Sprintf("append %s to %s of log %s", id, subject, l.name), err)
-	}
-	return ack.Sequence, nil
+	last := func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return l.last(ctx, subject) }
+	seq, err := l.control.publish(ctx, m, jetstream.MsgIDHeader, messageID(wire, id), last, opts...)
+	return seq, busError(fmt.Sprintf("append %s to %s of log %s", id, subject, l.name), err)
 }
 
 // LastSeq returns the number of a subject's last record, 0 if it has none. It
@@ -151,7 +144,11 @@ func (l *Log) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	raw, err := l.stream.GetLastMsgForSubject(ctx, l.subject(wire))
+	var raw *jetstream.RawStreamMsg
+	err = l.control.insist(ctx, func(ctx context.Context) (err error) {
+		raw, err = l.stream.GetLastMsgForSubject(ctx, l.subject(wire))
+		return err
+	})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
 	}
@@ -200,7 +197,7 @@ func (l *Log) Follow(ctx context.Context, pattern string, from uint64) (*LogFoll
 }
 
 // Next waits for the next record. It returns [ErrClosed] once the follower or its
-// connection was closed.
+// connection was closed, and [ErrAnew] once the log is another one.
 func (f *LogFollower) Next(ctx context.Context) (Record, error) {
 	for {
 		m, err := f.pump.next(ctx)

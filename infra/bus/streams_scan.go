@@ -80,13 +80,16 @@ func (sh *shard) consumer(ctx context.Context, wire string, c jetstream.Consumer
 	c.Replicas = 1
 	c.MemoryStorage = true
 	cons, err := sh.streams.control.js.CreateConsumer(ctx, sh.name, c)
-	if err == nil || !missing(err) {
-		return cons, err
+	if missing(err) {
+		if err := sh.again(ctx); err != nil {
+			return nil, err
+		}
+		cons, err = sh.streams.control.js.CreateConsumer(ctx, sh.name, c)
 	}
-	if err := sh.again(ctx); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return sh.streams.control.js.CreateConsumer(ctx, sh.name, c)
+	return cons, sh.streams.control.reach(ctx, cons)
 }
 
 // forget tells the servers in the background that a consumer is no longer read. If
