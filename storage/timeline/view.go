@@ -53,6 +53,7 @@ const (
 	firstWait  = 3 * time.Second // how long a first reader waits for the log's end
 	retryAfter = time.Second
 	checkEvery = 5 * time.Second
+	checkWait  = 500 * time.Millisecond
 )
 
 // ErrBusy is returned by a view that follows as many entries as it may, all of them in use:

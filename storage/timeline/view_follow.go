@@ -154,15 +154,13 @@ func (f *followed) apply(data []byte, seq uint64, log *slog.Logger) error {
 }
 
 // check runs when the log has been silent for a while. An error ends the follow: the log
-// begins anew.
+// begins anew. A log that does not answer is followed on: nothing is read meanwhile, so it
+// has little time to.
 func (f *followed) check(ctx context.Context) (from uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, checkEvery)
+	ctx, cancel := context.WithTimeout(ctx, checkWait)
 	defer cancel()
 	last, err := f.view.cfg.Log.Last(ctx, Subject(f.entry))
-	if err != nil {
-		return 0, err
-	}
-	if last != 0 && last < f.state.Load().LogSeq {
+	if err == nil && last != 0 && last < f.state.Load().LogSeq {
 		return 1, errRestart
 	}
 	return 0, nil
