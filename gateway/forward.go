@@ -103,14 +103,14 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, id live.Feed
 	address, err := f.Owner(r.Context(), id)
 	switch {
 	case errors.Is(err, ErrNotOnAir):
-		problem(w, http.StatusNotFound, fmt.Sprintf("stream %s (%s) is not on the air", id.StreamName(), id.Index))
+		Problem(w, http.StatusNotFound, fmt.Sprintf("stream %s (%s) is not on the air", id.StreamName(), id.Index))
 	case err != nil:
 		f.cfg.Log.Warn("can't find the gateway of a feed", "feed", id, "error", err)
-		problem(w, http.StatusServiceUnavailable, "this server can't reach the bus; try again in a moment")
+		Problem(w, http.StatusServiceUnavailable, "this server can't reach the bus; try again in a moment")
 	case f.cfg.Local != nil && (address == f.cfg.Address || forwarded(r)):
 		f.cfg.Local.ServeHTTP(w, r)
 	case address == "" || forwarded(r):
-		problem(w, http.StatusMisdirectedRequest, fmt.Sprintf("the gateway of stream %s can't be asked from here; set internal.listen on every gateway", id.StreamName()))
+		Problem(w, http.StatusMisdirectedRequest, fmt.Sprintf("the gateway of stream %s can't be asked from here; set internal.listen on every gateway", id.StreamName()))
 	default:
 		f.send(w, r, address)
 	}
@@ -180,7 +180,7 @@ func (f *Forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	address, _ := r.Context().Value(destinationKey{}).(string)
 	f.cfg.Log.Warn("another gateway does not answer", "gateway", address, "path", r.URL.Path, "error", err)
-	problem(w, http.StatusBadGateway, "the server that holds this stream does not answer; try again in a moment")
+	Problem(w, http.StatusBadGateway, "the server that holds this stream does not answer; try again in a moment")
 }
 
 // Receive is the internal listener's handler: it lets in what other gateways have
@@ -189,11 +189,11 @@ func (f *Forwarder) Receive() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := verify(r, f.cfg.Secret, time.Now()); err != nil {
 			f.cfg.Log.Warn("an internal request was refused", "peer", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "reason", err)
-			problem(w, http.StatusForbidden, err.Error())
+			Problem(w, http.StatusForbidden, err.Error())
 			return
 		}
 		if f.cfg.Local == nil {
-			problem(w, http.StatusMisdirectedRequest, "this node holds no streams")
+			Problem(w, http.StatusMisdirectedRequest, "this node holds no streams")
 			return
 		}
 		in := r.WithContext(context.WithValue(r.Context(), forwardedKey{}, true))
@@ -208,8 +208,8 @@ func (f *Forwarder) Receive() http.Handler {
 // forwarded reports whether another gateway has sent a request here.
 func forwarded(r *http.Request) bool { return r.Context().Value(forwardedKey{}) != nil }
 
-// problem answers with an error as RFC 9457 has it.
-func problem(w http.ResponseWriter, status int, detail string) {
+// Problem answers with an error as RFC 9457 has it.
+func Problem(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

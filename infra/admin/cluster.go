@@ -50,6 +50,7 @@ const (
 	HealthBehind   Health = "behind"
 	HealthOrphan   Health = "orphan" // nobody owns it
 	HealthDamaged  Health = "damaged"
+	HealthUnknown  Health = "unknown" // its timeline can't be read at this moment
 )
 
 // LiveEntry is an entry that is on the air.
@@ -70,10 +71,11 @@ type LiveEntry struct {
 	LastSegment string  `json:"lastSegment,omitempty"`
 	LastSeq     uint64  `json:"lastSeq,omitempty"`
 	Lag         float64 `json:"lag"`
-	// Held counts the items that do not rest in the store yet.
-	Held   int    `json:"held"`
-	Health Health `json:"health"`
-	// Text says why it is not live; empty when it is.
+	// Pending counts the items that do not rest in the store yet.
+	Pending int    `json:"pending"`
+	Health  Health `json:"health"`
+	// Text says why it is not live, and, on its owner, what keeps it from being packaged or
+	// stored; empty when all is well.
 	Text string `json:"text,omitempty"`
 }
 

@@ -195,7 +195,7 @@ func busyCluster() fakeCluster {
 	return fakeCluster{
 		live: []LiveEntry{
 			{ID: "0_demolive", Owner: "worker-2-abcdefgh", Epoch: 4, Feeds: []string{"0_demolive.0.1", "0_demolive.1.1"}, LastSeq: 1234, Lag: 1.3, Health: HealthLive},
-			{ID: "0_conf2k27", Owner: "worker-1-ijklmnop", Epoch: 1, Feeds: []string{"0_conf2k27.0.1"}, LastSeq: 4400, Lag: 2, Held: 14, Health: HealthHeld},
+			{ID: "0_conf2k27", Owner: "worker-1-ijklmnop", Epoch: 1, Feeds: []string{"0_conf2k27.0.1"}, LastSeq: 4400, Lag: 2, Pending: 14, Health: HealthHeld},
 			{ID: "0_townhall", Feeds: []string{"0_townhall.0.1"}, Health: HealthOrphan, Text: "no worker owns it; is one running and ready?"},
 		},
 		nodes: []NodeState{

@@ -54,7 +54,8 @@ type BucketConfig struct {
 
 // Bucket is a set of keys with one value each. A key is parts joined by dots; the
 // parts may hold any bytes but dots. Every write gives the key a new revision;
-// revisions grow over the whole bucket and are never used twice.
+// revisions grow over the whole bucket and are not used twice, for as long as the bus does not
+// lose the bucket: watchers end with [ErrAnew] then.
 //
 // In a cluster, reads may lag behind writes by a moment; conditions never do.
 // Buckets are NATS key-value buckets, so the nats command line tool shows them.
@@ -85,8 +86,8 @@ func (c *Control) Bucket(ctx context.Context, config BucketConfig) (*Bucket, err
 	if config.MaxBytes <= 0 {
 		config.MaxBytes = defaultBucketBytes
 	}
-	var stream jetstream.Stream
-	err := open(ctx, func(ctx context.Context) error {
+	name := "KV_" + config.Name
+	create := func(ctx context.Context) error {
 		_, err := c.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket:         config.Name,
 			MaxValueSize:   MaxValueBytes + 4096, // the value and its headers
@@ -96,14 +97,20 @@ func (c *Control) Bucket(ctx context.Context, config BucketConfig) (*Bucket, err
 			Replicas:       c.replicas,
 			LimitMarkerTTL: markerLife,
 		})
+		return err
+	}
+	var stream jetstream.Stream
+	err := open(ctx, func(ctx context.Context) error {
+		err := create(ctx)
 		if err == nil {
-			stream, err = c.js.Stream(ctx, "KV_"+config.Name)
+			stream, err = c.js.Stream(ctx, name)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, busError("open bucket "+config.Name, err)
 	}
+	c.opened(name, create)
 	return &Bucket{control: c, name: config.Name, ttl: config.TTL, lasting: config.Lasting, stream: stream}, nil
 }
 
@@ -202,11 +209,16 @@ func (b *Bucket) Delete(ctx context.Context, key string, revision uint64) error 
 // [BucketConfig.Lasting]): no number is ever returned twice, though some may be skipped. It cannot be used in a bucket whose
 // values expire, and starts anew when the key is deleted.
 func (b *Bucket) Next(ctx context.Context, key string) (uint64, error) {
+	return b.NextAbove(ctx, key, 0)
+}
+
+// NextAbove is Next that raises the number above floor at least.
+func (b *Bucket) NextAbove(ctx context.Context, key string, floor uint64) (uint64, error) {
 	if b.ttl > 0 {
 		return 0, fmt.Errorf("%w: bucket %s has a lifetime: a counter in it would start again", ErrInvalid, b.name)
 	}
 	for range nextTries {
-		n, err := b.tryNext(ctx, key)
+		n, err := b.tryNext(ctx, key, floor)
 		if !errors.Is(err, ErrConflict) {
 			return n, err
 		}
@@ -214,12 +226,12 @@ func (b *Bucket) Next(ctx context.Context, key string) (uint64, error) {
 	return 0, fmt.Errorf("%w: counter %s in bucket %s: %d others were faster", ErrConflict, key, b.name, nextTries)
 }
 
-func (b *Bucket) tryNext(ctx context.Context, key string) (uint64, error) {
+func (b *Bucket) tryNext(ctx context.Context, key string, floor uint64) (uint64, error) {
 	kv, err := b.Get(ctx, key)
 	if errors.Is(err, ErrNotFound) {
-		first := uint64(1)
+		first := floor + 1
 		if b.lasting {
-			first = uint64(time.Now().Unix())
+			first = max(first, uint64(time.Now().Unix()))
 		}
 		_, err := b.Create(ctx, key, strconv.AppendUint(nil, first, 10), 0)
 		return first, err
@@ -231,7 +243,7 @@ func (b *Bucket) tryNext(ctx context.Context, key string) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %s in bucket %s holds no number: delete it or use another key", ErrInvalid, key, b.name)
 	}
-	n++
+	n = max(n, floor) + 1
 	_, err = b.Update(ctx, key, strconv.AppendUint(nil, n, 10), kv.Revision)
 	return n, err
 }

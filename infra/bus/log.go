@@ -67,9 +67,10 @@ func (c *Control) Log(ctx context.Context, config LogConfig) (*Log, error) {
 		repeat = min(repeat, config.MaxAge)
 	}
 	l := &Log{control: c, name: config.Name}
-	err := open(ctx, func(ctx context.Context) (err error) {
-		l.stream, err = c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-			Name:              "klive_" + config.Name,
+	name := "klive_" + config.Name
+	create := func(ctx context.Context) (jetstream.Stream, error) {
+		return c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name:              name,
 			Subjects:          []string{l.subject(">")},
 			Storage:           c.storage(config.Memory),
 			Replicas:          c.replicas,
@@ -80,11 +81,15 @@ func (c *Control) Log(ctx context.Context, config LogConfig) (*Log, error) {
 			Duplicates:        repeat,
 			Discard:           jetstream.DiscardOld,
 		})
+	}
+	err := open(ctx, func(ctx context.Context) (err error) {
+		l.stream, err = create(ctx)
 		return err
 	})
 	if err != nil {
 		return nil, busError("open log "+config.Name, err)
 	}
+	c.opened(name, func(ctx context.Context) error { _, err := create(ctx); return err })
 	return l, nil
 }
 
@@ -192,7 +197,7 @@ func (l *Log) Follow(ctx context.Context, pattern string, from uint64) (*LogFoll
 }
 
 // Next waits for the next record. It returns [ErrClosed] once the follower or its
-// connection was closed.
+// connection was closed, and [ErrAnew] once the log is another one.
 func (f *LogFollower) Next(ctx context.Context) (Record, error) {
 	for {
 		m, err := f.pump.next(ctx)

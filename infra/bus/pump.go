@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,21 +19,29 @@ const (
 	pumpTry   = time.Second
 	pumpTries = 10
 	forgetTry = time.Second
+	// pumpShort is how long a stream may end before what was read of it: a new leader may
+	// have to catch up first.
+	pumpShort = 2 * time.Second
 )
 
 // pump carries a stream's messages to one reader, in order and without holes,
 // over reconnects and changes of the server: it makes itself a consumer and,
-// whenever that fails or skips, another one from where it was.
+// whenever that fails or skips, another one from where it was. It ends with [ErrAnew]
+// when the stream is no longer the one that was read: made anew, or without its end.
 type pump struct {
 	control *Control
-	stream  jetstream.Stream
+	name    string // of the stream
 	filter  string
 	beat    time.Duration
 	start   jetstream.ConsumerConfig // the first consumer's start
+	created time.Time                // when the stream was made
 	last    uint64                   // stream sequence of the last message passed on
+	lastAt  time.Time                // when the stream took that
+	short   time.Time                // since when the stream ends before it; zero while it does not
 
 	out    chan pumped
-	done   chan struct{}
+	done   chan struct{} // closed when the pump has ended, by itself or by stop
+	err    error         // why it ended by itself; read after done
 	stop   func()
 	caught bool
 }
@@ -45,14 +55,14 @@ type pumped struct {
 
 // openPump starts a pump. The consumer exists when it returns.
 func (c *Control) openPump(ctx context.Context, s jetstream.Stream, filter string, start jetstream.ConsumerConfig) (*pump, error) {
-	p := &pump{control: c, stream: s, filter: filter, beat: c.beat, start: start, out: make(chan pumped, pumpBatch), done: make(chan struct{})}
+	p := &pump{control: c, name: s.CachedInfo().Config.Name, filter: filter, beat: c.beat, start: start, out: make(chan pumped, pumpBatch), done: make(chan struct{})}
 	cons, err := p.consumer(ctx)
 	if err != nil {
 		return nil, err
 	}
 	p.stop, err = c.run(func(ctx context.Context) {
 		defer close(p.done)
-		p.run(ctx, cons)
+		p.err = p.run(ctx, cons)
 	})
 	return p, err
 }
@@ -68,13 +78,21 @@ func (p *pump) next(ctx context.Context) (pumped, error) {
 	case m := <-p.out:
 		return m, nil
 	case <-p.done:
-		return pumped{}, ErrClosed
+		return pumped{}, p.err
 	case <-ctx.Done():
 		return pumped{}, ctx.Err()
 	}
 }
 
+// consumer makes a consumer that goes on behind the last message.
 func (p *pump) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	stream, err := p.control.js.Stream(ctx, p.name)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.same(ctx, stream); err != nil {
+		return nil, err
+	}
 	config := p.start
 	if p.last > 0 {
 		config = jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: p.last + 1}
@@ -84,15 +102,58 @@ func (p *pump) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	config.InactiveThreshold = pumpIdle
 	config.Replicas = 1
 	config.MemoryStorage = true
-	cons, err := p.stream.CreateConsumer(ctx, config)
+	cons, err := stream.CreateConsumer(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	return cons, p.control.reach(ctx, cons)
+	if err := p.control.reach(ctx, cons); err != nil {
+		p.forget(cons)
+		return nil, err
+	}
+	return cons, nil
 }
 
-// run reads consumer after consumer until the context ends.
-func (p *pump) run(ctx context.Context, cons jetstream.Consumer) {
+// errShort is returned while the stream ends before what was read of it.
+var errShort = errors.New("bus: the stream has less than was read of it")
+
+// same returns nil when the stream is the one that has been read so far, and [ErrAnew] when
+// it is not.
+func (p *pump) same(ctx context.Context, s jetstream.Stream) error {
+	info := s.CachedInfo()
+	if p.created.IsZero() {
+		p.created = info.Created
+	}
+	switch {
+	case !info.Created.Equal(p.created):
+		return fmt.Errorf("%w: %s", ErrAnew, p.name)
+	case p.last == 0:
+		return nil
+	case info.State.LastSeq < p.last:
+		if p.short.IsZero() {
+			p.short = time.Now()
+		}
+		if time.Since(p.short) < pumpShort {
+			return errShort
+		}
+		return fmt.Errorf("%w: %s ends at %d, was read to %d", ErrAnew, p.name, info.State.LastSeq, p.last)
+	}
+	p.short = time.Time{}
+	// What was lost may have been written over already.
+	msg, err := s.GetMsg(ctx, p.last)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil
+	case err != nil:
+		return err
+	case !msg.Time.Equal(p.lastAt):
+		return fmt.Errorf("%w: %s has another message %d", ErrAnew, p.name, p.last)
+	}
+	return nil
+}
+
+// run reads consumer after consumer until the context ends, which is [ErrClosed], or the
+// stream is another one.
+func (p *pump) run(ctx context.Context, cons jetstream.Consumer) error {
 	wait, tries := pumpRetry, 0
 	for ctx.Err() == nil {
 		if cons != nil {
@@ -104,7 +165,7 @@ func (p *pump) run(ctx context.Context, cons jetstream.Consumer) {
 		}
 		select {
 		case <-ctx.Done():
-			return
+			return ErrClosed
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, pumpRetryMost)
@@ -114,11 +175,13 @@ func (p *pump) run(ctx context.Context, cons jetstream.Consumer) {
 		}
 		attempt, cancel := context.WithTimeout(ctx, limit)
 		var err error
-		if cons, err = p.consumer(attempt); err != nil {
-			cons = nil
-		}
+		cons, err = p.consumer(attempt)
 		cancel()
+		if errors.Is(err, ErrAnew) {
+			return err
+		}
 	}
+	return ErrClosed
 }
 
 // read passes a consumer's messages on until it fails, skips one or the context
@@ -144,7 +207,7 @@ func (p *pump) read(ctx context.Context, cons jetstream.Consumer) (any bool) {
 		if !p.send(ctx, pumped{msg, meta}) {
 			return any
 		}
-		p.last, any = meta.Sequence.Stream, true
+		p.last, p.lastAt, any = meta.Sequence.Stream, meta.Timestamp, true
 		if meta.NumPending == 0 && !p.caughtUp(ctx) {
 			return any
 		}
@@ -178,6 +241,6 @@ func (p *pump) forget(cons jetstream.Consumer) {
 	_, _ = p.control.run(func(ctx context.Context) { // fails when the connection is closed
 		ctx, cancel := context.WithTimeout(ctx, forgetTry)
 		defer cancel()
-		_ = p.stream.DeleteConsumer(ctx, info.Name)
+		_ = p.control.js.DeleteConsumer(ctx, p.name, info.Name)
 	})
 }

@@ -161,20 +161,6 @@ func (v *Viewer) WaitFor(ctx context.Context, seq uint64) error {
 	}
 }
 
-// WaitEnd waits until the playlist has ended.
-func (v *Viewer) WaitEnd(ctx context.Context) error {
-	for {
-		if _, ended := v.Last(); ended {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s waited in vain for the playlist's end", v.Name)
-		case <-time.After(viewerPoll):
-		}
-	}
-}
-
 // Failures are the polls and fetches that went wrong, in the order of time.
 func (v *Viewer) Failures() []Failure {
 	var out []Failure

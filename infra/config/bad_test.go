@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -28,7 +29,7 @@ func TestBadFiles(t *testing.T) {
 			if err == nil {
 				t.Fatalf("accepted: %+v", c)
 			}
-			if c != nil || !IsMistake(err) {
+			if c != nil || !errors.As(err, new(*Error)) {
 				t.Errorf("got config %v and error %T; want none and *Error", c, err)
 			}
 			expected := strings.TrimSuffix(path, ".yaml") + ".txt"

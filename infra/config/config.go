@@ -223,9 +223,9 @@ type Spool struct {
 	Dir string `yaml:"dir"`
 	// Bytes and Age are the budget. What is over it becomes gaps, oldest first.
 	Bytes Size          `yaml:"bytes" min:"16MiB" max:"16384GiB"`
-	Age   time.Duration `yaml:"age" min:"10s" max:"168h"`
+	Age   time.Duration `yaml:"age" min:"10s" max:"6h"`
 	// After is how long a write to the store may take before the spool takes it over.
-	After time.Duration `yaml:"after" min:"50ms" max:"1m"`
+	After time.Duration `yaml:"after" min:"250ms" max:"1m"`
 }
 
 // Sweeper removes media that no timeline names.

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -101,11 +100,4 @@ func (l *loader) environ(env []string) {
 		}
 		l.warnings = append(l.warnings, w)
 	}
-}
-
-// IsMistake reports whether err is about what the configuration says, and not about
-// reading it.
-func IsMistake(err error) bool {
-	var e *Error
-	return errors.As(err, &e)
 }

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// MaxBeatBytes bounds a beat's wire form.
-const MaxBeatBytes = 8 << 10
-
 const beatVersion = 1
 
 // Limits of what a beat lists.
@@ -69,12 +66,9 @@ func (b Beat) Marshal() ([]byte, error) {
 }
 
 // UnmarshalBeat reads what [Beat.Marshal] wrote, of this release or another: fields that it
-// does not know are ignored, a newer version is ErrVersion.
+// does not know are ignored, a newer version is ErrVersion. The bus bounds its length.
 func UnmarshalBeat(data []byte) (Beat, error) {
 	var b Beat
-	if len(data) > MaxBeatBytes {
-		return b, fmt.Errorf("live: a beat of %d bytes, at most %d", len(data), MaxBeatBytes)
-	}
 	// The version first: the fields of a newer one may have other types.
 	var v struct {
 		Version int `json:"v"`

@@ -57,7 +57,6 @@ func TestBadBeats(t *testing.T) {
 		"empty": "", "no name": `{"v":1}`, "no version": `{"name":"a"}`, "text": `hello`,
 		"long name": `{"v":1,"name":"` + strings.Repeat("x", 300) + `"}`,
 		"roles":     `{"v":1,"name":"a","roles":[` + strings.Repeat(`"x",`, 20) + `"x"]}`,
-		"long":      `{"v":1,"name":"a","release":"` + strings.Repeat("x", MaxBeatBytes) + `"}`,
 		"negative":  `{"v":1,"name":"a","worker":{"owned":-1,"load":0}}`,
 	} {
 		if b, err := UnmarshalBeat([]byte(wire)); err == nil {

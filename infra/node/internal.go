@@ -44,7 +44,7 @@ func (n *Node) feedHandler() http.Handler {
 			ask.Reason = "ended by an operator"
 		}
 		if !n.gateway.KickFeed(id, ask.Reason) {
-			refuse(w, http.StatusNotFound, fmt.Sprintf("stream %s (%s) is not on the air", id.StreamName(), id.Index))
+			gateway.Problem(w, http.StatusNotFound, fmt.Sprintf("stream %s (%s) is not on the air", id.StreamName(), id.Index))
 			return
 		}
 		n.log.Info("an operator ended a stream", "feed", id, "reason", ask.Reason, "peer", r.RemoteAddr)
@@ -69,14 +69,7 @@ func (n *Node) serveFeeds(w http.ResponseWriter, r *http.Request) {
 func feedOf(w http.ResponseWriter, r *http.Request) (live.FeedID, bool) {
 	id, err := live.ParseFeedID(r.PathValue("id"))
 	if err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
+		gateway.Problem(w, http.StatusBadRequest, err.Error())
 	}
 	return id, err == nil
-}
-
-// refuse answers with an error as RFC 9457 has it.
-func refuse(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail})
 }

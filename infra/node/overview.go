@@ -126,8 +126,11 @@ func (o overview) judge(ctx context.Context, e *admin.LiveEntry, now time.Time) 
 	if errors.Is(err, timeline.ErrNoTimeline) {
 		return admin.HealthStarting, "nothing of it is stored yet"
 	}
-	if err != nil {
+	if errors.Is(err, timeline.ErrDamaged) || errors.Is(err, timeline.ErrVersion) {
 		return admin.HealthDamaged, err.Error()
+	}
+	if err != nil {
+		return admin.HealthUnknown, err.Error() // bus or store are away, or too much is asked of this node
 	}
 	e.Epoch = state.Epoch
 	b := state.Current()
@@ -142,7 +145,7 @@ func (o overview) judge(ctx context.Context, e *admin.LiveEntry, now time.Time) 
 		if it.Settled() {
 			settled = max(settled, it.End())
 		} else {
-			e.Held++
+			e.Pending++
 		}
 		if len(it.Media) > 0 {
 			e.LastSegment, e.LastSeq = it.Media[0].Name, it.Seq
@@ -156,7 +159,7 @@ func (o overview) judge(ctx context.Context, e *admin.LiveEntry, now time.Time) 
 		return admin.HealthWaiting, "its encoders are away; the broadcast waits for them"
 	case e.Lag > float64(behindAfter*max(1, b.Target)):
 		return admin.HealthBehind, "no new segment for longer than three target durations"
-	case e.Held > 0 && now.Sub(settled.Std()) > time.Duration(behindAfter*max(1, b.Target))*time.Second:
+	case e.Pending > 0 && now.Sub(settled.Std()) > time.Duration(behindAfter*max(1, b.Target))*time.Second:
 		return admin.HealthHeld, "the store is away: its newest segments wait in the owner's spool"
 	}
 	return admin.HealthLive, ""

@@ -29,8 +29,11 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 	if n.secret, err = ensureControlSecret(n.settings); err != nil {
 		return err
 	}
-	state, err := n.control.Bucket(ctx, bus.BucketConfig{Name: controlBucket, MaxBytes: 256 << 20})
-	if err != nil {
+	var state *bus.Bucket
+	if err := n.await(ctx, "the bus to open the control plane's documents", func(ctx context.Context) (err error) {
+		state, err = n.control.Bucket(ctx, bus.BucketConfig{Name: controlBucket, MaxBytes: 256 << 20})
+		return err
+	}); err != nil {
 		return err
 	}
 	n.plane, err = controlplane.New(ctx, controlplane.Config{

@@ -121,51 +121,15 @@ func (q *asked) giveUp() {
 
 // stored opens a media object in the store.
 func (f *fetcher) stored(ctx context.Context, a mediaAddress, until time.Time) (*opened, error) {
-	body, info, err := f.open(ctx, a.key, nil, time.Until(until))
+	body, info, err := storage.GetWithin(ctx, f.store, a.key, nil, time.Until(until))
 	if err != nil {
 		return nil, err
 	}
 	return &opened{info: info, body: body, part: func(ctx context.Context, r storage.Range) (io.ReadCloser, error) {
-		body, _, err := f.open(ctx, a.key, &r, max(f.wait, time.Until(until)))
+		body, _, err := storage.GetWithin(ctx, f.store, a.key, &r, max(f.wait, time.Until(until)))
 		return body, err
 	}}, nil
 }
-
-// errSlow says that the store did not answer in the time it had.
-var errSlow = errors.New("the store does not answer in time")
-
-// open opens an object in the store within a bounded time. The body may take longer.
-func (f *fetcher) open(ctx context.Context, key string, r *storage.Range, wait time.Duration) (io.ReadCloser, storage.Info, error) {
-	try, cancel := context.WithCancel(ctx)
-	timer := time.AfterFunc(wait, cancel)
-	body, info, err := f.store.Get(try, key, r)
-	inTime := timer.Stop()
-	if err == nil && inTime {
-		return &cancelBody{body, cancel}, info, nil
-	}
-	cancel()
-	if err == nil {
-		body.Close()
-	}
-	if !inTime && ctx.Err() == nil {
-		err = fmt.Errorf("%w (%v)", errSlow, wait)
-	}
-	return nil, storage.Info{}, err
-}
-
-// cancelBody is a body whose context ends with it.
-type cancelBody struct {
-	io.ReadCloser
-	cancel context.CancelFunc
-}
-
-func (b *cancelBody) Close() error {
-	defer b.cancel()
-	return b.ReadCloser.Close()
-}
-
-// WriteTo keeps the way open on which the kernel sends a file itself.
-func (b *cancelBody) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, b.ReadCloser) }
 
 // made is a media object that was made from the bus.
 type made struct {

@@ -17,7 +17,6 @@ import (
 	"klive/infra/bus"
 	"klive/infra/live"
 	"klive/infra/media"
-	"klive/infra/media/mp4"
 	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -213,11 +212,7 @@ func (b *rebuilder) assemble(ctx context.Context, a mediaAddress, rendition *tim
 	if err != nil {
 		return nil, err
 	}
-	track, ok := segment.Track(rendition.Kind)
-	if !ok {
-		return nil, fmt.Errorf("%w: no track for %s", live.ErrAssembly, m.Rendition)
-	}
-	return a.mux(segment, track, m)
+	return a.mux(segment, rendition.Kind, m)
 }
 
 // gather reads the parts of a segment up to the number last.
@@ -233,14 +228,14 @@ func (b *rebuilder) gather(ctx context.Context, m *timeline.Media, last uint64) 
 }
 
 // mux makes the object's bytes.
-func (a mediaAddress) mux(segment *live.Assembly, track media.Track, m *timeline.Media) (*made, error) {
+func (a mediaAddress) mux(segment *live.Assembly, kind media.Kind, m *timeline.Media) (*made, error) {
 	var pieces [][]byte
 	var err error
 	if a.init > 0 {
 		pieces = make([][]byte, 1)
-		pieces[0], err = mp4.Init(track)
+		pieces[0], err = segment.Init(kind)
 	} else {
-		pieces, err = mp4.Segment(track.Params, segment.Frames(track.ID), uint32(segment.Segment.Number))
+		pieces, err = segment.Media(kind)
 	}
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"klive/infra/live"
+	"klive/storage/timeline"
 )
 
 // Root is the first segment of every public key and of every address at the origin.
@@ -141,4 +142,25 @@ func validTag(s string) bool {
 		}
 	}
 	return true
+}
+
+// DroppedKeys lists the media objects of what has left a timeline: also of those that were
+// never said to be stored, because they may be.
+func DroppedKeys(d *timeline.Dropped) []string {
+	var keys []string
+	for i := range d.Items {
+		for _, m := range d.Items[i].Media {
+			if !m.Gap {
+				keys = append(keys, MediaKey(m.Rendition, d.Broadcast, m.Name))
+			}
+		}
+	}
+	if d.Whole {
+		for _, r := range d.Renditions {
+			for n := 1; n <= r.Inits; n++ {
+				keys = append(keys, InitKey(r.Name, d.Broadcast, n))
+			}
+		}
+	}
+	return keys
 }

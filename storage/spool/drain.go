@@ -87,7 +87,7 @@ func (s *Spool) drain(it *item) {
 	damaged := err
 	began := time.Now()
 	if err == nil {
-		ctx, cancel := context.WithTimeout(s.ctx, s.slowest())
+		ctx, cancel := context.WithTimeout(s.ctx, s.slowest(it.size))
 		_, err = s.cfg.Store.Put(ctx, it.key, [][]byte{data}, it.opt)
 		cancel()
 	}
@@ -105,7 +105,7 @@ func (s *Spool) drain(it *item) {
 		s.unreadable(it, damaged)
 		return
 	case final(err):
-		s.well(time.Since(began))
+		s.well(time.Since(began) - stretch(it.size))
 	default:
 		s.failed(it, err)
 	}

@@ -12,7 +12,8 @@ type health struct {
 	away  bool
 	since time.Time
 	cause error
-	// patience is how long a write may last before the store counts as away.
+	// patience is how long a write may last, beside the stretch for its body, before the store
+	// counts as away.
 	patience time.Duration
 	// probing is set while one attempt finds out whether the store is back; nextProbe is when
 	// the next one may, pause what is waited for it, probes how many have failed.
@@ -38,13 +39,19 @@ var (
 	errOthers = errors.New("another write found the store to be away")
 )
 
-// slowest is how long one attempt may last at all.
-func (s *Spool) slowest() time.Duration { return mostPatience * s.cfg.After }
+// slowest is how long one attempt with a body of size bytes may last at all.
+func (s *Spool) slowest(size int64) time.Duration { return mostPatience*s.cfg.After + stretch(size) }
 
-// well notes a write that the store has answered after d. s.mu is held.
+// stretch is the time that a body of this many bytes adds, at the slowest rate that counts as
+// working.
+func stretch(size int64) time.Duration {
+	return time.Duration(float64(size) / slowestRate * float64(time.Second))
+}
+
+// well notes a write that the store has answered after d, the stretch for its body left out. s.mu is held.
 func (s *Spool) well(d time.Duration) {
 	h := &s.health
-	h.patience = min(max(2*d, h.patience*3/4, leastPatience*s.cfg.After), s.slowest())
+	h.patience = min(max(2*d, h.patience*3/4, leastPatience*s.cfg.After), s.slowest(0))
 	if !h.away {
 		return
 	}
@@ -59,7 +66,7 @@ func (s *Spool) ill(err error) {
 	h := &s.health
 	h.cause = err
 	if errors.Is(err, errSlow) {
-		h.patience = min(2*h.patience, s.slowest())
+		h.patience = min(2*h.patience, s.slowest(0))
 	}
 	if h.away {
 		return

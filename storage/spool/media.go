@@ -109,7 +109,7 @@ func (s *Spool) start(it *item, data [][]byte) *attempt {
 			a.timer.Stop()
 		}
 		if final(err) {
-			s.well(time.Since(a.began))
+			s.well(time.Since(a.began) - stretch(a.size))
 		} else if !cancelled {
 			s.ill(err)
 		}
@@ -125,7 +125,7 @@ func (s *Spool) start(it *item, data [][]byte) *attempt {
 func (s *Spool) overtake(ctx context.Context, a *attempt, it *item, data [][]byte) (held bool, err error) {
 	s.mu.Lock()
 	if !a.ended {
-		a.timer = time.AfterFunc(s.health.patience-s.cfg.After, func() { s.impatient(a) })
+		a.timer = time.AfterFunc(s.health.patience+stretch(a.size)-s.cfg.After, func() { s.impatient(a) })
 	}
 	s.mu.Unlock()
 	held, err = s.hold(it, data, a)
@@ -153,7 +153,7 @@ func (s *Spool) impatient(a *attempt) {
 		return
 	}
 	s.ill(errSlow)
-	a.timer = time.AfterFunc(s.slowest()-time.Since(a.began), a.cancel)
+	a.timer = time.AfterFunc(s.slowest(a.size)-time.Since(a.began), a.cancel)
 }
 
 // hold puts an object on local disk. The attempt a, if any, goes on and may settle it.

@@ -11,7 +11,8 @@
 // A store that is slow but works must not count as away each time: then heads and playlists
 // would hardly ever be written. So patience follows the store. It is three times
 // Config.After to begin with, becomes twice what a successful write has lasted when that is
-// more, at most ten times Config.After, and comes down slowly as writes get faster. Media
+// more, at most ten times Config.After, and comes down slowly as writes get faster. A body
+// adds a second for each 4 MiB, so that a large one on a narrow line is slow, not lost. Media
 // go to local disk after Config.After in any case, because viewers wait for them; the
 // attempt goes on beside it, and its success settles the object.
 package spool
@@ -62,6 +63,10 @@ const (
 	leastPatience = 3
 	mostPatience  = 10
 )
+
+// slowestRate is the rate in bytes/s to which patience is stretched for a write's body: that
+// of the bucket's own attempts.
+const slowestRate = 4 << 20
 
 // Spool is a [storage.Store] with a spool for media. It is safe for concurrent use.
 type Spool struct {

@@ -360,3 +360,43 @@ func TestReadsAndDeletesWhileAway(t *testing.T) {
 		}
 	})
 }
+
+// A body has the time that a slow line needs for it.
+func TestLargeBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *spool.Config) { c.MaxBytes = 64 << 20 })
+		large := [][]byte{make([]byte, 32<<20)} // 8 s more than the 10 s of a small one
+		media := func(n int) bool {
+			held, err := r.spool.PutMedia(t.Context(), key(n), large, mediaOptions, r.note(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return held
+		}
+		r.store.set(slow(10500 * time.Millisecond))
+		if !media(1) {
+			t.Error("a slow write is waited for")
+		}
+		time.Sleep(10 * time.Second)
+		r.wantSettled(1, nil)
+		if s := r.spool.Stats(); s != (spool.Stats{}) {
+			t.Errorf("a line of 3 MiB/s: %+v", s)
+		}
+		if _, err := r.spool.Put(t.Context(), "a", large, storage.PutOptions{}); err != nil {
+			t.Errorf("a large write that is no media: %v", err)
+		}
+
+		r.store.set(down)
+		media(2)
+		r.store.set(slow(17 * time.Second)) // the loop's attempts have as long
+		time.Sleep(25 * time.Second)
+		r.wantSettled(2, nil)
+
+		r.store.set(slow(19 * time.Second))
+		media(3)
+		time.Sleep(18500 * time.Millisecond)
+		if s := r.spool.Stats(); s.Objects != 1 || s.AwaySince.IsZero() {
+			t.Errorf("a store that takes too long: %+v", s)
+		}
+	})
+}

@@ -21,6 +21,7 @@ type write struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	began  time.Time
+	size   int64
 	timer  *time.Timer
 	trial  bool // let through although the store is away
 }
@@ -31,7 +32,7 @@ func (s *Spool) Put(ctx context.Context, key string, data [][]byte, opt storage.
 	if err := storage.CheckKey(key); err != nil {
 		return storage.Info{}, err
 	}
-	w, err := s.admit(ctx)
+	w, err := s.admit(ctx, sizeOf(data))
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -40,7 +41,7 @@ func (s *Spool) Put(ctx context.Context, key string, data [][]byte, opt storage.
 }
 
 // admit lets a write go ahead, or says that the store is away.
-func (s *Spool) admit(caller context.Context) (*write, error) {
+func (s *Spool) admit(caller context.Context, size int64) (*write, error) {
 	if err := caller.Err(); err != nil {
 		return nil, err
 	}
@@ -54,9 +55,9 @@ func (s *Spool) admit(caller context.Context) (*write, error) {
 		}
 		h.probing, h.nextTrial = true, now.Add(trialEvery)
 	}
-	w := &write{began: now, trial: h.away}
+	w := &write{began: now, size: size, trial: h.away}
 	w.ctx, w.cancel = context.WithCancelCause(caller)
-	w.timer = time.AfterFunc(h.patience, func() { w.cancel(errSlow) })
+	w.timer = time.AfterFunc(h.patience+stretch(size), func() { w.cancel(errSlow) })
 	s.writes[w] = struct{}{}
 	return w, nil
 }
@@ -82,7 +83,7 @@ func (s *Spool) finish(caller context.Context, w *write, err error) error {
 	}
 	switch {
 	case final(err):
-		s.well(time.Since(w.began))
+		s.well(time.Since(w.began) - stretch(w.size))
 		return err
 	case caller.Err() != nil:
 		return err
@@ -110,33 +111,11 @@ func (s *Spool) Get(ctx context.Context, key string, r *storage.Range) (io.ReadC
 	if !away {
 		return s.cfg.Store.Get(ctx, key, r)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	timer := time.AfterFunc(readWait, cancel)
-	body, info, err := s.cfg.Store.Get(ctx, key, r)
-	inTime := timer.Stop()
-	if err == nil && inTime {
-		return &bounded{body, cancel}, info, nil
-	}
-	cancel()
-	if err == nil {
-		body.Close()
-		err = errSlow
-	}
-	if !inTime {
+	body, info, err := storage.GetWithin(ctx, s.cfg.Store, key, r, readWait)
+	if errors.Is(err, storage.ErrSlow) {
 		err = fmt.Errorf("%w: %w", ErrAway, err)
 	}
-	return nil, storage.Info{}, err
-}
-
-// bounded is a body whose context ends with it.
-type bounded struct {
-	io.ReadCloser
-	cancel context.CancelFunc
-}
-
-func (b *bounded) Close() error {
-	defer b.cancel()
-	return b.ReadCloser.Close()
+	return body, info, err
 }
 
 // open opens a spooled object, or a range of it.

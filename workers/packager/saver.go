@@ -173,7 +173,7 @@ func (s *saver) expire(ctx context.Context, end media.Time) error {
 	keep := window + max(s.p.LiveGrace, window+target)
 	dropped, err := s.p.Timeline.Expire(ctx, end.Add(-keep))
 	for _, d := range dropped {
-		err = errors.Join(err, s.p.Store.Delete(ctx, mediaKeys(&d)...))
+		err = errors.Join(err, s.p.Store.Delete(ctx, playlist.DroppedKeys(&d)...))
 	}
 	if errors.Is(err, timeline.ErrFenced) {
 		return err
@@ -182,24 +182,4 @@ func (s *saver) expire(ctx context.Context, end media.Time) error {
 		s.log.Warn("old media could not be removed; the sweeper will", "error", err)
 	}
 	return nil
-}
-
-// mediaKeys lists the objects of what was dropped.
-func mediaKeys(d *timeline.Dropped) []string {
-	var keys []string
-	for _, it := range d.Items {
-		for _, m := range it.Media {
-			if m.Stored {
-				keys = append(keys, playlist.MediaKey(m.Rendition, d.Broadcast, m.Name))
-			}
-		}
-	}
-	if d.Whole {
-		for _, r := range d.Renditions {
-			for n := 1; n <= r.Inits; n++ {
-				keys = append(keys, playlist.InitKey(r.Name, d.Broadcast, n))
-			}
-		}
-	}
-	return keys
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"klive/infra/media/mp4"
 	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -98,9 +97,10 @@ func (w *writer) store(ctx context.Context, broadcast string, seq uint64, it *it
 
 // storeMedia muxes one output and shelves it; m then says what it is: stored, held or a gap.
 func (w *writer) storeMedia(ctx context.Context, broadcast string, seq uint64, o *output, m *timeline.Media, of *shelved) {
-	pieces, err := mp4.Segment(o.track.Params, o.seg.Frames(o.track.ID), uint32(o.seg.Segment.Number))
+	kind := o.track.Params.Kind()
+	pieces, err := o.seg.Media(kind)
 	if err == nil {
-		err = w.shelve(ctx, broadcast, seq, m, contentTypeOf(o.track.Params.Kind()), pieces, of)
+		err = w.shelve(ctx, broadcast, seq, m, contentTypeOf(kind), pieces, of)
 	}
 	if err != nil {
 		m.Gap = true

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"klive/infra/live"
-	"klive/infra/media/mp4"
 	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -140,11 +139,7 @@ func (w *writer) rebuild(ctx context.Context, l *left) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	track, ok := a.Track(d.Kind)
-	if !ok {
-		return nil, errLeft
-	}
-	init, err := mp4.Init(track)
+	init, err := a.Init(d.Kind)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +152,7 @@ func (w *writer) rebuild(ctx context.Context, l *left) ([][]byte, error) {
 	if err != nil && !errors.Is(err, storage.ErrPrecondition) {
 		return nil, err
 	}
-	return mp4.Segment(track.Params, a.Frames(track.ID), uint32(a.Segment.Number))
+	return a.Media(d.Kind)
 }
 
 // find looks for media in the store that can't be made again for the given reason. What a

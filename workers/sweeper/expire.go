@@ -142,7 +142,7 @@ func (p *pass) expireHeld(ctx context.Context, e *entry) error {
 			p.metrics.expired.Inc()
 			p.log.Info("sweeper: a broadcast that is over is removed", "entry", e.id, "broadcast", d.Broadcast)
 		}
-		for _, key := range mediaKeys(&d) {
+		for _, key := range playlist.DroppedKeys(&d) {
 			if e := p.remove(ctx, "expired", key); e != nil {
 				return e
 			}
@@ -161,26 +161,6 @@ func playlistKeys(s *timeline.State, window int) []string {
 			dvr = playlist.MultivariantDVRName
 		}
 		keys = append(keys, f.Key, f.Key[:i]+dvr)
-	}
-	return keys
-}
-
-// mediaKeys lists the objects of what was dropped.
-func mediaKeys(d *timeline.Dropped) []string {
-	var keys []string
-	for _, it := range d.Items {
-		for _, m := range it.Media {
-			if !m.Gap {
-				keys = append(keys, playlist.MediaKey(m.Rendition, d.Broadcast, m.Name))
-			}
-		}
-	}
-	if d.Whole {
-		for _, r := range d.Renditions {
-			for n := 1; n <= r.Inits; n++ {
-				keys = append(keys, playlist.InitKey(r.Name, d.Broadcast, n))
-			}
-		}
 	}
 	return keys
 }

@@ -166,7 +166,7 @@ func (w *world) expire() {
 	}
 	for _, d := range dropped {
 		if w.pick(2) == 0 {
-			if err := w.store.Delete(context.Background(), mediaKeys(&d)...); err != nil {
+			if err := w.store.Delete(context.Background(), playlist.DroppedKeys(&d)...); err != nil {
 				w.t.Fatal(err)
 			}
 		}

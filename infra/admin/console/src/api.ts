@@ -37,7 +37,7 @@ export interface Entry {
   live?: Live;
 }
 
-export type Health = 'starting' | 'live' | 'waiting' | 'held' | 'behind' | 'orphan' | 'damaged';
+export type Health = 'starting' | 'live' | 'waiting' | 'held' | 'behind' | 'orphan' | 'damaged' | 'unknown';
 
 /** An entry that is on the air. */
 export interface Live {
@@ -49,7 +49,7 @@ export interface Live {
   lastSegment?: string;
   lastSeq?: number;
   lag: number; // seconds
-  held: number;
+  pending: number;
   health: Health;
   text?: string;
 }

@@ -9,6 +9,7 @@ const healthText: Record<Health, string> = {
   behind: 'Behind',
   orphan: 'No owner',
   damaged: 'Damaged',
+  unknown: 'Unknown',
 };
 
 /** Who owns what is on the air, one row an entry. */
@@ -25,7 +26,7 @@ export function EntryTable({ entries }: { entries: Entry[] }) {
           <th scope="col">Feeds</th>
           <th scope="col" class="num">Segment</th>
           <th scope="col" class="num">Lag</th>
-          <th scope="col" class="num">Held</th>
+          <th scope="col" class="num">Pending</th>
         </tr>
       </thead>
       <tbody>
@@ -38,7 +39,7 @@ export function EntryTable({ entries }: { entries: Entry[] }) {
             <td>{live.feeds.map((f) => f.slice(id.length + 1)).join(', ') || '–'}</td>
             <td class="num">{live.lastSeq ?? '–'}</td>
             <td class="num">{live.lastSeq ? `${live.lag.toFixed(1)} s` : '–'}</td>
-            <td class="num">{live.held}</td>
+            <td class="num">{live.pending}</td>
           </tr>
         ))}
       </tbody>
