@@ -13,8 +13,15 @@ import (
 )
 
 const (
+	// beatSubject carries the beats of those who watch over each other, to each other;
+	// hereSubject those of all, to all.
 	beatSubject = "ctl.beat"
+	hereSubject = "ctl.here"
 	beatVersion = 1
+
+	// hereEvery is how often everybody hears of everybody. With n processes it costs n²
+	// messages, so it is seldom.
+	hereEvery = 2 * time.Second
 
 	// MaxBeatBytes bounds what a process may say in a beat.
 	MaxBeatBytes = 16 << 10
@@ -32,6 +39,9 @@ type BeatsConfig struct {
 	Name string
 	// Every is the time between beats. Default 500 ms.
 	Every time.Duration
+	// Quiet is for a process that nobody watches over, and that watches over nobody: it
+	// sends and hears beats each two seconds only.
+	Quiet bool
 	// Payload makes what a beat says, at most MaxBeatBytes; nil says nothing. It must not block.
 	Payload func() []byte
 	// Logger takes what is wrong with beats; nil drops it.
@@ -59,13 +69,14 @@ type beatEnvelope struct {
 	Bye bool `json:"bye,omitempty"`
 }
 
-// Beats sends the beats of this process and hears those of all, its own included. That
+// Beats sends the beats of this process and hears those of all, its own included: each
+// two seconds, and among those that are not quiet each time that they beat. That
 // its own come back tells it that it would hear the others'.
 type Beats struct {
 	control *Control
 	cfg     BeatsConfig
 	run     string
-	sub     *Subscription
+	subs    []*Subscription
 	end     func()
 	now     chan struct{}
 
@@ -88,6 +99,9 @@ func StartBeats(ctx context.Context, c *Control, cfg BeatsConfig) (*Beats, error
 	if cfg.Every <= 0 {
 		cfg.Every = 500 * time.Millisecond
 	}
+	if cfg.Quiet {
+		cfg.Every = hereEvery
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -95,22 +109,44 @@ func StartBeats(ctx context.Context, c *Control, cfg BeatsConfig) (*Beats, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	var err error
-	if b.sub, err = c.Subscribe(beatSubject, b.hear); err != nil {
-		return nil, err
+	for i, subject := range b.subjects() {
+		sub, err := c.Subscribe(subject, func(m Notice) { b.hear(m, i == 0) })
+		if err != nil {
+			b.deafen()
+			return nil, err
+		}
+		b.subs = append(b.subs, sub)
 	}
+	var err error
 	if b.end, err = c.run(b.beat); err != nil {
-		b.sub.Close()
+		b.deafen()
 		return nil, err
 	}
 	return b, nil
 }
 
+// subjects are where this process's beats go and the others' come from. The own ones come
+// back on the first.
+func (b *Beats) subjects() []string {
+	if b.cfg.Quiet {
+		return []string{hereSubject}
+	}
+	return []string{beatSubject, hereSubject}
+}
+
+func (b *Beats) deafen() {
+	for _, s := range b.subs {
+		s.Close()
+	}
+}
+
 // Close says good-bye and ends both sending and hearing.
 func (b *Beats) Close() {
 	b.end()
-	b.send(beatEnvelope{Bye: true})
-	b.sub.Close()
+	for _, subject := range b.subjects() {
+		b.send(subject, beatEnvelope{Bye: true})
+	}
+	b.deafen()
 }
 
 // Send sends a beat now, because what it says has changed. It does not block.
@@ -166,6 +202,7 @@ func (b *Beats) hole() time.Duration { return b.cfg.Every * 5 / 2 }
 func (b *Beats) beat(ctx context.Context) {
 	ticker := time.NewTicker(b.cfg.Every)
 	defer ticker.Stop()
+	here := time.Now() // when the next beat goes to all
 	for {
 		var data []byte
 		if b.cfg.Payload != nil {
@@ -175,18 +212,25 @@ func (b *Beats) beat(ctx context.Context) {
 			b.once("large", "bus: what this process says of itself is too long for a beat and is left out", "bytes", len(data), "most", MaxBeatBytes)
 			data = nil
 		}
-		b.send(beatEnvelope{Data: data})
+		if !b.cfg.Quiet {
+			b.send(beatSubject, beatEnvelope{Data: data})
+		}
+		if now := time.Now(); !now.Before(here) {
+			b.send(hereSubject, beatEnvelope{Data: data})
+			here = now.Add(hereEvery - b.cfg.Every/2) // between two ticks
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		case <-b.now:
+			here = time.Time{}
 		}
 	}
 }
 
 // send sends one beat. One that the bus does not take is not sent later.
-func (b *Beats) send(e beatEnvelope) {
+func (b *Beats) send(subject string, e beatEnvelope) {
 	b.mu.Lock()
 	b.n++
 	e.Version, e.Name, e.Run, e.N = beatVersion, b.cfg.Name, b.run, b.n
@@ -194,15 +238,16 @@ func (b *Beats) send(e beatEnvelope) {
 	b.mu.Unlock()
 	wire, err := json.Marshal(e)
 	if err == nil {
-		err = b.control.Notify(beatSubject, wire)
+		err = b.control.Notify(subject, wire)
 	}
 	if err != nil {
 		b.cfg.Logger.Debug("bus: a beat was not sent", "error", err)
 	}
 }
 
-// hear takes one beat, of this process or another.
-func (b *Beats) hear(m Notice) {
+// hear takes one beat, of this process or another. An own one counts on the subject that
+// carries them all.
+func (b *Beats) hear(m Notice, counts bool) {
 	var e beatEnvelope
 	if err := json.Unmarshal(m.Data, &e); err != nil || e.Version < beatVersion || e.Name == "" || len(e.Name) > maxKeyBytes || len(e.Data) > MaxBeatBytes {
 		b.once("unreadable", "bus: ignored a beat that can't be read", "error", err)
@@ -223,7 +268,7 @@ func (b *Beats) hear(m Notice) {
 		delete(b.peers, e.Name)
 		return
 	}
-	if e.Name == b.cfg.Name {
+	if e.Name == b.cfg.Name && counts {
 		b.confirm(e.N, now)
 	}
 	if _, known := b.peers[e.Name]; !known && len(b.peers) >= maxPeers {

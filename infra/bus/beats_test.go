@@ -85,6 +85,40 @@ func TestBeatsAreHeard(t *testing.T) {
 	})
 }
 
+// TestQuietBeats has a process that only tells that it is there: it is known to all and knows
+// all, and the beats of the others do not wake it.
+func TestQuietBeats(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		control := bustest.Connect(t, n, "quiet")
+		quiet, err := bus.StartBeats(t.Context(), control, bus.BeatsConfig{Name: "quiet", Quiet: true})
+		check(t, err)
+		defer quiet.Close()
+		a := startBeats(t, n.Control(), "a", nil)
+		defer a.Close()
+		time.Sleep(5 * time.Second)
+		before := control.Stats().MessagesIn
+		for range 100 {
+			time.Sleep(100 * time.Millisecond)
+			for _, b := range []*bus.Beats{quiet, a} {
+				for _, p := range b.Peers() {
+					if since := time.Since(p.Heard); since > 2100*time.Millisecond {
+						t.Fatalf("%s was heard %v ago", p.Name, since)
+					}
+				}
+				if names(b) != "a quiet" {
+					t.Fatalf("knows %q", names(b))
+				}
+			}
+			if d := a.Silence("never"); d < 4*time.Second {
+				t.Fatalf("the one that watches heard nothing for %v", d)
+			}
+		}
+		if got := control.Stats().MessagesIn - before; got > 12 {
+			t.Errorf("%d messages came in ten seconds, of two processes", got)
+		}
+	})
+}
+
 func TestBeatsEndWithGoodBye(t *testing.T) {
 	bubble(t, func(t *testing.T, n *bus.Node) {
 		a, b := startBeats(t, n.Control(), "a", nil), startBeats(t, bustest.Connect(t, n, "b"), "b", nil)

@@ -33,7 +33,7 @@ func (n *Node) startBeats(ctx context.Context) (err error) {
 	}
 	n.clock.log = n.log
 	n.beats, err = bus.StartBeats(ctx, n.control, bus.BeatsConfig{
-		Name: n.process, Every: n.settings.Worker.Beat, Payload: n.beat, Logger: n.log,
+		Name: n.process, Every: n.settings.Worker.Beat, Quiet: !n.roles.Has(LiveWorker), Payload: n.beat, Logger: n.log,
 	})
 	if err != nil {
 		return err
