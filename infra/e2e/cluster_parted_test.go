@@ -50,3 +50,53 @@ func TestClusterOwnerParted(t *testing.T) {
 	s.undisturbed()
 	s.fenced(owner)
 }
+
+// TestClusterGatewayParted pulls the cable between the gateway of an encoder and the bus, for
+// less than a gateway keeps what the bus has not taken, and than its silence lets others take
+// it for dead. Nothing is lost, and nobody takes it for the end of the publish.
+func TestClusterGatewayParted(t *testing.T) {
+	beside(t)
+	parted, cables := fault.NewNamespace(t, "10.251.3", "10.251.4")
+	toBus, toOthers := cables[0], cables[1]
+	ingest := toOthers.There + ":1935"
+	c := startCluster(t, shape{
+		gateways: 1, settings: clusterSegments, busHost: toBus.Here, s3Host: toOthers.Here,
+		of: map[string][]string{"gateway-1": {"rtmp.listen=" + ingest}},
+		in: func(name string) *fault.Namespace {
+			if name == "gateway-1" {
+				return parted
+			}
+			return nil
+		},
+		admin: func(name string) string {
+			switch name {
+			case "gateway-1":
+				return toOthers.There + ":8081"
+			case "control": // which the gateway asks
+				return fault.PortsOn(t, toOthers.Here, 1)[0]
+			}
+			return ""
+		},
+	})
+	c.gateways[0].rtmp = ingest
+	s := c.air("a gateway is parted from the bus")
+	for _, cut := range []time.Duration{5 * time.Second, 9 * time.Second} {
+		s.during(cut, "the gateway's cable to the bus is pulled for "+cut.String(), toBus.Down, toBus.Up)
+		s.await(uint64(length(3, 12)))
+	}
+	if lines := c.gateways[0].Said("parts were dropped"); len(lines) > 0 {
+		t.Errorf("the gateway lost parts: %v", lines)
+	}
+	if breaks := s.finish(); breaks > 0 || len(s.encoder.Connects()) != 1 {
+		t.Errorf("the encoder noticed: %+v", s.encoder.Connects())
+	}
+	for _, v := range s.viewers {
+		for _, it := range v.Items() {
+			if it.Gap || it.Discontinuity {
+				t.Errorf("%s: segment %d is a gap (%v), or begins anew (%v)", v.Name, it.Seq, it.Gap, it.Discontinuity)
+			}
+		}
+	}
+	s.stalls(9 * time.Second)
+	s.undisturbed()
+}

@@ -44,15 +44,16 @@ func NewNamespace(t testing.TB, networks ...string) (*Namespace, []*Cable) {
 	n.must("-n", n.name, "link", "set", "lo", "up")
 	cables := make([]*Cable, len(networks))
 	for i, network := range networks {
-		cables[i] = n.plug(i, network)
+		cables[i] = n.plug(network)
 	}
 	return n, cables
 }
 
 // plug lays a cable. Names of interfaces have 15 characters at most.
-func (n *Namespace) plug(i int, network string) *Cable {
+func (n *Namespace) plug(network string) *Cable {
 	n.t.Helper()
-	here, there := fmt.Sprintf("kl%dh%d", os.Getpid(), i), fmt.Sprintf("kl%dt%d", os.Getpid(), i)
+	last := network[strings.LastIndexByte(network, '.')+1:]
+	here, there := fmt.Sprintf("kl%dh%s", os.Getpid(), last), fmt.Sprintf("kl%dt%s", os.Getpid(), last)
 	c := &Cable{Here: network + ".1", There: network + ".2", device: here, t: n.t}
 	n.must("link", "add", here, "type", "veth", "peer", "name", there, "netns", n.name)
 	n.t.Cleanup(func() { ip("link", "delete", here) })
