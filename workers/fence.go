@@ -20,9 +20,11 @@ import (
 // know whether its entry is another's by now; the guard makes it ask first.
 type guard struct {
 	lease *bus.Lease
-	beats *bus.Beats
-	// within is how old the last sign of life may be: younger than what others need to steal.
+	// within is how old the last renewal may be: younger than what others need to steal.
 	within time.Duration
+
+	// asking is held by who asks, so that of many writers one does.
+	asking sync.Mutex
 }
 
 // check returns nil when nobody can have taken the entry yet, or when the bus has just said
@@ -33,17 +35,36 @@ func (g *guard) check(ctx context.Context) error {
 		return errors.Join(bus.ErrLeaseLost, g.lease.Err())
 	default:
 	}
-	renewed := g.lease.Renewed()
-	if time.Since(renewed) < g.within {
+	if g.fresh() {
 		return nil
 	}
-	if g.beats != nil {
-		// Nobody has heard a silence since the lease was known to be held.
-		if from, until := g.beats.Carried(); !from.IsZero() && !from.After(renewed) && time.Since(until) < g.within {
-			return nil
-		}
+	g.asking.Lock()
+	defer g.asking.Unlock()
+	if g.fresh() {
+		return nil
 	}
 	return g.lease.Renew(ctx)
+}
+
+// fresh reports whether the last renewal is too young for anybody to have taken the entry.
+func (g *guard) fresh() bool { return time.Since(g.lease.Renewed()) < g.within }
+
+// watch calls lost when the lease is, and until then renews it so often that writers need not
+// ask as a rule, and that whoever watches the lease sees a sign of life in time.
+func (g *guard) watch(ctx context.Context, lost func(error)) {
+	tick := time.NewTicker(g.within / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-g.lease.Lost():
+			lost(errors.Join(bus.ErrLeaseLost, g.lease.Err()))
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = g.lease.Renew(ctx) // one that fails is asked for again, and at last makes the lease lost
+		}
+	}
 }
 
 // fencedStore is the store as an entry's owner writes to it. Objects that are written once

@@ -49,6 +49,23 @@ func (v *leaseView) change(c bus.Change) (holder string) {
 	return holder
 }
 
+// reset forgets everything: the bucket was made anew, and its revisions count from 1 again.
+func (v *leaseView) reset() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.seen)
+	clear(v.known)
+}
+
+// drop forgets an entry that nobody holds and nobody here stands by for.
+func (v *leaseView) drop(entry string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, held := v.seen[entry]; !held {
+		delete(v.known, entry)
+	}
+}
+
 // held folds in what an attempt to take the lease has run into.
 func (v *leaseView) held(e *bus.HeldError) {
 	v.mu.Lock()

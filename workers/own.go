@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"strconv"
 	"sync"
 	"time"
 
@@ -23,31 +22,24 @@ const releaseTimeout = 2 * time.Second
 // own works as the entry's owner while the lease lasts, and gives it back or hands it over.
 func (o *owner) own(ctx context.Context, lease *bus.Lease, free time.Time) error {
 	t := &tenure{
-		lease: lease, guard: &guard{lease: lease, beats: o.p.Beats, within: o.p.unasked()},
+		guard: &guard{lease: lease, within: o.p.unasked()},
 		since: time.Now(), free: free, move: make(chan struct{}),
 	}
 	o.begin(t)
 	own, cancel := context.WithCancelCause(ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-lease.Lost():
-			cancel(errors.Join(bus.ErrLeaseLost, lease.Err()))
-		case <-own.Done():
-		}
-	}()
+	var wg sync.WaitGroup
+	wg.Go(func() { t.guard.watch(own, func(err error) { cancel(err) }) })
 	err := packager.ErrStopped
 	if !o.stopped() {
 		err = o.work(own, t)
 	}
 	cancel(nil)
-	<-watched
+	wg.Wait()
 	heir := ""
 	if errors.Is(err, packager.ErrStopped) {
 		heir, _ = o.leaves()
 	}
-	o.finish(nil)
+	o.finish()
 	o.giveBack(ctx, lease, heir)
 	return err
 }
@@ -55,7 +47,7 @@ func (o *owner) own(ctx context.Context, lease *bus.Lease, free time.Time) error
 // begin and finish keep what others see of the tenure.
 func (o *owner) begin(t *tenure) { o.p.metrics.owned.Inc(); o.setTenure(t) }
 
-func (o *owner) finish(t *tenure) { o.p.metrics.owned.Dec(); o.setTenure(t) }
+func (o *owner) finish() { o.p.metrics.owned.Dec(); o.setTenure(nil) }
 
 func (o *owner) setTenure(t *tenure) {
 	o.mu.Lock()
@@ -141,7 +133,7 @@ func (o *owner) pack(ctx context.Context, t *tenure, r *registrar.Registrar, ope
 		opened()
 		return err
 	}
-	o.opened(t, epoch, w, r)
+	o.opened(t, w, r)
 	opened()
 	p := packager.New(packager.Config{
 		Entry: o.entry, Media: o.p.Media, Timeline: w, Store: store, Shelf: shelf(o.p.Store), Broadcasts: fencedBroadcasts{o.p.Broadcasts, t.guard}, Chapters: o.p.Chapters,
@@ -175,12 +167,12 @@ func (o *owner) steer(t *tenure, p *packager.Packager, r *registrar.Registrar, q
 }
 
 // opened notes that the timeline is open, and what it holds already.
-func (o *owner) opened(t *tenure, epoch uint64, w *timeline.Writer, r *registrar.Registrar) {
+func (o *owner) opened(t *tenure, w *timeline.Writer, r *registrar.Registrar) {
 	o.mu.Lock()
 	first := !t.resumed
-	t.epoch, t.writer, t.resumed, t.failure = epoch, w, true, ""
+	t.resumed, t.failure = true, nil
 	o.mu.Unlock()
-	o.log.Info("owning the entry", "epoch", epoch)
+	o.log.Info("owning the entry", "epoch", w.State().Epoch)
 	if !first {
 		return
 	}
@@ -199,24 +191,18 @@ func (o *owner) opened(t *tenure, epoch uint64, w *timeline.Writer, r *registrar
 func (o *owner) failed(t *tenure, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	t.failure, t.writer = err.Error(), nil
+	t.failure = err
 }
 
-// nextEpoch returns an epoch above every one before it. A counter that was lost with the
-// bus's data goes on from the timeline's head.
+// nextEpoch returns an epoch above every one before it, and above the timeline's head if that
+// can be read: the counter may be younger, or may have been lost with the bus's data and begun
+// again by a clock that is slow.
 func (o *owner) nextEpoch(ctx context.Context) (uint64, error) {
-	head, err := timeline.LoadHead(ctx, o.p.Store, o.entry)
-	if err != nil && !errors.Is(err, timeline.ErrNoTimeline) {
-		return 0, err
+	var floor uint64
+	if head, err := timeline.LoadHead(ctx, o.p.Store, o.entry); err == nil {
+		floor = head.Epoch
 	}
-	epoch, err := o.p.epochs.Next(ctx, o.entry)
-	if err != nil || head == nil || epoch > head.Epoch {
-		return epoch, err
-	}
-	if _, err := o.p.epochs.Put(ctx, o.entry, strconv.AppendUint(nil, head.Epoch, 10)); err != nil {
-		return 0, err
-	}
-	return o.p.epochs.Next(ctx, o.entry)
+	return o.p.epochs.NextAbove(ctx, o.entry, floor)
 }
 
 // kick asks every gateway to drop the entry's publishers.

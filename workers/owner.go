@@ -37,7 +37,6 @@ type owner struct {
 
 // tenure is the time for which an owner holds the lease.
 type tenure struct {
-	lease *bus.Lease
 	guard *guard
 	since time.Time
 	free  time.Time // when the entry was seen without an owner
@@ -45,10 +44,8 @@ type tenure struct {
 
 	// The rest is guarded by the owner's mu.
 	moving  string // who gets the entry; "" while it stays
-	epoch   uint64
-	writer  *timeline.Writer // nil until the timeline is open
-	resumed bool             // the entry was packaged under this tenure
-	failure string           // why it is not packaged; "" while it is
+	resumed bool   // the entry was packaged under this tenure
+	failure error  // why it is not packaged; nil while it is
 }
 
 func newOwner(p *Pool, entry string) *owner {

@@ -17,6 +17,9 @@ const (
 	mostTurns = 10
 )
 
+// maxUnread bounds how many peers are remembered whose beats can't be read.
+const maxUnread = 1024
+
 // worker is a process that owns entries, as its last beat told.
 type worker struct {
 	name string
@@ -46,7 +49,7 @@ func (p *Pool) peers(now time.Time) []worker {
 func (p *Pool) readBeat(peer bus.Peer) (w worker, ok bool) {
 	b, err := live.UnmarshalBeat(peer.Data)
 	if err != nil {
-		if _, said := p.unread.LoadOrStore(peer.Name, true); !said {
+		if p.newlyUnread(peer.Name) {
 			p.Log.Warn("the beats of a process can't be read and are ignored", "from", peer.Name, "error", err)
 		}
 		return w, false
@@ -55,6 +58,17 @@ func (p *Pool) readBeat(peer bus.Peer) (w worker, ok bool) {
 		return w, false
 	}
 	return worker{name: peer.Name, WorkerBeat: *b.Worker, open: b.Ready && !b.Draining}, true
+}
+
+// newlyUnread reports whether a peer's beats could be read until now.
+func (p *Pool) newlyUnread(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unread[name] || len(p.unread) >= maxUnread {
+		return false
+	}
+	p.unread[name] = true
+	return true
 }
 
 // ready reports whether this process called itself ready in its last beat. Before the first
@@ -84,7 +98,7 @@ func (p *Pool) hearing() func() time.Duration {
 	if p.Beats == nil {
 		return nil
 	}
-	return func() time.Duration { return p.Beats.Silence("") }
+	return p.Beats.Hearing
 }
 
 // Share is what this process says in its beats of the entries it owns or is about to, and

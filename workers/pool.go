@@ -99,7 +99,6 @@ type Pool struct {
 	packaging      *packager.Metrics
 	registering    *registrar.Metrics
 	metrics        *metrics
-	unread         sync.Map // names of peers whose beats could not be read
 
 	wg sync.WaitGroup
 
@@ -107,7 +106,7 @@ type Pool struct {
 	mu      sync.Mutex
 	records map[live.FeedID]live.FeedRecord
 	owners  map[string]*owner
-	ends    map[string]time.Time // by entry: where its open broadcast ends so far
+	unread  map[string]bool // names of peers whose beats could not be read
 	closing bool
 }
 
@@ -121,7 +120,7 @@ func New(ctx context.Context, c Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	epochs, err := c.Control.Bucket(ctx, bus.BucketConfig{Name: ownerEpochsBucket})
+	epochs, err := c.Control.Bucket(ctx, bus.BucketConfig{Name: ownerEpochsBucket, Lasting: true})
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +134,7 @@ func New(ctx context.Context, c Config) (*Pool, error) {
 		metrics:     newMetrics(c.Registerer),
 		records:     map[live.FeedID]live.FeedRecord{},
 		owners:      map[string]*owner{},
-		ends:        map[string]time.Time{},
+		unread:      map[string]bool{},
 	}, nil
 }
 
@@ -186,7 +185,7 @@ func (p *Pool) drain() {
 // alone reports whether this process would know of other workers if there were any. Where it
 // would not, entries are left registered for whoever goes on with them.
 func (p *Pool) alone() bool {
-	return p.Beats == nil || p.Beats.Silence("") >= p.StealAfter
+	return p.Beats == nil || p.Beats.Hearing() >= p.StealAfter
 }
 
 // tell lets the others know at once what has changed here.
@@ -196,8 +195,8 @@ func (p *Pool) tell() {
 	}
 }
 
-// unasked is how long after its last sign of life an owner may write without asking: while
-// no other could have found it silent.
+// unasked is how long after its last renewal an owner may write without asking: while no
+// other could have found it silent.
 func (p *Pool) unasked() time.Duration {
 	if p.Beats == nil {
 		return p.LeaseTTL / 2
@@ -239,5 +238,6 @@ func (p *Pool) forget(o *owner) bool {
 		delete(p.records, id)
 	}
 	delete(p.owners, o.entry)
+	p.leases.drop(o.entry)
 	return true
 }

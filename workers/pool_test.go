@@ -226,9 +226,10 @@ func TestPoolOwnsEntry(t *testing.T) {
 		if h.holder() == "" {
 			t.Error("nobody holds the lease")
 		}
+		epoch := h.state().Epoch
 		time.Sleep(4 * time.Minute)
 		s := h.state()
-		if !s.Current().Ended || s.Epoch != 1 {
+		if !s.Current().Ended || s.Epoch != epoch {
 			t.Errorf("ended %v under epoch %d", s.Current().Ended, s.Epoch)
 		}
 		h.continuous(s.Current(), 8)
@@ -257,6 +258,7 @@ func TestPoolStopsInOrderAndAnotherGoesOn(t *testing.T) {
 		if d := time.Since(began); d > time.Second || h.holder() != "" {
 			t.Errorf("stopped in %v, the lease is held by %q", d, h.holder())
 		}
+		epoch := h.state().Epoch
 		defer h.pool("b")()
 		time.Sleep(time.Second)
 		if h.holder() != "b" {
@@ -266,7 +268,7 @@ func TestPoolStopsInOrderAndAnotherGoesOn(t *testing.T) {
 		time.Sleep(4 * time.Minute)
 		s := h.state()
 		h.continuous(s.Current(), 16)
-		if s.Epoch != 2 || !s.Current().Ended {
+		if s.Epoch != epoch+1 || !s.Current().Ended {
 			t.Errorf("epoch %d, ended %v", s.Epoch, s.Current().Ended)
 		}
 		h.expect("5s register 0_demolive 0 status=2", "16s register 0_demolive 0 status=1", "21s unregister 0_demolive 0 status=0",
@@ -294,7 +296,7 @@ func TestLostLeaseStopsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(4 * time.Second)
-		before := h.state().LogSeq
+		before, epoch := h.state().LogSeq, h.state().Epoch
 		time.Sleep(20 * time.Second)
 		if now := h.state().LogSeq; now != before {
 			t.Errorf("the timeline went from %d to %d without its owner", before, now)
@@ -304,7 +306,7 @@ func TestLostLeaseStopsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(4 * time.Minute)
-		if s := h.state(); !s.Current().Ended || s.Epoch != 2 {
+		if s := h.state(); !s.Current().Ended || s.Epoch != epoch+1 {
 			t.Errorf("after the thief: ended %v, epoch %d", s.Current().Ended, s.Epoch)
 		}
 	})
@@ -410,13 +412,14 @@ func TestLostCounterGoesOnFromHead(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHouse(t)
 		defer h.ring.Close()
-		w, err := timeline.OpenWriter(t.Context(), timeline.WriterConfig{Store: h.store, Log: h.log, Entry: entry, Epoch: 500, Owner: "before"})
-		if err != nil || w.State().Epoch != 500 {
+		const high = 1 << 40 // above the present second
+		w, err := timeline.OpenWriter(t.Context(), timeline.WriterConfig{Store: h.store, Log: h.log, Entry: entry, Epoch: high, Owner: "before"})
+		if err != nil || w.State().Epoch != high {
 			t.Fatal(err)
 		}
 		defer h.pool("a")()
 		h.publish(1, 10*time.Second)
-		if s := h.state(); s.Epoch != 501 || len(s.Broadcasts) != 1 {
+		if s := h.state(); s.Epoch != high+1 || len(s.Broadcasts) != 1 {
 			t.Errorf("epoch %d, %d broadcasts", s.Epoch, len(s.Broadcasts))
 		}
 	})

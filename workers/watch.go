@@ -22,12 +22,13 @@ func (p *Pool) watch(ctx, hard context.Context) error {
 		what   string
 		bucket *bus.Bucket
 		take   func(bus.Change)
+		forget func() // what was seen of a bucket that was made anew
 	}{
-		{"leases", p.bucket, func(c bus.Change) { p.lease(hard, c) }},
-		{"feeds", p.Feeds, func(c bus.Change) { p.feedChange(hard, c) }},
-		{"broadcasts", p.Broadcasts, func(c bus.Change) { p.broadcast(hard, c) }},
+		{"leases", p.bucket, func(c bus.Change) { p.lease(hard, c) }, p.leases.reset},
+		{"feeds", p.Feeds, func(c bus.Change) { p.feedChange(hard, c) }, func() {}},
+		{"broadcasts", p.Broadcasts, func(c bus.Change) { p.broadcast(hard, c) }, func() {}},
 	} {
-		wg.Go(func() { cancel(p.follow(ctx, w.what, w.bucket, w.take)) })
+		wg.Go(func() { cancel(p.follow(ctx, w.what, w.bucket, w.take, w.forget)) })
 	}
 	if p.Beats != nil {
 		wg.Go(func() { p.patrol(ctx) })
@@ -37,11 +38,16 @@ func (p *Pool) watch(ctx, hard context.Context) error {
 }
 
 // follow hands a bucket's changes to take, over and over while the bus can't be reached.
-func (p *Pool) follow(ctx context.Context, what string, b *bus.Bucket, take func(bus.Change)) error {
+func (p *Pool) follow(ctx context.Context, what string, b *bus.Bucket, take func(bus.Change), forget func()) error {
 	for {
 		err := followOnce(ctx, b, take)
 		if ctx.Err() != nil || errors.Is(err, bus.ErrClosed) {
 			return err
+		}
+		if errors.Is(err, bus.ErrAnew) {
+			p.Log.Warn("the bus has lost what it held and is watched anew", "what", what)
+			forget()
+			continue
 		}
 		p.Log.Error("watching the bus failed, trying again", "what", what, "error", err)
 		select {
@@ -81,6 +87,8 @@ func (p *Pool) lease(hard context.Context, c bus.Change) {
 		o.nudge()
 	case holder == p.Name:
 		p.start(hard, c.Key)
+	default:
+		p.leases.drop(c.Key)
 	}
 }
 
@@ -88,7 +96,6 @@ func (p *Pool) lease(hard context.Context, c bus.Change) {
 // with it when its feeds come back, or ends it.
 func (p *Pool) broadcast(hard context.Context, c bus.Change) {
 	if c.Deleted {
-		p.setEnd(c.Key, time.Time{})
 		return
 	}
 	b, err := live.UnmarshalBroadcastRecord(c.Value)
@@ -97,24 +104,11 @@ func (p *Pool) broadcast(hard context.Context, c bus.Change) {
 		return
 	}
 	if b.Ended {
-		p.setEnd(c.Key, time.Time{})
 		return
 	}
-	p.setEnd(c.Key, b.LastEnd.Std())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.start(hard, c.Key)
-}
-
-// setEnd notes where an entry's open broadcast ends so far; zero when none is open.
-func (p *Pool) setEnd(entry string, end time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if end.IsZero() {
-		delete(p.ends, entry)
-	} else {
-		p.ends[entry] = end
-	}
 }
 
 // feedChange takes a change of a feed's record.

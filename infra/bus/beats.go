@@ -176,23 +176,27 @@ func (b *Beats) Silence(name string) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
+	hearing := b.hearing(now)
+	if p, ok := b.peers[name]; ok {
+		return min(hearing, now.Sub(p.Heard))
+	}
+	return hearing
+}
+
+// Hearing is how long this process has heard the bus without a hole: 0 while its own beats
+// do not come back, and counted anew from when they do.
+func (b *Beats) Hearing() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.hearing(time.Now())
+}
+
+// hearing is Hearing's with b.mu held.
+func (b *Beats) hearing(now time.Time) time.Duration {
 	if b.confirmed.IsZero() || now.Sub(b.confirmed) > b.hole() {
 		return 0
 	}
-	from := b.since
-	if p, ok := b.peers[name]; ok && p.Heard.After(from) {
-		from = p.Heard
-	}
-	return now.Sub(from)
-}
-
-// Carried is a time in which the bus carried this process's beats without a hole: until the
-// newest of which that is known. Both are zero before the first. Whoever could hear them
-// all heard no silence in it.
-func (b *Beats) Carried() (from, until time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.since, b.confirmed
+	return now.Sub(b.since)
 }
 
 // hole is the silence of the own beats after which others may have been missed too.

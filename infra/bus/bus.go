@@ -80,6 +80,10 @@ func (e *AgedOutError) Error() string {
 	return fmt.Sprintf("bus: %s: messages %d to %d were dropped before they were read", e.Subject, e.Want, e.First-1)
 }
 
+// ErrAnew ends a watcher or follower whose bucket or log was made anew, or came back without
+// what was written last: numbers in it are used again, so its reader begins again too.
+var ErrAnew = errors.New("bus: made anew without what it held")
+
 // ErrInvalid is returned for a name, key, subject or setting that the bus cannot take.
 var ErrInvalid = errors.New("bus: invalid argument")
 

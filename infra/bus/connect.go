@@ -243,7 +243,7 @@ type controlSetup struct {
 }
 
 func connect(ctx context.Context, s controlSetup) (*Control, error) {
-	c := &Control{replicas: s.replicas, memory: s.memory, beat: s.beat, log: s.log, healthy: s.healthy}
+	c := &Control{streams: map[string]func(context.Context) error{}, replicas: s.replicas, memory: s.memory, beat: s.beat, log: s.log, healthy: s.healthy}
 	timeout := connectTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))

@@ -35,9 +35,10 @@ type Control struct {
 	cancel context.CancelFunc
 
 	// mu guards the fields below.
-	mu     sync.Mutex
-	closed bool
-	owned  sync.WaitGroup // the goroutines of watchers, followers, leases and subscriptions
+	mu      sync.Mutex
+	closed  bool
+	owned   sync.WaitGroup                         // the goroutines of watchers, followers, leases and subscriptions
+	streams map[string]func(context.Context) error // of buckets and logs that were opened, with how each is made
 }
 
 // Close ends the connection with all its watchers, followers, leases and

@@ -65,7 +65,7 @@ func classify(err error) (advice string, sentinel error) {
 	case is(nats.ErrPermissionViolation):
 		return "let the user of bus.user or bus.credentials publish and subscribe to klive.>, $KV.>, $JS.API.> and _INBOX.>", ErrDenied
 	case is(jetstream.ErrStreamNotFound):
-		return "it was deleted while in use: restart this process to make it again", ErrUnavailable
+		return "the bus has lost it; it is made anew in a moment", ErrUnavailable
 	case is(nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrReconnectBufExceeded,
 		nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrStaleConnection,
 		jetstream.ErrNoStreamResponse, context.DeadlineExceeded):

@@ -20,7 +20,7 @@ type Change struct {
 }
 
 // Watcher returns the changes of a bucket's keys, in order. It goes on over
-// reconnects. It is not safe for concurrent use.
+// reconnects, but not over the loss of the bucket. It is not safe for concurrent use.
 type Watcher struct {
 	bucket *Bucket
 	pump   *pump
@@ -46,7 +46,7 @@ func (b *Bucket) Watch(ctx context.Context, pattern string) (*Watcher, error) {
 }
 
 // Next waits for the next change. It returns [ErrClosed] once the watcher or its
-// connection was closed.
+// connection was closed, and [ErrAnew] once the bucket is another one.
 func (w *Watcher) Next(ctx context.Context) (Change, error) {
 	m, err := w.pump.next(ctx)
 	if err != nil {

@@ -101,11 +101,24 @@ func busTLS(c *config.Config) bus.TLSFiles {
 
 // startPulse begins to watch over the bus.
 func (n *Node) startPulse(ctx context.Context) error {
-	n.pulse = newPulse(n.control.Healthy, n.log, n.cfg.Registry)
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.pulse = newPulse(func() error { return n.checkBus(ctx) }, n.log, n.cfg.Registry)
 	n.running.Go(func() { n.pulse.run(ctx) })
 	n.onClose(func(context.Context) { stop() })
 	return nil
+}
+
+// checkBus asks whether the bus answers. What it has lost of its records is made anew: every
+// node would go on with the others' silence otherwise.
+func (n *Node) checkBus(ctx context.Context) error {
+	if err := n.control.Healthy(); err != nil {
+		return err
+	}
+	made, err := n.control.Restore(ctx)
+	if len(made) > 0 {
+		n.log.Error("the bus came back without its data; what it held of live streams is told to it again, and owners begin anew", "made", made)
+	}
+	return err
 }
 
 // openRecords opens the buckets and logs that are shared.

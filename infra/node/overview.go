@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"klive/infra/admin"
@@ -99,6 +100,9 @@ func (o overview) Live(ctx context.Context) ([]admin.LiveEntry, error) {
 		e.Health, e.Text = o.judge(ctx, e, now)
 		if s, ok := mine[e.ID]; ok {
 			e.Since, e.MovingTo = s.Since, s.MovingTo
+			if s.Error != nil {
+				e.Text = strings.TrimPrefix(e.Text+"; "+s.Error.Error(), "; ")
+			}
 		}
 		out = append(out, *e)
 	}
@@ -107,17 +111,11 @@ func (o overview) Live(ctx context.Context) ([]admin.LiveEntry, error) {
 }
 
 // owned are the entries that this process owns.
-func (o overview) owned() map[string]workers.EntryState {
-	mine := map[string]workers.EntryState{}
+func (o overview) owned() map[string]workers.Tenure {
 	if o.n.workers == nil {
-		return mine
+		return nil
 	}
-	for _, s := range o.n.workers.Entries() {
-		if s.Mine {
-			mine[s.Entry] = s
-		}
-	}
-	return mine
+	return o.n.workers.Owned()
 }
 
 // judge fills in what the entry's timeline says, and says how the entry is.
