@@ -91,7 +91,8 @@ func (m *Media) check(d *Rendition) error {
 	if m.Gap && m.there() || m.Stored && m.Held {
 		return bad("media %s is more than one of stored, held and a gap", m.Name)
 	}
-	if m.there() && (m.Size <= 0 || m.Init < 1 || m.Init > d.Inits) {
+	// An owner that takes over while the store is away may not know how large held media are.
+	if m.Size < 0 || m.Stored && m.Size == 0 || m.there() && (m.Init < 1 || m.Init > d.Inits) {
 		return bad("stored media %s has %d bytes and init %d of %d", m.Name, m.Size, m.Init, d.Inits)
 	}
 	return nil
@@ -140,9 +141,9 @@ func (b *Broadcast) store(at int, stored []Media) error {
 		if err := m.check(d); err != nil {
 			return err
 		}
-		counted := old.Held
+		counted := old.Held && old.Size > 0
 		*old = m
-		if m.there() && !counted {
+		if m.there() && m.Size > 0 && !counted {
 			b.measure(d, at)
 		}
 	}

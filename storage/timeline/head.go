@@ -52,6 +52,10 @@ type chapter struct {
 // without the entry's past moves a damaged head away, and the timeline begins anew.
 var ErrDamaged = errors.New("timeline: a stored object is damaged; restore it from a copy of the store")
 
+// ErrHeadSize is returned by Save for a head so large that nobody would read it: too many items
+// wait for the store. The head as it was stays until they are stored or given up.
+var ErrHeadSize = errors.New("timeline: the head is too large; see why media don't reach the store, or lower spool.age")
+
 // LoadHead reads an entry's head. It returns ErrNoTimeline when there is none, and an error
 // that wraps ErrDamaged or ErrVersion when there is one that can't be used.
 func LoadHead(ctx context.Context, store storage.Store, entry string) (*State, error) {

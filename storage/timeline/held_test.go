@@ -48,11 +48,11 @@ func TestFoldRefusesHeldAndMore(t *testing.T) {
 	sc := tt.NewScript()
 	s := fold(t, append(sc.Open(tt.Broadcast, 0), sc.Adopt(4*sec, false))...)
 	for name, change := range map[string]func(*timeline.Media){
-		"stored too":   func(m *timeline.Media) { m.Stored = true },
-		"a gap too":    func(m *timeline.Media) { m.Gap = true },
-		"of no size":   func(m *timeline.Media) { m.Size = 0 },
-		"without init": func(m *timeline.Media) { m.Init = 9 },
-		"not held":     func(m *timeline.Media) { m.Held = false },
+		"stored too":           func(m *timeline.Media) { m.Stored = true },
+		"a gap too":            func(m *timeline.Media) { m.Gap = true },
+		"of less than no size": func(m *timeline.Media) { m.Size = -1 },
+		"without init":         func(m *timeline.Media) { m.Init = 9 },
+		"not held":             func(m *timeline.Media) { m.Held = false },
 	} {
 		r := sc.Hold(tt.Video)
 		change(&r.Media[0])

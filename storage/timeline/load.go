@@ -32,10 +32,16 @@ func loadRead(ctx context.Context, store storage.Store, log Log, entry string) (
 	try, cancel := context.WithTimeout(ctx, headWait)
 	defer cancel()
 	s, err := LoadHead(try, store, entry)
-	if err == nil || ctx.Err() != nil || errors.Is(err, ErrNoTimeline) || errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion) {
+	if !away(ctx, err) {
 		return s, err
 	}
 	return loadLog(ctx, log, entry, err)
+}
+
+// away reports whether an error of loading a head says that the store did not give an answer
+// in the time that it had. ctx is the caller's.
+func away(ctx context.Context, err error) bool {
+	return err != nil && ctx.Err() == nil && !errors.Is(err, ErrNoTimeline) && !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrVersion)
 }
 
 // loadLog makes an entry's state from the log alone. When the log does not reach back to the

@@ -39,9 +39,11 @@ type Writer struct {
 	// id makes the ids of this writer's records unlike every other's.
 	id string
 
-	// saving is held by Save, Expire and the claim; it guards etag and noMerge.
+	// saving is held by Save, Expire and the claim; it guards etag, claimed and noMerge.
 	saving sync.Mutex
 	etag   string
+	// claimed is where the claim stands in the log, while the head has not been seen; then 0.
+	claimed uint64
 	// noMerge is set when a chapter can't be read: then none are merged any more.
 	noMerge bool
 
@@ -70,6 +72,10 @@ type pending struct {
 // OpenWriter loads the entry's head, folds in what the log holds behind it, and claims the
 // epoch: first in the log, where from then on records of older epochs don't count, then in
 // the head. It returns an error that wraps ErrFenced when a higher epoch has claimed it.
+//
+// A store that is away does not hold it up when the log reaches back to the entry's first
+// record: then the state is made from the log. The claim in the log is the fence meanwhile,
+// and the head is written by the next Save that the store answers.
 func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 	if cfg.Keep <= 0 {
 		cfg.Keep = 10
@@ -81,23 +87,52 @@ func OpenWriter(ctx context.Context, cfg WriterConfig) (*Writer, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	w := &Writer{cfg: cfg, turn: make(chan struct{}, 1), id: newWriteID(), log: cfg.Logger.With("entry", cfg.Entry, "epoch", cfg.Epoch)}
-	h, info, err := loadHead(ctx, cfg.Store, cfg.Entry)
+	blind, err := w.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.claim(ctx, blind); err != nil {
+		return nil, err
+	}
+	if blind {
+		w.claimed = w.State().LogSeq
+		return w, nil
+	}
+	if err := w.Save(ctx); errors.Is(err, ErrFenced) || err != nil && !away(ctx, err) {
+		return nil, err
+	} else if err != nil {
+		w.log.Warn("timeline: the head can't be written now; the claim in the log stands", "err", err)
+	}
+	return w, nil
+}
+
+// load takes the state from the head, or from the log alone while the store is away: then it
+// reports true.
+func (w *Writer) load(ctx context.Context) (blind bool, err error) {
+	try, cancel := context.WithTimeout(ctx, headWait)
+	defer cancel()
+	h, info, err := loadHead(try, w.cfg.Store, w.cfg.Entry)
+	if away(ctx, err) {
+		var s *State
+		if s, err = loadLog(ctx, w.cfg.Log, w.cfg.Entry, err); err == nil {
+			w.log.Warn("timeline: the store does not give the head; going on from the log alone")
+			w.set(s)
+			return true, nil
+		}
+		if errors.Is(err, context.DeadlineExceeded) { // perhaps the store is just slow
+			h, info, err = loadHead(ctx, w.cfg.Store, w.cfg.Entry)
+		}
+	}
 	switch {
 	case errors.Is(err, ErrNoTimeline):
-		w.set(New(cfg.Entry))
+		w.set(New(w.cfg.Entry))
 	case err != nil:
-		return nil, err
+		return false, err
 	default:
 		w.set(h.State)
 		w.etag = info.ETag
 	}
-	if err := w.claim(ctx); err != nil {
-		return nil, err
-	}
-	if err := w.Save(ctx); err != nil {
-		return nil, err
-	}
-	return w, nil
+	return false, nil
 }
 
 // State returns the timeline as it stands. It never changes; the next call may return another.
@@ -121,15 +156,15 @@ func (w *Writer) begin(ctx context.Context) error {
 
 func (w *Writer) end() { <-w.turn }
 
-// claim folds the log to its end and puts the claim there.
-func (w *Writer) claim(ctx context.Context) error {
+// claim folds the log to its end and puts the claim there. Who is blind has not seen the head.
+func (w *Writer) claim(ctx context.Context, blind bool) error {
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
 	defer w.end()
 	claim := &Claimed{Epoch: w.cfg.Epoch, Owner: w.cfg.Owner}
 	err := w.catchUp(ctx)
-	if errors.Is(err, ErrHole) {
+	if errors.Is(err, ErrHole) && !blind {
 		// The log lost records that the head does not hold. The broadcast goes on behind a jump
 		// in the numbers, so that none is given twice.
 		w.log.Error("timeline: the log has lost records that were not in the head; items are missing", "err", err)

@@ -48,10 +48,13 @@ func (w *Writer) saveHead(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("timeline head of %s: %w", w.cfg.Entry, err)
 		}
+		if len(b) > maxHead {
+			return fmt.Errorf("timeline head of %s: %w: it has %d bytes, at most %d are read", w.cfg.Entry, ErrHeadSize, len(b), maxHead)
+		}
 		opt := storage.PutOptions{ContentType: "application/json", IfAbsent: w.etag == "", IfMatch: w.etag}
 		info, err := w.cfg.Store.Put(ctx, HeadKey(w.cfg.Entry), [][]byte{b}, opt)
 		if err == nil {
-			w.etag = info.ETag
+			w.etag, w.claimed = info.ETag, 0
 			return nil
 		}
 		if !errors.Is(err, storage.ErrPrecondition) {
@@ -79,7 +82,12 @@ func (w *Writer) readBack(ctx context.Context, id string) (bool, error) {
 	if err := w.fencedBy(h.State); err != nil {
 		return false, err
 	}
-	w.etag = info.ETag
+	if w.claimed > 0 && h.State.LogSeq >= w.claimed && h.State.Epoch != w.cfg.Epoch {
+		// The log that this owner began with had lost records that this head stands for.
+		w.fenced.Store(true)
+		return false, fmt.Errorf("entry %s, epoch %d: %w: the head holds what the log has lost; begin anew from it", w.cfg.Entry, w.cfg.Epoch, ErrFenced)
+	}
+	w.etag, w.claimed = info.ETag, 0
 	return h.WriteID == id, nil
 }
 

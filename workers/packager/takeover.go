@@ -18,7 +18,8 @@ const (
 	partWait = time.Second
 	// lookTimeout is the longest that the store is asked for an object once.
 	lookTimeout = 3 * time.Second
-	// lookMost is how long the store is asked for an object that nothing else has.
+	// lookMost is how long players wait for an object that nothing else has while the store
+	// does not answer. Then the live edge goes on without it.
 	lookMost = 10 * time.Second
 	// heldMost is how long media are looked for that another process's spool holds, once the
 	// store answers.
@@ -156,7 +157,9 @@ func (w *writer) rebuild(ctx context.Context, l *left) ([][]byte, error) {
 }
 
 // find looks for media in the store that can't be made again for the given reason. What a
-// spool of another process holds is waited for; the rest is a gap when it is not there.
+// spool of another process holds is waited for; the rest is a gap when the store does not
+// have it. A store that does not answer says nothing: the media may have been stored and not
+// said to be, so they count as held until it does.
 func (w *writer) find(ctx context.Context, l *left, reason error) (timeline.Media, error) {
 	m := l.media
 	began := time.Now()
@@ -170,10 +173,14 @@ func (w *writer) find(ctx context.Context, l *left, reason error) (timeline.Medi
 		switch {
 		case err == nil:
 			return m, nil
-		case !m.Held && (!missing.IsZero() || now.Sub(began) >= lookMost),
+		case !m.Held && !missing.IsZero(),
 			m.Held && !missing.IsZero() && now.Sub(missing) >= heldMost:
 			m.Held, m.Gap = false, true
 			return m, fmt.Errorf("%w (bus: %w; store: %w)", errLeft, reason, err)
+		case !m.Held && now.Sub(began) >= lookMost:
+			m.Held = true
+			w.hold(1)
+			w.notify(notice{seq: l.seq, media: m, of: l.of})
 		}
 		if !sleep(ctx, wait) {
 			return m, context.Cause(ctx)
