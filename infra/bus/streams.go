@@ -98,8 +98,9 @@ type shard struct {
 	name    string
 	stream  jetstream.Stream
 
-	making chan struct{} // a token: held by whoever makes the stream again
-	made   time.Time     // when that was last tried; guarded by the token
+	making  chan struct{} // a token: held by whoever makes the stream again
+	made    time.Time     // when that was last tried; guarded by the token
+	created time.Time     // when the servers made it; guarded by the token
 }
 
 // NewStreams returns the media plane of the bus that control is connected to. It
@@ -188,6 +189,9 @@ func (sh *shard) make(ctx context.Context) error {
 		sh.stream, err = sh.streams.control.js.CreateOrUpdateStream(ctx, sh.config(c))
 		return err
 	})
+	if err == nil {
+		sh.created = sh.stream.CachedInfo().Created
+	}
 	return busError(fmt.Sprintf("open media stream %s (bus.replicas %d, %d MiB of the servers' memory)",
 		sh.name, c.Replicas, c.MaxTotalBytes/int64(c.Shards)>>20), err)
 }
@@ -221,9 +225,12 @@ func (sh *shard) again(ctx context.Context) error {
 	sh.made = time.Now()
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	_, err := sh.streams.control.js.CreateStream(ctx, sh.config(&sh.streams.config))
+	stream, err := sh.streams.control.js.CreateStream(ctx, sh.config(&sh.streams.config))
 	switch {
+	case err == nil && stream.CachedInfo().Created.Equal(sh.created):
+		return nil // it is still there, without a leader
 	case err == nil:
+		sh.created = stream.CachedInfo().Created
 		sh.streams.log.Warn("bus: a media stream was missing; it is there again, without what it held", "stream", sh.name)
 	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
 		return nil
