@@ -232,7 +232,7 @@ func (p *process) settled() bool {
 	p.mu.Lock()
 	since := time.Since(p.parted)
 	p.mu.Unlock()
-	return p.healthy() && since > 3*time.Second && p.beats.Silence("nobody") >= 3*time.Second
+	return p.healthy() && since > 3*time.Second && p.beats.Hearing() >= 3*time.Second
 }
 
 // pass waits while the process is stopped.

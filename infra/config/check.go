@@ -144,8 +144,8 @@ func (l *loader) checkDurations() {
 	if c.Failover.After < 2*c.Part.Duration {
 		l.wrong("failover.after", []string{"part.duration"}, "%v is less than two parts; want at least %v", c.Failover.After, 2*c.Part.Duration)
 	}
-	if c.Worker.StealAfter < 2*c.Worker.Beat {
-		l.wrong("worker.stealAfter", []string{"worker.beat"}, "%v is less than two beats; want at least %v", c.Worker.StealAfter, 2*c.Worker.Beat)
+	if c.Worker.StealAfter < 3*c.Worker.Beat {
+		l.wrong("worker.stealAfter", []string{"worker.beat"}, "%v is less than three beats, so one that gets lost could cost a worker its entries; want at least %v", c.Worker.StealAfter, 3*c.Worker.Beat)
 	}
 	if c.Storage.Deadline < c.Storage.Timeout {
 		l.wrong("storage.deadline", []string{"storage.timeout"}, "%v is less than storage.timeout %v", c.Storage.Deadline, c.Storage.Timeout)
