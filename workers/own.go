@@ -194,12 +194,17 @@ func (o *owner) failed(t *tenure, err error) {
 	t.failure = err
 }
 
+// headWait bounds a look at the head: an owner begins without it when the store is away.
+const headWait = 3 * time.Second
+
 // nextEpoch returns an epoch above every one before it, and above the timeline's head if that
 // can be read: the counter may be younger, or may have been lost with the bus's data and begun
 // again by a clock that is slow.
 func (o *owner) nextEpoch(ctx context.Context) (uint64, error) {
 	var floor uint64
-	if head, err := timeline.LoadHead(ctx, o.p.Store, o.entry); err == nil {
+	try, cancel := context.WithTimeout(ctx, headWait)
+	defer cancel()
+	if head, err := timeline.LoadHead(try, o.p.Store, o.entry); err == nil {
 		floor = head.Epoch
 	}
 	return o.p.epochs.NextAbove(ctx, o.entry, floor)

@@ -60,7 +60,8 @@ type hookStore struct {
 	storage.Store
 	// put fails a write when it returns an error; once a packager runs, set changes it.
 	put func(key string) error
-	mu  sync.Mutex // guards put
+	get error      // of all reads
+	mu  sync.Mutex // guards put and get
 	// puts counts the writes.
 	puts atomic.Int64
 }
@@ -76,6 +77,23 @@ func (s *hookStore) Put(ctx context.Context, key string, data [][]byte, opt stor
 		}
 	}
 	return s.Store.Put(ctx, key, data, opt)
+}
+
+func (s *hookStore) Get(ctx context.Context, key string, r *storage.Range) (io.ReadCloser, storage.Info, error) {
+	s.mu.Lock()
+	err := s.get
+	s.mu.Unlock()
+	if err != nil {
+		return nil, storage.Info{}, err
+	}
+	return s.Store.Get(ctx, key, r)
+}
+
+// setGet makes all reads fail, or work again.
+func (s *hookStore) setGet(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.get = err
 }
 
 func (s *hookStore) set(put func(key string) error) {

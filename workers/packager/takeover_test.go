@@ -1,10 +1,12 @@
 package packager
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -193,6 +195,55 @@ func TestTakeOverOfHeld(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTakeOverWhileAway kills an owner that has stored an item and not said so; then the store
+// is away. The live edge goes on, and the item is found when the store is back.
+func TestTakeOverWhileAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.opt.LiveGrace = time.Hour
+		shelf := g.withShelf()
+		var mute atomic.Bool
+		g.log.Before = func(_ context.Context, _ string, data []byte) error {
+			if mute.Load() && strings.Contains(string(data), `"stored":true`) {
+				return errors.New("no answer")
+			}
+			return nil
+		}
+		_, end := g.start()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 30, video: small(t), audio: aac(t), duration: 90 * time.Second})
+		})
+		time.Sleep(14 * time.Second)
+		mute.Store(true)
+		time.Sleep(3 * time.Second)
+		items := g.writer().State().Current().Items
+		last := items[len(items)-1]
+		if last.Settled() {
+			t.Fatalf("item %d is settled", last.Seq)
+		}
+		end()
+		mute.Store(false)
+		g.ring.Release(feedOf(live.Primary, 1, 1).Subject(), last.Media[0].LastPart)
+		shelf.leave()
+		g.store.setGet(errAway)
+		result, end := g.start()
+		defer end()
+		time.Sleep(lookMost + 10*time.Second)
+		b := g.writer().State().Current()
+		if m := b.Items[last.Seq-1].Media[0]; !m.Held {
+			t.Errorf("while the store is away: %+v", m)
+		}
+		if text := playlist.Live(b, entry+"_32", 5); !strings.Contains(text, b.Items[len(b.Items)-2].Media[0].Name) {
+			t.Errorf("the live edge stands still behind %s:\n%s", last.Media[0].Name, text)
+		}
+		g.store.setGet(nil)
+		shelf.back(t, nil)
+		wg.Wait()
+		g.whole(t, ended(t, g, result), true)
+	})
 }
 
 // TestHeldSurvivesRestart restarts an owner whose spool keeps what it holds.

@@ -12,7 +12,8 @@ import (
 )
 
 // Keep is how long the log keeps records. Heads in the store are a few seconds old as a
-// rule; this is how long the store may be down before an owner's death loses records.
+// rule; this is how long the store may be down before an owner's death loses records, and how
+// old an entry's first record may be for a new owner to begin without the store.
 const Keep = 24 * time.Hour
 
 // Open opens the bus's timeline log and makes it if need be.
@@ -27,7 +28,7 @@ func Open(ctx context.Context, control *bus.Control) (timeline.Log, error) {
 type log struct{ bus *bus.Log }
 
 func (l log) Append(ctx context.Context, subject, id string, data []byte, expectLast uint64) (uint64, error) {
-	seq, err := l.bus.AppendAfter(ctx, subject, id, data, expectLast)
+	seq, err := l.bus.Append(ctx, subject, id, data, expectLast)
 	if errors.Is(err, bus.ErrConflict) {
 		return 0, fmt.Errorf("%w: %w", timeline.ErrConflict, err)
 	}
