@@ -207,7 +207,7 @@ type Cluster struct {
 
 // Worker is how live entries are spread over workers.
 type Worker struct {
-	// Beat is how often a node says that it lives; StealAfter the silence after which another
+	// Beat is how often a worker says that it lives; StealAfter the silence after which another
 	// takes its entries.
 	Beat       time.Duration `yaml:"beat" min:"100ms" max:"2s"`
 	StealAfter time.Duration `yaml:"stealAfter" min:"500ms" max:"1m"`
