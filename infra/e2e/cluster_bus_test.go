@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,22 +11,32 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// TestClusterBusLeaderKilled kills the bus node that leads the entry's media, and then the
-// one that leads its lease.
+// busShards is bus.shards.
+const busShards = 4
+
+// TestClusterBusLeaderKilled kills the bus node that leads the entry's media, and then those
+// that lead its lease and its timeline. It measures how long streams were without a leader
+// beside what viewers saw of it.
 func TestClusterBusLeaderKilled(t *testing.T) {
 	beside(t)
 	c := startCluster(t, shape{settings: clusterSegments})
 	s := c.air("the leader of a stream on the bus is killed")
 	rest := length(30*time.Second, 9*time.Second)
-	for _, what := range []struct{ name, subject string }{
+	subjects := []struct{ name, subject string }{
 		{"media", "klive.media.*.m." + s.entry.ID + ".>"},
 		{"leases", "$KV.owners." + s.entry.ID},
-	} {
+		{"the timeline", "klive.log.timeline.tl." + s.entry.ID},
+	}
+	var outages []outage
+	for round := range int(length(6, 2)) {
+		what := subjects[round%len(subjects)]
 		leader := c.leader(what.subject)
 		begin := time.Now()
-		s.fault("kill -9 %s (leads %s)", leader.Name, what.name)
-		leader.Kill()
-		time.Sleep(rest)
+		outages = append(outages, s.elected(fmt.Sprintf("kill %d, %s", round+1, leader.Name), func() {
+			s.fault("kill -9 %s (leads %s)", leader.Name, what.name)
+			leader.Kill()
+			time.Sleep(rest)
+		}))
 		if now := c.leader(what.subject); now == leader {
 			t.Errorf("%s still leads the %s", leader.Name, what.name)
 		}
@@ -40,6 +51,7 @@ func TestClusterBusLeaderKilled(t *testing.T) {
 	}
 	// The servers elect a leader within 4 to 9 s; beside other clusters that takes longer.
 	s.stalls(length(10*time.Second, 13*time.Second))
+	s.ownPart(outages)
 	s.undisturbed()
 }
 
