@@ -81,6 +81,9 @@ func (a *Assembly) Final() bool { return a.newest().Final }
 
 func (a *Assembly) newest() *Part { return a.parts[len(a.parts)-1] }
 
+// Number is the segment's in its feed.
+func (a *Assembly) Number() uint64 { return a.Segment.Number }
+
 // Size is the parts' memory in bytes.
 func (a *Assembly) Size() int { return a.size }
 

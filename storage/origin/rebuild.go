@@ -17,6 +17,7 @@ import (
 	"klive/infra/bus"
 	"klive/infra/live"
 	"klive/infra/media"
+	"klive/infra/media/mp4"
 	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -233,9 +234,9 @@ func (a mediaAddress) mux(segment *live.Assembly, kind media.Kind, m *timeline.M
 	var err error
 	if a.init > 0 {
 		pieces = make([][]byte, 1)
-		pieces[0], err = segment.Init(kind)
+		pieces[0], err = mp4.InitOf(segment, kind)
 	} else {
-		pieces, err = segment.Media(kind)
+		pieces, err = mp4.SegmentOf(segment, kind)
 	}
 	if err != nil {
 		return nil, err

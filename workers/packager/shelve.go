@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"klive/infra/media/mp4"
 	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -98,7 +99,7 @@ func (w *writer) store(ctx context.Context, broadcast string, seq uint64, it *it
 // storeMedia muxes one output and shelves it; m then says what it is: stored, held or a gap.
 func (w *writer) storeMedia(ctx context.Context, broadcast string, seq uint64, o *output, m *timeline.Media, of *shelved) {
 	kind := o.track.Params.Kind()
-	pieces, err := o.seg.Media(kind)
+	pieces, err := mp4.SegmentOf(o.seg, kind)
 	if err == nil {
 		err = w.shelve(ctx, broadcast, seq, m, contentTypeOf(kind), pieces, of)
 	}

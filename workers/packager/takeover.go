@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"klive/infra/live"
+	"klive/infra/media/mp4"
 	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -140,7 +141,7 @@ func (w *writer) rebuild(ctx context.Context, l *left) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	init, err := a.Init(d.Kind)
+	init, err := mp4.InitOf(a, d.Kind)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +154,7 @@ func (w *writer) rebuild(ctx context.Context, l *left) ([][]byte, error) {
 	if err != nil && !errors.Is(err, storage.ErrPrecondition) {
 		return nil, err
 	}
-	return a.Media(d.Kind)
+	return mp4.SegmentOf(a, d.Kind)
 }
 
 // find looks for media in the store that can't be made again for the given reason. What a

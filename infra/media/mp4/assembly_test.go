@@ -1,0 +1,49 @@
+package mp4_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"klive/infra/media"
+	"klive/infra/media/mp4"
+)
+
+// soundAlone is an assembly of one track.
+type soundAlone struct{ track media.Track }
+
+func (s soundAlone) Track(kind media.Kind) (media.Track, bool) { return s.track, kind == media.Audio }
+
+func (s soundAlone) Frames(id media.TrackID) []*media.Frame {
+	if id != s.track.ID {
+		return nil
+	}
+	return audioFrames(0, 20)
+}
+
+func (s soundAlone) Number() uint64 { return 7 }
+
+func TestOfAssembly(t *testing.T) {
+	a := soundAlone{media.Track{ID: 2, Params: aacParams(t)}}
+	got, err := mp4.SegmentOf(a, media.Audio)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := mp4.Segment(aacParams(t), audioFrames(0, 20), 7)
+	if err != nil || !bytes.Equal(join(got), join(want)) {
+		t.Errorf("other bytes than Segment's, %v", err)
+	}
+	init, err := mp4.InitOf(a, media.Audio)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := mp4.Init(a.track); err != nil || !bytes.Equal(init, want) {
+		t.Errorf("other bytes than Init's, %v", err)
+	}
+	if _, err := mp4.SegmentOf(a, media.Video); !errors.Is(err, mp4.ErrNoTrack) {
+		t.Errorf("SegmentOf = %v", err)
+	}
+	if _, err := mp4.InitOf(a, media.Video); !errors.Is(err, mp4.ErrNoTrack) {
+		t.Errorf("InitOf = %v", err)
+	}
+}
