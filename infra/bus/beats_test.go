@@ -96,7 +96,7 @@ func TestQuietBeats(t *testing.T) {
 		a := startBeats(t, n.Control(), "a", nil)
 		defer a.Close()
 		time.Sleep(5 * time.Second)
-		before := control.Stats().MessagesIn
+		before := control.Traffic().InMsgs
 		for range 100 {
 			time.Sleep(100 * time.Millisecond)
 			for _, b := range []*bus.Beats{quiet, a} {
@@ -113,7 +113,7 @@ func TestQuietBeats(t *testing.T) {
 				t.Fatalf("the one that watches heard nothing for %v", d)
 			}
 		}
-		if got := control.Stats().MessagesIn - before; got > 12 {
+		if got := control.Traffic().InMsgs - before; got > 12 {
 			t.Errorf("%d messages came in ten seconds, of two processes", got)
 		}
 	})

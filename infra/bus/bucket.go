@@ -125,7 +125,7 @@ func checkTTL(ttl time.Duration) error {
 // Get returns a key's value, or [ErrNotFound].
 func (b *Bucket) Get(ctx context.Context, key string) (KeyValue, error) {
 	raw, err := b.last(ctx, key)
-	if err == nil && removal(raw.Header) != 0 {
+	if err == nil && removed(raw.Header) {
 		err = fmt.Errorf("%w: %s in bucket %s", ErrNotFound, key, b.name)
 	}
 	if err != nil {
@@ -172,7 +172,7 @@ func (b *Bucket) Create(ctx context.Context, key string, value []byte, ttl time.
 	}
 	// What stands in the way may be the marker of a value that is gone.
 	raw, getErr := b.last(ctx, key)
-	if getErr != nil || removal(raw.Header) == 0 {
+	if getErr != nil || !removed(raw.Header) {
 		return 0, err
 	}
 	return b.write(ctx, key, value, ttl, jetstream.WithExpectLastSequencePerSubject(raw.Sequence))

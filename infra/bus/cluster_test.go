@@ -102,8 +102,11 @@ func (c *cluster) connect(t testing.TB, replicas int) *bus.Control {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	control, err := bus.ConnectRetry(ctx, bus.ConnectConfig{URL: c.url, Name: "test", Replicas: replicas}, nil)
-	check(t, err)
+	var control *bus.Control
+	eventually(t, func() (err error) {
+		control, err = bus.Connect(ctx, bus.ConnectConfig{URL: c.url, Name: "test", Replicas: replicas})
+		return err
+	})
 	t.Cleanup(control.Close)
 	return control
 }

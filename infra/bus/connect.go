@@ -29,10 +29,6 @@ const (
 	// its server.
 	remoteBeat = time.Second
 
-	retryConnect     = 250 * time.Millisecond
-	retryConnectMost = 2 * time.Second
-	waitingEvery     = 10 * time.Second
-
 	// oldestServer is the first NATS release with all that is used: lifetimes of
 	// single values, and markers when they end.
 	oldestMajor, oldestMinor = 2, 11
@@ -94,34 +90,6 @@ func Connect(ctx context.Context, c ConnectConfig) (*Control, error) {
 		return nil, connectError(failed) // the library tells only that it found no server
 	}
 	return control, err
-}
-
-// ConnectRetry is Connect that waits for the server: it tries again until ctx
-// ends, and tells waiting why it waits, at once and then every ten seconds.
-// Settings that cannot work end it.
-func ConnectRetry(ctx context.Context, c ConnectConfig, waiting func(error)) (*Control, error) {
-	var told time.Time
-	for wait := retryConnect; ; wait = min(2*wait, retryConnectMost) {
-		control, err := Connect(ctx, c)
-		if err == nil {
-			return control, nil
-		}
-		if ctx.Err() != nil {
-			return nil, errors.Join(ctx.Err(), err)
-		}
-		if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrDenied) {
-			return nil, err
-		}
-		if now := time.Now(); waiting != nil && (told.IsZero() || now.Sub(told) >= waitingEvery) {
-			told = now
-			waiting(err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), err)
-		case <-time.After(wait):
-		}
-	}
 }
 
 // security turns the settings into the client library's, and looks at the files

@@ -71,12 +71,12 @@ func TestWritesWithoutAnswer(t *testing.T) {
 		wantErr(t, err, bus.ErrConflict)
 		slowly(func() (uint64, error) { return 0, feeds.Delete(ctx, "a", second) })
 
-		one := slowly(func() (uint64, error) { return log.AppendAfter(ctx, "0_abc", "one", []byte("1"), 0) })
-		two := slowly(func() (uint64, error) { return log.AppendAfter(ctx, "0_abc", "two", []byte("2"), one) })
+		one := slowly(func() (uint64, error) { return log.Append(ctx, "0_abc", "one", []byte("1"), 0) })
+		two := slowly(func() (uint64, error) { return log.Append(ctx, "0_abc", "two", []byte("2"), one) })
 		if last, err := log.LastSeq(ctx, "0_abc"); err != nil || last != two || two != one+1 {
 			t.Errorf("the log ends at %d, %v; %d and %d were appended", last, err, one, two)
 		}
-		_, err = log.AppendAfter(ctx, "0_abc", "three", []byte("3"), one)
+		_, err = log.Append(ctx, "0_abc", "three", []byte("3"), one)
 		wantErr(t, err, bus.ErrConflict)
 	})
 }

@@ -26,9 +26,8 @@ var ErrLeaseLost = errors.New("bus: lease lost")
 // HeldError says that another holds the lease. It is an [ErrConflict].
 type HeldError struct {
 	Key      string
-	Holder   string    // who holds it, as told to AcquireLease
-	Revision uint64    // for StealLease; the holder's next renewal changes it
-	Renewed  time.Time // when it was last renewed
+	Holder   string // who holds it, as told to AcquireLease
+	Revision uint64 // for StealLease; the holder's next renewal changes it
 }
 
 func (e *HeldError) Error() string {
@@ -71,7 +70,6 @@ type Lease struct {
 	ttl    time.Duration
 	record leaseRecord
 	value  []byte
-	fence  uint64
 
 	releasing chan struct{}   // closed by Release
 	lost      chan struct{}   // closed when the renewal has ended
@@ -94,7 +92,7 @@ func AcquireLease(ctx context.Context, b *Bucket, key, holder string, ttl time.D
 		return nil, err
 	}
 	start := time.Now()
-	l.fence, err = b.Create(ctx, key, l.value, ttl)
+	l.revision, err = b.Create(ctx, key, l.value, ttl)
 	if err == nil {
 		return l.keep(start)
 	}
@@ -116,7 +114,7 @@ func StealLease(ctx context.Context, b *Bucket, key, holder string, ttl time.Dur
 		return nil, err
 	}
 	start := time.Now()
-	l.fence, err = b.UpdateTTL(ctx, key, l.value, revision, ttl)
+	l.revision, err = b.UpdateTTL(ctx, key, l.value, revision, ttl)
 	if err == nil {
 		return l.keep(start)
 	}
@@ -154,12 +152,12 @@ func heldBy(ctx context.Context, b *Bucket, key string) error {
 	if err != nil {
 		return err
 	}
-	return &HeldError{Key: key, Holder: r.Holder, Revision: kv.Revision, Renewed: kv.At}
+	return &HeldError{Key: key, Holder: r.Holder, Revision: kv.Revision}
 }
 
 // keep starts the renewal of a lease that was written no earlier than start.
 func (l *Lease) keep(start time.Time) (*Lease, error) {
-	l.revision, l.renewed = l.fence, start
+	l.renewed = start
 	_, err := l.bucket.control.run(func(ctx context.Context) {
 		err := l.renew(ctx)
 		l.mu.Lock()
@@ -172,9 +170,6 @@ func (l *Lease) keep(start time.Time) (*Lease, error) {
 	}
 	return l, nil
 }
-
-// Fence is the revision of the acquisition: a later holder's is higher.
-func (l *Lease) Fence() uint64 { return l.fence }
 
 // Revision is the revision of the last renewal.
 func (l *Lease) Revision() uint64 {

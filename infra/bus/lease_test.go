@@ -26,6 +26,7 @@ func TestLeaseHasOneHolder(t *testing.T) {
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "leases"})
 		l, err := bus.AcquireLease(ctx, b, "entry.0_abc", "worker-1", 15*time.Second)
 		check(t, err)
+		first := l.Revision()
 		_, err = bus.AcquireLease(ctx, b, "entry.0_abc", "worker-2", 15*time.Second)
 		var held *bus.HeldError
 		if !errors.As(err, &held) || !errors.Is(err, bus.ErrConflict) || held.Holder != "worker-1" || held.Revision != l.Revision() {
@@ -37,8 +38,8 @@ func TestLeaseHasOneHolder(t *testing.T) {
 		}
 		kv, err := b.Get(ctx, "entry.0_abc")
 		check(t, err)
-		if holder, err := bus.LeaseHolder(kv); err != nil || holder != "worker-1" || kv.Revision <= l.Fence() {
-			t.Errorf("the record names %q at revision %d, fence %d, %v", holder, kv.Revision, l.Fence(), err)
+		if holder, err := bus.LeaseHolder(kv); err != nil || holder != "worker-1" || kv.Revision <= first {
+			t.Errorf("the record names %q at revision %d, at first %d, %v", holder, kv.Revision, first, err)
 		}
 		check(t, l.Release(ctx))
 		if !isLost(l) || l.Err() != nil {
@@ -46,8 +47,8 @@ func TestLeaseHasOneHolder(t *testing.T) {
 		}
 		next, err := bus.AcquireLease(ctx, b, "entry.0_abc", "worker-2", 15*time.Second)
 		check(t, err)
-		if next.Fence() <= l.Fence() {
-			t.Errorf("fence %d after %d", next.Fence(), l.Fence())
+		if next.Revision() <= l.Revision() {
+			t.Errorf("revision %d after %d", next.Revision(), l.Revision())
 		}
 		check(t, l.Release(ctx))
 		if time.Sleep(5 * time.Second); isLost(next) {
@@ -100,8 +101,8 @@ func TestLeaseIsStolen(t *testing.T) {
 		}
 		thief, err := bus.StealLease(ctx, b, "a", "worker-2", 15*time.Second, held.Revision)
 		check(t, err)
-		if thief.Fence() <= l.Fence() {
-			t.Errorf("fence %d after %d", thief.Fence(), l.Fence())
+		if thief.Revision() <= l.Revision() {
+			t.Errorf("revision %d after %d", thief.Revision(), l.Revision())
 		}
 		select {
 		case <-l.Lost():

@@ -93,21 +93,12 @@ func (c *Control) Log(ctx context.Context, config LogConfig) (*Log, error) {
 	return l, nil
 }
 
-// Append adds a record and returns its number once every replica that must have
-// it has it. An id that the subject has seen within two minutes is not stored
-// again: the first record's number is returned.
-func (l *Log) Append(ctx context.Context, subject, id string, data []byte) (seq uint64, err error) {
-	return l.append(ctx, subject, id, data)
-}
-
-// AppendAfter is Append on condition that the subject's last record is number
-// last (0: that it has none); otherwise it returns [ErrConflict]. A repeat of the
-// append that wrote the last record returns that record's number, at any time.
-func (l *Log) AppendAfter(ctx context.Context, subject, id string, data []byte, last uint64) (seq uint64, err error) {
-	return l.append(ctx, subject, id, data, jetstream.WithExpectLastSequencePerSubject(last))
-}
-
-func (l *Log) append(ctx context.Context, subject, id string, data []byte, opts ...jetstream.PublishOpt) (uint64, error) {
+// Append adds a record on condition that the subject's last record is number last
+// (0: that it has none), and returns its number once every replica that must have it
+// has it. Otherwise it returns [ErrConflict]. A repeat of the append that wrote the last
+// record returns that record's number, at any time; one whose id the subject has seen
+// within two minutes is not stored again.
+func (l *Log) Append(ctx context.Context, subject, id string, data []byte, last uint64) (seq uint64, err error) {
 	wire, err := encodeKey(subject)
 	if err != nil {
 		return 0, err
@@ -121,8 +112,8 @@ func (l *Log) append(ctx context.Context, subject, id string, data []byte, opts 
 	m := &nats.Msg{Subject: l.subject(wire), Data: data}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	last := func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return l.last(ctx, subject) }
-	seq, err := l.control.publish(ctx, m, jetstream.MsgIDHeader, messageID(wire, id), last, opts...)
+	kept := func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return l.last(ctx, subject) }
+	seq, err = l.control.publish(ctx, m, jetstream.MsgIDHeader, messageID(wire, id), kept, jetstream.WithExpectLastSequencePerSubject(last))
 	return seq, busError(fmt.Sprintf("append %s to %s of log %s", id, subject, l.name), err)
 }
 
@@ -153,18 +144,6 @@ func (l *Log) last(ctx context.Context, subject string) (*jetstream.RawStreamMsg
 		return nil, nil
 	}
 	return raw, busError(fmt.Sprintf("find the last record of %s in log %s", subject, l.name), err)
-}
-
-// Purge removes a subject's records below number keep.
-func (l *Log) Purge(ctx context.Context, subject string, keep uint64) error {
-	wire, err := encodeKey(subject)
-	if err != nil || keep == 0 {
-		return err
-	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	err = l.stream.Purge(ctx, jetstream.WithPurgeSubject(l.subject(wire)), jetstream.WithPurgeSequence(keep))
-	return busError(fmt.Sprintf("purge %s of log %s", subject, l.name), err)
 }
 
 // LogFollower returns a log's records in order, each once, and goes on over

@@ -122,7 +122,7 @@ func TestFollowersOutliveTheConnection(t *testing.T) {
 			for i := range 100 {
 				_, err := near.Put(ctx, fmt.Sprint("key", i), fmt.Append(nil, round))
 				check(t, err)
-				_, err = log.Append(ctx, "0_abc", fmt.Sprint(round, "-", i), fmt.Append(nil, round*100+i))
+				_, err = addTo(ctx, log, "0_abc", fmt.Sprint(round, "-", i), fmt.Append(nil, round*100+i))
 				check(t, err)
 			}
 			time.Sleep(time.Minute)

@@ -34,7 +34,7 @@ func TestNodeKeepsItsFolder(t *testing.T) {
 		if _, err := gone.Create(ctx, "a", nil, 0); err != nil {
 			t.Errorf("start %d: a key in memory: %v", round, err)
 		}
-		_, err = l.Append(ctx, "0_abc", strconv.Itoa(round), []byte("record"))
+		_, err = addTo(ctx, l, "0_abc", strconv.Itoa(round), []byte("record"))
 		check(t, err)
 		f, err := l.Follow(ctx, "0_abc", 0)
 		check(t, err)

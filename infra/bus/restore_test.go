@@ -125,7 +125,7 @@ func TestBusWithoutItsData(t *testing.T) {
 	for i := range 5 {
 		_, err = other.Put(ctx, "old", []byte{byte('0' + i)})
 		check(t, err)
-		_, err = l.AppendAfter(ctx, "entry", fmt.Sprint(i), nil, uint64(i))
+		_, err = l.Append(ctx, "entry", fmt.Sprint(i), nil, uint64(i))
 		check(t, err)
 	}
 	s.want(t, "old=4")
@@ -153,7 +153,7 @@ func TestBusWithoutItsData(t *testing.T) {
 	_, err = other.Put(ctx, "new", []byte("1"))
 	check(t, err)
 	s.want(t, "new=1")
-	_, err = l.AppendAfter(ctx, "entry", "first", nil, 0)
+	_, err = l.Append(ctx, "entry", "first", nil, 0)
 	check(t, err)
 	bound, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()

@@ -133,7 +133,7 @@ func (w *watchedState) write(t *testing.T, i int) {
 			put = err == nil
 		}
 		if !appended {
-			_, err := w.log.Append(t.Context(), "0_abc", fmt.Sprint(i), text)
+			_, err := addTo(t.Context(), w.log, "0_abc", fmt.Sprint(i), text)
 			appended = err == nil
 		}
 		if took := time.Since(start); took > 11*time.Second {

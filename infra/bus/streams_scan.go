@@ -89,7 +89,11 @@ func (sh *shard) consumer(ctx context.Context, wire string, c jetstream.Consumer
 	if err != nil {
 		return nil, err
 	}
-	return cons, sh.streams.control.reach(ctx, cons)
+	if err := sh.streams.control.reach(ctx, cons); err != nil {
+		sh.forget(cons)
+		return nil, err
+	}
+	return cons, nil
 }
 
 // forget tells the servers in the background that a consumer is no longer read. If

@@ -312,13 +312,13 @@ func TestStreamsStartLate(t *testing.T) {
 		}
 		c := bustest.Connect(t, n, "late")
 		late := openStreams(t, c, bus.StreamsConfig{Shards: 1})
-		before := c.Stats().BytesIn
+		before := c.Traffic().InBytes
 		f := followFrom(t, late, 251)
 		for i := uint64(251); i <= messages; i++ {
 			receive(t, f, i, fmt.Sprint(i))
 		}
 		const wanted, headers = 20 * size, 251 * 400
-		if got := c.Stats().BytesIn - before; got > wanted+headers {
+		if got := c.Traffic().InBytes - before; got > wanted+headers {
 			t.Errorf("%d bytes came for the last 20 messages, which have %d", got, wanted)
 		}
 	})

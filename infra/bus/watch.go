@@ -12,8 +12,8 @@ import (
 type Change struct {
 	// KeyValue has the new value; with Deleted it has none.
 	KeyValue
-	// Deleted says that the key is gone. Expired says that it went by its lifetime.
-	Deleted, Expired bool
+	// Deleted says that the key is gone: deleted, or by its lifetime.
+	Deleted bool
 	// InitialDone marks that everything that was there when the watch began has been
 	// returned. It comes once, alone, with no key.
 	InitialDone bool
@@ -60,12 +60,7 @@ func (w *Watcher) Next(ctx context.Context) (Change, error) {
 		Revision: m.meta.Sequence.Stream,
 		At:       m.meta.Timestamp,
 	}}
-	switch removal(m.msg.Headers()) {
-	case wasExpired:
-		change.Deleted, change.Expired = true, true
-	case wasDeleted:
-		change.Deleted = true
-	default:
+	if change.Deleted = removed(m.msg.Headers()); !change.Deleted {
 		change.Value = m.msg.Data()
 	}
 	return change, nil
@@ -74,23 +69,8 @@ func (w *Watcher) Next(ctx context.Context) (Change, error) {
 // Close ends the watcher and wakes a waiting Next.
 func (w *Watcher) Close() { w.pump.stop() }
 
-// removalKind says whether a message is a value, or the marker of a removal.
-type removalKind int
-
-const (
-	wasDeleted removalKind = iota + 1
-	wasExpired
-)
-
-// removal reads the headers by which a bucket marks what is gone.
-func removal(h nats.Header) removalKind {
-	switch {
-	case h.Get(headerOperation) == operationPurge || h.Get(headerOperation) == operationDelete:
-		return wasDeleted
-	case h.Get(headerMarker) == "MaxAge":
-		return wasExpired
-	case h.Get(headerMarker) != "":
-		return wasDeleted
-	}
-	return 0
+// removed says whether a message is the marker of a value that is gone.
+func removed(h nats.Header) bool {
+	op := h.Get(headerOperation)
+	return op == operationPurge || op == operationDelete || h.Get(headerMarker) != ""
 }
