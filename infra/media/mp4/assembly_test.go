@@ -1,4 +1,4 @@
-package mp4_test
+package mp4
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"klive/infra/media"
-	"klive/infra/media/mp4"
 )
 
 // soundAlone is an assembly of one track.
@@ -25,25 +24,25 @@ func (s soundAlone) Number() uint64 { return 7 }
 
 func TestOfAssembly(t *testing.T) {
 	a := soundAlone{media.Track{ID: 2, Params: aacParams(t)}}
-	got, err := mp4.SegmentOf(a, media.Audio)
+	got, err := SegmentOf(a, media.Audio)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := mp4.Segment(aacParams(t), audioFrames(0, 20), 7)
+	want, err := Segment(aacParams(t), audioFrames(0, 20), 7)
 	if err != nil || !bytes.Equal(join(got), join(want)) {
 		t.Errorf("other bytes than Segment's, %v", err)
 	}
-	init, err := mp4.InitOf(a, media.Audio)
+	init, err := InitOf(a, media.Audio)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want, err := mp4.Init(a.track); err != nil || !bytes.Equal(init, want) {
+	if want, err := Init(a.track); err != nil || !bytes.Equal(init, want) {
 		t.Errorf("other bytes than Init's, %v", err)
 	}
-	if _, err := mp4.SegmentOf(a, media.Video); !errors.Is(err, mp4.ErrNoTrack) {
+	if _, err := SegmentOf(a, media.Video); !errors.Is(err, ErrNoTrack) {
 		t.Errorf("SegmentOf = %v", err)
 	}
-	if _, err := mp4.InitOf(a, media.Video); !errors.Is(err, mp4.ErrNoTrack) {
+	if _, err := InitOf(a, media.Video); !errors.Is(err, ErrNoTrack) {
 		t.Errorf("InitOf = %v", err)
 	}
 }
