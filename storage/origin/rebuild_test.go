@@ -344,11 +344,12 @@ func TestSlowStore(t *testing.T) {
 		r := newRelay(t)
 		defer r.view.Close()
 		s := newStationMedia(r)
-		takes := 20 * sec
+		var takes atomic.Int64 // ns
+		takes.Store(int64(20 * sec))
 		r.memory.Before = func(ctx context.Context, op, _ string) error {
 			if op == "get" {
 				select {
-				case <-time.After(takes):
+				case <-time.After(time.Duration(takes.Load())):
 				case <-ctx.Done():
 				}
 			}
@@ -357,9 +358,9 @@ func TestSlowStore(t *testing.T) {
 		if resp := r.do("GET", "/"+s); resp.StatusCode != 503 {
 			t.Errorf("silent: %d", resp.StatusCode)
 		}
-		takes = 0
+		takes.Store(0)
 		for range 3 {
-			takes += 800 * time.Millisecond
+			takes.Add(int64(800 * time.Millisecond))
 			if resp := r.do("GET", "/"+s); resp.StatusCode != 200 {
 				t.Errorf("slow: %d\n%s", resp.StatusCode, body(t, resp))
 			}
