@@ -124,9 +124,8 @@ type runner struct {
 	*world
 	plan  plan
 	slots []*process // the newest process of each worker
-	later []*time.Timer
-	ended time.Time // when the encoder stopped
-	alone bool      // a worker ended that may have found itself alone
+	ended time.Time  // when the encoder stopped
+	alone bool       // a worker ended that may have found itself alone
 	wrong []string
 }
 
