@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -151,26 +152,65 @@ func existing(dir string) string {
 
 func folderFinding(c *config.Config) finding {
 	f := finding{Check: "data folder", Detail: c.Data}
-	advice := "choose a folder that this user can write (key data)"
-	dir := existing(c.Data)
+	detail, full, err := probeFolder(c.Data)
+	switch {
+	case err != nil:
+		f.Detail, f.Advice = err.Error(), "choose a folder that this user can write (key data)"
+	case full:
+		f.Detail, f.Advice = detail, "make room: one 5 Mbit/s stream with a DVR window of two hours takes 4.5 GB"
+	default:
+		f.OK, f.Detail = true, detail
+	}
+	return f
+}
+
+// probeFolder writes into a folder, or where it will be made, and says how much room there
+// is, and whether that is little.
+func probeFolder(name string) (detail string, full bool, err error) {
+	dir := existing(name)
 	probe, err := os.CreateTemp(dir, ".doctor-")
 	if err != nil {
-		f.Detail, f.Advice = err.Error(), advice
-		return f
+		return "", false, err
 	}
 	probe.Close()
 	os.Remove(probe.Name())
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(dir, &disk); err == nil {
-		free := int64(disk.Bavail) * disk.Bsize
-		abs, _ := filepath.Abs(c.Data)
-		f.Detail = fmt.Sprintf("%s, %.1f GiB free", abs, float64(free)/(1<<30))
-		if free < minFree {
-			f.Advice = "make room: one 5 Mbit/s stream with a DVR window of two hours takes 4.5 GB"
-			return f
-		}
+	detail, err = filepath.Abs(name)
+	if err != nil {
+		return "", false, err
 	}
-	f.OK = true
+	if dir != name {
+		detail += " (the first start makes it)"
+	}
+	var disk syscall.Statfs_t
+	if syscall.Statfs(dir, &disk) != nil {
+		return detail, false, nil
+	}
+	free := int64(disk.Bavail) * disk.Bsize
+	return fmt.Sprintf("%s, %.1f GiB free", detail, float64(free)/(1<<30)), free < minFree, nil
+}
+
+// storeFinding looks at the folder of storage.url.
+func storeFinding(ctx context.Context, c *config.Config) finding {
+	f := finding{Check: "store"}
+	address, err := c.StorageURL()
+	u, bad := url.Parse(address)
+	if err := errors.Join(err, bad); err != nil {
+		f.Detail, f.Advice = err.Error(), "correct storage.url"
+		return f
+	}
+	dir := filepath.FromSlash(u.Path)
+	detail, full, err := probeFolder(dir)
+	if _, none := os.Stat(filepath.Join(dir, "objects")); err == nil && none == nil {
+		err = node.CheckFolder(ctx, dir)
+	}
+	switch {
+	case err != nil:
+		f.Detail, f.Advice = err.Error(), "mount the folder, or choose one that this user can write (key storage.url)"
+	case full:
+		f.Detail, f.Advice = detail, "make room on the disk of storage.url: an hour of a 5 Mbit/s stream takes 2.3 GB"
+	default:
+		f.OK, f.Detail = true, "folder "+detail
+	}
 	return f
 }
 
@@ -201,11 +241,11 @@ func sharedFindings(ctx context.Context, c *config.Config) (out []finding) {
 		found, err := node.CheckBus(ctx, c)
 		out = append(out, sharedFinding("bus", found, err, "correct bus.url and what belongs to it; README.md tells how"))
 	}
-	if strings.HasPrefix(c.Storage.URL, "s3:") {
-		found, err := node.CheckBucket(ctx, c)
-		out = append(out, sharedFinding("bucket", found, err, "correct storage.url, or the rights of its credentials"))
+	if !strings.HasPrefix(c.Storage.URL, "s3:") {
+		return append(out, storeFinding(ctx, c))
 	}
-	return out
+	found, err := node.CheckBucket(ctx, c)
+	return append(out, sharedFinding("bucket", found, err, "correct storage.url, or the rights of its credentials"))
 }
 
 func sharedFinding(check, found string, err error, advice string) finding {

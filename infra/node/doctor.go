@@ -8,6 +8,8 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/config"
+	"klive/storage"
+	"klive/storage/disk"
 )
 
 // checkTime bounds each of the checks.
@@ -40,6 +42,29 @@ func CheckBus(ctx context.Context, c *config.Config) (found string, err error) {
 		return "", err
 	}
 	return fmt.Sprintf("%s stores with %d replicas, in %v", withoutPasswords(setup.URL), setup.Replicas, took.Round(100*time.Microsecond)), nil
+}
+
+// CheckFolder writes, reads and removes an object in a folder that holds a store.
+func CheckFolder(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	store, err := disk.Open(disk.Config{Dir: dir})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	key := "doctor/" + rand.Text()
+	if _, err := store.Put(ctx, key, [][]byte{[]byte("klive was here")}, storage.PutOptions{IfAbsent: true}); err != nil {
+		return err
+	}
+	body, _, err := store.Get(ctx, key, nil)
+	if err != nil {
+		return err
+	}
+	if err := body.Close(); err != nil {
+		return err
+	}
+	return store.Delete(ctx, key)
 }
 
 // CheckBucket writes, reads and removes an object in the bucket of storage.url.

@@ -79,7 +79,7 @@ type Node struct {
 	beats      *bus.Beats // nil on a bus of its own
 	clock      clock
 	store      storage.Store
-	spool      *spool.Spool // in front of the bucket; nil without one
+	spool      *spool.Spool // in front of a worker's store; nil without the role
 	timelines  timeline.Log
 	view       *timeline.View
 	origin     http.Handler // nil without the role

@@ -122,7 +122,7 @@ func (o overview) owned() map[string]workers.Tenure {
 func (o overview) judge(ctx context.Context, e *admin.LiveEntry, now time.Time) (h admin.Health, why string) {
 	state, err := o.n.view.State(ctx, e.ID)
 	if errors.Is(err, timeline.ErrNoTimeline) {
-		return admin.HealthStarting, "nothing of it is stored yet"
+		return admin.HealthStarting, "its owner has written nothing of it yet"
 	}
 	if errors.Is(err, timeline.ErrDamaged) || errors.Is(err, timeline.ErrVersion) {
 		return admin.HealthDamaged, err.Error()
@@ -133,7 +133,7 @@ func (o overview) judge(ctx context.Context, e *admin.LiveEntry, now time.Time) 
 	e.Epoch = state.Epoch
 	b := state.Current()
 	if b == nil || b.Ended {
-		return admin.HealthStarting, "nothing of its next broadcast is stored yet"
+		return admin.HealthStarting, "its owner has written nothing of its next broadcast yet"
 	}
 	e.Broadcast, e.Started = b.ID, b.Start.Std()
 	end, settled := b.Start, b.Start

@@ -52,7 +52,7 @@ func (n *Node) openFolder(dir string) error {
 	}
 	n.store = store
 	n.onClose(func(context.Context) { store.Close() })
-	return nil
+	return n.openSpool() // a folder may be on a disk that fills up, or on another host
 }
 
 func openS3(ctx context.Context, c *config.Config, address string, log *slog.Logger, r prometheus.Registerer) (*s3.Store, error) {
@@ -86,7 +86,11 @@ func (n *Node) openBucket(ctx context.Context, address string) error {
 	return nil // only operators' questions go there
 }
 
+// openSpool puts a spool in front of the store of a process that packages.
 func (n *Node) openSpool() (err error) {
+	if !n.roles.Has(LiveWorker) {
+		return nil
+	}
 	c := n.settings.Spool
 	dir := c.Dir
 	if dir == "" {

@@ -69,7 +69,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	for _, dir := range []string{s.root, s.temp, s.locks} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("storage: disk: %w", clean(err))
+			return nil, fmt.Errorf("storage: disk: the folder of storage.url can't be made: %w", err)
 		}
 	}
 	for _, step := range []func() error{s.claim, s.sweep, s.checkStamps} {
@@ -98,7 +98,7 @@ func (s *Store) lock(key string) (unlock func(), err error) {
 	}
 	if err != nil {
 		t.Unlock()
-		return nil, clean(err)
+		return nil, s.unwritten(err)
 	}
 	return func() {
 		_ = flock(t.fd, syscall.LOCK_UN) // can't fail on an open file
@@ -139,17 +139,6 @@ func etag(ns, size int64) string {
 	return `"` + strconv.FormatInt(ns, 36) + "-" + strconv.FormatInt(size, 36) + `"`
 }
 
-// clean gives errors of the file system the names of package storage.
-func clean(err error) error {
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w: free space on the disk of the data folder (%w)", storage.ErrFull, err)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR):
-		return fmt.Errorf("%w (%w)", storage.ErrNotFound, err)
-	}
-	return err
-}
-
 // Delete implements [storage.Store]. Folders that are empty then go as well.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	for _, key := range keys {
@@ -182,8 +171,8 @@ func (s *Store) delete(key string) error {
 	if err == nil {
 		err = os.Remove(path)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
-		return err
+	if err != nil && (!isMissing(err) || s.gone() != nil) {
+		return s.unwritten(err)
 	}
 	for dir := filepath.Dir(path); len(dir) > len(s.root); dir = filepath.Dir(dir) {
 		if syscall.Rmdir(dir) != nil {
@@ -200,5 +189,3 @@ func flock(fd, how int) error {
 		}
 	}
 }
-
-func isNotFound(err error) bool { return errors.Is(err, storage.ErrNotFound) }

@@ -26,8 +26,8 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	big := [][]byte{[]byte(strings.Repeat("x", 1<<20))}
-	if _, err := s.Put(t.Context(), "a", big, storage.PutOptions{}); !errors.Is(err, storage.ErrFull) {
-		t.Fatalf("Put on a full disk = %v, want ErrFull", err)
+	if _, err := s.Put(t.Context(), "a", big, storage.PutOptions{}); !errors.Is(err, storage.ErrFull) || !strings.Contains(err.Error(), "storage.url") {
+		t.Fatalf("Put on a full disk = %v, want ErrFull that names the key", err)
 	}
 	body, info, err := s.Get(t.Context(), "a", nil)
 	if err != nil || info.Size != 3 {

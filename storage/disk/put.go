@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"klive/storage"
@@ -43,12 +42,12 @@ func (s *Store) Put(ctx context.Context, key string, data [][]byte, opt storage.
 func (s *Store) write(temp string, data [][]byte) (int64, error) {
 	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
-		return 0, clean(err)
+		return 0, s.unwritten(err)
 	}
 	size, err := writeAll(f, data)
 	if err != nil {
 		f.Close()
-		return size, clean(err)
+		return size, s.unwritten(err)
 	}
 	return size, s.finish(f)
 }
@@ -62,7 +61,7 @@ func (s *Store) finish(f *os.File) error {
 	if e := f.Close(); err == nil {
 		err = e // some file systems report a full disk only here
 	}
-	return clean(err)
+	return s.unwritten(err)
 }
 
 // publish checks the condition and gives the temporary file its name, in the key's turn.
@@ -78,7 +77,7 @@ func (s *Store) publish(temp, key string, size int64, opt storage.PutOptions) (s
 	ns := s.nextStamp()
 	modified := time.Unix(0, ns)
 	if err := os.Chtimes(temp, modified, modified); err != nil {
-		return storage.Info{}, clean(err)
+		return storage.Info{}, s.unwritten(err)
 	}
 	if err := s.rename(temp, s.path(key)); err != nil {
 		return storage.Info{}, err
@@ -93,8 +92,13 @@ func (s *Store) check(key string, opt storage.PutOptions) error {
 	}
 	fi, err := os.Lstat(s.path(key))
 	exists := err == nil && fi.Mode().IsRegular()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+	if err != nil && !isMissing(err) {
 		return err
+	}
+	if opt.IfMatch != "" && !exists { // which is no news of the object when the folder is away
+		if err := s.gone(); err != nil {
+			return err
+		}
 	}
 	if (opt.IfAbsent && exists) || (opt.IfMatch != "" && (!exists || info(key, fi).ETag != opt.IfMatch)) {
 		return fmt.Errorf("%s: %w", key, storage.ErrPrecondition)
@@ -112,21 +116,24 @@ func (s *Store) rename(temp, path string) error {
 			break
 		}
 		if !errors.Is(err, fs.ErrNotExist) || try == maxTries {
-			return clean(err)
+			return s.unwritten(err)
+		}
+		if err := s.gone(); err != nil {
+			return err
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return clean(err)
+			return s.unwritten(err)
 		}
 	}
 	if !s.sync {
 		return nil
 	}
-	return syncDirs(dir, s.root)
+	return s.syncDirs(dir)
 }
 
-// syncDirs makes the names of a file and of the folders above it, up to root, permanent.
-func syncDirs(dir, root string) error {
-	for ; len(dir) >= len(root); dir = filepath.Dir(dir) {
+// syncDirs makes the names of a file and of the folders above it, up to the root, permanent.
+func (s *Store) syncDirs(dir string) error {
+	for ; len(dir) >= len(s.root); dir = filepath.Dir(dir) {
 		f, err := os.Open(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a delete was here
@@ -137,7 +144,7 @@ func syncDirs(dir, root string) error {
 		err = f.Sync()
 		f.Close()
 		if err != nil {
-			return clean(err)
+			return s.unwritten(err)
 		}
 	}
 	return nil

@@ -23,7 +23,7 @@ func (s *Store) Get(ctx context.Context, key string, r *storage.Range) (io.ReadC
 	}
 	f, err := os.Open(s.path(key))
 	if err != nil {
-		return nil, storage.Info{}, fmt.Errorf("storage: disk: %w", clean(err))
+		return nil, storage.Info{}, fmt.Errorf("storage: disk: %w", s.unread(err))
 	}
 	fi, err := f.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
@@ -120,8 +120,8 @@ func (l *lister) walk(folder string) error {
 	}
 	entries, err := os.ReadDir(l.store.path(folder))
 	if err != nil {
-		if e := clean(err); isNotFound(e) {
-			return nil
+		if isMissing(err) {
+			return l.store.gone() // a folder without objects is none
 		}
 		return err
 	}
@@ -162,7 +162,7 @@ func (l *lister) visit(name string) error {
 		return nil
 	}
 	fi, err := os.Lstat(l.store.path(name))
-	if isNotFound(clean(err)) {
+	if isMissing(err) {
 		return nil // deleted since
 	}
 	if err != nil {

@@ -21,17 +21,17 @@ func (s *Store) claim() error {
 	for {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 		if err != nil {
-			return clean(err)
+			return s.unwritten(err)
 		}
 		if err := flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 			f.Close()
-			return clean(err)
+			return s.unwritten(err)
 		}
 		// A sweep may have been faster and removed the file, which then locks nothing.
 		mine, err := f.Stat()
 		if err != nil {
 			f.Close()
-			return clean(err)
+			return s.unwritten(err)
 		}
 		if there, err := os.Lstat(path); err == nil && os.SameFile(mine, there) {
 			s.claimed = f
@@ -102,16 +102,16 @@ func isHeld(path string) (bool, error) {
 func (s *Store) checkStamps() error {
 	path := s.tempName()
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
-		return clean(err)
+		return s.unwritten(err)
 	}
 	defer os.Remove(path)
 	want := time.Unix(1700000000, 123456789)
 	if err := os.Chtimes(path, want, want); err != nil {
-		return clean(err)
+		return s.unwritten(err)
 	}
 	fi, err := os.Stat(path)
 	if err != nil {
-		return clean(err)
+		return s.unwritten(err)
 	}
 	if !fi.ModTime().Equal(want) {
 		return errors.New("the file system of this folder does not keep modification times to the nanosecond; use one that does, such as ext4, xfs or NFS 4")

@@ -21,7 +21,7 @@ func (s *Store) Upload(ctx context.Context, key string, opt storage.PutOptions) 
 	u := &upload{store: s, ctx: ctx, key: key, opt: opt, temp: s.tempName()}
 	f, err := os.OpenFile(u.temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("storage: disk: upload %s: %w", key, clean(err))
+		return nil, fmt.Errorf("storage: disk: upload %s: %w", key, s.unwritten(err))
 	}
 	u.file = f
 	return u, nil
@@ -58,7 +58,7 @@ func (u *upload) Write(p []byte) (int, error) {
 	n, err := writeAll(u.file, [][]byte{p})
 	u.size += n
 	if err != nil {
-		u.err = fmt.Errorf("storage: disk: upload %s: %w", u.key, clean(err))
+		u.err = fmt.Errorf("storage: disk: upload %s: %w", u.key, u.store.unwritten(err))
 	}
 	return int(n), u.err
 }
