@@ -252,7 +252,7 @@ func (p *publisher) learn(ctx context.Context) error {
 		}
 		p.last, p.purged, p.bytes, p.sent, p.ids = 0, 0, 0, nil, make(map[string]uint64)
 		return p.shard.scan(ctx, p.wire, func(m scanned) bool {
-			p.add(sent{id: m.id, number: m.number, streamSeq: m.streamSeq, size: m.size, at: m.at})
+			p.add(sent(m))
 			return true
 		})
 	})
