@@ -59,6 +59,7 @@ func TestGuardKeepsTheLeaseFresh(t *testing.T) {
 				t.Fatalf("the last renewal is %v old", old)
 			}
 		}
+		time.Sleep(50 * time.Millisecond) // between two renewals
 		if _, err := bus.StealLease(t.Context(), f.leases, entry, "b", 15*time.Second, f.lease.Revision()); err != nil {
 			t.Fatal(err)
 		}
