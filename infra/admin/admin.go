@@ -95,7 +95,6 @@ func (h *Handler) routes() http.Handler {
 	}
 	inner.HandleFunc("/v1/", notFound)
 	inner.Handle("GET /metrics", promhttp.HandlerFor(h.config.Metrics, promhttp.HandlerOpts{}))
-	inner.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	inner.HandleFunc("/debug/pprof/", pprof.Index)
 	inner.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	inner.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -104,7 +103,9 @@ func (h *Handler) routes() http.Handler {
 	inner.Handle("/", h.console)
 
 	outer := http.NewServeMux()
+	// What watches over processes has no token, and a worker no other listener.
 	outer.HandleFunc("GET /readyz", h.readyz)
+	outer.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	outer.HandleFunc("POST "+loginPath, h.guard.login)
 	outer.HandleFunc("GET /login.css", h.guard.style)
 	if h.config.ControlPlane != nil {

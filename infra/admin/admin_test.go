@@ -177,14 +177,14 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// With a token, nothing but /readyz and /api_v3 answers to a stranger.
+// With a token, nothing but /readyz, /healthz and /api_v3 answers to a stranger.
 func TestTokenGuardsTheListener(t *testing.T) {
 	h := handler(t, func(c *Config) {
 		c.Token = token
 		c.ControlPlane = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { plain(w, 200, "api") })
 	})
 	const host = "http://klive.example:8081"
-	for _, path := range []string{"/", "/v1/streams", "/v1/entries", "/v1/server", "/metrics", "/healthz", "/debug/pprof/", "/app.js", "/v1/x"} {
+	for _, path := range []string{"/", "/v1/streams", "/v1/entries", "/v1/server", "/metrics", "/debug/pprof/", "/app.js", "/v1/x"} {
 		res := get(h, host+path)
 		if text := body(t, res); res.StatusCode != http.StatusUnauthorized || strings.Contains(text, token) {
 			t.Errorf("%s without a token: %d %q", path, res.StatusCode, text)
@@ -193,7 +193,7 @@ func TestTokenGuardsTheListener(t *testing.T) {
 			t.Errorf("%s with a wrong token: %d", path, res.StatusCode)
 		}
 	}
-	for _, path := range []string{"/readyz", "/api_v3", "/api_v3/service/session/action/start"} {
+	for _, path := range []string{"/readyz", "/healthz", "/api_v3", "/api_v3/service/session/action/start"} {
 		if res := get(h, host+path); res.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d", path, res.StatusCode)
 		}
