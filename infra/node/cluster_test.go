@@ -236,6 +236,11 @@ func TestDeployment(t *testing.T) {
 		if code, text := d.ask("origin", "admin.listen", http.MethodPost, "/v1/feeds/0_demolive.1.1/kick", ""); code != http.StatusNotFound || !strings.Contains(text, "not on the air") {
 			t.Errorf("no such feed: %d %s", code, text)
 		}
+		for _, broken := range []string{`{"reason":`, "reason=x", `{"reason":1}`, `"` + strings.Repeat("x", maxKick) + `"`} {
+			if code, text := d.ask("control", "admin.listen", http.MethodPost, "/v1/feeds/0_demolive.0.1/kick", broken); code != http.StatusBadRequest || !strings.Contains(text, "the stream goes on") {
+				t.Errorf("kick with %.20s: %d %s", broken, code, text)
+			}
+		}
 		code, text := d.ask("control", "admin.listen", http.MethodPost, "/v1/feeds/0_demolive.0.1/kick", `{"reason":"the show is over"}`)
 		if err := <-playing; code != http.StatusOK || err == nil || !strings.Contains(err.Error(), "the show is over") {
 			t.Errorf("kick: %d %s; the encoder heard %v", code, text, err)

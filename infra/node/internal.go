@@ -1,9 +1,11 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 
 	"klive/gateway"
@@ -37,21 +39,38 @@ func (n *Node) feedHandler() http.Handler {
 		if !ok {
 			return
 		}
-		var ask struct {
-			Reason string `json:"reason"`
+		reason, err := kickReason(http.MaxBytesReader(w, r.Body, maxKick))
+		if err != nil {
+			gateway.Problem(w, http.StatusBadRequest, err.Error())
+			return
 		}
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxKick)).Decode(&ask); err != nil || ask.Reason == "" {
-			ask.Reason = "ended by an operator"
-		}
-		if !n.gateway.KickFeed(id, ask.Reason) {
+		if !n.gateway.KickFeed(id, reason) {
 			gateway.Problem(w, http.StatusNotFound, fmt.Sprintf("stream %s (%s) is not on the air", id.StreamName(), id.Index))
 			return
 		}
-		n.log.Info("an operator ended a stream", "feed", id, "reason", ask.Reason, "peer", r.RemoteAddr)
+		n.log.Info("an operator ended a stream", "feed", id, "reason", reason, "peer", r.RemoteAddr)
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"kicked": id.String()})
 	})
 	return mux
+}
+
+// kickReason reads the body of a kick: none, or an object that may say why.
+func kickReason(body io.Reader) (string, error) {
+	var ask struct {
+		Reason string `json:"reason"`
+	}
+	text, err := io.ReadAll(body)
+	if err == nil && len(bytes.TrimSpace(text)) > 0 {
+		err = json.Unmarshal(text, &ask)
+	}
+	if err != nil {
+		return "", fmt.Errorf(`the stream goes on: the body can't be read (%w); send none, or {"reason": "…"} of at most %d bytes`, err, maxKick)
+	}
+	if ask.Reason == "" {
+		return "ended by an operator", nil
+	}
+	return ask.Reason, nil
 }
 
 // serveFeeds answers what operators ask of a feed, wherever it is connected.
