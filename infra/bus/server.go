@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -63,6 +62,7 @@ type ServerConfig struct {
 type Server struct {
 	server  *server.Server
 	cluster bool
+	routes  []*url.URL // to the other nodes
 	log     *slog.Logger
 	release func() // gives the folder back
 	close   sync.Once
@@ -77,11 +77,11 @@ func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	if c.Dir == "" || c.Name == "" {
 		return nil, fmt.Errorf("%w: a bus node needs a name and a data folder", ErrInvalid)
 	}
-	options, err := c.options()
+	options, err := c.options(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cluster: c.ClusterListen != "", log: c.Logger}
+	s := &Server{cluster: c.ClusterListen != "", routes: options.Routes, log: c.Logger}
 	if options.StoreDir, s.release, err = takeDir(c.Dir); err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
 }
 
 // options turns the settings into the server library's and checks them.
-func (c *ServerConfig) options() (*server.Options, error) {
+func (c *ServerConfig) options(ctx context.Context) (*server.Options, error) {
 	if (c.User == "") != (c.Password == "") {
 		return nil, fmt.Errorf("%w: bus.user and bus.password belong together: set both or none", ErrInvalid)
 	}
@@ -119,11 +119,11 @@ func (c *ServerConfig) options() (*server.Options, error) {
 	if c.ClusterListen == "" {
 		return o, nil
 	}
-	return o, c.join(o)
+	return o, c.join(ctx, o)
 }
 
 // join adds what makes the node one of a cluster.
-func (c *ServerConfig) join(o *server.Options) error {
+func (c *ServerConfig) join(ctx context.Context, o *server.Options) error {
 	host, port, err := listenAddress("bus.cluster.listen", c.ClusterListen, defaultClusterPort)
 	if err != nil {
 		return err
@@ -140,22 +140,11 @@ func (c *ServerConfig) join(o *server.Options) error {
 			return err
 		}
 	}
-	for text := range strings.SplitSeq(c.Routes, ",") {
-		if text = strings.TrimSpace(text); text == "" {
-			continue
-		}
-		u, err := url.Parse(text)
-		if err != nil || u.Host == "" {
-			return fmt.Errorf("%w: bus.cluster.routes: %q: want addresses like nats://bus-2:6222, with commas between them", ErrInvalid, text)
-		}
-		if u.Port() == "" {
-			u.Host = net.JoinHostPort(u.Hostname(), fmt.Sprint(defaultClusterPort))
-		}
-		if u.User == nil && c.User != "" {
-			u.User = url.UserPassword(c.User, c.Password)
-		}
-		o.Routes = append(o.Routes, u)
+	routes, err := c.parseRoutes()
+	if err != nil {
+		return err
 	}
+	o.Routes = others(ctx, routes, host, port)
 	return nil
 }
 
@@ -228,11 +217,7 @@ func (s *Server) Healthy() error {
 		return fmt.Errorf("%w: the node stopped storing: free disk space or check the disk, then restart", ErrFull)
 	}
 	if st := s.server.Healthz(&server.HealthzOptions{JSMetaOnly: true}); st.Error != "" {
-		advice := ""
-		if s.cluster {
-			advice = fmt.Sprintf(": %d of its connections to other nodes stand: are most of the nodes in bus.cluster.routes up, with the same bus.cluster.name, user and password?", s.server.NumRoutes())
-		}
-		return fmt.Errorf("%w: %s%s", ErrUnavailable, st.Error, advice)
+		return fmt.Errorf("%w: %s%s", ErrUnavailable, st.Error, s.advice())
 	}
 	return nil
 }

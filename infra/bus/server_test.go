@@ -294,11 +294,36 @@ func TestClusterRollingRestart(t *testing.T) {
 	}
 }
 
+// Two nodes of three begin without the third, though the routes name all of them, and each
+// its own; and one of them alone names the others.
+func TestTwoNodesOfThree(t *testing.T) {
+	peers := freeAddresses(t, 3)
+	host, err := os.Hostname()
+	check(t, err)
+	port := func(i int) string { _, p, _ := net.SplitHostPort(peers[i]); return p }
+	routes := "nats://" + peers[0] + ",nats://" + host + ":" + port(1) + ",nats://" + peers[2]
+	first := startServer(t, bus.ServerConfig{Name: "a", ClusterName: "test", ClusterListen: ":" + port(0), Routes: routes})
+	second := startServer(t, bus.ServerConfig{Name: "b", ClusterName: "test", ClusterListen: ":" + port(1), Routes: routes})
+	start := time.Now()
+	for _, s := range []*bus.Server{first, second} {
+		eventually(t, s.Healthy)
+	}
+	t.Logf("it took %v", time.Since(start))
+	second.Close()
+	eventually(t, func() error {
+		err := first.Healthy()
+		if err == nil || !strings.Contains(err.Error(), "not connected: "+host+":"+port(1)+", "+peers[2]) {
+			return fmt.Errorf("the node alone says: %v", err)
+		}
+		return nil
+	})
+}
+
 // One node of three cannot serve: it says so, and so does who connects to it.
 func TestServerWithoutItsCluster(t *testing.T) {
 	peers := freeAddresses(t, 3)
 	s := startServer(t, bus.ServerConfig{ClusterName: "test", ClusterListen: peers[0], Routes: "nats://" + strings.Join(peers, ",nats://")})
-	wantWords(t, s.Healthy(), bus.ErrUnavailable, "0 of its connections", "bus.cluster.routes")
+	wantWords(t, s.Healthy(), bus.ErrUnavailable, "not connected: "+peers[1]+", "+peers[2]+" (2 of the 2 other nodes in bus.cluster.routes)", "bus.cluster.name")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err := bus.Connect(ctx, bus.ConnectConfig{URL: "nats://" + s.Addr().String()})
