@@ -87,31 +87,47 @@ func (c *Control) Bucket(ctx context.Context, config BucketConfig) (*Bucket, err
 		config.MaxBytes = defaultBucketBytes
 	}
 	name := "KV_" + config.Name
-	create := func(ctx context.Context) error {
-		_, err := c.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket:         config.Name,
-			MaxValueSize:   MaxValueBytes + 4096, // the value and its headers
-			History:        1,
-			MaxBytes:       config.MaxBytes,
-			Storage:        c.storage(config.Memory),
-			Replicas:       c.replicas,
-			LimitMarkerTTL: markerLife,
-		})
+	b := &Bucket{control: c, name: config.Name, ttl: config.TTL, lasting: config.Lasting}
+	settle := func(ctx context.Context) error {
+		_, err := c.settle(ctx, name, c.replicas, c.bucketMaker(config))
 		return err
 	}
-	var stream jetstream.Stream
-	err := open(ctx, func(ctx context.Context) error {
-		err := create(ctx)
-		if err == nil {
-			stream, err = c.js.Stream(ctx, name)
-		}
+	if err := settle(ctx); err != nil {
+		return nil, busError("open bucket "+config.Name, err)
+	}
+	err := open(ctx, func(ctx context.Context) (err error) {
+		b.stream, err = c.js.Stream(ctx, name)
 		return err
 	})
 	if err != nil {
 		return nil, busError("open bucket "+config.Name, err)
 	}
-	c.opened(name, create)
-	return &Bucket{control: c, name: config.Name, ttl: config.TTL, lasting: config.Lasting, stream: stream}, nil
+	c.opened(name, settle)
+	return b, nil
+}
+
+func (c *Control) bucketMaker(config BucketConfig) streamMaker {
+	with := func(replicas int) jetstream.KeyValueConfig {
+		return jetstream.KeyValueConfig{
+			Bucket:         config.Name,
+			MaxValueSize:   MaxValueBytes + 4096, // the value and its headers
+			History:        1,
+			MaxBytes:       config.MaxBytes,
+			Storage:        c.storage(config.Memory),
+			Replicas:       replicas,
+			LimitMarkerTTL: markerLife,
+		}
+	}
+	return streamMaker{
+		create: func(ctx context.Context, replicas int) error {
+			_, err := c.js.CreateKeyValue(ctx, with(replicas))
+			return err
+		},
+		update: func(ctx context.Context, replicas int) error {
+			_, err := c.js.UpdateKeyValue(ctx, with(replicas))
+			return err
+		},
+	}
 }
 
 // checkTTL checks a lifetime: the server counts in whole seconds.

@@ -57,7 +57,8 @@ type ConnectConfig struct {
 	Credentials    string
 	// TLS encrypts when a file is named, as does a tls:// address.
 	TLS TLSFiles
-	// Replicas is how many servers hold each bucket and log, 1, 3 or 5; 0 means 1.
+	// Replicas is how many servers hold each bucket and log, 1, 3 or 5; 0 means 1. What has
+	// more copies keeps them.
 	Replicas int
 	// Dial replaces the dialer; nil means net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)

@@ -35,10 +35,11 @@ type Control struct {
 	cancel context.CancelFunc
 
 	// mu guards the fields below.
-	mu      sync.Mutex
-	closed  bool
-	owned   sync.WaitGroup                         // the goroutines of watchers, followers, leases and subscriptions
-	streams map[string]func(context.Context) error // of buckets and logs that were opened, with how each is made
+	mu           sync.Mutex
+	closed       bool
+	owned        sync.WaitGroup                         // the goroutines of watchers, followers, leases and subscriptions
+	streams      map[string]func(context.Context) error // of buckets and logs that were opened, with how each is made
+	toldReplicas bool                                   // the log has said that there are more copies than asked for
 }
 
 // Close ends the connection with all its watchers, followers, leases and

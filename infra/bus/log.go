@@ -62,35 +62,56 @@ func (c *Control) Log(ctx context.Context, config LogConfig) (*Log, error) {
 	if config.MaxPerSubject <= 0 {
 		config.MaxPerSubject = -1
 	}
+	l := &Log{control: c, name: config.Name}
+	settle := func(ctx context.Context) error {
+		_, err := c.settle(ctx, l.streamName(), c.replicas, l.maker(config))
+		return err
+	}
+	if err := settle(ctx); err != nil {
+		return nil, busError("open log "+config.Name, err)
+	}
+	err := open(ctx, func(ctx context.Context) (err error) {
+		l.stream, err = c.js.Stream(ctx, l.streamName())
+		return err
+	})
+	if err != nil {
+		return nil, busError("open log "+config.Name, err)
+	}
+	c.opened(l.streamName(), settle)
+	return l, nil
+}
+
+func (l *Log) streamName() string { return "klive_" + l.name }
+
+func (l *Log) maker(config LogConfig) streamMaker {
 	repeat := logRepeat
 	if config.MaxAge > 0 {
 		repeat = min(repeat, config.MaxAge)
 	}
-	l := &Log{control: c, name: config.Name}
-	name := "klive_" + config.Name
-	create := func(ctx context.Context) (jetstream.Stream, error) {
-		return c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-			Name:              name,
+	with := func(replicas int) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name:              l.streamName(),
 			Subjects:          []string{l.subject(">")},
-			Storage:           c.storage(config.Memory),
-			Replicas:          c.replicas,
+			Storage:           l.control.storage(config.Memory),
+			Replicas:          replicas,
 			MaxAge:            config.MaxAge,
 			MaxBytes:          config.MaxBytes,
 			MaxMsgsPerSubject: config.MaxPerSubject,
 			MaxMsgSize:        MaxValueBytes + 4096, // the record and its headers
 			Duplicates:        repeat,
 			Discard:           jetstream.DiscardOld,
-		})
+		}
 	}
-	err := open(ctx, func(ctx context.Context) (err error) {
-		l.stream, err = create(ctx)
-		return err
-	})
-	if err != nil {
-		return nil, busError("open log "+config.Name, err)
+	return streamMaker{
+		create: func(ctx context.Context, replicas int) error {
+			_, err := l.control.js.CreateStream(ctx, with(replicas))
+			return err
+		},
+		update: func(ctx context.Context, replicas int) error {
+			_, err := l.control.js.UpdateStream(ctx, with(replicas))
+			return err
+		},
 	}
-	c.opened(name, func(ctx context.Context) error { _, err := create(ctx); return err })
-	return l, nil
 }
 
 // Append adds a record on condition that the subject's last record is number last

@@ -24,7 +24,7 @@ func open(ctx context.Context, create func(context.Context) error) error {
 		try, cancel := context.WithTimeout(ctx, openTry)
 		err := create(try)
 		cancel()
-		if err == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err == nil || !worthRepeating(err) {
 			return err
 		}
 		select {
@@ -33,4 +33,10 @@ func open(ctx context.Context, create func(context.Context) error) error {
 		case <-time.After(openPause):
 		}
 	}
+}
+
+// worthRepeating reports whether an attempt may have met one of another process.
+func worthRepeating(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrStreamNotFound) ||
+		errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse)
 }

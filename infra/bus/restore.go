@@ -35,7 +35,7 @@ func (c *Control) Restore(ctx context.Context) (made []string, err error) {
 	}
 	c.mu.Unlock()
 	for name, create := range missing {
-		if err := open(ctx, create); err != nil {
+		if err := create(ctx); err != nil {
 			return made, busError("make "+name+" anew", err)
 		}
 		made = append(made, name)

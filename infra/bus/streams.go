@@ -33,7 +33,7 @@ const (
 // StreamsConfig is what [NewStreams] needs. All processes on a bus say the same.
 type StreamsConfig struct {
 	// Replicas is how many servers hold each message, 1, 3 or 5; 0 means the
-	// connection's.
+	// connection's. Streams that have more keep them.
 	Replicas int
 	// Shards is the number of streams that the subjects are spread over, 1 to 64; 0
 	// means 4. When the bus has media streams already, their number counts, and the
@@ -97,6 +97,8 @@ type shard struct {
 	streams *Streams
 	name    string
 	stream  jetstream.Stream
+	// replicas is how many copies it has: bus.replicas, or more.
+	replicas int
 
 	making  chan struct{} // a token: held by whoever makes the stream again
 	made    time.Time     // when that was last tried; guarded by the token
@@ -185,23 +187,30 @@ func (s *Streams) countShards(ctx context.Context) (int, error) {
 // make makes the stream, or gives it the current settings.
 func (sh *shard) make(ctx context.Context) error {
 	c := &sh.streams.config
-	err := open(ctx, func(ctx context.Context) (err error) {
-		sh.stream, err = sh.streams.control.js.CreateOrUpdateStream(ctx, sh.config(c))
-		return err
+	js := sh.streams.control.js
+	copies, err := sh.streams.control.settle(ctx, sh.name, c.Replicas, streamMaker{
+		create: func(ctx context.Context, replicas int) (err error) {
+			sh.stream, err = js.CreateStream(ctx, sh.config(c, replicas))
+			return err
+		},
+		update: func(ctx context.Context, replicas int) (err error) {
+			sh.stream, err = js.UpdateStream(ctx, sh.config(c, replicas))
+			return err
+		},
 	})
 	if err == nil {
-		sh.created = sh.stream.CachedInfo().Created
+		sh.replicas, sh.created = copies, sh.stream.CachedInfo().Created
 	}
 	return busError(fmt.Sprintf("open media stream %s (bus.replicas %d, %d MiB of the servers' memory)",
 		sh.name, c.Replicas, c.MaxTotalBytes/int64(c.Shards)>>20), err)
 }
 
-func (sh *shard) config(c *StreamsConfig) jetstream.StreamConfig {
+func (sh *shard) config(c *StreamsConfig, replicas int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:       sh.name,
 		Subjects:   []string{sh.subject(">")},
 		Storage:    jetstream.MemoryStorage,
-		Replicas:   c.Replicas,
+		Replicas:   replicas,
 		MaxAge:     c.MaxAge,
 		MaxBytes:   c.MaxTotalBytes / int64(c.Shards),
 		Duplicates: min(repeatWindow, c.MaxAge),
@@ -225,7 +234,7 @@ func (sh *shard) again(ctx context.Context) error {
 	sh.made = time.Now()
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	stream, err := sh.streams.control.js.CreateStream(ctx, sh.config(&sh.streams.config))
+	stream, err := sh.streams.control.js.CreateStream(ctx, sh.config(&sh.streams.config, sh.replicas))
 	switch {
 	case err == nil && stream.CachedInfo().Created.Equal(sh.created):
 		return nil // it is still there, without a leader

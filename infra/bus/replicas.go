@@ -1,0 +1,55 @@
+package bus
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// streamMaker is how a stream is made, and how it is given the current settings.
+type streamMaker struct {
+	create, update func(ctx context.Context, replicas int) error
+}
+
+// settle makes a stream with as many copies as asked for, or gives it the current settings.
+// One that has more copies keeps them: a single process with another bus.replicas would
+// otherwise take away, for all, what an outage is survived by. It returns the number of
+// copies.
+func (c *Control) settle(ctx context.Context, name string, replicas int, m streamMaker) (copies int, err error) {
+	err = open(ctx, func(ctx context.Context) error {
+		there, err := c.js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			copies = replicas
+			return m.create(ctx, copies) // and not update: another process may ask for more copies meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		has := there.CachedInfo().Config.Replicas
+		copies = max(replicas, has)
+		if err := m.update(ctx, copies); err != nil {
+			return err
+		}
+		c.compareReplicas(name, has, replicas)
+		return nil
+	})
+	return copies, err
+}
+
+// compareReplicas says what comes of a number of copies that is not the one asked for.
+func (c *Control) compareReplicas(name string, has, want int) {
+	switch {
+	case has < want:
+		c.log.Info("bus: a stream gets more copies, as bus.replicas says", "stream", name, "from", has, "to", want)
+	case has > want:
+		c.mu.Lock()
+		told := c.toldReplicas
+		c.toldReplicas = true
+		c.mu.Unlock()
+		if !told {
+			c.log.Warn("bus: what is on the bus has more copies than bus.replicas says, and keeps them: give bus.replicas the same number everywhere; to have fewer copies, lower them with the nats command (nats stream edit --replicas)",
+				"stream", name, "copies", has, "bus.replicas", want)
+		}
+	}
+}
