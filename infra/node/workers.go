@@ -51,7 +51,13 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		}
 		return nil
 	})
-	n.onClose(func(context.Context) { stop(); <-ended })
+	n.onClose(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Worker.Drain)
+		defer cancel()
+		stop()
+		<-ended
+		n.spool.Drain(ctx)
+	})
 	return n.startSweeper(ctx)
 }
 

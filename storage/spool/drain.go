@@ -17,6 +17,8 @@ const (
 	mostItemWait = 30 * time.Second
 	// lookEvery is how often the loop looks at its objects' ages.
 	lookEvery = 10 * time.Second
+	// drainCheck is how often Drain looks whether it is done.
+	drainCheck = 50 * time.Millisecond
 )
 
 // run is the spool's loop: it starts what is due and calls callbacks.

@@ -86,6 +86,7 @@ type Spool struct {
 	shelf  shelf
 	calls  []call // callbacks that are due
 	closed bool
+	left   bool // what is left has been told
 	// draining and drainBytes count the loop's attempts; behind counts the bytes of attempts
 	// that go on although their object is on disk.
 	draining           int
@@ -137,15 +138,49 @@ func Open(cfg Config) (*Spool, error) {
 	return s, nil
 }
 
+// Drain waits until nothing is spooled, for as long as the store answers and until ctx ends.
+func (s *Spool) Drain(ctx context.Context) {
+	check := time.NewTicker(drainCheck)
+	defer check.Stop()
+	for s.emptying() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-check.C:
+		}
+	}
+}
+
+// emptying reports whether the spool holds something that it can store.
+func (s *Spool) emptying() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.shelf.byKey) > 0 && !s.health.away
+}
+
 // Close ends what is under way and gives the folder back. What is spooled stays there for
-// the next process; its callbacks are not called.
+// the next process, and the log says so; its callbacks are not called.
 func (s *Spool) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
 	s.stop()
 	s.running.Wait()
+	s.leave()
 	s.unlock()
+}
+
+// leave says once what is left.
+func (s *Spool) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left || len(s.shelf.byKey) == 0 {
+		return
+	}
+	s.left = true
+	s.log.Error("spool: finished media wait on this host and exist nowhere else: keep the folder, and start a worker with it (keys data, spool.dir) within spool.age, once the store answers",
+		"folder", s.cfg.Dir, "objects", len(s.shelf.byKey), "bytes", s.shelf.bytes,
+		"oldest", time.Since(s.shelf.oldest().at).Round(time.Second), "spool.age", s.cfg.MaxAge)
 }
 
 // Stats says what is spooled.
