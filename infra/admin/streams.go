@@ -18,6 +18,9 @@ const (
 	StateLive State = "live"
 	// StateStandby: it arrives and could play, but viewers see the other encoder.
 	StateStandby State = "standby"
+	// StateStalled: it arrives, and nothing new of the entry has reached viewers for longer
+	// than three target durations: no worker owns it, or its owner is stuck.
+	StateStalled State = "stalled"
 	// StateSilent: the connection is open and nothing comes.
 	StateSilent State = "silent"
 	// StateGone: the encoder is away; the broadcast waits for it.

@@ -41,6 +41,8 @@ func (n *Node) startBeats(ctx context.Context) (err error) {
 	n.cfg.Registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "klive_node_peers", Help: "Nodes heard in the last five seconds, this one included."},
 			func() float64 { return float64(len(lately(n.beats.Peers(), time.Now()))) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "klive_node_workers", Help: "Workers heard in the last five seconds that take live entries."},
+			func() float64 { return float64(takers(lately(n.beats.Peers(), time.Now()))) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "klive_node_clock_offset_seconds", Help: "How far this host's clock is ahead of the other nodes'."},
 			func() float64 { return n.clock.ahead().Seconds() }),
 	)
@@ -92,6 +94,7 @@ func (n *Node) watchPeers(ctx context.Context) {
 	tick := time.NewTicker(pulseEvery)
 	defer tick.Stop()
 	warned := false
+	var idle noWorker
 	for {
 		select {
 		case <-ctx.Done():
@@ -103,6 +106,47 @@ func (n *Node) watchPeers(ctx context.Context) {
 		if !warned {
 			warned = n.warnOfFolder(peers)
 		}
+		if n.gateway != nil && n.assembled.Load() {
+			idle.look(n.log, len(n.gateway.Sessions()), takers(peers), time.Now())
+		}
+	}
+}
+
+// takers counts the workers that take entries.
+func takers(peers []peer) (count int) {
+	for _, p := range peers {
+		if p.Worker != nil && p.Ready && !p.Draining {
+			count++
+		}
+	}
+	return count
+}
+
+// noWorker tells operators of a gateway's feeds that nobody works on.
+type noWorker struct {
+	since time.Time // zero while there is a worker, or no feed
+	told  time.Time
+}
+
+// noWorkerAgain is how often it is said once more.
+const noWorkerAgain = time.Minute
+
+// look is called once a second.
+func (w *noWorker) look(log *slog.Logger, feeds, workers int, now time.Time) {
+	if feeds == 0 || workers > 0 {
+		if !w.told.IsZero() && workers > 0 {
+			log.Info("a worker is there again", "workers", workers, "after", now.Sub(w.since).Round(time.Second))
+		}
+		*w = noWorker{}
+		return
+	}
+	if w.since.IsZero() {
+		w.since = now
+	}
+	if now.Sub(w.since) >= heardLately && (w.told.IsZero() || now.Sub(w.told) >= noWorkerAgain) {
+		w.told = now
+		log.Warn("streams arrive here and no worker takes them: viewers get nothing, and what the bus does not keep is lost; start a worker, or see why those that run are not ready (/v1/nodes)",
+			"feeds", feeds, "since", now.Sub(w.since).Round(time.Second))
 	}
 }
 

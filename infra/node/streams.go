@@ -96,6 +96,8 @@ func state(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.State
 		return admin.StateSilent
 	case b == nil:
 		return admin.StateStarting
+	case len(b.Items) > 0 && isBehind(b, now):
+		return admin.StateStalled
 	}
 	newest := newestMedia(b)
 	for _, m := range newest {
@@ -109,6 +111,15 @@ func state(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.State
 		}
 	}
 	return admin.StateStarting
+}
+
+// isBehind reports whether the newest item of a broadcast is older than it may be.
+func isBehind(b *timeline.Broadcast, now time.Time) bool {
+	end := b.Start
+	for i := range b.Items {
+		end = max(end, b.Items[i].End())
+	}
+	return now.Sub(end.Std()) > time.Duration(behindAfter*max(1, b.Target))*time.Second
 }
 
 // newestMedia is what the broadcast's newest item that is no gap was made of.

@@ -23,16 +23,18 @@ func TestState(t *testing.T) {
 	closed := record(0, 0)
 	closed.Closed = now
 	items := func(feeds ...live.Feed) *timeline.Broadcast {
-		b := &timeline.Broadcast{}
+		b := &timeline.Broadcast{Start: media.At(now.Add(-time.Minute)), Target: 2}
 		for _, f := range feeds {
-			b.Items = append(b.Items, timeline.Item{Media: []timeline.Media{{Rendition: "0_demolive_32", Feed: f}}})
+			b.Items = append(b.Items, timeline.Item{Start: media.At(now.Add(-2 * time.Second)), Duration: 2 * time.Second, Media: []timeline.Media{{Rendition: "0_demolive_32", Feed: f}}})
 		}
 		return b
 	}
 	gap := func(b *timeline.Broadcast) *timeline.Broadcast {
-		b.Items = append(b.Items, timeline.Item{})
+		b.Items = append(b.Items, timeline.Item{Start: media.At(now)})
 		return b
 	}
+	old := items(feed(live.Primary))
+	old.Items[0].Start = media.At(now.Add(-9 * time.Second))
 	for _, c := range []struct {
 		name      string
 		record    *live.FeedRecord
@@ -48,6 +50,7 @@ func TestState(t *testing.T) {
 		{"made the newest item", record(0, 0), items(feed(live.Backup), feed(live.Primary)), admin.StateLive},
 		{"the backup made it", record(0, 0), items(feed(live.Primary), feed(live.Backup)), admin.StateStandby},
 		{"nothing but a gap", record(0, 0), gap(items()), admin.StateStarting},
+		{"nothing new for long", record(0, 0), old, admin.StateStalled},
 		{"a gap is newest", record(0, 0), gap(items(feed(live.Primary))), admin.StateLive},
 	} {
 		if got := state(c.record, c.broadcast, now); got != c.want {

@@ -1,6 +1,6 @@
 // The console's view of the JSON API under /v1.
 
-export type State = 'starting' | 'live' | 'standby' | 'silent' | 'gone';
+export type State = 'starting' | 'live' | 'standby' | 'stalled' | 'silent' | 'gone';
 
 export interface Stream {
   entry: string;

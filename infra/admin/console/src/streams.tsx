@@ -5,6 +5,7 @@ const stateText: Record<Stream['state'], string> = {
   starting: 'Starting',
   live: 'Live',
   standby: 'Standby',
+  stalled: 'Stalled',
   silent: 'No data',
   gone: 'Waiting',
 };
@@ -13,6 +14,7 @@ const stateHint: Record<Stream['state'], string> = {
   starting: 'The encoder is connected; the first segment is on its way.',
   live: 'Viewers can play it.',
   standby: 'It arrives; viewers see the other encoder.',
+  stalled: 'It arrives, but nothing new reaches viewers: does a worker own the entry?',
   silent: 'The connection is open, but nothing comes.',
   gone: 'The encoder is away; the broadcast waits for it.',
 };
