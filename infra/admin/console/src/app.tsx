@@ -86,7 +86,7 @@ function Header({ streams, version }: { streams: Stream[]; version?: string }) {
   useEffect(() => {
     document.title = live > 0 ? `${live} live · klive` : 'klive console';
   }, [live]);
-  const incoming = streams.reduce((sum, s) => sum + s.bitrate, 0);
+  const incoming = streams.reduce((sum, s) => sum + (s.state === 'gone' || s.state === 'silent' ? 0 : s.bitrate), 0);
   return (
     <header>
       <a class="brand" href="/"><img src="/icon.svg" alt="" width="26" height="26" />klive</a>
