@@ -18,6 +18,9 @@ const (
 	awaitMost  = 2 * time.Second
 	// awaitLog is how often it says that it still waits.
 	awaitLog = 10 * time.Second
+	// awaitSlow is how long a first attempt may last before it says so: a bucket behind a
+	// firewall answers nothing for as long as its deadline is.
+	awaitSlow = 2 * time.Second
 )
 
 // await tries until it works. In a cluster nobody knows what starts first, and what is away
@@ -25,9 +28,16 @@ const (
 // readiness says what the node waits for.
 func (n *Node) await(ctx context.Context, what string, try func(context.Context) error) error {
 	var told time.Time
+	slow := func() {
+		reason := fmt.Sprintf("waiting for %s: no answer yet", what)
+		if n.waiting.CompareAndSwap(nil, &reason) {
+			told = time.Now()
+			n.log.Warn(reason)
+		}
+	}
 	began := time.Now()
 	for pause := awaitFirst; ; pause = min(2*pause, awaitMost) {
-		err := try(ctx)
+		err := attempt(ctx, try, slow)
 		if err == nil {
 			if !told.IsZero() {
 				n.log.Info("the wait is over", "for", what, "after", time.Since(began).Round(time.Millisecond))
@@ -53,6 +63,21 @@ func (n *Node) await(ctx context.Context, what string, try func(context.Context)
 		case <-time.After(pause):
 		}
 	}
+}
+
+// attempt tries once, and calls slow while that lasts long.
+func attempt(ctx context.Context, try func(context.Context) error, slow func()) error {
+	ended := make(chan error, 1)
+	go func() { ended <- try(ctx) }()
+	timer := time.NewTimer(awaitSlow)
+	defer timer.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-timer.C:
+	}
+	slow()
+	return <-ended
 }
 
 // withoutPasswords makes a list of addresses fit to be shown.

@@ -66,6 +66,38 @@ func TestAwait(t *testing.T) {
 	})
 }
 
+// What gives no answer at all is waited for in words as well, long before its own deadline.
+func TestAwaitSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log buffer
+		n := &Node{log: slog.New(slog.NewTextHandler(&log, nil))}
+		tries := 0
+		try := func(context.Context) error {
+			if tries++; tries == 2 {
+				return nil
+			}
+			time.Sleep(15 * time.Second)
+			return errors.New("i/o timeout")
+		}
+		go func() {
+			time.Sleep(awaitSlow + time.Second)
+			const want = "waiting for the store: no answer yet"
+			if err := n.Ready(t.Context()); err == nil || err.Error() != want || strings.Count(log.String(), want) != 1 {
+				t.Errorf("while nothing answers: %v; the log says\n%s", err, log.String())
+			}
+		}()
+		if err := n.await(t.Context(), "the store", try); err != nil {
+			t.Fatal(err)
+		}
+		if text := log.String(); !strings.Contains(text, "i/o timeout") || !strings.Contains(text, "the wait is over") {
+			t.Errorf("the log says\n%s", text)
+		}
+		if err := n.Ready(t.Context()); !errors.Is(err, errStarting) {
+			t.Errorf("after it: %v", err)
+		}
+	})
+}
+
 func TestWithoutPasswords(t *testing.T) {
 	for in, want := range map[string]string{
 		"nats://bus-1:4222":                          "nats://bus-1:4222",
