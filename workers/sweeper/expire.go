@@ -94,17 +94,17 @@ func (p *pass) expire(ctx context.Context, e *entry) error {
 	if e.err != nil || before == 0 || e.hasFloor && e.floor < before {
 		return nil
 	}
-	held, release, err := p.take(ctx, e.id)
+	r, err := p.take(ctx, e.id)
 	if errors.Is(err, errBusy) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("sweeper: the lease on %s: %w", e.id, err)
 	}
-	defer release()
-	err = p.expireHeld(held, e)
+	defer r.release()
+	err = p.expireHeld(r.held, r.confirm, e)
 	p.current = nil // the timeline is another now
-	if errors.Is(err, timeline.ErrFenced) || held.Err() != nil {
+	if errors.Is(err, timeline.ErrFenced) || r.held.Err() != nil {
 		return ctx.Err() // a new owner is there
 	}
 	if err != nil {
@@ -114,7 +114,7 @@ func (p *pass) expire(ctx context.Context, e *entry) error {
 }
 
 // expireHeld works as the entry's owner.
-func (p *pass) expireHeld(ctx context.Context, e *entry) error {
+func (p *pass) expireHeld(ctx context.Context, confirm func(context.Context) error, e *entry) error {
 	var epoch uint64
 	for _, s := range e.states {
 		epoch = max(epoch, s.Epoch)
@@ -131,6 +131,11 @@ func (p *pass) expireHeld(ctx context.Context, e *entry) error {
 		return nil // a broadcast has begun
 	}
 	if all {
+		// A process that was stopped for a while may have lost the entry to an owner whose
+		// playlists these are by now.
+		if err := confirm(ctx); err != nil {
+			return err
+		}
 		if err := p.cfg.Store.Delete(ctx, playlistKeys(state, p.cfg.Window)...); err != nil {
 			return err
 		}

@@ -303,11 +303,11 @@ func (w *world) run(skew time.Duration) (wrong string) {
 	w.here = true
 	w.store.Before = w.between
 	s := w.sweeper(skewed{w.store, skew})
-	s.take = func(ctx context.Context, _ string) (context.Context, func(), error) {
+	s.take = func(ctx context.Context, _ string) (right, error) {
 		if w.here {
-			return nil, nil, errBusy
+			return right{}, errBusy
 		}
-		return ctx, func() {}, nil
+		return certain(ctx), nil
 	}
 	for len(w.choices) > 0 {
 		if w.pick(5) == 0 {

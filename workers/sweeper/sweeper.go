@@ -75,11 +75,18 @@ type Sweeper struct {
 	log     *slog.Logger
 	metrics metrics
 	leases  *bus.Bucket // Run's own; nil until the bus has answered
-	// take gives the right to write an entry's timeline until the context ends or release is
-	// called; errBusy when somebody owns the entry.
-	take func(ctx context.Context, entry string) (held context.Context, release func(), err error)
+	// take gives the right to write an entry's timeline; errBusy when somebody owns the entry.
+	take func(ctx context.Context, entry string) (right, error)
 	// heads remembers which heads need not be read before when. A sweep uses it alone.
 	heads map[string]headNote
+}
+
+// right is the right to write an entry's timeline, until the context ends or release is
+// called. confirm proves that it still stands, for writes that no epoch fences.
+type right struct {
+	held    context.Context
+	confirm func(ctx context.Context) error
+	release func()
 }
 
 // errBusy says that somebody owns an entry.
@@ -190,17 +197,17 @@ func whileHeld(ctx context.Context, lease *bus.Lease) (held context.Context, don
 
 // takeEntry takes an entry's lease under a name that is not the process's own, which owns
 // entries as well. Who steals it fences what is written under it.
-func (s *Sweeper) takeEntry(ctx context.Context, entry string) (context.Context, func(), error) {
+func (s *Sweeper) takeEntry(ctx context.Context, entry string) (right, error) {
 	lease, err := bus.AcquireLease(ctx, s.cfg.Owners, entry, s.holder(), leaseTTL)
 	var other *bus.HeldError
 	if errors.As(err, &other) {
-		return nil, nil, fmt.Errorf("%w: %s", errBusy, other.Holder)
+		return right{}, fmt.Errorf("%w: %s", errBusy, other.Holder)
 	}
 	if err != nil {
-		return nil, nil, err
+		return right{}, err
 	}
 	held, done := whileHeld(ctx, lease)
-	return held, done, nil
+	return right{held: held, confirm: lease.Renew, release: done}, nil
 }
 
 func (s *Sweeper) holder() string { return s.cfg.Name + "/sweeper" }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"klive/infra/bus"
 	"klive/infra/media"
 	"klive/storage"
 	"klive/storage/playlist"
@@ -130,8 +131,13 @@ func (r *rig) sweeper(store storage.Store, change ...func(*Config)) *Sweeper {
 		f(&cfg)
 	}
 	s := newSweeper(cfg)
-	s.take = func(ctx context.Context, _ string) (context.Context, func(), error) { return ctx, func() {}, nil }
+	s.take = func(ctx context.Context, _ string) (right, error) { return certain(ctx), nil }
 	return s
+}
+
+// certain is a right that nobody takes away.
+func certain(ctx context.Context) right {
+	return right{held: ctx, confirm: func(context.Context) error { return nil }, release: func() {}}
 }
 
 func (r *rig) sweep(s *Sweeper) *report {
@@ -311,10 +317,17 @@ func TestEndedBroadcastsExpire(t *testing.T) {
 				r.sweep(s)
 				r.wantGone(before)
 				busy := s.take
-				s.take = func(context.Context, string) (context.Context, func(), error) { return nil, nil, errBusy }
+				s.take = func(context.Context, string) (right, error) { return right{}, errBusy }
 				time.Sleep(2 * time.Minute)
 				r.sweep(s)
 				r.wantGone(before) // somebody owns the entry
+				s.take = func(ctx context.Context, _ string) (right, error) {
+					lost := certain(ctx)
+					lost.confirm = func(context.Context) error { return bus.ErrLeaseLost }
+					return lost, nil
+				}
+				r.sweep(s)
+				r.wantGone(before) // somebody took the entry meanwhile
 				s.take = busy
 				if rep := r.sweep(s); rep.expired != 1 || rep.removed != 2*(200+1) {
 					t.Errorf("report %+v", rep)
