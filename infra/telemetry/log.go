@@ -16,14 +16,15 @@ type LogConfig struct {
 }
 
 // NewLogger returns a logger that writes one record a line to w and hides the secrets in
-// messages and attributes.
+// messages and attributes. A warning or error that comes again within ten seconds is counted
+// instead of written.
 func NewLogger(w io.Writer, c LogConfig) (*slog.Logger, error) {
 	o := &slog.HandlerOptions{Level: c.Level, ReplaceAttr: redactAttr}
 	switch c.Format {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, o)), nil
+		return slog.New(newPaced(slog.NewTextHandler(w, o))), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return slog.New(newPaced(slog.NewJSONHandler(w, o))), nil
 	default:
 		return nil, fmt.Errorf("log format %q: want text or json", c.Format)
 	}
