@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -224,9 +226,11 @@ var _ server.Logger = (*nodeLogger)(nil)
 func (l *nodeLogger) Noticef(format string, v ...any) {
 	l.log.Debug("nats: " + fmt.Sprintf(format, v...))
 }
-func (l *nodeLogger) Warnf(format string, v ...any) { l.log.Warn("nats: " + fmt.Sprintf(format, v...)) }
+func (l *nodeLogger) Warnf(format string, v ...any) {
+	l.tell(slog.LevelWarn, fmt.Sprintf(format, v...))
+}
 func (l *nodeLogger) Errorf(format string, v ...any) {
-	l.log.Error("nats: " + fmt.Sprintf(format, v...))
+	l.tell(slog.LevelError, fmt.Sprintf(format, v...))
 }
 func (l *nodeLogger) Debugf(string, ...any) {}
 func (l *nodeLogger) Tracef(string, ...any) {}
@@ -235,4 +239,23 @@ func (l *nodeLogger) Fatalf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
 	l.fatal.Store(&text)
 	l.log.Error("nats: " + text)
+}
+
+// ofPeer is how the server begins a line about a connection: address, kind and number, and
+// what the other side calls itself.
+var ofPeer = regexp.MustCompile(`^(\S+:\d+) - [a-z_]+:\d+(?: - "[^"]*")* - `)
+
+// tell passes a line on, the connection beside it, so that the same line about others is the
+// same.
+func (l *nodeLogger) tell(level slog.Level, text string) {
+	var about []any
+	if m := ofPeer.FindStringSubmatch(text); m != nil {
+		text, about = text[len(m[0]):], []any{"peer", m[1]}
+	}
+	switch lower := strings.ToLower(text); {
+	case strings.Contains(lower, "authentication error"), strings.Contains(lower, "authorization violation"), strings.Contains(lower, "authorization error"):
+		about = append(about, "error", text)
+		text = "a process with other bus.user and bus.password than this node's was refused, or refuses this node: give all bus nodes and all who connect the same"
+	}
+	l.log.Log(context.Background(), level, "nats: "+text, about...)
 }
