@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,6 +57,7 @@ type Client struct {
 	own       *http.Transport
 	log       *slog.Logger
 	metrics   *clientMetrics
+	refused   atomic.Bool // Kaltura's last word was that a new session is no good
 
 	// sessionMu guards the fields below.
 	sessionMu sync.Mutex

@@ -95,12 +95,28 @@ func (c *Client) withSession(ctx context.Context, v invocation, read func(answer
 		}
 		err = v.redact(err, ks, c.secret)
 		if IsCode(err, CodeInvalidKS) && refused == "" && !v.anonymous {
-			c.log.Warn("Kaltura refused the session; it is signed anew", "call", v.name())
+			if !c.refused.Load() { // else the log has said what is wrong
+				c.log.Warn("Kaltura refused the session; it is signed anew", "call", v.name())
+			}
 			refused = ks
 			continue
 		}
+		c.judgeSecret(v, err, refused != "")
 		c.observe(v, err, time.Since(started))
 		return err
+	}
+}
+
+// judgeSecret tells the operator when Kaltura refuses a session that was signed only now: that
+// is for no session to mend. The logger keeps the line from coming too often.
+func (c *Client) judgeSecret(v invocation, err error, anew bool) {
+	switch {
+	case v.anonymous:
+	case anew && IsCode(err, CodeInvalidKS):
+		c.refused.Store(true)
+		c.log.Error("Kaltura refuses sessions that were just signed: kaltura.partnerId or kaltura.secret is wrong; no stream is let in or registered until they are right", "error", err)
+	case err == nil:
+		c.refused.Store(false)
 	}
 }
 
