@@ -74,7 +74,7 @@ func (g *global) self(command string) string {
 // demoURL is the broadcast address of the demo entry on this machine; empty when klive's
 // listeners are off.
 func demoURL(c *config.Config) string {
-	server := node.IngestURL(c)
+	server := node.LocalIngestURL(c)
 	if server == "" {
 		return ""
 	}

@@ -31,10 +31,22 @@ type entryView struct {
 	Play   string `json:"playUrl"`
 }
 
+// gatewayUnknown stands in an address for what a node of a deployment does not know.
+const gatewayUnknown = "<gateway: set rtmp.publicUrl>"
+
+// ingestURL is where encoders publish, to show to people. The RTMP listener of a deployment
+// with roles may be on any of its hosts.
+func ingestURL(c *config.Config) string {
+	if c.RTMP.PublicURL == "" && c.Bus.URL != "" {
+		return "rtmp://" + gatewayUnknown + "/" + c.RTMP.App
+	}
+	return node.IngestURL(c)
+}
+
 func viewEntry(c *config.Config, partner int, e *kaltura.LiveStreamEntry) entryView {
 	return entryView{
 		ID: e.ID, Name: e.Name, Token: e.StreamPassword, Live: e.LiveStatus == kaltura.StatusPlayable,
-		Server: fmt.Sprintf("%s/?p=%d&e=%s&i=0&t=%s", node.IngestURL(c), partner, e.ID, e.StreamPassword),
+		Server: fmt.Sprintf("%s/?p=%d&e=%s&i=0&t=%s", ingestURL(c), partner, e.ID, e.StreamPassword),
 		Key:    e.ID + "_1",
 		Play:   node.PlayURL(c, e.ID),
 	}

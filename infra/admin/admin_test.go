@@ -167,12 +167,14 @@ func TestPlaces(t *testing.T) {
 		{Places{RTMP: "0.0.0.0:1940", HTTP: "10.0.0.1:8080", App: "a"}, "rtmp://[2001:db8::1]:1940/a", "http://10.0.0.1:8080/x"},
 		{Places{App: "a", PublicURL: "https://live.example.com/"}, "", "https://live.example.com/x"},
 		{Places{}, "", ""},
+		{Places{RTMP: ":1935", App: "a", Ingest: func() string { return "rtmp://live.example.com" }}, "rtmp://live.example.com/a", ""},
+		{Places{RTMP: ":1935", App: "a", Ingest: func() string { return "" }}, "rtmp://[2001:db8::1]/a", ""},
 	} {
 		if got := c.p.rtmp(asked); got != c.rtmp {
-			t.Errorf("%+v: rtmp %q, want %q", c.p, got, c.rtmp)
+			t.Errorf("%v: rtmp %q, want %q", c.p, got, c.rtmp)
 		}
 		if got := c.p.play("/x", asked); got != c.play {
-			t.Errorf("%+v: play %q, want %q", c.p, got, c.play)
+			t.Errorf("%v: play %q, want %q", c.p, got, c.play)
 		}
 	}
 }

@@ -12,6 +12,9 @@ import (
 type Places struct {
 	// RTMP, RTMPS, HTTP are listeners such as ":1935"; empty means off.
 	RTMP, RTMPS, HTTP string
+	// Ingest tells where encoders reach RTMP, such as "rtmp://live.example.com:1935"; nil or ""
+	// means the listener's own address.
+	Ingest func() string
 	// App is RTMP's application.
 	App string
 	// PublicURL is where viewers reach playback; empty means the HTTP listener.
@@ -26,7 +29,15 @@ func (p Places) server(scheme, listen, usualPort string, r *http.Request) string
 	return scheme + "://" + authority(listen, usualPort, r) + "/" + p.App
 }
 
-func (p Places) rtmp(r *http.Request) string  { return p.server("rtmp", p.RTMP, "1935", r) }
+func (p Places) rtmp(r *http.Request) string {
+	if p.Ingest != nil {
+		if base := p.Ingest(); base != "" {
+			return base + "/" + p.App
+		}
+	}
+	return p.server("rtmp", p.RTMP, "1935", r)
+}
+
 func (p Places) rtmps(r *http.Request) string { return p.server("rtmps", p.RTMPS, "443", r) }
 
 // play returns the address of a playback path, "" for an empty path or when playback is off.

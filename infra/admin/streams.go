@@ -116,6 +116,8 @@ type entryView struct {
 	Key    string `json:"key,omitempty"`    // what OBS calls "Stream Key"
 	FFmpeg string `json:"ffmpeg,omitempty"`
 	Play   string `json:"playUrl,omitempty"`
+	// Advice says what to set when Server is not known.
+	Advice string `json:"advice,omitempty"`
 	// Live is set while the entry is on the air.
 	Live *LiveEntry `json:"live,omitempty"`
 }
@@ -152,6 +154,7 @@ func (h *Handler) entryView(e Entry, r *http.Request) entryView {
 		server = h.config.Places.rtmps(r)
 	}
 	if server == "" {
+		v.Advice = "no gateway is known here: set rtmp.publicUrl to where encoders reach the gateways"
 		return v
 	}
 	partner := strconv.Itoa(e.Partner)

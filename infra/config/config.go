@@ -94,7 +94,10 @@ type Retention struct {
 
 // RTMP is the RTMP gateway and its limits. They hold for RTMPS as well.
 type RTMP struct {
-	Listen           string        `yaml:"listen" is:"listen"`
+	Listen string `yaml:"listen" is:"listen"`
+	// PublicURL is where encoders reach the gateways, without the application; empty means the
+	// listener's own address.
+	PublicURL        string        `yaml:"publicUrl" is:"rtmp"`
 	App              string        `yaml:"app" is:"word"`
 	MaxConnections   int           `yaml:"maxConnections" min:"1" max:"100000"`
 	MaxMessage       Size          `yaml:"maxMessage" min:"64KiB" max:"16MiB"`

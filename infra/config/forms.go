@@ -21,6 +21,8 @@ func checkForm(form, text string) error {
 		return checkListen(text)
 	case "http":
 		return checkURL(text, "http", "https")
+	case "rtmp":
+		return checkRTMP(text)
 	case "nats":
 		for one := range strings.SplitSeq(text, ",") {
 			if err := checkURL(strings.TrimSpace(one), "nats", "tls"); err != nil {
@@ -79,6 +81,16 @@ func checkURL(text string, schemes ...string) error {
 		}
 	}
 	return want
+}
+
+func checkRTMP(text string) error {
+	if err := checkURL(text, "rtmp", "rtmps"); err != nil {
+		return err
+	}
+	if u, _ := url.Parse(text); strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+		return errors.New("want scheme, host and port alone, such as rtmp://live.example.com:1935; the application is rtmp.app")
+	}
+	return nil
 }
 
 func checkStorage(text string) error {

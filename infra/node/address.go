@@ -3,8 +3,11 @@ package node
 import (
 	"net"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
+	"klive/infra/admin"
 	"klive/infra/config"
 	"klive/storage/playlist"
 )
@@ -53,15 +56,57 @@ func PlayURL(c *config.Config, entry string) string {
 	return base + "/" + playlist.GroupKey(entry, "all", false)
 }
 
-// IngestURL is the RTMP server and application that encoders on this machine publish to,
+// IngestURL is the RTMP server and application to tell people of: under rtmp.publicUrl, or
+// what [LocalIngestURL] says.
+func IngestURL(c *config.Config) string {
+	if c.RTMP.PublicURL != "" {
+		return strings.TrimRight(c.RTMP.PublicURL, "/") + "/" + c.RTMP.App
+	}
+	return LocalIngestURL(c)
+}
+
+// LocalIngestURL is the RTMP server and application that encoders on this machine publish to,
 // "rtmp://127.0.0.1:1935/kLive", or the RTMPS one when that alone is on. It is empty when
 // neither is.
-func IngestURL(c *config.Config) string {
+func LocalIngestURL(c *config.Config) string {
 	switch {
 	case c.RTMP.Listen != "":
 		return "rtmp://" + Dialable(c.RTMP.Listen) + "/" + c.RTMP.App
 	case c.RTMPS.Listen != "":
 		return "rtmps://" + Dialable(c.RTMPS.Listen) + "/" + c.RTMP.App
+	}
+	return ""
+}
+
+// places are the addresses that operators are shown. A node shows its own listeners only for
+// what it does itself.
+func (n *Node) places() admin.Places {
+	c := n.settings
+	p := admin.Places{App: c.RTMP.App, Ingest: n.ingest, PublicURL: c.HTTP.PublicURL}
+	if n.roles.Has(Gateway) {
+		p.RTMP, p.RTMPS = c.RTMP.Listen, c.RTMPS.Listen
+	}
+	if n.roles.Has(Origin) {
+		p.HTTP, p.PublicURL = c.HTTP.Listen, n.publicURL()
+	}
+	return p
+}
+
+// ingest is where encoders reach the deployment, when its own listener does not say: under
+// rtmp.publicUrl, or at a gateway that was heard, if it listens where this node would.
+func (n *Node) ingest() string {
+	c := n.settings
+	if c.RTMP.PublicURL != "" {
+		return strings.TrimRight(c.RTMP.PublicURL, "/")
+	}
+	if n.roles.Has(Gateway) || !n.assembled.Load() || n.beats == nil || c.RTMP.Listen == "" {
+		return ""
+	}
+	for _, p := range lately(n.beats.Peers(), time.Now()) {
+		host, _, err := net.SplitHostPort(p.Internal)
+		if err == nil && p.Ready && slices.Contains(p.Roles, Gateway.String()) {
+			return "rtmp://" + net.JoinHostPort(host, portOf(c.RTMP.Listen))
+		}
 	}
 	return ""
 }

@@ -17,6 +17,17 @@ func TestDialable(t *testing.T) {
 	}
 }
 
+func TestPublicIngest(t *testing.T) {
+	s := config.Default()
+	s.RTMP.PublicURL = "rtmps://live.example.com:443/"
+	if got := IngestURL(s); got != "rtmps://live.example.com:443/kLive" {
+		t.Errorf("shown: %s", got)
+	}
+	if got := LocalIngestURL(s); got != "rtmp://127.0.0.1:1935/kLive" {
+		t.Errorf("on this host: %s", got)
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	const path = "/kLive/smil:0_demolive_all.smil/playlist.m3u8"
 	for _, c := range []struct {

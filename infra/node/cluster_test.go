@@ -228,6 +228,9 @@ func TestDeployment(t *testing.T) {
 		if l := entries.Entries[0].Live; l.Owner != worker.process || l.Health != admin.HealthLive || l.LastSeq < 5 || l.Lag > 8 || !slices.Equal(l.Feeds, []string{"0_demolive.0.1"}) {
 			t.Errorf("entry %+v", l)
 		}
+		if _, text := d.ask("control", "admin.listen", http.MethodGet, "/v1/entries", ""); !strings.Contains(text, `"server":"rtmp://gateway:1935/kLive/?p=102`) || strings.Contains(text, "localhost") {
+			t.Errorf("the control role, which has no RTMP and no players, shows %s", text)
+		}
 		d.get("control", "/v1/entries", &entries)
 		if len(entries.Entries) != 1 || entries.Entries[0].Name == "" || entries.Entries[0].Live == nil {
 			t.Errorf("on the control plane: %+v", entries)

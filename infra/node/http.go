@@ -104,10 +104,7 @@ func answerHealth(w http.ResponseWriter, err error) {
 func (n *Node) adminHandler() (http.Handler, error) {
 	c := admin.Config{
 		Log: n.log, Version: n.cfg.Version, Token: n.settings.Admin.Token.Reveal(),
-		Places: admin.Places{
-			RTMP: n.settings.RTMP.Listen, RTMPS: n.settings.RTMPS.Listen, HTTP: n.settings.HTTP.Listen,
-			App: n.settings.RTMP.App, PublicURL: n.publicURL(),
-		},
+		Places:  n.places(),
 		Streams: streams{n}, Cluster: overview{n}, Feeds: http.HandlerFunc(n.serveFeeds), Metrics: n.cfg.Registry, Ready: n.Ready,
 	}
 	if n.embedded() {
