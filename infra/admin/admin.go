@@ -93,7 +93,7 @@ func (h *Handler) routes() http.Handler {
 		// A page of another site must not act with this browser's cookie, or from this host.
 		inner.Handle("POST /v1/feeds/{id}/kick", http.NewCrossOriginProtection().Handler(h.config.Feeds))
 	}
-	inner.HandleFunc("/v1/", notFound)
+	inner.HandleFunc("/v1/", h.notFound)
 	inner.Handle("GET /metrics", promhttp.HandlerFor(h.config.Metrics, promhttp.HandlerOpts{}))
 	inner.HandleFunc("/debug/pprof/", pprof.Index)
 	inner.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

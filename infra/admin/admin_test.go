@@ -340,6 +340,19 @@ func TestLiveEntries(t *testing.T) {
 	}
 }
 
+// What a node does not answer it does not name, and one that waits says what for.
+func TestNotHereNotYet(t *testing.T) {
+	bare := handler(t, func(c *Config) {
+		c.Streams = fakeStreams{err: errors.New("no bus")}
+		c.Ready = func(context.Context) error { return errors.New("waiting for the bus at nats://bus:4222") }
+	})
+	if text := body(t, get(bare, local+"/v1/nodes")); !strings.Contains(text, "/v1/streams") || strings.Contains(text, "/v1/nodes") || strings.Contains(text, "kick") {
+		t.Errorf("a node of the bus says %s", text)
+	}
+	checkProblem(t, get(bare, local+"/v1/streams"), http.StatusServiceUnavailable, "waiting for the bus at nats://bus:4222")
+	checkProblem(t, get(handler(t, func(c *Config) { c.Streams = fakeStreams{err: errors.New("x")} }), local+"/v1/streams"), http.StatusServiceUnavailable, "log says why")
+}
+
 // A feed is asked of by programs with the token and by the console, not by other pages.
 func TestFeedsAreGuarded(t *testing.T) {
 	asked := 0

@@ -172,6 +172,12 @@ func (h *Handler) server(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) failed(w http.ResponseWriter, r *http.Request, what string, err error) {
+	if h.config.Ready != nil {
+		if reason := h.config.Ready(r.Context()); reason != nil { // says more than what came of it
+			problem(w, http.StatusServiceUnavailable, what+" now: not ready: "+reason.Error())
+			return
+		}
+	}
 	h.config.Log.WarnContext(r.Context(), what, "path", r.URL.Path, "err", err)
 	problem(w, http.StatusServiceUnavailable, what+" now; klive's log says why")
 }
@@ -192,6 +198,14 @@ func problem(w http.ResponseWriter, status int, detail string) {
 	})
 }
 
-func notFound(w http.ResponseWriter, _ *http.Request) {
-	problem(w, http.StatusNotFound, "no such address; there are /v1/streams, /v1/streams/{entry}, /v1/entries, /v1/nodes, /v1/feeds/{feed}/kick and /v1/server")
+// notFound names what there is on this node.
+func (h *Handler) notFound(w http.ResponseWriter, _ *http.Request) {
+	list := "/v1/streams, /v1/streams/{entry}, /v1/entries"
+	if h.config.Cluster != nil {
+		list += ", /v1/nodes"
+	}
+	if h.config.Feeds != nil {
+		list += ", /v1/feeds/{feed}/kick"
+	}
+	problem(w, http.StatusNotFound, "no such address on this node; there are "+list+" and /v1/server")
 }
