@@ -155,7 +155,7 @@ func (f *fencedStore) fenced(ctx context.Context) error {
 		return nil
 	}
 	if err == nil && head.Epoch > f.epoch {
-		err = fmt.Errorf("entry %s, epoch %d: %w (epoch %d, %s)", f.entry, f.epoch, timeline.ErrFenced, head.Epoch, head.Owner)
+		err = &timeline.FencedError{Entry: f.entry, Epoch: f.epoch, ByEpoch: head.Epoch, ByWorker: head.Owner}
 	}
 	return err
 }

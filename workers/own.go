@@ -35,6 +35,7 @@ func (o *owner) own(ctx context.Context, lease *bus.Lease, free time.Time) error
 	}
 	cancel(nil)
 	wg.Wait()
+	o.judgeFence(ctx, lease, err)
 	heir := ""
 	if errors.Is(err, packager.ErrStopped) {
 		heir, _ = o.leaves()

@@ -34,6 +34,7 @@ type world struct {
 	*house
 	memory *storagetest.Memory
 	procs  []*process
+	logs   io.Writer // of the processes; nil for none
 
 	// mu guards the fields below.
 	mu       sync.Mutex
@@ -117,6 +118,9 @@ func (w *world) start(name string) *process {
 	var out io.Writer = io.Discard
 	if testing.Verbose() && !proving() {
 		out = os.Stderr
+	}
+	if w.logs != nil {
+		out = w.logs
 	}
 	pool, err := New(ctx, Config{
 		Name: name, Control: p.control, Beats: p.beats, Feeds: feeds, Broadcasts: broadcasts, Media: gatedMedia{w.ring, p},

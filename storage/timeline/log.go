@@ -3,6 +3,7 @@ package timeline
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // LogName is the bus log that holds the records of all entries.
@@ -38,6 +39,22 @@ var ErrConflict = errors.New("timeline: the log has another last record")
 // ErrFenced is returned to a writer when an owner with a higher epoch has claimed the
 // timeline. The writer must stop; it changes nothing any more.
 var ErrFenced = errors.New("timeline: another owner has claimed this entry")
+
+// FencedError is [ErrFenced] with the owner whose claim it was.
+type FencedError struct {
+	Entry    string
+	Epoch    uint64 // of the writer that must stop
+	ByEpoch  uint64
+	ByWorker string
+}
+
+// Error implements error.
+func (e *FencedError) Error() string {
+	return fmt.Sprintf("entry %s, epoch %d: %v (epoch %d, %s)", e.Entry, e.Epoch, ErrFenced, e.ByEpoch, e.ByWorker)
+}
+
+// Unwrap makes errors.Is find ErrFenced.
+func (e *FencedError) Unwrap() error { return ErrFenced }
 
 // ErrNoTimeline is returned when an entry has no timeline in the store.
 var ErrNoTimeline = errors.New("timeline: nothing is stored of this entry")

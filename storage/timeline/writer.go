@@ -188,7 +188,7 @@ func (w *Writer) fencedBy(s *State) error {
 		w.fenced.Store(true)
 	}
 	if w.fenced.Load() {
-		return fmt.Errorf("entry %s, epoch %d: %w (epoch %d, %s)", w.cfg.Entry, w.cfg.Epoch, ErrFenced, s.Epoch, s.Owner)
+		return &FencedError{Entry: w.cfg.Entry, Epoch: w.cfg.Epoch, ByEpoch: s.Epoch, ByWorker: s.Owner}
 	}
 	return nil
 }
