@@ -99,7 +99,8 @@ func portFindings(ctx context.Context, c *config.Config) []finding {
 	running := runs(ctx, c)
 	for _, l := range []struct{ key, address string }{
 		{"rtmp.listen", c.RTMP.Listen}, {"rtmps.listen", c.RTMPS.Listen}, {"http.listen", c.HTTP.Listen},
-		{"https.listen", c.HTTPS.Listen}, {"admin.listen", c.Admin.Listen},
+		{"https.listen", c.HTTPS.Listen}, {"admin.listen", c.Admin.Listen}, {"internal.listen", internalListen(c)},
+		{"bus.listen", busListen(c)}, {"bus.cluster.listen", c.Bus.Cluster.Listen},
 	} {
 		if l.address == "" {
 			continue
@@ -117,6 +118,23 @@ func portFindings(ctx context.Context, c *config.Config) []finding {
 		out = append(out, f)
 	}
 	return out
+}
+
+// internalListen is internal.listen where it is opened: a klive with a bus of its own does
+// without.
+func internalListen(c *config.Config) string {
+	if c.Bus.URL == "" {
+		return ""
+	}
+	return c.Internal.Listen
+}
+
+// busListen is bus.listen in the configuration of a bus node that has others.
+func busListen(c *config.Config) string {
+	if c.Bus.Cluster.Listen == "" {
+		return ""
+	}
+	return c.Bus.Listen
 }
 
 // runs reports whether a klive answers at this configuration's admin listener.
