@@ -19,7 +19,7 @@ const (
 // paced keeps warnings and errors that come again and again from flooding the log: the first
 // is written at once, then one each ten seconds, whose attribute "repeated" counts those that
 // were left out before it. Two are the same when level, message and texts are: numbers, times,
-// errors and a peer's address don't count.
+// digits in errors and a peer's address don't count.
 type paced struct {
 	next  slog.Handler
 	with  string // what With and WithGroup have added
@@ -85,20 +85,30 @@ func (h *paced) WithGroup(name string) slog.Handler {
 
 // identity is what of an attribute tells lines apart.
 func identity(a slog.Attr) string {
-	if a.Key == "peer" || a.Key == "err" || a.Key == "error" {
+	if a.Key == "peer" {
 		return ""
 	}
 	v := a.Value.Resolve()
 	switch v.Kind() {
 	case slog.KindAny:
-		if _, is := v.Any().(error); is {
-			return ""
+		if err, is := v.Any().(error); is {
+			return a.Key + "=" + withoutDigits(err.Error()) + "\x00"
 		}
 	case slog.KindString, slog.KindBool, slog.KindGroup:
 	default:
 		return ""
 	}
 	return a.Key + "=" + v.String() + "\x00"
+}
+
+// withoutDigits is a text without what changes from one time to the next: ports, counts, dates.
+func withoutDigits(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // pass says whether a line is written now, and how often it was left out before.

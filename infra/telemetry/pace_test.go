@@ -45,12 +45,13 @@ func TestOtherWarningsAreNot(t *testing.T) {
 	}
 	log.Warn("lost", "feed", "a")
 	log.Warn("lost", "feed", "b")
+	log.Warn("lost", "feed", "b", "err", errors.New("another cause"))
 	log.Error("lost", "feed", "a")
 	log.WithGroup("g").Warn("lost", "feed", "a")
 	log.With("feed", "a").Warn("lost", "why", named{"0_x", "a"})
 	log.With("feed", "a").Warn("lost", "why", named{"0_y", "a"})
-	if got := strings.Count(out.String(), "lost"); got != 6 {
-		t.Errorf("%d lines, want 6:\n%s", got, out.String())
+	if got := strings.Count(out.String(), "lost"); got != 7 {
+		t.Errorf("%d lines, want 7:\n%s", got, out.String())
 	}
 }
 
