@@ -23,6 +23,7 @@ type owner struct {
 	nudged   chan struct{} // 1: the lease has news
 	stopping chan struct{}
 	once     sync.Once
+	said     map[string]bool // what packagers have said once; of the one that runs
 
 	// mu guards the fields below. It is taken after the pool's.
 	mu        sync.Mutex
@@ -50,7 +51,7 @@ type tenure struct {
 
 func newOwner(p *Pool, entry string) *owner {
 	return &owner{p: p, entry: entry, log: p.Log.With("entry", entry), nudged: make(chan struct{}, 1), stopping: make(chan struct{}),
-		records: map[live.FeedID]live.FeedRecord{}}
+		records: map[live.FeedID]live.FeedRecord{}, said: map[string]bool{}}
 }
 
 // feed brings a feed's newest record. It does not block.

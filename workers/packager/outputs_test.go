@@ -37,6 +37,12 @@ func TestLeftOutIsSaidOnce(t *testing.T) {
 	if n := strings.Count(log.String(), "\n"); n != 2 || !strings.Contains(log.String(), "0_demolive_33") || !strings.Contains(log.String(), "record") {
 		t.Errorf("the log says:\n%s", &log)
 	}
+	next := New(p.Config) // of the same entry, after a takeover
+	next.log, next.feeds = p.log, p.feeds
+	log.Reset()
+	if next.outputs([]*segment{s}); log.Len() != 0 {
+		t.Errorf("the next packager says again:\n%s", &log)
+	}
 }
 
 func TestRateMeter(t *testing.T) {

@@ -97,7 +97,10 @@ func (o Options) withDefaults() Options {
 
 // Config is what [New] needs.
 type Config struct {
-	Entry    string
+	Entry string
+	// Said are the log lines that are said once, of the entry's packagers before this one too;
+	// nil means that there was none. The running packager alone uses it.
+	Said     map[string]bool
 	Media    bus.Media
 	Timeline Timeline
 	Store    storage.Store
@@ -146,7 +149,6 @@ type Packager struct {
 	deaf         bool
 	heard        time.Time // when it was not deaf the last time
 	goneSince    time.Time
-	said         map[string]bool // log lines that are said once
 	followers    sync.WaitGroup
 }
 
@@ -162,6 +164,9 @@ func New(c Config) *Packager {
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
+	if c.Said == nil {
+		c.Said = map[string]bool{}
+	}
 	p := &Packager{
 		Config:   c,
 		log:      c.Log.With("entry", c.Entry),
@@ -170,7 +175,6 @@ func New(c Config) *Packager {
 		feeds:    map[live.FeedID]*feed{},
 		released: newReleaser(c.Media),
 		tracks:   map[string]live.Feed{},
-		said:     map[string]bool{},
 	}
 	p.saver = newSaver(p)
 	p.restore(time.Now())

@@ -276,8 +276,8 @@ func union(a, b []string) []string {
 
 // once logs a line about what is left out, the first time for each key.
 func (p *Packager) once(key, text string, args ...any) {
-	if !p.said[key] {
-		p.said[key] = true
+	if !p.Said[key] {
+		p.Said[key] = true
 		p.log.Warn(text, args...)
 	}
 }
