@@ -69,7 +69,7 @@ func classify(err error) (advice string, sentinel error) {
 		return "let the user of bus.user or bus.credentials publish and subscribe to klive.>, $KV.>, $JS.API.> and _INBOX.>", ErrDenied
 	case is(jetstream.ErrStreamNotFound):
 		return "the bus has lost it; it is made anew in a moment", ErrUnavailable
-	case is(nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrStaleConnection):
+	case is(nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrStaleConnection):
 		return "the connection to the bus is lost and is made again; see that the bus runs (most of its nodes, when it is a cluster)", ErrUnavailable
 	case is(nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders,
 		jetstream.ErrNoStreamResponse, context.DeadlineExceeded):
