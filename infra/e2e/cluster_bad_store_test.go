@@ -34,7 +34,7 @@ func TestClusterBadBucket(t *testing.T) {
 		{name: "missing", url: "s3://no-such-bucket/klive?region=us-east-1&pathStyle=true&endpoint=http://" + c.storeAddr, words: []string{"no-such-bucket"}},
 		{name: "readonly", trouble: fault.Trouble{Match: writes, Status: http.StatusForbidden, Code: "AccessDenied"}, words: []string{"s3:PutObject"}},
 		{name: "region", trouble: fault.Trouble{Status: http.StatusBadRequest, Code: "AuthorizationHeaderMalformed"}, words: []string{"region"}},
-		{name: "busy", trouble: fault.Trouble{Status: http.StatusServiceUnavailable}, words: []string{"bucket", "ServiceUnavailable"}},
+		{name: "busy", trouble: fault.Trouble{Status: http.StatusServiceUnavailable}, words: []string{"waiting for the store", "ServiceUnavailable"}},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			name := "worker-" + bad.name

@@ -114,7 +114,7 @@ type Config struct {
 	// with the number of stored items of the broadcast; it must not block. May be nil.
 	Stored func(items int)
 	// Hearing is how long this process has heard the bus without interruption. While that is
-	// less than live.FeedStale, silence says nothing of the feeds. Nil means always.
+	// less than four seconds, silence says nothing of the feeds. Nil means always.
 	Hearing func() time.Duration
 	Metrics *Metrics
 	Log     *slog.Logger

@@ -144,10 +144,14 @@ func (p *Packager) receive(f *feed, ev *event, now time.Time) {
 	s.done = ev.part.Final
 }
 
+// attentive is how long the bus must have been heard before silence means anything: until
+// then each living feed's record has come more than once.
+const attentive = 4 * live.FeedBeat
+
 // listen looks whether the silence of feeds means anything. While the process does not hear
 // the bus, those that were sending count as sending.
 func (p *Packager) listen(now time.Time) {
-	p.deaf = p.Hearing != nil && p.Hearing() < live.FeedStale
+	p.deaf = p.Hearing != nil && p.Hearing() < attentive
 	if !p.deaf {
 		p.heard = now
 		return
