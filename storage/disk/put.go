@@ -121,7 +121,7 @@ func (s *Store) rename(temp, path string) error {
 		if err := s.gone(); err != nil {
 			return err
 		}
-		if err := os.MkdirAll(dir, 0o755); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o755); err != nil && !isRaced(err) {
 			return s.unwritten(err)
 		}
 	}
@@ -129,6 +129,13 @@ func (s *Store) rename(temp, path string) error {
 		return nil
 	}
 	return s.syncDirs(dir)
+}
+
+// isRaced reports whether an error of MkdirAll may come of a delete beside it: a folder went
+// before the one below it was made (not there), or between the finding that it exists and the
+// look at what it is (exists). Where a file really stands in the way, the next rename says so.
+func isRaced(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist)
 }
 
 // syncDirs makes the names of a file and of the folders above it, up to the root, permanent.
