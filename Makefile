@@ -13,12 +13,16 @@ FUZZTIME    ?= 10s
 PROVE       ?= .
 BENCH       ?= .
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 CONSOLE := infra/admin/console
 BROWSER := infra/e2e/browser
 BUNDLE  := $(CONSOLE)/dist/index.html
 NPM     := npm --no-fund --no-audit --loglevel=error
+
+# gotestsum names each skipped test and its reason at the end; go test, in its stead, hides them.
+TEST = $(if $(wildcard .tools/bin/gotestsum),.tools/bin/gotestsum --format pkgname --,$(GO) test)
 
 .PHONY: run build test test-unit test-e2e test-infra prove bench fuzz lint setup-run setup-test clean help
 
@@ -34,11 +38,11 @@ build: $(BUNDLE)
 test: test-unit test-e2e
 
 test-unit: setup-test $(BUNDLE)
-	$(GO) test -race -timeout 12m $$($(GO) list ./... | grep -v '/infra/e2e')
+	$(TEST) -race -timeout 12m $$($(GO) list ./... | grep -v '/infra/e2e')
 	$(GO) test -tags previous -run TestPreviousForms ./storage/timeline
 
 test-e2e: setup-test build
-	$(GO) test -count=1 -timeout 12m -parallel 4 ./infra/e2e/...
+	$(TEST) -count=1 -timeout 12m -parallel 4 ./infra/e2e/...
 
 ## test-infra: static binaries for both processors, images, deployment
 test-infra: $(BUNDLE)
@@ -75,7 +79,7 @@ setup-run: .tools/run
 	@mkdir -p .tools && touch $@
 
 ## setup-test: what the tests need besides
-setup-test: setup-run .tools/test .tools/bin/versitygw $(BROWSER)/node_modules/.stamp
+setup-test: setup-run .tools/test .tools/bin/versitygw .tools/bin/gotestsum $(BROWSER)/node_modules/.stamp
 .tools/test: .ci/install
 	.ci/install gcc=gcc=libc6-dev
 	.ci/install --optional $(if $(CHROMIUM),$(CHROMIUM),chromium)=chromium
@@ -85,6 +89,10 @@ setup-test: setup-run .tools/test .tools/bin/versitygw $(BROWSER)/node_modules/.
 .tools/bin/versitygw:
 	GOBIN=$(CURDIR)/.tools/bin $(GO) install $(VERSITYGW) || \
 	  echo "Going on without versitygw. The tests that need it will be skipped."
+
+.tools/bin/gotestsum:
+	GOBIN=$(CURDIR)/.tools/bin $(GO) install $(GOTESTSUM) || \
+	  echo "Going on without gotestsum. Skipped tests will not be named."
 
 $(CONSOLE)/node_modules/.stamp: $(CONSOLE)/package-lock.json | setup-run
 	cd $(CONSOLE) && $(NPM) ci

@@ -9,9 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -266,20 +264,6 @@ func eventually(t testing.TB, patience time.Duration, what string, ok func() err
 // bucketServer serves the bucket's files as a CDN does that reads it directly.
 func (c *cluster) bucketServer() *httptest.Server {
 	return httptest.NewServer(http.FileServer(http.Dir(filepath.Join(c.bucketDir, "klive"))))
-}
-
-func goPath(t testing.TB) string {
-	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "env", "GOPATH").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
 }
 
 // checkArchive is [check.Archive] without patience.

@@ -15,6 +15,7 @@ import (
 	"klive/infra/check"
 	"klive/infra/check/fault"
 	"klive/infra/config"
+	"klive/storage/storagetest"
 )
 
 // The secrets of a test's cluster.
@@ -125,18 +126,10 @@ func (c *cluster) startStore() {
 		c.t.Fatal(err)
 	}
 	c.store = fault.Start(c.t, fault.Spec{
-		Name: "store", Path: versitygw(c.t), Args: []string{"--port", c.storeAddr, "--quiet", "posix", root},
+		Name: "store", Path: storagetest.GatewayBinary(c.t), Args: []string{"--port", c.storeAddr, "--quiet", "posix", root},
 		Env: append(environ(), "ROOT_ACCESS_KEY="+s3Key, "ROOT_SECRET_KEY="+s3Secret), Log: filepath.Join(c.dir, "store.log"),
 		Ready: listening(c.storeAddr),
 	})
-}
-
-func versitygw(t testing.TB) string {
-	const hint = "go install github.com/versity/versitygw/cmd/versitygw@v1.8.0"
-	if path := filepath.Join(goPath(t), "bin", "versitygw"); isFile(path) {
-		return path
-	}
-	return tool(t, "versitygw", hint)
 }
 
 func listening(addr string) func(context.Context) error {

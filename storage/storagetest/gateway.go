@@ -43,10 +43,7 @@ const (
 // objects are kept in the folder "versions" beside Dir for buckets that ask for it.
 func StartGateway(t testing.TB, buckets ...string) *Gateway {
 	t.Helper()
-	binary := findGateway()
-	if binary == "" {
-		t.Skip("SKIP: there is no versitygw here; \"make setup-test\" installs it")
-	}
+	binary := GatewayBinary(t)
 	root := t.TempDir()
 	g := &Gateway{t: t, binary: binary, Dir: filepath.Join(root, "buckets"), versions: filepath.Join(root, "versions")}
 	for _, dir := range append([]string{g.versions, g.Dir}, g.paths(buckets)...) {
@@ -77,6 +74,16 @@ func (g *Gateway) paths(buckets []string) []string {
 		out = append(out, filepath.Join(g.Dir, b))
 	}
 	return out
+}
+
+// GatewayBinary returns the path of versitygw, or skips the test where this machine has none.
+func GatewayBinary(t testing.TB) string {
+	t.Helper()
+	path := findGateway()
+	if path == "" {
+		t.Skip("SKIP: there is no versitygw here; \"make setup-test\" installs it")
+	}
+	return path
 }
 
 // findGateway looks where the Makefile puts it, then in the usual places.
