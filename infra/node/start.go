@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"klive/infra/bus"
+	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
 )
@@ -36,19 +37,32 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	c := n.settings.Control
 	n.plane, err = controlplane.New(ctx, controlplane.Config{
 		State:             state,
+		Files:             n.uploadFiles(),
 		Secret:            n.secret,
 		MediaServerSecret: n.secret,
 		PublicHost:        publicHost(n.settings),
 		RTMPPort:          port(n.settings.RTMP.Listen, 1935),
+		RTMPSPort:         securePort(n.settings),
+		IngestURL:         IngestURL(n.settings),
 		PlaybackURL:       playback(n.settings),
 		Application:       n.settings.RTMP.App,
-		RequireServerNode: n.settings.Control.RequireServerNode,
-		Generation:        controlplane.Generation(n.settings.Control.Generation),
-		Hostname:          n.deployment(),
-		Logger:            n.log,
-		Registerer:        n.cfg.Registry,
+		RequireServerNode: c.RequireServerNode,
+		Generation:        controlplane.Generation(c.Generation),
+		Alive:             c.Expiry,
+		Sweep:             c.Sweep,
+		Partner:           &controlplane.PartnerLimits{Inputs: c.MaxInputs, Transcoded: c.MaxTranscoded},
+		UploadIdle:        c.UploadIdle,
+		UploadKeep:        c.UploadKeep,
+		Limits: controlplane.Limits{
+			Body: int64(c.MaxRequest), Parameters: c.MaxParameters, Depth: c.MaxDepth, Calls: c.MaxCalls,
+			File: int64(c.MaxUpload), Uploads: c.Uploads,
+		},
+		Hostname:   n.deployment(),
+		Logger:     n.log,
+		Registerer: n.cfg.Registry,
 	})
 	if err != nil {
 		return err
@@ -106,6 +120,15 @@ func (n *Node) deployment() string {
 		return n.settings.Kaltura.Hostname
 	}
 	return hostname()
+}
+
+// securePort is where RTMPS is listened to, as far as addresses in API answers go; 0 is
+// nowhere, or behind rtmp.publicUrl.
+func securePort(c *config.Config) int {
+	if c.RTMPS.Listen == "" || c.RTMP.PublicURL != "" {
+		return 0
+	}
+	return port(c.RTMPS.Listen, 0)
 }
 
 // port is the number in a listen address.

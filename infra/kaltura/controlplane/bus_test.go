@@ -68,7 +68,7 @@ func BenchmarkRegister(b *testing.B) {
 		Index   int    `json:"mediaServerIndex"`
 	}{"liveStream", "registerMediaServer", ks(-5, 2), 102, DemoEntry, "ms1", 0})
 	for b.Loop() {
-		if r := s.run(b.Context(), params); r.err != nil {
+		if r := s.run(b.Context(), origin{}, params, nil); r.err != nil {
 			b.Fatal(r.err)
 		}
 	}

@@ -14,7 +14,8 @@ var reference = regexp.MustCompile(`^\{([0-9]{1,4}):result(?::(.*))?\}$`)
 
 // multi carries out the calls of a multirequest in the order of their numbers. Errors
 // do not stop the batch (contract §1.5).
-func (s *Server) multi(ctx context.Context, params kaltura.Node) ([]result, error) {
+func (s *Server) multi(ctx context.Context, q request) ([]result, error) {
+	params := q.params
 	calls := subCalls(params)
 	if len(calls) > s.config.Limits.Calls {
 		return nil, errTooMany
@@ -22,7 +23,7 @@ func (s *Server) multi(ctx context.Context, params kaltura.Node) ([]result, erro
 	var results []result
 	var values []kaltura.Node
 	for _, c := range calls {
-		r := s.run(ctx, resolve(inherit(c, params), values))
+		r := s.run(ctx, q.from, resolve(inherit(c.params, params), values), q.filesOf(c.number))
 		results = append(results, r)
 		value := r.value
 		if r.err != nil {
@@ -37,9 +38,15 @@ func (s *Server) multi(ctx context.Context, params kaltura.Node) ([]result, erro
 	return results, nil
 }
 
+// subCall is one call of a multirequest, with the number it has there.
+type subCall struct {
+	number int
+	params kaltura.Node
+}
+
 // subCalls finds the calls in a request: numbered from 1 in forms, from 0 in JSON
 // documents of the Node client. The first number without service and action ends them.
-func subCalls(params kaltura.Node) []kaltura.Node {
+func subCalls(params kaltura.Node) []subCall {
 	get := func(i int) (kaltura.Node, bool) {
 		c, ok := params.Get(strconv.Itoa(i))
 		return c, ok && c.Kind == kaltura.KindObject && (text(c, "service") != "" || text(c, "action") != "")
@@ -48,14 +55,28 @@ func subCalls(params kaltura.Node) []kaltura.Node {
 	if _, ok := get(0); ok {
 		first = 0
 	}
-	var out []kaltura.Node
+	var out []subCall
 	for i := first; ; i++ {
 		c, ok := get(i)
 		if !ok {
 			return out
 		}
-		out = append(out, c)
+		out = append(out, subCall{i, c})
 	}
+}
+
+// filesOf picks the files of a call, "2:fileData".
+func (q request) filesOf(number int) map[string]*incoming {
+	var out map[string]*incoming
+	for name, f := range q.files {
+		if own, ok := strings.CutPrefix(name, strconv.Itoa(number)+":"); ok {
+			if out == nil {
+				out = map[string]*incoming{}
+			}
+			out[own] = f
+		}
+	}
+	return out
 }
 
 // inherit copies the common parameters into a call that lacks them.

@@ -119,7 +119,7 @@ func TestEncodeRules(t *testing.T) {
 	f := start(t)
 	render := func(lp kaltura.LiveParams, enc encoder) string {
 		o := &outline{}
-		f.encode(o, "0_demolive", lp, enc)
+		template{s: f.Server, entry: "0_demolive", enc: enc}.encode(o, lp)
 		return compact(string(o.b))
 	}
 	for name, c := range map[string]struct {

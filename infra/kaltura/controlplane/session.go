@@ -102,6 +102,26 @@ func (s *Server) sessionEnd(ctx context.Context, c *call, _ noParams) (any, erro
 	return nil, err
 }
 
+type sessionGetParams struct {
+	Session string `api:"session,optional"`
+}
+
+// sessionGet says what a session string holds: the caller's, or another of its partner.
+func (s *Server) sessionGet(ctx context.Context, c *call, p sessionGetParams) (any, error) {
+	ks, text := *c.ks, c.ksText
+	if p.Session != "" {
+		var err error
+		ks, err = s.parseKS(ctx, p.Session)
+		if errors.Is(err, kaltura.ErrKSFormat) || errors.Is(err, kaltura.ErrKSSignature) || err == nil && ks.PartnerID != c.ks.PartnerID {
+			return nil, badSession(p.Session, "unreadable")
+		} else if err != nil {
+			return nil, err
+		}
+		text = p.Session
+	}
+	return kaltura.SessionInfo{KS: text, SessionType: ks.Type, PartnerID: ks.PartnerID, UserID: ks.UserID, Expiry: ks.Expiry, Privileges: ks.Privileges}, nil
+}
+
 // randomHex draws n bytes and writes them in hexadecimal.
 func randomHex(n int) string {
 	b := make([]byte, n)
