@@ -46,7 +46,7 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 		PublicHost:        publicHost(n.settings),
 		RTMPPort:          port(n.settings.RTMP.Listen, 1935),
 		RTMPSPort:         securePort(n.settings),
-		IngestURL:         IngestURL(n.settings),
+		IngestURL:         publicIngest(n.settings),
 		PlaybackURL:       playback(n.settings),
 		Application:       n.settings.RTMP.App,
 		RequireServerNode: c.RequireServerNode,
@@ -120,6 +120,15 @@ func (n *Node) deployment() string {
 		return n.settings.Kaltura.Hostname
 	}
 	return hostname()
+}
+
+// publicIngest is where encoders publish from everywhere; empty when only the listeners are
+// known.
+func publicIngest(c *config.Config) string {
+	if c.RTMP.PublicURL == "" && c.RTMP.Listen != "" {
+		return ""
+	}
+	return IngestURL(c)
 }
 
 // securePort is where RTMPS is listened to, as far as addresses in API answers go; 0 is
