@@ -181,6 +181,7 @@ func (s *Server) liveStreamAdd(ctx context.Context, c *call, p liveStreamAddPara
 	if err := s.store(ctx, c, &doc, prof); err != nil {
 		return nil, err
 	}
+	s.log.Info("live entry added", "entry", e.ID, "name", short(e.Name), "partner", e.PartnerID, "user", short(e.CreatorID))
 	return s.view(ctx, c, doc, adminClass(c))
 }
 
@@ -217,7 +218,11 @@ func (s *Server) liveStreamDelete(ctx context.Context, c *call, p entryIDParams)
 	if _, err := s.liveEntry(ctx, c, p.EntryID); err != nil {
 		return nil, err
 	}
-	return nil, s.state.Delete(ctx, entryKey(p.EntryID), 0)
+	if err := s.state.Delete(ctx, entryKey(p.EntryID), 0); err != nil {
+		return nil, err
+	}
+	s.log.Info("live entry removed", "entry", p.EntryID, "partner", c.partner, "user", short(c.ks.UserID))
+	return nil, nil
 }
 
 // regenerateStreamToken draws a new publishing token.

@@ -83,6 +83,9 @@ func (s *Server) uploadTokenUpload(ctx context.Context, c *call, p uploadParams)
 		if len(doc.Chunks) > maxChunks {
 			return fail("MAX_ALLOWED_CHUNK_COUNT_EXCEEDED", "a file may come in at most 2000 pieces")
 		}
+		if at+p.File.size > s.config.Limits.File {
+			return fail("UPLOAD_ERROR", "the file is larger than this server takes")
+		}
 		replaced = before[len(doc.Chunks)-1:]
 		return advance(&doc.Token, at+p.File.size, p, c.now.Unix())
 	})

@@ -241,6 +241,12 @@ func TestUploadFaults(t *testing.T) {
 	if res := f.multipart(path, partText{name: "fileData", file: "a", value: strings.Repeat("x", 2<<20)}); res.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("over the limit: status %d", res.StatusCode)
 	}
+	half := strings.Repeat("x", 600<<10)
+	has(t, f.body(f.multipart(path+"/finalChunk/0", partText{name: "fileData", file: "a", value: half})), `"status":1`)
+	has(t, f.body(f.multipart(path+"/resume/1", partText{name: "fileData", file: "a", value: half})), `"code":"UPLOAD_ERROR"`)
+	has(t, f.formAs(session, "", "uploadToken.delete", "format", "1", "uploadTokenId", token), "null")
+	token = f.newToken(session)
+	path = "/api_v3/service/uploadToken/action/upload/format/1/uploadTokenId/" + token + "/ks/" + session
 	// A file that no call takes does not stay.
 	has(t, f.body(f.multipart("/api_v3/service/liveStream/action/list/format/1/ks/"+session, partText{name: "fileData", file: "a", value: "x"})), `"totalCount"`)
 	broken := "--B\r\nContent-Disposition: form-data; name=\"fileData\"; filename=\"a\"\r\n\r\nhalf a fi"
