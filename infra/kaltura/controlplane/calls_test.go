@@ -1,12 +1,15 @@
 package controlplane
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"klive/infra/kaltura"
 )
@@ -195,4 +198,54 @@ func TestPanicsAndStateFaultsAreErrorsOfOneCall(t *testing.T) {
 	body := f.formAs("", "", "liveStream.isLive", "format", "1", "id", DemoEntry)
 	has(t, body, `"code":"INTERNAL_DATABASE_ERROR"`)
 	lacks(t, body, "fire")
+}
+
+// TestCallsAreLogged shows who called what, and neither session nor token.
+func TestCallsAreLogged(t *testing.T) {
+	var out bytes.Buffer
+	f := start(t, func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	session, err := kaltura.SignV1(serverSecret, kaltura.KS{PartnerID: -5, Expiry: time.Now().Unix() + 60, Type: 2, UserID: "MediaServer", Privileges: "disableentitlement"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.formAs(session, "102", "liveStream.authenticate", "entryId", DemoEntry, "token", DemoToken, "clientTag", "MediaServer-ms1", "hostname", "ms1", "mediaServerIndex", "0")
+	f.formAs(session, "102", "liveStream.authenticate", "entryId", DemoEntry, "token", "wrong-token")
+	f.formAs(session+"x", "102", "liveStream.get", "entryId", DemoEntry)
+	has(t, out.String(), "action=liveStream.authenticate code=ok partner=102", "session_partner=-5 user=MediaServer privileges=disableentitlement",
+		"clienttag=MediaServer-ms1 entryid=0_demolive hostname=ms1 mediaserverindex=0", "code=LIVE_STREAM_INVALID_TOKEN", "action=liveStream.get code=INVALID_KS")
+	lacks(t, out.String(), session, DemoToken, "wrong-token")
+}
+
+// TestSystemData is contract §5.3: the params and profiles that every partner starts with.
+func TestSystemData(t *testing.T) {
+	f := start(t)
+	body := f.form("flavorParams.list", "format", "1", "filter:systemNameIn", "")
+	for id, want := range map[int]string{
+		32: `"systemName":"Source","isSystemDefault":1,"tags":"source,ingest,web,mobile","videoCodec":"","videoBitrate":900,"audioCodec":"","audioBitrate":0,`,
+		33: `"systemName":"Basic_Small_400","isSystemDefault":1,"tags":"mbr,ipadnew,iphonenew,web,mobile","videoCodec":"h264b","videoBitrate":400,"audioCodec":"aac","audioBitrate":64,"audioChannels":2,"audioSampleRate":44100,"width":480,"height":0,`,
+		34: `"systemName":"Basic_Small_600","isSystemDefault":1,"tags":"mbr,ipadnew,iphonenew,web,mobile","videoCodec":"h264b","videoBitrate":600,`,
+		35: `"systemName":"SD_Small_900","isSystemDefault":1,"tags":"mbr,ipadnew,web,mobile","videoCodec":"h264m","videoBitrate":900,`,
+		36: `"systemName":"Ingest_2","isSystemDefault":1,"tags":"mbr,ingest,web,mobile","videoCodec":"","videoBitrate":400,`,
+		37: `"systemName":"Ingest_3","isSystemDefault":1,"tags":"mbr,ingest,web,mobile","videoCodec":"","videoBitrate":600,`,
+		38: `"name":"Multicast transcode","isSystemDefault":1,"tags":"multicast_silverlight","videoCodec":"h264b","videoBitrate":360,"audioCodec":"aac","audioBitrate":40,`,
+	} {
+		_, rest, found := strings.Cut(body, `{"id":`+strconv.Itoa(id)+`,`)
+		if end := strings.Index(rest, `"objectType"`); !found || !strings.Contains(rest[:max(end, 0)], want) {
+			t.Errorf("params %d lack %s", id, want)
+		}
+	}
+	for profile, want := range map[string]string{"501": "32:1,36:1,37:1", "502": "32:1,33:0,34:0,35:0", "503": "32:1,38:0"} {
+		var got []string
+		body := f.form("conversionProfileAssetParams.list", "format", "1", "filter:conversionProfileIdEqual", profile)
+		for piece := range strings.SplitSeq(body, `{"conversionProfileId":`) {
+			if value(piece, "assetParamsId") != "" {
+				got = append(got, value(piece, "assetParamsId")+":"+value(piece, "origin"))
+			}
+		}
+		if strings.Join(got, ",") != want {
+			t.Errorf("profile %s has %v, want %s", profile, got, want)
+		}
+	}
 }
