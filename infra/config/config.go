@@ -272,6 +272,8 @@ type Control struct {
 	MaxParameters int  `yaml:"maxParameters" min:"100" max:"100000"`
 	MaxDepth      int  `yaml:"maxDepth" min:"4" max:"64"`
 	MaxCalls      int  `yaml:"maxCalls" min:"1" max:"1000"`
+	// MaxAnswer is what the answers of one multirequest may take together.
+	MaxAnswer Size `yaml:"maxAnswer" min:"1MiB" max:"1GiB"`
 	// What may be uploaded: bytes in one request, files at once, how long a connection may
 	// bring nothing, how long a file waits to be used.
 	MaxUpload  Size          `yaml:"maxUpload" min:"1MiB" max:"1024GiB"`

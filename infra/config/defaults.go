@@ -37,7 +37,7 @@ func Default() *Config {
 		},
 		Control: Control{
 			Enabled: true, Generation: "now", Expiry: 120 * time.Second, Sweep: 30 * time.Second, MaxInputs: -1, MaxTranscoded: -1,
-			MaxRequest: MiB, MaxParameters: 2000, MaxDepth: 16, MaxCalls: 50,
+			MaxRequest: MiB, MaxParameters: 2000, MaxDepth: 16, MaxCalls: 50, MaxAnswer: 64 * MiB,
 			MaxUpload: 16 * GiB, Uploads: 8, UploadIdle: 30 * time.Second, UploadKeep: 24 * time.Hour,
 		},
 		Storage:  Storage{Timeout: 5 * time.Second, Deadline: 15 * time.Second, Encryption: "none"},

@@ -57,7 +57,7 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 		UploadIdle:        c.UploadIdle,
 		UploadKeep:        c.UploadKeep,
 		Limits: controlplane.Limits{
-			Body: int64(c.MaxRequest), Parameters: c.MaxParameters, Depth: c.MaxDepth, Calls: c.MaxCalls,
+			Body: int64(c.MaxRequest), Parameters: c.MaxParameters, Depth: c.MaxDepth, Calls: c.MaxCalls, Answer: int(c.MaxAnswer),
 			File: int64(c.MaxUpload), Uploads: c.Uploads,
 		},
 		Hostname:   n.deployment(),

@@ -115,6 +115,14 @@ func TestProvisioning(t *testing.T) {
 	has(t, f.formAs(session, "", "liveStream.list", "format", "1", "pager:pageIndex", "99999999"), `{"objects":[],"totalCount":2`)
 	has(t, f.formAs(session, "", "liveStream.list", "format", "1", "filter:isLive", "1"), `{"objects":[],"totalCount":0`)
 
+	for filter, want := range map[string]string{
+		"userIdEqual=tester": "1", "userIdEqual=nobody": "0", "statusIn=1,2": "2", "statusEqual=4": "0", "tagsLike=x": "0", "adminTagsLike=y": "0",
+		"createdAtLessThanOrEqual=5": "0", "createdAtGreaterThanOrEqual=5": "2", "idIn=" + id + ",0_none0000": "1",
+	} {
+		name, v, _ := strings.Cut(filter, "=")
+		has(t, f.formAs(session, "", "liveStream.list", "format", "1", "filter:"+name, v), `"totalCount":`+want)
+	}
+
 	body = f.formAs(session, "", "liveStream.regenerateStreamToken", "format", "1", "entryId", id)
 	has(t, body, `"streamPassword":"`)
 	lacks(t, body, token)

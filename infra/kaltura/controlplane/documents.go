@@ -86,9 +86,9 @@ type node struct {
 	// Since is when this host came, Seen its last call.
 	Since int64 `json:"since"`
 	Seen  int64 `json:"seen"`
-	// Streams and Recording are what the live controller says of it, as it came.
-	Streams   []kaltura.Node `json:"streams,omitempty"`
-	Recording []kaltura.Node `json:"recording,omitempty"`
+	// Streams and Recording are what the live controller says of it.
+	Streams   []kaltura.NodeStream    `json:"streams,omitempty"`
+	Recording []kaltura.NodeRecording `json:"recording,omitempty"`
 }
 
 // serverNode is a media server that reported itself.

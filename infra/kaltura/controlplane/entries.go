@@ -51,6 +51,13 @@ type liveStreamListParams struct {
 		SourceIn     string `json:"sourceTypeIn"`
 		ReferenceID  string `json:"referenceIdEqual"`
 		PartnerEqual int    `json:"partnerIdEqual"`
+		UserEqual    string `json:"userIdEqual"`
+		StatusEqual  string `json:"statusEqual"`
+		StatusIn     string `json:"statusIn"`
+		TagsLike     string `json:"tagsLike"`
+		AdminTags    string `json:"adminTagsLike"`
+		CreatedFrom  int64  `json:"createdAtGreaterThanOrEqual"`
+		CreatedTo    int64  `json:"createdAtLessThanOrEqual"`
 		IsLive       *int   `json:"isLive"`
 		NoRecorded   *int   `json:"isRecordedEntryIdEmpty"`
 		OrderBy      string `json:"orderBy"`
@@ -70,6 +77,8 @@ func (s *Server) liveStreamList(ctx context.Context, c *call, p liveStreamListPa
 		return !visible(c, d) || e.Type != kaltura.EntryLiveStream ||
 			!matchText(e.ID, f.IDEqual, f.IDIn) || !matchText(e.SourceType, f.SourceEqual, f.SourceIn) ||
 			!matchText(e.ReferenceID, f.ReferenceID, "") || !matchInt(e.PartnerID, f.PartnerEqual, "") ||
+			!matchText(e.UserID, f.UserEqual, "") || !matchText(e.Status, f.StatusEqual, f.StatusIn) ||
+			!like(e.Tags, f.TagsLike) || !like(e.AdminTags, f.AdminTags) || e.CreatedAt < f.CreatedFrom || f.CreatedTo != 0 && e.CreatedAt > f.CreatedTo ||
 			!like(e.Name, f.NameLike) || f.IsLive != nil && *f.IsLive >= 0 && (*f.IsLive == 1) != s.isLive(d) ||
 			f.NoRecorded != nil && *f.NoRecorded >= 0 && (*f.NoRecorded == 1) != (e.RecordedEntryID == "")
 	})

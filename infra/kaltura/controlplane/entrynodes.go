@@ -125,14 +125,14 @@ func (s *Server) entryNodeUpdate(ctx context.Context, c *call, p entryNodeUpdate
 		return nil, err
 	}
 	var given struct {
-		Streams   []kaltura.Node `json:"streams"`
-		Recording []kaltura.Node `json:"recordingInfo"`
+		Streams   []kaltura.NodeStream    `json:"streams"`
+		Recording []kaltura.NodeRecording `json:"recordingInfo"`
 	}
 	if err := p.Node.Decode(&given); err != nil {
 		return nil, decodeFailure(err)
 	}
-	if len(given.Streams) > maxBitrates || len(given.Recording) > maxBitrates {
-		return nil, fail("PROPERTY_VALIDATION_MAX_LENGTH", "an entry server node holds at most 50 streams", "PROP_NAME", "streams")
+	if len(given.Streams) > maxBitrates || len(given.Recording) > maxBitrates || p.Node.Size() > maxEntryText {
+		return nil, fail("PROPERTY_VALIDATION_MAX_LENGTH", "an entry server node holds at most 50 streams, in 16 KiB", "PROP_NAME", "streams")
 	}
 	return s.changeNode(ctx, c, p.ID, func(_ *entryDoc, n *node) error {
 		if _, ok := p.Node.Get("streams"); ok {

@@ -122,6 +122,7 @@ func writable() map[string]bool {
 // limits of what one entry may hold, so that no document outgrows the state.
 const (
 	maxEntryText = 16 << 10
+	maxEntrySize = 64 << 10
 	maxBitrates  = 50
 )
 
@@ -129,6 +130,9 @@ const (
 func applyEntry(e *kaltura.LiveStreamEntry, given kaltura.Node, isNew bool, now time.Time) error {
 	allowed := writable()
 	picked := kaltura.Node{Kind: kaltura.KindObject}
+	if given.Size() > maxEntrySize {
+		return fail("PROPERTY_VALIDATION_MAX_LENGTH", "the entry's properties are too long together", "PROP_NAME", "liveStreamEntry")
+	}
 	for _, m := range given.Members {
 		onlyNew, ok := allowed[m.Name]
 		if !ok || onlyNew && !isNew {

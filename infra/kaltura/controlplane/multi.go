@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strconv"
 	"strings"
@@ -11,6 +12,9 @@ import (
 
 // reference is a parameter that stands for an earlier result, {1:result:objects:0:id}.
 var reference = regexp.MustCompile(`^\{([0-9]{1,4}):result(?::(.*))?\}$`)
+
+// errAnswer says that the answers of a request are too large together.
+var errAnswer = errors.New("the answers are too large together; ask for fewer, or in more requests")
 
 // multi carries out the calls of a multirequest in the order of their numbers. Errors
 // do not stop the batch (contract §1.5).
@@ -22,6 +26,7 @@ func (s *Server) multi(ctx context.Context, q request) ([]result, error) {
 	}
 	var results []result
 	var values []kaltura.Node
+	size := 0
 	for _, c := range calls {
 		r := s.run(ctx, q.from, resolve(inherit(c.params, params), values), q.filesOf(c.number))
 		results = append(results, r)
@@ -30,6 +35,9 @@ func (s *Server) multi(ctx context.Context, q request) ([]result, error) {
 			value = r.err.Node()
 		}
 		values = append(values, value)
+		if size += value.Size(); size > s.config.Limits.Answer {
+			return nil, errAnswer
+		}
 		if r.file != nil {
 			// A file takes the place of the whole answer.
 			return results, nil

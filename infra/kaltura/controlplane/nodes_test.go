@@ -71,7 +71,12 @@ func TestEntryServerNodes(t *testing.T) {
 	has(t, f.form("entryServerNode.update", "format", "1", "id", id, "entryServerNode:objectType", "KalturaEntryServerNode"), `"code":"OBJECT_TYPE_ABSTRACT"`)
 	has(t, f.form("entryServerNode.update", "format", "1", "id", id, "entryServerNode:objectType", "KalturaLiveEntryServerNode",
 		"entryServerNode:streams:0:objectType", "KalturaLiveStreamParams", "entryServerNode:streams:0:bitrate", "2500000", "entryServerNode:streams:0:flavorId", "32"),
-		`"streams":[{"bitrate":"2500000","flavorId":"32","objectType":"KalturaLiveStreamParams"}]`)
+		`"streams":[{"bitrate":2500000,"flavorId":"32","width":0,"height":0,"objectType":"KalturaLiveStreamParams"}]`)
+	// What a caller invents is not written into answers.
+	has(t, f.form("entryServerNode.update", "id", id, "entryServerNode:objectType", "KalturaLiveEntryServerNode",
+		"entryServerNode:streams:0:objectType", "</streams>", "entryServerNode:streams:0:<x>", "1"), "<streams><item><objectType>KalturaLiveStreamParams</objectType><bitrate>0</bitrate>")
+	has(t, f.form("entryServerNode.update", "format", "1", "id", id, "entryServerNode:objectType", "KalturaLiveEntryServerNode",
+		"entryServerNode:streams:0:codec", strings.Repeat("x", 20000)), `"code":"PROPERTY_VALIDATION_MAX_LENGTH"`)
 	has(t, f.form("entryServerNode.updateStatus", "format", "1", "id", id, "status", "0"), `"status":0`)
 	if got := f.live(); got != "false" {
 		t.Errorf("isLive with a stopped primary and a backup that only broadcasts: %s", got)

@@ -23,6 +23,8 @@ type Limits struct {
 	Depth int
 	// Calls is how many calls one multirequest may hold; default 50.
 	Calls int
+	// Answer is how many bytes the answers of a multirequest may take; default 64 MiB.
+	Answer int
 	// Uploads is how many files may come in at once; others wait. Default 8.
 	Uploads int
 }
@@ -42,6 +44,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Calls == 0 {
 		l.Calls = 50
+	}
+	if l.Answer == 0 {
+		l.Answer = 64 << 20
 	}
 	if l.Uploads == 0 {
 		l.Uploads = 8
@@ -67,13 +72,13 @@ func readRequest(r *http.Request, limits Limits, take takeFile) (request, error)
 	t := newTree(limits)
 	var files map[string]*incoming
 	if r.Body != nil {
-		// A file is taken only with a session, which may stand in the address.
-		address := newTree(limits)
-		if err := address.readAddress(r.URL); err != nil {
-			return request{}, err
-		}
 		var err error
 		files, err = t.readBody(r, func(soFar kaltura.Node, f *part) (*incoming, error) {
+			// The session may stand in the address, which is read last.
+			address := newTree(limits)
+			if err := address.readAddress(r.URL); err != nil {
+				return nil, err
+			}
 			return take(append(sessionsIn(address.node()), sessionsIn(soFar)...), f)
 		})
 		if err != nil {

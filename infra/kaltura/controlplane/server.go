@@ -261,7 +261,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		err = errors.New("the file could not be stored; try again later")
 	case errors.As(err, &tooLarge):
 		status, err = http.StatusRequestEntityTooLarge, fmt.Errorf("the request body is larger than %d bytes", tooLarge.Limit)
-	case !errors.Is(err, errTooMany) && !errors.Is(err, errBody):
+	case !errors.Is(err, errTooMany) && !errors.Is(err, errBody) && !errors.Is(err, errAnswer):
 		err = errors.New("the request body could not be read")
 	}
 	s.log.Warn("control plane request refused", "peer", r.RemoteAddr, "status", status, "reason", err)

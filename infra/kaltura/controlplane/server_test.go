@@ -293,6 +293,11 @@ func TestLimitsOfARequest(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", name, res.StatusCode, c.status, f.body(res))
 		}
 	}
+	small := start(t, func(c *Config) { c.Limits = Limits{Answer: 1000} })
+	r := httptest.NewRequest(http.MethodGet, "/api_v3/?service=multirequest&1:service=flavorParams&1:action=list&ks="+url.QueryEscape(ks(102, 2)), nil)
+	if res := small.do(r); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("a large answer: status %d", res.StatusCode)
+	}
 	if res := f.do(httptest.NewRequest(http.MethodPut, "/api_v3/", nil)); res.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("PUT: status %d", res.StatusCode)
 	}
