@@ -14,6 +14,7 @@ import (
 type entryCmd struct {
 	List   entryListCmd   `cmd:"" help:"List the live entries."`
 	Add    entryAddCmd    `cmd:"" help:"Add a live entry and print how to publish to it."`
+	Show   entryShowCmd   `cmd:"" help:"Say where to publish to a live entry and where it plays."`
 	Remove entryRemoveCmd `cmd:"" help:"Remove a live entry."`
 }
 
@@ -128,7 +129,37 @@ func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
 	if g.JSON {
 		return printJSON(os.Stdout, v)
 	}
-	fmt.Printf("added %s\n\n  server      %s\n  stream key  %s\n  play        %s\n", v.ID, v.Server, v.Key, v.Play)
+	fmt.Printf("added %s\n\n", v.ID)
+	v.print()
+	return nil
+}
+
+// print writes the addresses of an entry.
+func (v entryView) print() {
+	fmt.Printf("  server      %s\n  stream key  %s\n  play        %s\n", v.Server, v.Key, v.Play)
+}
+
+type entryShowCmd struct {
+	ID string `arg:"" help:"The entry's id."`
+}
+
+// Run prints one entry.
+func (s *entryShowCmd) Run(ctx context.Context, g *global) error {
+	client, c, partner, err := g.apiClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	e, err := client.LiveStreamGet(ctx, partner, s.ID)
+	if err != nil {
+		return hint(c, err)
+	}
+	v := viewEntry(c, partner, e)
+	if g.JSON {
+		return printJSON(os.Stdout, v)
+	}
+	fmt.Printf("%s %s\n\n", v.ID, v.Name)
+	v.print()
 	return nil
 }
 

@@ -295,3 +295,57 @@ func TestUploadsAreSweptAfterADay(t *testing.T) {
 		f.Close()
 	})
 }
+
+// slowUpload sends half a file over a socket, then waits, then sends the rest if there is one.
+func (f *fixture) slowUpload(tune func(*http.Server), pause time.Duration, rest string) (status int) {
+	f.t.Helper()
+	web := httptest.NewUnstartedServer(f)
+	tune(web.Config)
+	web.Start()
+	defer web.Close()
+	session := ks(102, 2)
+	body, feed := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(feed, "--B\r\nContent-Disposition: form-data; name=\"fileData\"; filename=\"a\"\r\n\r\nhalf "+strings.Repeat("x", 64<<10))
+		time.Sleep(pause)
+		if rest == "" {
+			return // the connection stays open and nothing comes
+		}
+		_, _ = io.WriteString(feed, rest+"\r\n--B--\r\n")
+		feed.Close()
+	}()
+	defer body.Close()
+	r, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, web.URL+"/api_v3/service/uploadToken/action/upload/format/1/uploadTokenId/"+f.newToken(session)+"/ks/"+session, body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "multipart/form-data; boundary=B")
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0 // cut off
+	}
+	defer res.Body.Close()
+	return res.StatusCode
+}
+
+// TestUploadOutlastsOtherRequests: an upload may take longer than other requests, while it moves.
+func TestUploadOutlastsOtherRequests(t *testing.T) {
+	files := newFolder()
+	f := start(t, func(c *Config) { c.Files, c.UploadIdle = files, 30 * time.Second })
+	if status := f.slowUpload(func(s *http.Server) { s.ReadTimeout = 200 * time.Millisecond }, time.Second, "done"); status != http.StatusOK || files.count() != 1 {
+		t.Errorf("HTTP %d, %d files", status, files.count())
+	}
+}
+
+// TestUploadThatStallsIsGivenUp, and leaves nothing.
+func TestUploadThatStallsIsGivenUp(t *testing.T) {
+	files := newFolder()
+	f := start(t, func(c *Config) { c.Files, c.UploadIdle = files, 100 * time.Millisecond })
+	began := time.Now()
+	if status := f.slowUpload(func(*http.Server) {}, 0, ""); status == http.StatusOK || time.Since(began) > 20*time.Second {
+		t.Errorf("HTTP %d after %v", status, time.Since(began))
+	}
+	if notes, err := f.state.List(t.Context(), everyUnclaimed); err != nil || len(notes) != 0 || files.count() != 0 {
+		t.Errorf("left: %v, %d files, %v", notes, files.count(), err)
+	}
+}
