@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strconv"
 
 	"klive/infra/bus"
@@ -60,6 +61,7 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 			Body: int64(c.MaxRequest), Parameters: c.MaxParameters, Depth: c.MaxDepth, Calls: c.MaxCalls, Answer: int(c.MaxAnswer),
 			File: int64(c.MaxUpload), Uploads: c.Uploads,
 		},
+		ProbeLive:  controlplane.NewProbe(&http.Client{Transport: n.cfg.Transport}),
 		Hostname:   n.deployment(),
 		Logger:     n.log,
 		Registerer: n.cfg.Registry,

@@ -88,7 +88,7 @@ func (s *Server) alreadyBroadcasting(ctx context.Context, doc entryDoc, p authen
 	}
 	if s.config.Generation == Generation2015 {
 		for _, n := range doc.Nodes {
-			address := "http://" + hostPort(n.Hostname, 1935) + "/" + n.Application + "/smil:" + p.EntryID + "_all.smil/playlist.m3u8"
+			address := s.playbackFolder(p.EntryID) + "playlist.m3u8"
 			if s.config.ProbeLive != nil && s.config.ProbeLive(ctx, address) {
 				return busy(n.Hostname)
 			}

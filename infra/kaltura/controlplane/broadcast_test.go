@@ -279,7 +279,7 @@ func TestAlreadyBroadcasting(t *testing.T) {
 	})
 	old.register(0, "ms1", 1)
 	has(t, old.form("liveStream.authenticate", "format", "1", "entryId", DemoEntry, "token", DemoToken), `"code":"LIVE_STREAM_ALREADY_BROADCASTING"`)
-	if want := []string{"http://ms1:1935/kLive/smil:0_demolive_all.smil/playlist.m3u8"}; !slices.Equal(asked, want) {
+	if want := []string{"http://live.example.com:8080/kLive/smil:0_demolive_all.smil/playlist.m3u8"}; !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)
 	}
 }

@@ -63,8 +63,8 @@ type Config struct {
 	// often lapsed ones are removed (default 30 s).
 	Alive, Sweep time.Duration
 	Limits       Limits
-	// ProbeLive says whether a playlist address answers as live; it is asked in
-	// Generation2015 before a second encoder is admitted. Nil: no address is live.
+	// ProbeLive says whether a playlist address answers as live, see [NewProbe]; it is asked
+	// in Generation2015 before a second encoder is admitted. Nil: no address is live.
 	ProbeLive func(ctx context.Context, url string) bool
 	// Hostname names this server in the X-Me header; default the host's name.
 	Hostname string

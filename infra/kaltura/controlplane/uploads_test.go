@@ -331,7 +331,7 @@ func (f *fixture) slowUpload(tune func(*http.Server), pause time.Duration, rest 
 // TestUploadOutlastsOtherRequests: an upload may take longer than other requests, while it moves.
 func TestUploadOutlastsOtherRequests(t *testing.T) {
 	files := newFolder()
-	f := start(t, func(c *Config) { c.Files, c.UploadIdle = files, 30 * time.Second })
+	f := start(t, func(c *Config) { c.Files, c.UploadIdle = files, 30*time.Second })
 	if status := f.slowUpload(func(s *http.Server) { s.ReadTimeout = 200 * time.Millisecond }, time.Second, "done"); status != http.StatusOK || files.count() != 1 {
 		t.Errorf("HTTP %d, %d files", status, files.count())
 	}
@@ -340,7 +340,7 @@ func TestUploadOutlastsOtherRequests(t *testing.T) {
 // TestUploadThatStallsIsGivenUp, and leaves nothing.
 func TestUploadThatStallsIsGivenUp(t *testing.T) {
 	files := newFolder()
-	f := start(t, func(c *Config) { c.Files, c.UploadIdle = files, 100 * time.Millisecond })
+	f := start(t, func(c *Config) { c.Files, c.UploadIdle = files, 100*time.Millisecond })
 	began := time.Now()
 	if status := f.slowUpload(func(*http.Server) {}, 0, ""); status == http.StatusOK || time.Since(began) > 20*time.Second {
 		t.Errorf("HTTP %d after %v", status, time.Since(began))

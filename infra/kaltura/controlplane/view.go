@@ -50,7 +50,7 @@ func describeProfile(e *kaltura.LiveStreamEntry, p profile) {
 
 // playback fills in where the entry is watched: off air there is no address (contract §3.16).
 func (s *Server) playback(e *kaltura.LiveStreamEntry, onAir bool) {
-	base := strings.TrimSuffix(s.config.PlaybackURL, "/") + "/" + s.config.Application + "/smil:" + e.ID + "_all.smil/"
+	base := s.playbackFolder(e.ID)
 	query := ""
 	if e.DVRStatus == 1 {
 		query = "?DVR"
@@ -66,6 +66,11 @@ func (s *Server) playback(e *kaltura.LiveStreamEntry, onAir bool) {
 	if onAir {
 		e.HLSStreamURL = base + "playlist.m3u8" + query
 	}
+}
+
+// playbackFolder is where the playlists of an entry are.
+func (s *Server) playbackFolder(entry string) string {
+	return strings.TrimSuffix(s.config.PlaybackURL, "/") + "/" + s.config.Application + "/smil:" + entry + "_all.smil/"
 }
 
 // format is a way to watch; without leaf klive does not offer it.
