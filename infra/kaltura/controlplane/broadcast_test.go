@@ -231,6 +231,10 @@ func TestLimitsOfPartners(t *testing.T) {
 		t.Fatal(err)
 	}
 	has(t, auth(first), `"code":"SERVICE_FORBIDDEN"`)
+	for _, action := range []string{"registerMediaServer", "unregisterMediaServer", "get", "update"} {
+		has(t, f.formAs(ks(-5, 2), "103", "liveStream."+action, "format", "1", "entryId", first, "hostname", "ms1", "mediaServerIndex", "0"), `"code":"SERVICE_FORBIDDEN"`)
+	}
+	has(t, f.formAs(session, "", "liveStream.add", "format", "1", "liveStreamEntry:name", "x"), `"code":"SERVICE_FORBIDDEN"`)
 }
 
 func TestExceeded(t *testing.T) {

@@ -133,9 +133,24 @@ func (s *Server) authorize(ctx context.Context, c *call, a *action) error {
 		return forbidden(c)
 	}
 	if c.partner != c.ks.PartnerID {
-		return s.usable(ctx, c.partner)
+		if err := s.usable(ctx, c.partner); err != nil {
+			return err
+		}
 	}
-	return nil
+	return s.mayBroadcast(ctx, c, a)
+}
+
+// mayBroadcast refuses the whole service liveStream to partners without that feature. System
+// partners have no entries of their own.
+func (s *Server) mayBroadcast(ctx context.Context, c *call, a *action) error {
+	if a.service != "liveStream" || c.partner < 0 {
+		return nil
+	}
+	p, err := load[Partner](ctx, s.state, partnerKey(c.partner))
+	if err == nil && !p.LiveStream {
+		return forbidden(c)
+	}
+	return err
 }
 
 // readSession checks the ks parameter, if there is one.

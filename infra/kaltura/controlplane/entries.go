@@ -162,9 +162,6 @@ func (s *Server) liveStreamAdd(ctx context.Context, c *call, p liveStreamAddPara
 	if err != nil {
 		return nil, err
 	}
-	if !partner.LiveStream {
-		return nil, forbidden(c)
-	}
 	var doc entryDoc
 	e := &doc.Entry
 	if partner.LiveRecord {
