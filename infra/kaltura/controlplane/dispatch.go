@@ -108,6 +108,9 @@ func (s *Server) authorize(ctx context.Context, c *call, a *action) error {
 	if err := s.readSession(ctx, c); err != nil {
 		return err
 	}
+	if err := s.countUse(ctx, c); err != nil {
+		return err
+	}
 	requested, named, err := requestedPartner(c.params)
 	if err != nil {
 		return err

@@ -126,6 +126,8 @@ const (
 	profilePrefix = "profile."
 	uploadPrefix  = "uploadtoken."
 	everyUpload   = uploadPrefix + "*"
+	usesPrefix    = "uses."
+	everyUses     = usesPrefix + "*"
 	everyEntry    = entryPrefix + "*"
 	everyProfile  = profilePrefix + "*"
 	settingsKey   = "settings"
@@ -140,6 +142,7 @@ func partnerKey(id int) string     { return "partner." + strconv.Itoa(id) }
 func entryKey(id string) string    { return entryPrefix + id }
 func profileKey(id int) string     { return profilePrefix + strconv.Itoa(id) }
 func uploadKey(id string) string   { return uploadPrefix + id }
+func usesKey(ks string) string     { return usesPrefix + digest(ks) }
 func logoutKey(ks string) string   { return "logout." + digest(ks) }
 func serverKey(host string) string { return serverPrefix + digest(host) }
 

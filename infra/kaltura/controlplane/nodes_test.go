@@ -237,3 +237,24 @@ func TestConversionProfiles(t *testing.T) {
 	has(t, f.form("conversionProfile.get", "format", "1", "id", "502"), `"name":"Cloud transcode"`, `"isDefault":0`)
 	has(t, f.formAs(ks(103, 2), "", "conversionProfile.get", "format", "1", "id", "502"), `"code":"CONVERSION_PROFILE_ID_NOT_FOUND"`, `"args":{"ID":"502"}`)
 }
+
+// TestSessionForSoManyCalls counts the calls of a session with the privilege actionslimit.
+func TestSessionForSoManyCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t)
+		session, err := kaltura.SignV2(testSecret, kaltura.KS{PartnerID: 102, Expiry: time.Now().Unix() + 60, Type: 2, Privileges: "actionslimit:2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		get := func() string { return f.formAs(session, "", "liveStream.get", "format", "1", "entryId", DemoEntry) }
+		has(t, get(), `"id":"0_demolive"`)
+		has(t, f.formAs(session, "", "multirequest.null", "format", "1", "1:service", "liveStream", "1:action", "list", "2:service", "liveStream", "2:action", "list"),
+			`[{"objects"`, `,{"code":"INVALID_KS"`, `"KSID":"EXCEEDED_ACTIONS_LIMIT"`)
+		has(t, get(), `"KSID":"EXCEEDED_ACTIONS_LIMIT"`)
+		time.Sleep(2 * time.Minute)
+		if left, err := f.state.List(t.Context(), everyUses); err != nil || len(left) != 0 {
+			t.Errorf("counts left: %v, %v", left, err)
+		}
+		f.Close()
+	})
+}

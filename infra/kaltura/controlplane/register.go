@@ -270,7 +270,7 @@ func (s *Server) sweepOnce(ctx context.Context, now int64) error {
 	if err != nil {
 		return err
 	}
-	failures := []error{s.sweepUploads(ctx, now)}
+	failures := []error{s.sweepUploads(ctx, now), s.sweepUses(ctx, now)}
 	for _, doc := range all {
 		if len(s.lapsed(doc, now)) > 0 {
 			failures = append(failures, s.sweepEntry(ctx, doc, now))
