@@ -18,6 +18,7 @@ VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 CONSOLE := infra/admin/console
 BROWSER := infra/e2e/browser
+CLIENTS := infra/kaltura/controlplane/testdata/clients
 BUNDLE  := $(CONSOLE)/dist/index.html
 NPM     := npm --no-fund --no-audit --loglevel=error
 
@@ -79,7 +80,7 @@ setup-run: .tools/run
 	@mkdir -p .tools && touch $@
 
 ## setup-test: what the tests need besides
-setup-test: setup-run .tools/test .tools/bin/versitygw .tools/bin/gotestsum $(BROWSER)/node_modules/.stamp
+setup-test: setup-run .tools/test .tools/bin/versitygw .tools/bin/gotestsum $(BROWSER)/node_modules/.stamp $(CLIENTS)/node_modules/.stamp
 .tools/test: .ci/install
 	.ci/install gcc=gcc=libc6-dev
 	.ci/install --optional $(if $(CHROMIUM),$(CHROMIUM),chromium)=chromium
@@ -102,13 +103,19 @@ $(BROWSER)/node_modules/.stamp: $(BROWSER)/package-lock.json | setup-run
 	cd $(BROWSER) && $(NPM) ci
 	@touch $@
 
+# Kaltura's own API clients, which tests run as processes. They are under the AGPL: never
+# linked, bundled or shipped.
+$(CLIENTS)/node_modules/.stamp: $(CLIENTS)/package-lock.json | setup-run
+	cd $(CLIENTS) && { $(NPM) ci || echo "Going on without Kaltura's clients. The tests that need them will be skipped."; }
+	@mkdir -p $(@D) && touch $@
+
 $(BUNDLE): $(CONSOLE)/node_modules/.stamp $(CONSOLE)/build.mjs $(wildcard $(CONSOLE)/src/*)
 	cd $(CONSOLE) && node build.mjs
 	@touch $@
 
 ## clean: remove what was built; data/ and installed packages stay
 clean:
-	rm -rf bin .tools $(CONSOLE)/node_modules $(BROWSER)/node_modules
+	rm -rf bin .tools $(CONSOLE)/node_modules $(BROWSER)/node_modules $(CLIENTS)/node_modules
 	find $(CONSOLE)/dist -mindepth 1 -not -name .keep -delete
 
 ## help: this list

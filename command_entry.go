@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"regexp"
-	"strings"
 	"text/tabwriter"
 
 	"klive/infra/config"
@@ -17,6 +14,7 @@ import (
 type entryCmd struct {
 	List   entryListCmd   `cmd:"" help:"List the live entries."`
 	Add    entryAddCmd    `cmd:"" help:"Add a live entry and print how to publish to it."`
+	Show   entryShowCmd   `cmd:"" help:"Say where to publish to a live entry and where it plays."`
 	Remove entryRemoveCmd `cmd:"" help:"Remove a live entry."`
 }
 
@@ -112,29 +110,10 @@ type entryAddCmd struct {
 	Profile int    `placeholder:"ID" help:"Conversion profile; the partner's default when left out."`
 }
 
-// usableToken says what a token may hold: encoders put it into an address as it is.
-var usableToken = regexp.MustCompile(`^[0-9A-Za-z._~+=-]{4,64}$`)
-
-// maxDVR is a week in minutes.
-const maxDVR = 7 * 24 * 60
-
-func (a *entryAddCmd) check() error {
-	switch {
-	case strings.TrimSpace(a.Name) == "":
-		return errors.New("the entry needs a name")
-	case a.Token != "" && !usableToken.MatchString(a.Token):
-		return errors.New("--token: want 4 to 64 letters, digits or . _ ~ + = -, because encoders put it into an address as it is")
-	case a.DVR < 0 || a.DVR > maxDVR:
-		return fmt.Errorf("--dvr %d: want 0 to %d minutes", a.DVR, maxDVR)
-	case a.Profile < 0:
-		return fmt.Errorf("--profile %d: want a conversion profile's id", a.Profile)
-	}
-	return nil
-}
-
 // Run adds an entry.
 func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
-	if err := a.check(); err != nil {
+	e, err := node.NewEntry(a.Name, a.Token, a.DVR, a.Profile)
+	if err != nil {
 		return err
 	}
 	client, c, partner, err := g.apiClient()
@@ -142,11 +121,6 @@ func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
 		return err
 	}
 	defer client.Close()
-	e := kaltura.NewEntry{Name: a.Name, StreamPassword: a.Token, ConversionProfileID: a.Profile}
-	if a.DVR > 0 {
-		on := 1
-		e.DVRStatus, e.DVRWindow = &on, a.DVR
-	}
 	made, err := client.LiveStreamAdd(ctx, partner, e)
 	if err != nil {
 		return hint(c, err)
@@ -155,7 +129,37 @@ func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
 	if g.JSON {
 		return printJSON(os.Stdout, v)
 	}
-	fmt.Printf("added %s\n\n  server      %s\n  stream key  %s\n  play        %s\n", v.ID, v.Server, v.Key, v.Play)
+	fmt.Printf("added %s\n\n", v.ID)
+	v.print()
+	return nil
+}
+
+// print writes the addresses of an entry.
+func (v entryView) print() {
+	fmt.Printf("  server      %s\n  stream key  %s\n  play        %s\n", v.Server, v.Key, v.Play)
+}
+
+type entryShowCmd struct {
+	ID string `arg:"" help:"The entry's id."`
+}
+
+// Run prints one entry.
+func (s *entryShowCmd) Run(ctx context.Context, g *global) error {
+	client, c, partner, err := g.apiClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	e, err := client.LiveStreamGet(ctx, partner, s.ID)
+	if err != nil {
+		return hint(c, err)
+	}
+	v := viewEntry(c, partner, e)
+	if g.JSON {
+		return printJSON(os.Stdout, v)
+	}
+	fmt.Printf("%s %s\n\n", v.ID, v.Name)
+	v.print()
 	return nil
 }
 
@@ -173,7 +177,7 @@ func (r *entryRemoveCmd) Run(ctx context.Context, g *global) error {
 	defer client.Close()
 	if e, err := client.LiveStreamGet(ctx, partner, r.ID); err != nil {
 		return hint(c, err)
-	} else if onAir := e.LiveStatus == kaltura.StatusPlayable || e.LiveStatus == kaltura.StatusBroadcasting; onAir && !r.Force {
+	} else if node.OnAir(e) && !r.Force {
 		return fmt.Errorf("entry %s is on the air: stop its encoder first, or use --force", r.ID)
 	}
 	if err := client.LiveStreamDelete(ctx, partner, r.ID); err != nil {

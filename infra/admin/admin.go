@@ -18,10 +18,15 @@ type Streams interface {
 	Streams(ctx context.Context) ([]Stream, error)
 }
 
-// Entries tells who may publish here.
+// Entries tells who may publish here, and manages them. Errors that the caller can mend are
+// [*Refusal]s.
 type Entries interface {
 	// Entries lists the live entries of the control plane, in the order to show them.
 	Entries(ctx context.Context) ([]Entry, error)
+	// Add makes a live entry.
+	Add(ctx context.Context, e NewEntry) (Entry, error)
+	// Remove removes one; one that is on the air only with force.
+	Remove(ctx context.Context, id string, force bool) error
 }
 
 // Config is what a Handler needs.
@@ -86,6 +91,11 @@ func (h *Handler) routes() http.Handler {
 	inner.HandleFunc("GET /v1/streams/{entry}", h.streams)
 	inner.HandleFunc("GET /v1/entries", h.entries)
 	inner.HandleFunc("GET /v1/server", h.server)
+	if h.config.Entries != nil {
+		own := http.NewCrossOriginProtection()
+		inner.Handle("POST /v1/entries", own.Handler(http.HandlerFunc(h.addEntry)))
+		inner.Handle("DELETE /v1/entries/{id}", own.Handler(http.HandlerFunc(h.removeEntry)))
+	}
 	if h.config.Cluster != nil {
 		inner.HandleFunc("GET /v1/nodes", h.nodes)
 	}

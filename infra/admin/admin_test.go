@@ -28,6 +28,14 @@ type fakeEntries []Entry
 
 func (f fakeEntries) Entries(context.Context) ([]Entry, error) { return f, nil }
 
+func (fakeEntries) Add(context.Context, NewEntry) (Entry, error) {
+	return Entry{}, errors.New("the list is fixed")
+}
+
+func (fakeEntries) Remove(context.Context, string, bool) error {
+	return errors.New("the list is fixed")
+}
+
 const token = "0123456789abcdef"
 
 func handler(t *testing.T, change func(*Config)) *Handler {
@@ -151,7 +159,7 @@ func TestEntries(t *testing.T) {
 	if diff := cmp.Diff(want, got.Entries); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if none := body(t, get(handler(t, nil), local+"/v1/entries")); none != "{\"entries\":[]}\n" {
+	if none := body(t, get(handler(t, nil), local+"/v1/entries")); none != "{\"entries\":[],\"managed\":false}\n" {
 		t.Errorf("without a control plane: %q", none)
 	}
 }

@@ -144,7 +144,7 @@ func (h *Handler) entries(w http.ResponseWriter, r *http.Request) {
 		}
 		views = addLive(views, live)
 	}
-	writeJSON(w, map[string]any{"entries": views})
+	writeJSON(w, map[string]any{"entries": views, "managed": h.config.Entries != nil})
 }
 
 func (h *Handler) entryView(e Entry, r *http.Request) entryView {
@@ -201,6 +201,9 @@ func problem(w http.ResponseWriter, status int, detail string) {
 // notFound names what there is on this node.
 func (h *Handler) notFound(w http.ResponseWriter, _ *http.Request) {
 	list := "/v1/streams, /v1/streams/{entry}, /v1/entries"
+	if h.config.Entries != nil {
+		list += ", /v1/entries/{entry}"
+	}
 	if h.config.Cluster != nil {
 		list += ", /v1/nodes"
 	}

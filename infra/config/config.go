@@ -261,4 +261,23 @@ type Control struct {
 	Secret            Secret `yaml:"secret"`
 	Generation        string `yaml:"generation" oneof:"now,2015"`
 	RequireServerNode bool   `yaml:"requireServerNode"`
+	// Expiry is how long a registration lasts without a call, Sweep how often it looks.
+	Expiry time.Duration `yaml:"expiry" min:"10s" max:"24h"`
+	Sweep  time.Duration `yaml:"sweep" min:"1s" max:"1h"`
+	// MaxInputs and MaxTranscoded limit partner 102's entries on the air; -1 is no limit.
+	MaxInputs     int `yaml:"maxInputs" min:"-1" max:"1000000"`
+	MaxTranscoded int `yaml:"maxTranscoded" min:"-1" max:"1000000"`
+	// What one request may hold, its uploaded files aside.
+	MaxRequest    Size `yaml:"maxRequest" min:"64KiB" max:"64MiB"`
+	MaxParameters int  `yaml:"maxParameters" min:"100" max:"100000"`
+	MaxDepth      int  `yaml:"maxDepth" min:"4" max:"64"`
+	MaxCalls      int  `yaml:"maxCalls" min:"1" max:"1000"`
+	// MaxAnswer is what the answers of one multirequest may take together.
+	MaxAnswer Size `yaml:"maxAnswer" min:"1MiB" max:"1GiB"`
+	// What may be uploaded: bytes in one request, files at once, how long a connection may
+	// bring nothing, how long a file waits to be used.
+	MaxUpload  Size          `yaml:"maxUpload" min:"1MiB" max:"1024GiB"`
+	Uploads    int           `yaml:"uploads" min:"1" max:"1000"`
+	UploadIdle time.Duration `yaml:"uploadIdle" min:"1s" max:"10m"`
+	UploadKeep time.Duration `yaml:"uploadKeep" min:"10m" max:"720h"`
 }

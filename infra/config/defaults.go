@@ -35,7 +35,11 @@ func Default() *Config {
 			KeepAlive: 60 * time.Second, UnregisterGrace: 5 * time.Second,
 			PlayableSegments: 4, LiveEntryStatus: true, Application: "kLive",
 		},
-		Control:  Control{Enabled: true, Generation: "now"},
+		Control: Control{
+			Enabled: true, Generation: "now", Expiry: 120 * time.Second, Sweep: 30 * time.Second, MaxInputs: -1, MaxTranscoded: -1,
+			MaxRequest: MiB, MaxParameters: 2000, MaxDepth: 16, MaxCalls: 50, MaxAnswer: 64 * MiB,
+			MaxUpload: 16 * GiB, Uploads: 8, UploadIdle: 30 * time.Second, UploadKeep: 24 * time.Hour,
+		},
 		Storage:  Storage{Timeout: 5 * time.Second, Deadline: 15 * time.Second, Encryption: "none"},
 		Internal: Internal{Listen: "127.0.0.1:8082"},
 		Worker: Worker{

@@ -54,6 +54,7 @@ const (
 	CodeAlreadyBroadcasting = "LIVE_STREAM_ALREADY_BROADCASTING"
 	CodeExceededPassThrough = "LIVE_STREAM_EXCEEDED_MAX_PASSTHRU"
 	CodeExceededTranscoded  = "LIVE_STREAM_EXCEEDED_MAX_TRANSCODED"
+	CodeExceededAdminTag    = "LIVE_STREAM_EXCEEDED_MAX_CONCURRENT_BY_ADMIN_TAG"
 	CodeContentBlocked      = "SERVICE_FORBIDDEN_CONTENT_BLOCKED"
 	CodeForbidden           = "SERVICE_FORBIDDEN"
 	CodeInvalidKS           = "INVALID_KS"

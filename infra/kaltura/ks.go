@@ -35,6 +35,9 @@ const (
 // act for the partner of every entry.
 const MediaServerPartner = -5
 
+// BatchPartner is the system partner of the background jobs.
+const BatchPartner = -1
+
 // maxKS bounds a session string. Real ones have 100 to 1000 characters.
 const maxKS = 16 << 10
 

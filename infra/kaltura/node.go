@@ -49,6 +49,18 @@ func (n Node) Scalar() bool {
 	return n.Kind == KindBool || n.Kind == KindNumber || n.Kind == KindString
 }
 
+// Size is about how many bytes the node takes, on the wire and in memory.
+func (n Node) Size() int {
+	size := len(n.Text) + len(n.Class) + 16
+	for _, item := range n.Items {
+		size += item.Size()
+	}
+	for _, m := range n.Members {
+		size += len(m.Name) + m.Value.Size()
+	}
+	return size
+}
+
 // Get returns the named member of an object, or the item of an array whose index is
 // name. An object's class answers to "objectType".
 func (n Node) Get(name string) (Node, bool) {

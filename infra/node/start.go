@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strconv"
 
 	"klive/infra/bus"
+	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
 )
@@ -36,19 +38,33 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	c := n.settings.Control
 	n.plane, err = controlplane.New(ctx, controlplane.Config{
 		State:             state,
+		Files:             n.uploadFiles(),
 		Secret:            n.secret,
 		MediaServerSecret: n.secret,
 		PublicHost:        publicHost(n.settings),
 		RTMPPort:          port(n.settings.RTMP.Listen, 1935),
+		RTMPSPort:         securePort(n.settings),
+		IngestURL:         publicIngest(n.settings),
 		PlaybackURL:       playback(n.settings),
 		Application:       n.settings.RTMP.App,
-		RequireServerNode: n.settings.Control.RequireServerNode,
-		Generation:        controlplane.Generation(n.settings.Control.Generation),
-		Hostname:          n.deployment(),
-		Logger:            n.log,
-		Registerer:        n.cfg.Registry,
+		RequireServerNode: c.RequireServerNode,
+		Generation:        controlplane.Generation(c.Generation),
+		Alive:             c.Expiry,
+		Sweep:             c.Sweep,
+		Partner:           &controlplane.PartnerLimits{Inputs: c.MaxInputs, Transcoded: c.MaxTranscoded},
+		UploadIdle:        c.UploadIdle,
+		UploadKeep:        c.UploadKeep,
+		Limits: controlplane.Limits{
+			Body: int64(c.MaxRequest), Parameters: c.MaxParameters, Depth: c.MaxDepth, Calls: c.MaxCalls, Answer: int(c.MaxAnswer),
+			File: int64(c.MaxUpload), Uploads: c.Uploads,
+		},
+		ProbeLive:  controlplane.NewProbe(&http.Client{Transport: n.cfg.Transport}),
+		Hostname:   n.deployment(),
+		Logger:     n.log,
+		Registerer: n.cfg.Registry,
 	})
 	if err != nil {
 		return err
@@ -106,6 +122,24 @@ func (n *Node) deployment() string {
 		return n.settings.Kaltura.Hostname
 	}
 	return hostname()
+}
+
+// publicIngest is where encoders publish from everywhere; empty when only the listeners are
+// known.
+func publicIngest(c *config.Config) string {
+	if c.RTMP.PublicURL == "" && c.RTMP.Listen != "" {
+		return ""
+	}
+	return IngestURL(c)
+}
+
+// securePort is where RTMPS is listened to, as far as addresses in API answers go; 0 is
+// nowhere, or behind rtmp.publicUrl.
+func securePort(c *config.Config) int {
+	if c.RTMPS.Listen == "" || c.RTMP.PublicURL != "" {
+		return 0
+	}
+	return port(c.RTMPS.Listen, 0)
 }
 
 // port is the number in a listen address.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"klive/infra/admin"
-	"klive/infra/kaltura"
 	"klive/infra/live"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -139,27 +138,4 @@ func (n *Node) HasEntry(ctx context.Context, id string) bool {
 	}
 	_, err := n.owner.LiveStreamGet(ctx, DemoPartner, id)
 	return err == nil
-}
-
-// entries tells the console who may publish: the demo partner's entries.
-type entries struct{ n *Node }
-
-// maxEntries bounds the console's list.
-const maxEntries = 200
-
-// Entries implements [admin.Entries].
-func (e entries) Entries(ctx context.Context) ([]admin.Entry, error) {
-	if !e.n.assembled.Load() {
-		return nil, errStarting
-	}
-	list, err := e.n.owner.LiveStreamList(ctx, DemoPartner, kaltura.LiveStreamFilter{}, 1, maxEntries)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]admin.Entry, 0, len(list.Objects))
-	for i := range list.Objects {
-		o := &list.Objects[i]
-		out = append(out, admin.Entry{ID: o.ID, Name: o.Name, Partner: o.PartnerID, Token: o.StreamPassword})
-	}
-	return out, nil
 }

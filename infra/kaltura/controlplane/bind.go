@@ -15,22 +15,30 @@ type enumerated interface {
 	values(g Generation) (class string, all []string)
 }
 
-// bind fills the parameter struct that dst points to from a call's parameters.
+// bind fills the parameter struct that dst points to from a call's parameters and files.
 //
 // Fields are tagged api:"name", api:"name,optional" or api:"name,default=text"; fields
 // without option are mandatory. Struct fields and kaltura.Node fields take structures,
-// slices take arrays, the rest scalars (contract §1.3).
-func bind(params kaltura.Node, dst any, g Generation) error {
+// slices take arrays, *incoming takes a file, the rest scalars (contract §1.3).
+func bind(params kaltura.Node, files map[string]*incoming, dst any, g Generation) error {
 	v := reflect.ValueOf(dst).Elem()
 	t := v.Type()
 	for i := range t.NumField() {
 		name, option, _ := strings.Cut(t.Field(i).Tag.Get("api"), ",")
+		if t.Field(i).Type == reflect.TypeFor[*incoming]() {
+			f := files[name]
+			if f == nil {
+				return missing(name)
+			}
+			v.Field(i).Set(reflect.ValueOf(f))
+			continue
+		}
 		value, ok := params.Get(name)
 		if !ok || value.Kind == kaltura.KindNull {
 			text, hasDefault := strings.CutPrefix(option, "default=")
 			switch {
 			case option == "":
-				return fail("MISSING_MANDATORY_PARAMETER", "parameter "+name+" is required", "PARAM_NAME", name)
+				return missing(name)
 			case !hasDefault:
 				continue
 			}
@@ -41,6 +49,10 @@ func bind(params kaltura.Node, dst any, g Generation) error {
 		}
 	}
 	return nil
+}
+
+func missing(name string) error {
+	return fail("MISSING_MANDATORY_PARAMETER", "parameter "+name+" is required", "PARAM_NAME", name)
 }
 
 func bindField(v reflect.Value, value kaltura.Node, name string, g Generation) error {
@@ -140,6 +152,26 @@ func (nodeStatus) values(g Generation) (string, []string) {
 		class = "KalturaLiveEntryStatus"
 	}
 	return class, []string{"-1", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
+}
+
+// serverNodeStatus is KalturaServerNodeStatus.
+type serverNodeStatus int
+
+func (serverNodeStatus) values(Generation) (string, []string) {
+	return "KalturaServerNodeStatus", []string{"1", "2", "3", "4", "5"}
+}
+
+// playbackProtocol is KalturaPlaybackProtocol.
+type playbackProtocol string
+
+func (playbackProtocol) values(g Generation) (string, []string) {
+	all := []string{
+		"http", "rtmp", "sl", "applehttp", "rtsp", "auto", "hds", "hls", "hdnetworkmanifest", "hdnetwork", "mpegdash", "multicast_silverlight",
+	}
+	if g != Generation2015 {
+		all = append(all, "applehttp_to_mc", "url", "download")
+	}
+	return "KalturaPlaybackProtocol", all
 }
 
 // sessionType is KalturaSessionType.

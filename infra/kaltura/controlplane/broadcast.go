@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"errors"
 	"maps"
+	"slices"
+	"strconv"
 
 	"klive/infra/bus"
 	"klive/infra/kaltura"
@@ -28,8 +30,12 @@ func (s *Server) isLive(doc entryDoc) bool {
 	if s.config.Generation == Generation2015 {
 		return len(doc.Nodes) > 0
 	}
-	hidden := doc.Entry.ExplicitLive == 1 && doc.Entry.ViewMode == 0
-	return bestStatus(doc) == kaltura.StatusPlayable && !hidden
+	return bestStatus(doc) == kaltura.StatusPlayable
+}
+
+// hidden says that an entry on air is to be seen by its makers alone.
+func (s *Server) hidden(doc entryDoc) bool {
+	return s.config.Generation != Generation2015 && doc.Entry.ExplicitLive == 1 && doc.Entry.ViewMode == 0
 }
 
 // connected says whether a node counts against the partner's limits.
@@ -48,10 +54,6 @@ func (s *Server) authenticate(ctx context.Context, c *call, p authenticateParams
 	partner, err := load[Partner](ctx, s.state, partnerKey(c.partner))
 	if err != nil && !errors.Is(err, bus.ErrNotFound) {
 		return nil, err
-	}
-	// The media server partner asking for itself has no entries.
-	if c.partner != kaltura.MediaServerPartner && !partner.LiveStream {
-		return nil, forbidden(c)
 	}
 	doc, err := s.liveEntry(ctx, c, p.EntryID)
 	if err != nil {
@@ -82,7 +84,7 @@ func (s *Server) alreadyBroadcasting(ctx context.Context, doc entryDoc, p authen
 	}
 	if s.config.Generation == Generation2015 {
 		for _, n := range doc.Nodes {
-			address := "http://" + hostPort(n.Hostname, 1935) + "/" + n.Application + "/smil:" + p.EntryID + "_all.smil/playlist.m3u8"
+			address := s.playbackFolder(p.EntryID) + "playlist.m3u8"
 			if s.config.ProbeLive != nil && s.config.ProbeLive(ctx, address) {
 				return busy(n.Hostname)
 			}
@@ -113,29 +115,56 @@ func (s *Server) withinLimits(ctx context.Context, doc entryDoc, p Partner) erro
 	if !p.LiveTranscode {
 		transcoded = 0
 	}
-	if inputs < 0 && transcoded < 0 {
+	if inputs < 0 && transcoded < 0 && len(p.AdminTags) == 0 {
 		return nil
 	}
-	passes, codes, err := s.onAir(ctx, doc)
+	others, err := s.onAir(ctx, doc)
+	if err != nil {
+		return err
+	}
+	if s.config.Generation != Generation2015 {
+		if err := tagsExceeded(others, doc.Entry, p.AdminTags); err != nil {
+			return err
+		}
+	}
+	passes, codes, err := s.countTranscoded(ctx, others)
 	if err != nil {
 		return err
 	}
 	return exceeded(s.config.Generation, doc.Entry.ID, passes, codes, inputs, transcoded)
 }
 
-// onAir counts the partner's entries on air, doc among them, by whether they need a
-// transcoder.
-func (s *Server) onAir(ctx context.Context, doc entryDoc) (passes, codes int, err error) {
+// onAir lists the partner's entries on air, doc among them.
+func (s *Server) onAir(ctx context.Context, doc entryDoc) ([]entryDoc, error) {
 	all, err := loadAll[entryDoc](ctx, s.state, everyEntry)
-	if err != nil {
-		return 0, 0, err
+	return slices.DeleteFunc(all, func(d entryDoc) bool {
+		mine := d.Entry.ID == doc.Entry.ID
+		return d.Entry.PartnerID != doc.Entry.PartnerID || !mine && !connected(d)
+	}), err
+}
+
+// tagsExceeded applies the limits that a partner has for entries of an admin tag.
+func tagsExceeded(onAir []entryDoc, e kaltura.LiveStreamEntry, limits map[string]int) error {
+	for _, tag := range kaltura.SplitList(e.AdminTags) {
+		allowed, limited := limits[tag]
+		count := 0
+		for _, d := range onAir {
+			if slices.Contains(kaltura.SplitList(d.Entry.AdminTags), tag) {
+				count++
+			}
+		}
+		if limited && count > allowed {
+			return fail(kaltura.CodeExceededAdminTag, "the partner has as many live entries of this tag on air as it may",
+				"ENTRY_ID", e.ID, "ADMIN_TAG", tag, "ALLOWED", strconv.Itoa(allowed))
+		}
 	}
+	return nil
+}
+
+// countTranscoded counts entries by whether they need a transcoder.
+func (s *Server) countTranscoded(ctx context.Context, all []entryDoc) (passes, codes int, err error) {
 	profiles := map[int]bool{}
 	for _, d := range all {
-		mine := d.Entry.ID == doc.Entry.ID
-		if d.Entry.PartnerID != doc.Entry.PartnerID || !mine && !connected(d) {
-			continue
-		}
 		id := d.Entry.ConversionProfileID
 		if _, known := profiles[id]; !known {
 			p, _, err := s.profileFor(ctx, id, func(int) bool { return true })
@@ -195,7 +224,11 @@ func (s *Server) noteAuthenticated(ctx context.Context, c *call, doc entryDoc, p
 			return errKeep
 		}
 		now := c.now.Unix()
-		doc.place(int(p.Index), node{Hostname: p.Hostname, Application: p.Application, Status: kaltura.StatusAuthenticated, Since: now, Seen: now})
+		n = node{ID: n.ID, Hostname: p.Hostname, Application: p.Application, Status: kaltura.StatusAuthenticated, Since: now, Seen: now}
+		if err := s.nodeID(ctx, &n); err != nil {
+			return err
+		}
+		doc.place(int(p.Index), n)
 		if e := &doc.Entry; p.Index == kaltura.IndexPrimary && e.CurrentBroadcastStartTime == 0 {
 			e.CurrentBroadcastStartTime = float64(c.now.UnixMilli()) / 1000
 		}

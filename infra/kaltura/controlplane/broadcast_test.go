@@ -231,6 +231,10 @@ func TestLimitsOfPartners(t *testing.T) {
 		t.Fatal(err)
 	}
 	has(t, auth(first), `"code":"SERVICE_FORBIDDEN"`)
+	for _, action := range []string{"registerMediaServer", "unregisterMediaServer", "get", "update"} {
+		has(t, f.formAs(ks(-5, 2), "103", "liveStream."+action, "format", "1", "entryId", first, "hostname", "ms1", "mediaServerIndex", "0"), `"code":"SERVICE_FORBIDDEN"`)
+	}
+	has(t, f.formAs(session, "", "liveStream.add", "format", "1", "liveStreamEntry:name", "x"), `"code":"SERVICE_FORBIDDEN"`)
 }
 
 func TestExceeded(t *testing.T) {
@@ -279,7 +283,7 @@ func TestAlreadyBroadcasting(t *testing.T) {
 	})
 	old.register(0, "ms1", 1)
 	has(t, old.form("liveStream.authenticate", "format", "1", "entryId", DemoEntry, "token", DemoToken), `"code":"LIVE_STREAM_ALREADY_BROADCASTING"`)
-	if want := []string{"http://ms1:1935/kLive/smil:0_demolive_all.smil/playlist.m3u8"}; !slices.Equal(asked, want) {
+	if want := []string{"http://live.example.com:8080/kLive/smil:0_demolive_all.smil/playlist.m3u8"}; !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)
 	}
 }

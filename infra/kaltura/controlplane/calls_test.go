@@ -1,12 +1,15 @@
 package controlplane
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"klive/infra/kaltura"
 )
@@ -59,15 +62,20 @@ func TestImpersonation(t *testing.T) {
 	allowed := map[string]bool{
 		"liveStream.authenticate": true, "liveStream.registerMediaServer": true, "liveStream.unregisterMediaServer": true,
 		"liveStream.get": true, "liveStream.update": true, "conversionProfileAssetParams.list": true, "flavorParams.get": true,
-		"flavorParams.list": true, "flavorAsset.list": true, "baseEntry.update": true,
+		"flavorParams.list": true, "flavorAsset.list": true, "baseEntry.update": true, "uploadToken.add": true, "uploadToken.upload": true,
 		// These need no session, so the media server's does no harm.
-		"session.start": true, "liveStream.isLive": true,
+		"session.start": true, "liveStream.isLive": true, "liveStream.getDetails": true,
+	}
+	allowedNow := map[string]bool{
+		"conversionProfile.get": true, "serverNode.add": true, "serverNode.get": true, "serverNode.list": true, "serverNode.reportStatus": true,
+		"entryServerNode.get": true, "entryServerNode.list": true, "entryServerNode.update": true, "entryServerNode.updateStatus": true,
+		"wowza_liveConversionProfile.serve": true, "wowza_liveStreamConversionProfile.serve": true,
 	}
 	for _, g := range []Generation{GenerationNow, Generation2015} {
 		f := start(t, func(c *Config) { c.Generation = g })
 		for _, a := range table() {
 			name := a.service + "." + a.name
-			want := allowed[name] || a.file && g == GenerationNow
+			want := allowed[name] || allowedNow[name] && g == GenerationNow
 			body := f.form(name, "format", "1")
 			if got := !strings.Contains(body, `"code":"SERVICE_FORBIDDEN"`); got != want {
 				t.Errorf("%s: -5 in the name of 102 may call %s: %v, want %v (%s)", g, name, got, want, body)
@@ -106,6 +114,14 @@ func TestProvisioning(t *testing.T) {
 	has(t, f.formAs(session, "", "liveStream.list", "format", "1", "pager:pageSize", "1", "pager:pageIndex", "2", "filter:orderBy", "+createdAt"), `"totalCount":2`, `"objects":[{"id"`)
 	has(t, f.formAs(session, "", "liveStream.list", "format", "1", "pager:pageIndex", "99999999"), `{"objects":[],"totalCount":2`)
 	has(t, f.formAs(session, "", "liveStream.list", "format", "1", "filter:isLive", "1"), `{"objects":[],"totalCount":0`)
+
+	for filter, want := range map[string]string{
+		"userIdEqual=tester": "1", "userIdEqual=nobody": "0", "statusIn=1,2": "2", "statusEqual=4": "0", "tagsLike=x": "0", "adminTagsLike=y": "0",
+		"createdAtLessThanOrEqual=5": "0", "createdAtGreaterThanOrEqual=5": "2", "idIn=" + id + ",0_none0000": "1",
+	} {
+		name, v, _ := strings.Cut(filter, "=")
+		has(t, f.formAs(session, "", "liveStream.list", "format", "1", "filter:"+name, v), `"totalCount":`+want)
+	}
 
 	body = f.formAs(session, "", "liveStream.regenerateStreamToken", "format", "1", "entryId", id)
 	has(t, body, `"streamPassword":"`)
@@ -190,4 +206,54 @@ func TestPanicsAndStateFaultsAreErrorsOfOneCall(t *testing.T) {
 	body := f.formAs("", "", "liveStream.isLive", "format", "1", "id", DemoEntry)
 	has(t, body, `"code":"INTERNAL_DATABASE_ERROR"`)
 	lacks(t, body, "fire")
+}
+
+// TestCallsAreLogged shows who called what, and neither session nor token.
+func TestCallsAreLogged(t *testing.T) {
+	var out bytes.Buffer
+	f := start(t, func(c *Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	session, err := kaltura.SignV1(serverSecret, kaltura.KS{PartnerID: -5, Expiry: time.Now().Unix() + 60, Type: 2, UserID: "MediaServer", Privileges: "disableentitlement"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.formAs(session, "102", "liveStream.authenticate", "entryId", DemoEntry, "token", DemoToken, "clientTag", "MediaServer-ms1", "hostname", "ms1", "mediaServerIndex", "0")
+	f.formAs(session, "102", "liveStream.authenticate", "entryId", DemoEntry, "token", "wrong-token")
+	f.formAs(session+"x", "102", "liveStream.get", "entryId", DemoEntry)
+	has(t, out.String(), "action=liveStream.authenticate code=ok partner=102", "session_partner=-5 user=MediaServer privileges=disableentitlement",
+		"clienttag=MediaServer-ms1 entryid=0_demolive hostname=ms1 mediaserverindex=0", "code=LIVE_STREAM_INVALID_TOKEN", "action=liveStream.get code=INVALID_KS")
+	lacks(t, out.String(), session, DemoToken, "wrong-token")
+}
+
+// TestSystemData is contract §5.3: the params and profiles that every partner starts with.
+func TestSystemData(t *testing.T) {
+	f := start(t)
+	body := f.form("flavorParams.list", "format", "1", "filter:systemNameIn", "")
+	for id, want := range map[int]string{
+		32: `"systemName":"Source","isSystemDefault":1,"tags":"source,ingest,web,mobile","videoCodec":"","videoBitrate":900,"audioCodec":"","audioBitrate":0,`,
+		33: `"systemName":"Basic_Small_400","isSystemDefault":1,"tags":"mbr,ipadnew,iphonenew,web,mobile","videoCodec":"h264b","videoBitrate":400,"audioCodec":"aac","audioBitrate":64,"audioChannels":2,"audioSampleRate":44100,"width":480,"height":0,`,
+		34: `"systemName":"Basic_Small_600","isSystemDefault":1,"tags":"mbr,ipadnew,iphonenew,web,mobile","videoCodec":"h264b","videoBitrate":600,`,
+		35: `"systemName":"SD_Small_900","isSystemDefault":1,"tags":"mbr,ipadnew,web,mobile","videoCodec":"h264m","videoBitrate":900,`,
+		36: `"systemName":"Ingest_2","isSystemDefault":1,"tags":"mbr,ingest,web,mobile","videoCodec":"","videoBitrate":400,`,
+		37: `"systemName":"Ingest_3","isSystemDefault":1,"tags":"mbr,ingest,web,mobile","videoCodec":"","videoBitrate":600,`,
+		38: `"name":"Multicast transcode","isSystemDefault":1,"tags":"multicast_silverlight","videoCodec":"h264b","videoBitrate":360,"audioCodec":"aac","audioBitrate":40,`,
+	} {
+		_, rest, found := strings.Cut(body, `{"id":`+strconv.Itoa(id)+`,`)
+		if end := strings.Index(rest, `"objectType"`); !found || !strings.Contains(rest[:max(end, 0)], want) {
+			t.Errorf("params %d lack %s", id, want)
+		}
+	}
+	for profile, want := range map[string]string{"501": "32:1,36:1,37:1", "502": "32:1,33:0,34:0,35:0", "503": "32:1,38:0"} {
+		var got []string
+		body := f.form("conversionProfileAssetParams.list", "format", "1", "filter:conversionProfileIdEqual", profile)
+		for piece := range strings.SplitSeq(body, `{"conversionProfileId":`) {
+			if value(piece, "assetParamsId") != "" {
+				got = append(got, value(piece, "assetParamsId")+":"+value(piece, "origin"))
+			}
+		}
+		if strings.Join(got, ",") != want {
+			t.Errorf("profile %s has %v, want %s", profile, got, want)
+		}
+	}
 }

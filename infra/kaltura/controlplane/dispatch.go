@@ -22,14 +22,17 @@ type result struct {
 	action *action
 	// ran says that the action's own function was reached.
 	ran bool
+	// public is how long anybody may keep the answer; 0 is not at all.
+	public time.Duration
 }
 
-// run carries out one call with its own parameters.
-func (s *Server) run(ctx context.Context, params kaltura.Node) result {
+// run carries out one call with its own parameters and files.
+func (s *Server) run(ctx context.Context, from origin, params kaltura.Node, files map[string]*incoming) (r result) {
 	started := time.Now()
-	c := &call{service: text(params, "service"), action: text(params, "action"), params: params, now: started}
+	c := &call{service: text(params, "service"), action: text(params, "action"), from: from, params: params, files: files, now: started}
 	a, err := s.find(c)
-	r := result{action: a}
+	r.action = a
+	defer func() { r.public = c.public }()
 	if err == nil {
 		if err = s.authorize(ctx, c, a); err == nil {
 			r.value, r.file, r.ran, err = s.invoke(ctx, c, a)
@@ -105,6 +108,9 @@ func (s *Server) authorize(ctx context.Context, c *call, a *action) error {
 	if err := s.readSession(ctx, c); err != nil {
 		return err
 	}
+	if err := s.countUse(ctx, c); err != nil {
+		return err
+	}
 	requested, named, err := requestedPartner(c.params)
 	if err != nil {
 		return err
@@ -130,9 +136,24 @@ func (s *Server) authorize(ctx context.Context, c *call, a *action) error {
 		return forbidden(c)
 	}
 	if c.partner != c.ks.PartnerID {
-		return s.usable(ctx, c.partner)
+		if err := s.usable(ctx, c.partner); err != nil {
+			return err
+		}
 	}
-	return nil
+	return s.mayBroadcast(ctx, c, a)
+}
+
+// mayBroadcast refuses the whole service liveStream to partners without that feature. System
+// partners have no entries of their own.
+func (s *Server) mayBroadcast(ctx context.Context, c *call, a *action) error {
+	if a.service != "liveStream" || c.partner < 0 {
+		return nil
+	}
+	p, err := load[Partner](ctx, s.state, partnerKey(c.partner))
+	if err == nil && !p.LiveStream {
+		return forbidden(c)
+	}
+	return err
 }
 
 // readSession checks the ks parameter, if there is one.
@@ -155,8 +176,30 @@ func (s *Server) readSession(ctx context.Context, c *call) error {
 	} else if !errors.Is(err, bus.ErrNotFound) {
 		return err
 	}
+	if reason := restricted(ks, c.from); reason != "" {
+		return badSession(reason, reason)
+	}
 	c.ks = &ks
 	return s.usable(ctx, ks.PartnerID)
+}
+
+// restricted names what a session's privileges say against a request from there
+// (contract §2.3); empty is nothing.
+func restricted(ks kaltura.KS, from origin) string {
+	if ip, ok := ks.Privilege("iprestrict"); ok && ip != from.address {
+		return "EXCEEDED_RESTRICTED_IP"
+	}
+	uris, ok := ks.Privilege("urirestrict")
+	if !ok {
+		return ""
+	}
+	for uri := range strings.SplitSeq(uris, "|") {
+		prefix, open := strings.CutSuffix(uri, "*")
+		if from.path == uri || open && strings.HasPrefix(from.path, prefix) {
+			return ""
+		}
+	}
+	return "EXCEEDED_RESTRICTED_URI"
 }
 
 func badSession(id, reason string) error {
@@ -197,8 +240,12 @@ func (s *Server) usable(ctx context.Context, partner int) error {
 // permitted applies the row's access and scope to the session.
 func (s *Server) permitted(ctx context.Context, c *call, a *action) bool {
 	own := c.partner == c.ks.PartnerID
-	if c.ks.PartnerID == kaltura.MediaServerPartner {
+	switch c.ks.PartnerID {
+	case kaltura.MediaServerPartner:
 		return s.serverPermitted(c, a, own)
+	case kaltura.BatchPartner:
+		c.allPartners = own
+		return c.ks.Admin() && (a.access == batch || a.access == anySession || a.access == anyone)
 	}
 	if !own {
 		return false

@@ -27,6 +27,11 @@ type Partner struct {
 	// limit. Without LiveTranscode the second counts as 0.
 	MaxInputs     int `json:"maxInputs"`
 	MaxTranscoded int `json:"maxTranscoded"`
+	// AdminTags limits the entries on air that carry an admin tag.
+	AdminTags map[string]int `json:"adminTags,omitempty"`
+	// EveryOutput turns off that outputs which the encoder's picture does not reach are
+	// left out of its template (FEATURE_KALTURA_LIVE_DISABLE_SMART_TRANSCODING).
+	EveryOutput bool `json:"everyOutput,omitempty"`
 	// MaxSession is the longest session in seconds; 0 is a day.
 	MaxSession int64 `json:"maxSession,omitempty"`
 	// LiveProfile is the conversion profile of entries that name none.
@@ -41,6 +46,9 @@ const (
 	PartnerFullBlock    = 3
 	PartnerReadOnly     = 4
 )
+
+// PartnerLimits are the entries a partner may have on air; see Partner.
+type PartnerLimits struct{ Inputs, Transcoded int }
 
 // Unlimited as Partner.MaxInputs or MaxTranscoded is no limit.
 const Unlimited = -1
@@ -70,12 +78,17 @@ type entryDoc struct {
 
 // node is the registration of an entry on one media server.
 type node struct {
+	// ID is the registration's number; 0 in documents of klive before it had one.
+	ID          int64  `json:"id,omitempty"`
 	Hostname    string `json:"hostname"`
 	Application string `json:"application,omitempty"`
 	Status      int    `json:"status"`
 	// Since is when this host came, Seen its last call.
 	Since int64 `json:"since"`
 	Seen  int64 `json:"seen"`
+	// Streams and Recording are what the live controller says of it.
+	Streams   []kaltura.NodeStream    `json:"streams,omitempty"`
+	Recording []kaltura.NodeRecording `json:"recording,omitempty"`
 }
 
 // serverNode is a media server that reported itself.
@@ -84,6 +97,9 @@ type serverNode struct {
 	// Environment separates sets of media servers that must not broadcast one entry at
 	// once; empty is unknown.
 	Environment string `json:"environment,omitempty"`
+	// Node is what today's servers know of it besides; its host name, times and
+	// environment are those above.
+	Node kaltura.ServerNode `json:"node,omitzero"`
 }
 
 // settings is the document that holds what the first start drew.
@@ -92,22 +108,43 @@ type settings struct {
 	Seeded bool `json:"seeded"`
 }
 
+// uploadDoc is an upload token with the files that its chunks came in.
+type uploadDoc struct {
+	Token  kaltura.UploadToken `json:"token"`
+	Chunks []chunk             `json:"chunks,omitempty"`
+}
+
+// chunk is one file of an upload, of which the first Size bytes count.
+type chunk struct {
+	File string `json:"file"`
+	Size int64  `json:"size"`
+}
+
 // Keys. Everything that comes from a request is checked or hashed before it gets here.
 const (
 	entryPrefix   = "entry."
 	profilePrefix = "profile."
+	uploadPrefix  = "uploadtoken."
+	everyUpload   = uploadPrefix + "*"
+	usesPrefix    = "uses."
+	everyUses     = usesPrefix + "*"
 	everyEntry    = entryPrefix + "*"
 	everyProfile  = profilePrefix + "*"
 	settingsKey   = "settings"
 	profileIDs    = "counter.profile"
 	serverIDs     = "counter.mediaserver"
+	nodeIDs       = "counter.entryservernode"
+	serverPrefix  = "mediaserver."
+	everyServer   = serverPrefix + "*"
 )
 
 func partnerKey(id int) string     { return "partner." + strconv.Itoa(id) }
 func entryKey(id string) string    { return entryPrefix + id }
 func profileKey(id int) string     { return profilePrefix + strconv.Itoa(id) }
+func uploadKey(id string) string   { return uploadPrefix + id }
+func usesKey(ks string) string     { return usesPrefix + digest(ks) }
 func logoutKey(ks string) string   { return "logout." + digest(ks) }
-func serverKey(host string) string { return "mediaserver." + digest(host) }
+func serverKey(host string) string { return serverPrefix + digest(host) }
 
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
 
 	"klive/infra/bus"
 	"klive/infra/kaltura"
@@ -51,6 +51,13 @@ type liveStreamListParams struct {
 		SourceIn     string `json:"sourceTypeIn"`
 		ReferenceID  string `json:"referenceIdEqual"`
 		PartnerEqual int    `json:"partnerIdEqual"`
+		UserEqual    string `json:"userIdEqual"`
+		StatusEqual  string `json:"statusEqual"`
+		StatusIn     string `json:"statusIn"`
+		TagsLike     string `json:"tagsLike"`
+		AdminTags    string `json:"adminTagsLike"`
+		CreatedFrom  int64  `json:"createdAtGreaterThanOrEqual"`
+		CreatedTo    int64  `json:"createdAtLessThanOrEqual"`
 		IsLive       *int   `json:"isLive"`
 		NoRecorded   *int   `json:"isRecordedEntryIdEmpty"`
 		OrderBy      string `json:"orderBy"`
@@ -70,8 +77,9 @@ func (s *Server) liveStreamList(ctx context.Context, c *call, p liveStreamListPa
 		return !visible(c, d) || e.Type != kaltura.EntryLiveStream ||
 			!matchText(e.ID, f.IDEqual, f.IDIn) || !matchText(e.SourceType, f.SourceEqual, f.SourceIn) ||
 			!matchText(e.ReferenceID, f.ReferenceID, "") || !matchInt(e.PartnerID, f.PartnerEqual, "") ||
-			!strings.Contains(strings.ToLower(e.Name), strings.ToLower(f.NameLike)) ||
-			f.IsLive != nil && *f.IsLive >= 0 && (*f.IsLive == 1) != s.isLive(d) ||
+			!matchText(e.UserID, f.UserEqual, "") || !matchText(e.Status, f.StatusEqual, f.StatusIn) ||
+			!like(e.Tags, f.TagsLike) || !like(e.AdminTags, f.AdminTags) || e.CreatedAt < f.CreatedFrom || f.CreatedTo != 0 && e.CreatedAt > f.CreatedTo ||
+			!like(e.Name, f.NameLike) || f.IsLive != nil && *f.IsLive >= 0 && (*f.IsLive == 1) != s.isLive(d) ||
 			f.NoRecorded != nil && *f.NoRecorded >= 0 && (*f.NoRecorded == 1) != (e.RecordedEntryID == "")
 	})
 	orderEntries(all, f.OrderBy)
@@ -109,8 +117,8 @@ func orderEntries(all []entryDoc, by string) {
 }
 
 type isLiveParams struct {
-	ID       string `api:"id"`
-	Protocol string `api:"protocol,optional"`
+	ID       string           `api:"id"`
+	Protocol playbackProtocol `api:"protocol,optional"`
 }
 
 // liveStreamIsLive says whether an entry can be watched (contract §3.4). Who has no
@@ -120,7 +128,7 @@ func (s *Server) liveStreamIsLive(ctx context.Context, c *call, p isLiveParams) 
 		c.allPartners = true
 	}
 	if s.config.Generation == Generation2015 && p.Protocol == "" {
-		return nil, fail("MISSING_MANDATORY_PARAMETER", "parameter protocol is required", "PARAM_NAME", "protocol")
+		return nil, missing("protocol")
 	}
 	doc, err := s.liveEntry(ctx, c, p.ID)
 	if kaltura.IsCode(err, kaltura.CodeEntryNotFound) {
@@ -129,8 +137,19 @@ func (s *Server) liveStreamIsLive(ctx context.Context, c *call, p isLiveParams) 
 	if err != nil {
 		return nil, err
 	}
-	return s.isLive(doc), nil
+	on := s.isLive(doc) && (c.admin() || !s.hidden(doc))
+	c.public = offlineFor
+	if on || s.config.Generation == Generation2015 {
+		c.public = liveFor
+	}
+	return on, nil
 }
+
+// How long answers of isLive may be kept (contract §3.4).
+const (
+	liveFor    = 30 * time.Second
+	offlineFor = 5 * time.Second
+)
 
 type liveStreamAddParams struct {
 	Entry  kaltura.Node `api:"liveStreamEntry"`
@@ -143,9 +162,6 @@ func (s *Server) liveStreamAdd(ctx context.Context, c *call, p liveStreamAddPara
 	if err != nil {
 		return nil, err
 	}
-	if !partner.LiveStream {
-		return nil, forbidden(c)
-	}
 	var doc entryDoc
 	e := &doc.Entry
 	if partner.LiveRecord {
@@ -155,7 +171,7 @@ func (s *Server) liveStreamAdd(ctx context.Context, c *call, p liveStreamAddPara
 	if given, ok := p.Entry.Get("sourceType"); ok && given.Text != "" && !slices.Contains([]string{kaltura.SourceLiveStream, kaltura.SourceLiveOnText}, given.Text) {
 		return nil, fail("INVALID_ENUM_VALUE", "this server streams source types 32 and 42", "ENUM_VAL", given.Text, "PARAM_NAME", "sourceType", "ENUM_TYPE", "KalturaSourceType")
 	}
-	if err := applyEntry(e, p.Entry, true); err != nil {
+	if err := applyEntry(e, p.Entry, true, c.now); err != nil {
 		return nil, err
 	}
 	if e.ConversionProfileID == 0 {
@@ -171,6 +187,7 @@ func (s *Server) liveStreamAdd(ctx context.Context, c *call, p liveStreamAddPara
 	if err := s.store(ctx, c, &doc, prof); err != nil {
 		return nil, err
 	}
+	s.log.Info("live entry added", "entry", e.ID, "name", short(e.Name), "partner", e.PartnerID, "user", short(e.CreatorID))
 	return s.view(ctx, c, doc, adminClass(c))
 }
 
@@ -202,129 +219,16 @@ func (s *Server) store(ctx context.Context, c *call, doc *entryDoc, p profile) e
 	return errors.New("no free entry id found")
 }
 
-type liveStreamUpdateParams struct {
-	EntryID string       `api:"entryId"`
-	Entry   kaltura.Node `api:"liveStreamEntry"`
-}
-
-// liveStreamUpdate changes the properties that are given (contract §3.11).
-func (s *Server) liveStreamUpdate(ctx context.Context, c *call, p liveStreamUpdateParams) (any, error) {
-	return s.updateEntry(ctx, c, p.EntryID, p.Entry)
-}
-
-type baseEntryUpdateParams struct {
-	EntryID string       `api:"entryId"`
-	Entry   kaltura.Node `api:"baseEntry"`
-}
-
-// baseEntryUpdate does the same; media servers of 2015 set currentBroadcastStartTime
-// with it.
-func (s *Server) baseEntryUpdate(ctx context.Context, c *call, p baseEntryUpdateParams) (any, error) {
-	return s.updateEntry(ctx, c, p.EntryID, p.Entry)
-}
-
-func (s *Server) updateEntry(ctx context.Context, c *call, id string, given kaltura.Node) (any, error) {
-	doc, err := s.changeEntry(ctx, c, id, func(doc *entryDoc) error {
-		before := doc.Entry
-		if err := applyEntry(&doc.Entry, given, false); err != nil {
-			return err
-		}
-		e := &doc.Entry
-		if e.StreamPassword == "" {
-			// Without token anybody could publish.
-			e.StreamPassword = before.StreamPassword
-		}
-		if connected(*doc) {
-			// These hold for a whole broadcast (contract §5.1).
-			e.RecordStatus, e.DVRStatus, e.DVRWindow = before.RecordStatus, before.DVRStatus, before.DVRWindow
-		}
-		if e.ConversionProfileID != before.ConversionProfileID || e.RecordStatus != before.RecordStatus {
-			p, ok, err := s.profileFor(ctx, e.ConversionProfileID, c.sees)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				return noProfile(e.ConversionProfileID)
-			}
-			doc.Assets = liveAssets(*e, doc.Assets, p, c.now.Unix())
-		}
-		e.UpdatedAt = c.now.Unix()
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s.view(ctx, c, doc, "KalturaLiveStreamEntry")
-}
-
-// writable are the properties that callers may set, with true for those that only a
-// new entry takes.
-func writable() map[string]bool {
-	return map[string]bool{
-		"name": false, "description": false, "userId": false, "tags": false, "adminTags": false, "categories": false,
-		"partnerData": false, "accessControlId": false, "startDate": false, "endDate": false, "referenceId": false,
-		"partnerSortValue": false, "conversionProfileId": false, "redirectEntryId": false, "offlineMessage": false,
-		"recordStatus": false, "dvrStatus": false, "dvrWindow": false, "currentBroadcastStartTime": false,
-		"recordingOptions": false, "segmentDuration": false, "explicitLive": false, "viewMode": false,
-		"recordingStatus": false, "bitrates": false, "streamName": false, "streamPassword": false, "srtPass": false,
-		"pushPublishEnabled": false, "encodingIP1": false, "encodingIP2": false, "sourceType": true, "templateEntryId": true,
-	}
-}
-
-// limits of what one entry may hold, so that no document outgrows the state.
-const (
-	maxEntryText = 16 << 10
-	maxBitrates  = 50
-)
-
-// applyEntry sets the writable properties of an entry.
-func applyEntry(e *kaltura.LiveStreamEntry, given kaltura.Node, isNew bool) error {
-	allowed := writable()
-	picked := kaltura.Node{Kind: kaltura.KindObject}
-	for _, m := range given.Members {
-		onlyNew, ok := allowed[m.Name]
-		if !ok || onlyNew && !isNew {
-			continue
-		}
-		if len(m.Value.Text) > maxEntryText || len(m.Value.Members) > maxBitrates || len(m.Value.Items) > maxBitrates {
-			return fail("PROPERTY_VALIDATION_MAX_LENGTH", "property "+m.Name+" is too long", "PROP_NAME", m.Name)
-		}
-		picked.Members = append(picked.Members, m)
-	}
-	if err := picked.Decode(e); err != nil {
-		return decodeFailure(err)
-	}
-	return checkEntry(e)
-}
-
-// checkEntry holds the enumerated and numeric properties to their ranges.
-func checkEntry(e *kaltura.LiveStreamEntry) error {
-	for _, r := range []struct {
-		name, class   string
-		v, from, upTo int
-	}{
-		{"recordStatus", "KalturaRecordStatus", e.RecordStatus, 0, 2},
-		{"dvrStatus", "KalturaDVRStatus", e.DVRStatus, 0, 1},
-		{"viewMode", "KalturaViewMode", e.ViewMode, 0, 1},
-		{"recordingStatus", "KalturaRecordingStatus", e.RecordingStatus, 0, 3},
-	} {
-		if r.v < r.from || r.v > r.upTo {
-			return fail("INVALID_ENUM_VALUE", r.name+" must be "+strconv.Itoa(r.from)+" to "+strconv.Itoa(r.upTo),
-				"ENUM_VAL", strconv.Itoa(r.v), "PARAM_NAME", r.name, "ENUM_TYPE", r.class)
-		}
-	}
-	if e.DVRWindow < 0 {
-		return fail("PROPERTY_VALIDATION_MIN_VALUE", "dvrWindow must not be negative", "PROP_NAME", "dvrWindow", "PROP_MIN_VALUE", "0")
-	}
-	return nil
-}
-
 // liveStreamDelete removes a live entry. Its recordings stay.
 func (s *Server) liveStreamDelete(ctx context.Context, c *call, p entryIDParams) (any, error) {
 	if _, err := s.liveEntry(ctx, c, p.EntryID); err != nil {
 		return nil, err
 	}
-	return nil, s.state.Delete(ctx, entryKey(p.EntryID), 0)
+	if err := s.state.Delete(ctx, entryKey(p.EntryID), 0); err != nil {
+		return nil, err
+	}
+	s.log.Info("live entry removed", "entry", p.EntryID, "partner", c.partner, "user", short(c.ks.UserID))
+	return nil, nil
 }
 
 // regenerateStreamToken draws a new publishing token.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"klive/infra/kaltura"
 )
 
 // FuzzRequest sends requests of any shape. Whatever comes, the server answers with a
@@ -21,9 +23,13 @@ func FuzzRequest(f *testing.F) {
 	f.Add("service=liveStream&action=add&ks="+url.QueryEscape(session), "", "liveStreamEntry[name]=x&liveStreamEntry:bitrates:-=&liveStreamEntry:description__null=&a:b:c:d=1")
 	f.Add("service=wowza_liveConversionProfile&action=serve", "", `streamName=0_demolive_1&extraParams={"height":1e999}`)
 	f.Add("", "multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n{\"service\":\"session\"}\r\n--B--\r\n")
+	f.Add("service=uploadToken&action=upload&ks="+url.QueryEscape(session), "multipart/form-data; boundary=B",
+		"--B\r\nContent-Disposition: form-data; name=\"uploadTokenId\"\r\n\r\nx\r\n--B\r\nContent-Disposition: form-data; name=\"fileData\"\r\n\r\nfilename=a\r\n"+
+			"--B\r\nContent-Disposition: form-data; name=\"fileData\"; filename=\"a\"\r\n\r\nbytes\r\n--B--\r\n")
+	f.Add("service=entryServerNode&action=list&filter:serverTypeEqual=0&format=1&ks="+url.QueryEscape(session), "", "")
 	f.Add("format=9&callback=cb&service=liveStream&action=isLive&id=0_demolive", "", "")
 	m := newMemory()
-	s, err := New(f.Context(), Config{State: m, Secret: testSecret, MediaServerSecret: serverSecret, Sweep: time.Hour})
+	s, err := New(f.Context(), Config{State: m, Secret: testSecret, MediaServerSecret: serverSecret, Sweep: time.Hour, Files: discard{}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -76,4 +82,47 @@ func FuzzPath(f *testing.F) {
 			t.Fatalf("%d parameters", len(n.Members))
 		}
 	})
+}
+
+// FuzzDecode reads bodies of any kind. Whatever comes, the tree keeps its bounds, and each file
+// was taken once.
+func FuzzDecode(f *testing.F) {
+	f.Add("application/json", `{"a":{"b":[1,{"c":null}]},"0":{"service":"x"}}`)
+	f.Add("application/x-www-form-urlencoded", "a:b:-=&a[c][d]=1&e__null=&%zz=1")
+	f.Add("multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\nbytes\r\n--B\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n{}\r\n--B--\r\n")
+	limits := Limits{Body: 4096, File: 8192, Parameters: 40, Depth: 6, Calls: 4}.withDefaults()
+	f.Fuzz(func(t *testing.T, kind, body string) {
+		r := httptest.NewRequest(http.MethodPost, "/api_v3/", strings.NewReader(body))
+		r.Header.Set("Content-Type", kind)
+		var taken int64
+		q, err := readRequest(r, limits, func(_ []string, p *part) (*incoming, error) {
+			p.large()
+			n, err := io.Copy(io.Discard, p)
+			taken += n
+			return &incoming{name: p.FileName(), size: n}, err
+		})
+		if err != nil {
+			return
+		}
+		if count, depth := measure(q.params); count > limits.Parameters*(limits.Depth+1)+1 || depth > limits.Depth*2 {
+			t.Fatalf("%d values, %d deep", count, depth)
+		}
+		if taken > limits.File || len(q.files) > limits.Calls {
+			t.Fatalf("%d bytes in %d files", taken, len(q.files))
+		}
+	})
+}
+
+// measure counts the values in a tree and how deep they lie.
+func measure(n kaltura.Node) (count, depth int) {
+	count = 1
+	for _, m := range n.Members {
+		c, d := measure(m.Value)
+		count, depth = count+c, max(depth, d+1)
+	}
+	for _, item := range n.Items {
+		c, d := measure(item)
+		count, depth = count+c, max(depth, d+1)
+	}
+	return count, depth
 }

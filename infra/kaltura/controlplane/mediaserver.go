@@ -35,12 +35,8 @@ func (s *Server) reportStatus(ctx context.Context, c *call, p reportStatusParams
 		if !errors.Is(err, bus.ErrNotFound) {
 			return nil, err
 		}
-		id, err := s.state.Next(ctx, serverIDs)
-		if err != nil {
-			return nil, err
-		}
-		n := serverNode{MediaServer: kaltura.MediaServer{ID: int(id), Hostname: p.Hostname, CreatedAt: now, UpdatedAt: now}}
-		if err := create(ctx, s.state, serverKey(p.Hostname), n); !errors.Is(err, bus.ErrConflict) {
+		n := serverNode{MediaServer: kaltura.MediaServer{Hostname: p.Hostname}}
+		if err := s.createServer(ctx, &n, now); !errors.Is(err, bus.ErrConflict) {
 			return n.MediaServer, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	"klive/infra/bus"
 	"klive/infra/kaltura"
@@ -141,6 +142,73 @@ func (p profile) transcodes(g Generation) bool {
 		return slices.ContainsFunc(p.params(), func(lp kaltura.LiveParams) bool { return !lp.HasTag("ingest") })
 	}
 	return slices.ContainsFunc(p.Assets, func(a kaltura.ProfileAssetParams) bool { return a.Origin == kaltura.OriginConvert })
+}
+
+// view is the profile as the API shows it; preferred is the partner's default.
+func (p profile) view(preferred int) kaltura.ConversionProfile {
+	var ids []string
+	for _, a := range p.Assets {
+		ids = append(ids, strconv.Itoa(a.AssetParamsID))
+	}
+	v := kaltura.ConversionProfile{
+		ID: p.ID, PartnerID: p.PartnerID, Status: kaltura.EntryStatusReady, Type: profileTypeLive,
+		Name: p.Name, SystemName: p.SystemName, FlavorParamsIDs: strings.Join(ids, ","),
+	}
+	if p.ID == preferred {
+		v.IsDefault = 1
+	}
+	return v
+}
+
+// profileTypeLive is KalturaConversionProfileType of live profiles, the only ones here.
+const profileTypeLive = "2"
+
+// conversionProfileGet reads a profile.
+func (s *Server) conversionProfileGet(ctx context.Context, c *call, p idParams) (any, error) {
+	doc, ok, err := s.profileFor(ctx, p.ID, c.sees)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, noProfile(p.ID)
+	}
+	partner, err := load[Partner](ctx, s.state, partnerKey(doc.PartnerID))
+	if err != nil && !errors.Is(err, bus.ErrNotFound) {
+		return nil, err
+	}
+	return doc.view(partner.LiveProfile), nil
+}
+
+type profileListParams struct {
+	Filter struct {
+		IDEqual    int    `json:"idEqual"`
+		IDIn       string `json:"idIn"`
+		TypeEqual  string `json:"typeEqual"`
+		TypeIn     string `json:"typeIn"`
+		NameEqual  string `json:"nameEqual"`
+		SystemName string `json:"systemNameEqual"`
+	} `api:"filter,optional"`
+	Pager pager `api:"pager,optional"`
+}
+
+// conversionProfileList lists the caller's profiles.
+func (s *Server) conversionProfileList(ctx context.Context, c *call, p profileListParams) (any, error) {
+	f := p.Filter
+	all, err := s.profilesOf(ctx, c, f.IDEqual, f.IDIn)
+	if err != nil {
+		return nil, err
+	}
+	partner, err := load[Partner](ctx, s.state, partnerKey(c.partner))
+	if err != nil && !errors.Is(err, bus.ErrNotFound) {
+		return nil, err
+	}
+	out := []kaltura.ConversionProfile{}
+	for _, doc := range all {
+		if matchText(profileTypeLive, f.TypeEqual, f.TypeIn) && matchText(doc.Name, f.NameEqual, "") && matchText(doc.SystemName, f.SystemName, "") {
+			out = append(out, doc.view(partner.LiveProfile))
+		}
+	}
+	return list("KalturaConversionProfileListResponse", out, p.Pager), nil
 }
 
 type profileAssetsParams struct {

@@ -41,7 +41,10 @@ func (s *Server) registerMediaServer(ctx context.Context, c *call, p registerPar
 	}
 	recorded := ""
 	doc, err := s.changeEntry(ctx, c, p.EntryID, func(doc *entryDoc) error {
-		fresh := s.register(doc, p, c.now.Unix())
+		fresh, err := s.register(ctx, doc, p, c.now.Unix())
+		if err != nil {
+			return err
+		}
 		wanted, err := s.wantsRecorded(ctx, *doc, p, fresh, c.now.Unix())
 		if err != nil || !wanted {
 			return err
@@ -76,22 +79,25 @@ func checkHost(host string) error {
 }
 
 // register sets the registration and says whether a new broadcast session began with it.
-func (s *Server) register(doc *entryDoc, p registerParams, now int64) (fresh bool) {
+func (s *Server) register(ctx context.Context, doc *entryDoc, p registerParams, now int64) (fresh bool, err error) {
 	e := &doc.Entry
 	n, known := doc.Nodes[int(p.Index)]
 	fresh = !known || n.Hostname != p.Hostname || n.Status == kaltura.StatusAuthenticated || n.Status == kaltura.StatusMarkedForDeletion
 	if fresh {
-		n.Since = now
+		n.Since, n.Streams, n.Recording = now, nil, nil
 		e.LastBroadcast = now
 	}
 	n.Hostname, n.Application, n.Status, n.Seen = p.Hostname, p.Application, int(p.Status), now
+	if err := s.nodeID(ctx, &n); err != nil {
+		return false, err
+	}
 	doc.place(int(p.Index), n)
 	e.RedirectEntryID = ""
 	begins := s.config.Generation == Generation2015 || p.Index == kaltura.IndexPrimary && p.Status == kaltura.StatusPlayable
 	if e.FirstBroadcast == 0 && begins {
 		e.FirstBroadcast = now
 	}
-	return fresh
+	return fresh, nil
 }
 
 // wantsRecorded says whether the registration calls for a new recorded entry.
@@ -264,7 +270,7 @@ func (s *Server) sweepOnce(ctx context.Context, now int64) error {
 	if err != nil {
 		return err
 	}
-	var failures []error
+	failures := []error{s.sweepUploads(ctx, now), s.sweepUses(ctx, now)}
 	for _, doc := range all {
 		if len(s.lapsed(doc, now)) > 0 {
 			failures = append(failures, s.sweepEntry(ctx, doc, now))

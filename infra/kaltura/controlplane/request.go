@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"mime"
-	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,19 +13,28 @@ import (
 
 // Limits bound what one request may ask for. Zero fields take the defaults.
 type Limits struct {
-	// Body is the largest request body in bytes; default 1 MiB.
+	// Body is the largest request body in bytes, files of uploads aside; default 1 MiB.
 	Body int64
+	// File is how many bytes of files one request may bring; default 16 GiB.
+	File int64
 	// Parameters is how many values a request may carry; default 2000.
 	Parameters int
 	// Depth is how deep parameters may nest; default 16.
 	Depth int
 	// Calls is how many calls one multirequest may hold; default 50.
 	Calls int
+	// Answer is how many bytes the answers of a multirequest may take; default 64 MiB.
+	Answer int
+	// Uploads is how many files may come in at once; others wait. Default 8.
+	Uploads int
 }
 
 func (l Limits) withDefaults() Limits {
 	if l.Body == 0 {
 		l.Body = 1 << 20
+	}
+	if l.File == 0 {
+		l.File = 16 << 30
 	}
 	if l.Parameters == 0 {
 		l.Parameters = 2000
@@ -37,49 +45,78 @@ func (l Limits) withDefaults() Limits {
 	if l.Calls == 0 {
 		l.Calls = 50
 	}
+	if l.Answer == 0 {
+		l.Answer = 64 << 20
+	}
+	if l.Uploads == 0 {
+		l.Uploads = 8
+	}
 	return l
 }
 
 // errBody says that a body cannot be read as what its content type names.
 var errBody = errors.New("the request body does not match its content type")
 
-// readRequest gathers the parameters of a request: body, then query, then path pairs,
-// the later winning (contract §1.2).
-func readRequest(r *http.Request, limits Limits) (kaltura.Node, error) {
-	t := newTree(limits)
-	if r.Body != nil {
-		if err := t.readBody(r, http.MaxBytesReader(nil, r.Body, limits.Body)); err != nil {
-			return kaltura.Node{}, err
-		}
-	}
-	if err := t.readForm(r.URL.RawQuery); err != nil {
-		return kaltura.Node{}, err
-	}
-	if err := t.readPath(r.URL.Path); err != nil {
-		return kaltura.Node{}, err
-	}
-	return t.node(), nil
+// request is what one HTTP request carries.
+type request struct {
+	from   origin
+	params kaltura.Node
+	// files are by the parameter they are the value of: "fileData", "2:fileData".
+	files map[string]*incoming
 }
 
-func (t *tree) readBody(r *http.Request, body io.Reader) error {
+// readRequest gathers the parameters of a request: body, then its files, then query, then
+// path pairs, the later winning (contract §1.2). Files go to take as they come. What was
+// read is returned also with an error, so that its files can be dropped.
+func readRequest(r *http.Request, limits Limits, take takeFile) (request, error) {
+	t := newTree(limits)
+	var files map[string]*incoming
+	if r.Body != nil {
+		var err error
+		files, err = t.readBody(r, func(soFar kaltura.Node, f *part) (*incoming, error) {
+			// The session may stand in the address, which is read last.
+			address := newTree(limits)
+			if err := address.readAddress(r.URL); err != nil {
+				return nil, err
+			}
+			return take(append(sessionsIn(address.node()), sessionsIn(soFar)...), f)
+		})
+		if err != nil {
+			return request{files: files}, err
+		}
+	}
+	if err := t.readAddress(r.URL); err != nil {
+		return request{files: files}, err
+	}
+	return request{from: originOf(r), params: t.node(), files: files}, nil
+}
+
+func (t *tree) readAddress(u *url.URL) error {
+	if err := t.readForm(u.RawQuery); err != nil {
+		return err
+	}
+	return t.readPath(u.Path)
+}
+
+func (t *tree) readBody(r *http.Request, take takePart) (map[string]*incoming, error) {
 	kind, options, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
 		kind = ""
 	}
 	if kind == "multipart/form-data" {
-		return t.readMultipart(multipart.NewReader(body, options["boundary"]))
+		return t.readMultipart(r.Body, options["boundary"], take)
 	}
-	data, err := io.ReadAll(body)
+	data, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, t.limits.Body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch {
 	case len(data) == 0:
-		return nil
+		return nil, nil
 	case kind == "application/json":
-		return t.readJSON(data)
+		return nil, t.readJSON(data)
 	default:
-		return t.readForm(string(data))
+		return nil, t.readForm(string(data))
 	}
 }
 
@@ -119,48 +156,6 @@ func unescape(text string) string {
 		return plain
 	}
 	return text
-}
-
-// readMultipart reads a form of parts: each parameter a part of its own, or one part
-// named json with the whole document (contract §1.2). File contents are skipped: no
-// action of the table takes a file.
-func (t *tree) readMultipart(parts *multipart.Reader) error {
-	for {
-		part, err := parts.NextPart()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return bodyError(err)
-		}
-		if part.FileName() != "" {
-			if t.used++; t.used > t.limits.Parameters {
-				return errTooMany
-			}
-			continue
-		}
-		data, err := io.ReadAll(part)
-		if err != nil {
-			return bodyError(err)
-		}
-		if part.FormName() == "json" {
-			err = t.readJSON(data)
-		} else if part.FormName() != "" {
-			err = t.setText(part.FormName(), string(data))
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// bodyError keeps the error that names a body over its limit.
-func bodyError(err error) error {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return err
-	}
-	return errBody
 }
 
 // readPath reads the name/value pairs after /api_v3/ or /api_v3/index.php/. Of

@@ -27,11 +27,17 @@ func (s *Server) seed(ctx context.Context) error {
 	if err := s.ensurePartner(ctx, server); err != nil {
 		return err
 	}
+	if err := s.ensurePartner(ctx, Partner{ID: kaltura.BatchPartner, Name: "Batch"}); err != nil {
+		return err
+	}
 	demo := Partner{
 		ID: DemoPartner, Name: "Demonstration", AdminSecret: s.config.Secret,
 		LiveStream: true, LiveRecord: true, LiveTranscode: true, MediaServer: true, MaxInputs: Unlimited, MaxTranscoded: Unlimited,
 	}
 	if err := s.ensurePartner(ctx, demo); err != nil {
+		return err
+	}
+	if err := s.takeLimits(ctx); err != nil {
 		return err
 	}
 	done, err := load[settings](ctx, s.state, settingsKey)
@@ -49,6 +55,22 @@ func (s *Server) seed(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// takeLimits gives the demonstration partner the configured limits.
+func (s *Server) takeLimits(ctx context.Context) error {
+	l := s.config.Partner
+	if l == nil {
+		return nil
+	}
+	_, err := change(ctx, s.state, partnerKey(DemoPartner), func(p *Partner) error {
+		if p.MaxInputs == l.Inputs && p.MaxTranscoded == l.Transcoded {
+			return errKeep
+		}
+		p.MaxInputs, p.MaxTranscoded = l.Inputs, l.Transcoded
+		return nil
+	})
+	return err
 }
 
 func (s *Server) seedEntry(ctx context.Context) error {

@@ -2,11 +2,13 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"math"
 	"regexp"
 	"slices"
 	"strconv"
 
+	"klive/infra/bus"
 	"klive/infra/kaltura"
 )
 
@@ -26,6 +28,7 @@ type encoder struct {
 	Width      int     `json:"width"`
 	Height     int     `json:"height"`
 	FrameRate  float64 `json:"framerate"`
+	GPU        string  `json:"gpu"`
 	AudioCodec string  `json:"audiocodecidstring"`
 }
 
@@ -62,12 +65,36 @@ func (s *Server) serveTemplate(ctx context.Context, c *call, p serveParams) (any
 			_ = n.Decode(&enc)
 		}
 	}
-	outputs = slices.DeleteFunc(outputs, func(lp kaltura.LiveParams) bool { return enc.tooSmallFor(lp) })
+	partner, err := load[Partner](ctx, s.state, partnerKey(doc.Entry.PartnerID))
+	if err != nil && !errors.Is(err, bus.ErrNotFound) {
+		return nil, err
+	}
+	if !partner.EveryOutput {
+		outputs = slices.DeleteFunc(outputs, func(lp kaltura.LiveParams) bool { return enc.tooSmallFor(lp) })
+	}
+	host, _, err := s.server(ctx, p.Hostname)
+	if err != nil {
+		return nil, err
+	}
+	t := template{s: s, entry: doc.Entry.ID, enc: enc, host: host.Node, sourceRate: sourceRate(prof)}
 	return &file{
 		contentType:  "text/xml",
 		cacheControl: "public, max-age=8640000, max-stale=0",
-		data:         s.template(doc.Entry.ID, outputs, enc),
+		data:         t.write(outputs),
 	}, nil
+}
+
+// minSourceRate is the frame rate from which the source's params say something of it.
+const minSourceRate = 12.5
+
+// sourceRate is the frame rate that the profile's source has, where its params name one.
+func sourceRate(p profile) float64 {
+	for _, lp := range p.params() {
+		if lp.HasTag("source") && lp.FrameRate >= minSourceRate {
+			return lp.FrameRate
+		}
+	}
+	return 0
 }
 
 // outputSet chooses the params that a stream with this suffix is made into. found is

@@ -119,7 +119,7 @@ func TestEncodeRules(t *testing.T) {
 	f := start(t)
 	render := func(lp kaltura.LiveParams, enc encoder) string {
 		o := &outline{}
-		f.encode(o, "0_demolive", lp, enc)
+		template{s: f.Server, entry: "0_demolive", enc: enc}.encode(o, lp)
 		return compact(string(o.b))
 	}
 	for name, c := range map[string]struct {
@@ -159,4 +159,66 @@ func TestEncodeRules(t *testing.T) {
 			t.Errorf("%+v for %+v: %v", c.enc, c.lp, got)
 		}
 	}
+}
+
+// TestServeForHardware is what a media server with a GPU gets, and only now.
+func TestServeForHardware(t *testing.T) {
+	gpu := "/extraParams/" + url.PathEscape(`{"gpu":"true"}`)
+	f := start(t)
+	f.useProfile("Cloud transcode")
+	body := compact(f.body(f.serve("wowza_liveConversionProfile/action/serve/streamName/0_demolive_1" + gpu)))
+	has(t, body, "<Video><Transcoder>default</Transcoder><Implementation>NVENC</Implementation><GPUID>-1</GPUID><FrameSize>",
+		"<Decode><Video><Deinterlace>false</Deinterlace><Implementation>NVCUVID</Implementation></Video></Decode>",
+		"<Scale><Implementation>CUDA</Implementation><Parameters/><Properties/></Scale><StreamNameGroups>")
+	old := start(t, in2015)
+	old.useProfile("Cloud transcode")
+	lacks(t, compact(old.body(old.serve("wowza_liveConversionProfile/action/serve/streamName/0_demolive_1"+gpu))), "NVENC", "CUDA", "NVCUVID")
+
+	o := &outline{}
+	template{s: f.Server, sourceRate: 29.97}.properties(o)
+	if got, want := compact(string(o.b)), "<Properties><Property><Name>sourceStreamFrameRate</Name><Value>29.97</Value><Type>Double</Type></Property></Properties>"; got != want {
+		t.Errorf("properties: %s", got)
+	}
+	o = &outline{}
+	template{s: old.Server, sourceRate: 29.97}.properties(o)
+	if got := compact(string(o.b)); got != "<Properties/>" {
+		t.Errorf("properties in 2015: %s", got)
+	}
+}
+
+// TestServeLeavesOptionalOutputsOut goes by the encoder's picture, unless the partner wants all.
+func TestServeLeavesOptionalOutputsOut(t *testing.T) {
+	f := start(t)
+	ids, err := f.profileIDs(t.Context(), DemoPartner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := change(t.Context(), f.state, profileKey(ids["Passthrough"]), func(p *profile) error {
+		p.Assets = append(p.Assets, kaltura.ProfileAssetParams{ConversionProfileID: p.ID, AssetParamsID: 44, Origin: kaltura.OriginConvert})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	small := "wowza_liveConversionProfile/action/serve/streamName/0_demolive_1/extraParams/" + url.PathEscape(`{"height":720}`)
+	lacks(t, f.body(f.serve(small)), "0_demolive_44")
+	has(t, f.body(f.serve("wowza_liveConversionProfile/action/serve/streamName/0_demolive_1")), "0_demolive_44")
+	if _, err := change(t.Context(), f.state, partnerKey(DemoPartner), func(p *Partner) error { p.EveryOutput = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	has(t, f.body(f.serve(small)), "0_demolive_44")
+}
+
+// TestAddressesOfAnEntry is contract §3.15: where encoders are sent.
+func TestAddressesOfAnEntry(t *testing.T) {
+	f := start(t, func(c *Config) {
+		c.IngestURL, c.RTMPSPort, c.SRTPort = "rtmps://in.example.com/kLive", 1936, 8890
+	})
+	has(t, f.form("liveStream.get", "format", "1", "entryId", DemoEntry),
+		`"primaryBroadcastingUrl":"rtmps://in.example.com/kLive/?p=102&e=0_demolive&i=0&t=demo1234","secondaryBroadcastingUrl":"rtmps://in.example.com/kLive/?p=102&e=0_demolive&i=1&t=demo1234",`,
+		`"primarySecuredBroadcastingUrl":"rtmps://live.example.com:1936/kLive/?p=102&e=0_demolive&i=0&t=demo1234"`,
+		`"primarySrtBroadcastingUrl":"srt://live.example.com:8890","primarySrtStreamId":"#:::e=0_demolive,st=0,p=demo1234"`, `"secondarySrtStreamId":"#:::e=0_demolive,st=1,p=demo1234"`)
+	old := start(t, in2015)
+	old.register(0, "ms1", 1)
+	has(t, old.form("liveStream.get", "format", "1", "entryId", DemoEntry),
+		`"liveStreamConfigurations":[{"protocol":"hds","objectType":"KalturaLiveStreamConfiguration"},{"protocol":"hls","url":"http`, `{"protocol":"sl","objectType":`, `{"protocol":"mpegdash","url":`)
 }

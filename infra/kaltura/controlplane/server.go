@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,13 @@ const (
 // Config is what [New] needs. State is the only field without a default.
 type Config struct {
 	State State
+	// Files keeps uploaded files. Nil: uploads fail.
+	Files Files
+	// UploadIdle is how long an upload may bring nothing (default 30 s), UploadKeep how long
+	// an uploaded file waits to be used (default a day).
+	UploadIdle, UploadKeep time.Duration
+	// Partner are the limits of the demonstration partner; nil is none.
+	Partner *PartnerLimits
 	// Secret is the administrator's secret of the demonstration partner 102; empty draws
 	// one at the first start and keeps it. A secret given later replaces the kept one.
 	Secret string
@@ -36,8 +44,12 @@ type Config struct {
 	// PublicHost is the host name or address in the URLs that entries carry; default
 	// 127.0.0.1.
 	PublicHost string
-	// RTMPPort is where encoders publish; default 1935. SRTPort 0 leaves SRT URLs out.
-	RTMPPort, SRTPort int
+	// RTMPPort is where encoders publish; default 1935. RTMPSPort and SRTPort 0 leave those
+	// URLs out.
+	RTMPPort, RTMPSPort, SRTPort int
+	// IngestURL is the scheme, host, port and application where encoders publish, when the
+	// host and port above do not say.
+	IngestURL string
 	// PlaybackURL is the scheme, host and port that players use; default
 	// http://<PublicHost>:8080.
 	PlaybackURL string
@@ -51,8 +63,8 @@ type Config struct {
 	// often lapsed ones are removed (default 30 s).
 	Alive, Sweep time.Duration
 	Limits       Limits
-	// ProbeLive says whether a playlist address answers as live; it is asked in
-	// Generation2015 before a second encoder is admitted. Nil: no address is live.
+	// ProbeLive says whether a playlist address answers as live, see [NewProbe]; it is asked
+	// in Generation2015 before a second encoder is admitted. Nil: no address is live.
 	ProbeLive func(ctx context.Context, url string) bool
 	// Hostname names this server in the X-Me header; default the host's name.
 	Hostname string
@@ -90,6 +102,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Sweep == 0 {
 		c.Sweep = 30 * time.Second
 	}
+	if c.UploadIdle == 0 {
+		c.UploadIdle = 30 * time.Second
+	}
+	if c.UploadKeep == 0 {
+		c.UploadKeep = 24 * time.Hour
+	}
 	if c.Hostname == "" {
 		c.Hostname, _ = os.Hostname()
 	}
@@ -107,6 +125,8 @@ type Server struct {
 	log      *slog.Logger
 	services map[string]map[string]*action
 	metrics  *metrics
+	// uploads holds a place for each file that comes in.
+	uploads  chan struct{}
 	stop     context.CancelFunc
 	sweeping sync.WaitGroup
 }
@@ -118,7 +138,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, state: config.State, log: config.Logger, services: services(table())}
+	s := &Server{config: config, state: config.State, log: config.Logger, services: services(table()), uploads: make(chan struct{}, config.Limits.Uploads)}
 	if s.metrics, err = newMetrics(config.Registerer); err != nil {
 		return nil, err
 	}
@@ -152,28 +172,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "use GET or POST", http.StatusMethodNotAllowed)
 		return
 	}
-	params, err := readRequest(r, s.config.Limits)
+	q, err := readRequest(r, s.config.Limits, s.receiver(w, r))
+	defer s.drop(r.Context(), q.files)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
-	s.answer(w, r, params, started)
+	s.answer(w, r, q, started)
 }
 
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, params kaltura.Node, started time.Time) {
-	sh, err := shapeOf(params, started)
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, q request, started time.Time) {
+	sh, err := shapeOf(q.params, started)
 	var results []result
 	switch {
 	case err != nil:
 		results = []result{{err: s.apiError(&call{}, err)}}
-	case isMulti(params):
+	case isMulti(q.params):
 		sh.multi = true
-		if results, err = s.multi(r.Context(), params); err != nil {
+		if results, err = s.multi(r.Context(), q); err != nil {
 			s.refuse(w, r, err)
 			return
 		}
 	default:
-		results = []result{s.run(r.Context(), params)}
+		results = []result{s.run(r.Context(), q.from, q.params, q.files)}
 	}
 	if n := len(results); n > 0 {
 		if last := results[n-1]; last.isFile() {
@@ -185,6 +206,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, params kaltura.N
 		if res.err != nil && !sh.multi && strings.HasPrefix(res.err.Code, kaltura.CodeForbidden) {
 			w.Header().Set("X-Kaltura", "error-"+res.err.Code)
 			w.Header().Set("X-Kaltura-App", "exiting on error "+res.err.Code)
+		}
+		if res.err == nil && !sh.multi && res.public > 0 {
+			w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(res.public/time.Second)))
+			w.Header().Del("Pragma")
 		}
 	}
 	write(w, r, sh.contentType(), sh.render(results, s.argClass()))
@@ -228,10 +253,15 @@ func preflight(w http.ResponseWriter) {
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusBadRequest
 	var tooLarge *http.MaxBytesError
+	var storing *storeError
 	switch {
+	case errors.As(err, &storing):
+		status = http.StatusServiceUnavailable
+		s.log.Error("an upload could not be stored", "peer", r.RemoteAddr, "err", storing.err)
+		err = errors.New("the file could not be stored; try again later")
 	case errors.As(err, &tooLarge):
 		status, err = http.StatusRequestEntityTooLarge, fmt.Errorf("the request body is larger than %d bytes", tooLarge.Limit)
-	case !errors.Is(err, errTooMany) && !errors.Is(err, errBody):
+	case !errors.Is(err, errTooMany) && !errors.Is(err, errBody) && !errors.Is(err, errAnswer):
 		err = errors.New("the request body could not be read")
 	}
 	s.log.Warn("control plane request refused", "peer", r.RemoteAddr, "status", status, "reason", err)

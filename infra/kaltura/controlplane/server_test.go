@@ -293,6 +293,11 @@ func TestLimitsOfARequest(t *testing.T) {
 			t.Errorf("%s: status %d, want %d: %s", name, res.StatusCode, c.status, f.body(res))
 		}
 	}
+	small := start(t, func(c *Config) { c.Limits = Limits{Answer: 1000} })
+	r := httptest.NewRequest(http.MethodGet, "/api_v3/?service=multirequest&1:service=flavorParams&1:action=list&ks="+url.QueryEscape(ks(102, 2)), nil)
+	if res := small.do(r); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("a large answer: status %d", res.StatusCode)
+	}
 	if res := f.do(httptest.NewRequest(http.MethodPut, "/api_v3/", nil)); res.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("PUT: status %d", res.StatusCode)
 	}
@@ -338,4 +343,27 @@ func TestHeadersGzipAndPreflight(t *testing.T) {
 	if res.Header.Get("X-Kaltura") != "error-SERVICE_FORBIDDEN" {
 		t.Errorf("X-Kaltura: %q", res.Header.Get("X-Kaltura"))
 	}
+}
+
+// TestScalarCoercion is contract §1.3: text becomes numbers, booleans and enumerations.
+func TestScalarCoercion(t *testing.T) {
+	f := start(t)
+	register := func(fields ...string) string {
+		return f.form("liveStream.registerMediaServer", append([]string{"format", "1", "entryId", DemoEntry, "hostname", "ms1"}, fields...)...)
+	}
+	// An enumeration reads true as 1; false in any case is no.
+	body := register("mediaServerIndex", "true", "shouldCreateRecordedEntry", "FALSE")
+	has(t, body, `"liveStatus":1`)
+	lacks(t, body, "recordedEntryId")
+	if _, ok := f.stored().Nodes[1]; !ok {
+		t.Errorf("mediaServerIndex=true registered %v", f.stored().Nodes)
+	}
+	for _, no := range []string{"0", "", "false"} {
+		lacks(t, register("mediaServerIndex", "False", "shouldCreateRecordedEntry", no), "recordedEntryId")
+	}
+	has(t, register("mediaServerIndex", "0", "shouldCreateRecordedEntry", "anything"), `"recordedEntryId":"0_`)
+	has(t, register("mediaServerIndex", "yes"), `"code":"INVALID_ENUM_VALUE"`, `"args":{"ENUM_VAL":"yes","PARAM_NAME":"mediaServerIndex","ENUM_TYPE":"KalturaEntryServerNodeType"}`)
+	// Leading digits count, as in PHP.
+	has(t, f.formAs(ks(102, 2), "", "liveStream.list", "format", "1", "pager:pageSize", "1x", "pager:pageIndex", "junk"), `"totalCount":1`)
+	has(t, f.form("flavorParams.get", "format", "1", "id", "33 and more"), `"id":33`)
 }

@@ -102,6 +102,76 @@ func (s *Server) sessionEnd(ctx context.Context, c *call, _ noParams) (any, erro
 	return nil, err
 }
 
+// uses is the document of a session that may make only so many calls.
+type uses struct {
+	Count int `json:"count"`
+	// Until is when the session ends, in seconds since the Unix epoch.
+	Until int64 `json:"until"`
+}
+
+// countUse counts the calls of sessions whose privileges limit them (actionslimit).
+func (s *Server) countUse(ctx context.Context, c *call) error {
+	if c.ks == nil {
+		return nil
+	}
+	text, limited := c.ks.Privilege("actionslimit")
+	if !limited {
+		return nil
+	}
+	limit, err := strconv.Atoi(text)
+	if err != nil {
+		limit = 0
+	}
+	key := usesKey(c.ksText)
+	if err := create(ctx, s.state, key, uses{Until: c.ks.Expiry}); err != nil && !errors.Is(err, bus.ErrConflict) {
+		return err
+	}
+	_, err = change(ctx, s.state, key, func(u *uses) error {
+		if u.Count >= limit {
+			return badSession("EXCEEDED_ACTIONS_LIMIT", "EXCEEDED_ACTIONS_LIMIT")
+		}
+		u.Count++
+		return nil
+	})
+	return err
+}
+
+// sweepUses removes the counts of sessions that are over.
+func (s *Server) sweepUses(ctx context.Context, now int64) error {
+	all, err := s.state.List(ctx, everyUses)
+	failures := []error{err}
+	for _, kv := range all {
+		u, err := decodeDocument[uses](kv.Key, kv.Value)
+		if err == nil && u.Until <= now {
+			err = s.state.Delete(ctx, kv.Key, kv.Revision)
+		}
+		if !errors.Is(err, bus.ErrConflict) {
+			failures = append(failures, err)
+		}
+	}
+	return errors.Join(failures...)
+}
+
+type sessionGetParams struct {
+	Session string `api:"session,optional"`
+}
+
+// sessionGet says what a session string holds: the caller's, or another of its partner.
+func (s *Server) sessionGet(ctx context.Context, c *call, p sessionGetParams) (any, error) {
+	ks, text := *c.ks, c.ksText
+	if p.Session != "" {
+		var err error
+		ks, err = s.parseKS(ctx, p.Session)
+		if errors.Is(err, kaltura.ErrKSFormat) || errors.Is(err, kaltura.ErrKSSignature) || err == nil && ks.PartnerID != c.ks.PartnerID {
+			return nil, badSession(p.Session, "unreadable")
+		} else if err != nil {
+			return nil, err
+		}
+		text = p.Session
+	}
+	return kaltura.SessionInfo{KS: text, SessionType: ks.Type, PartnerID: ks.PartnerID, UserID: ks.UserID, Expiry: ks.Expiry, Privileges: ks.Privileges}, nil
+}
+
 // randomHex draws n bytes and writes them in hexadecimal.
 func randomHex(n int) string {
 	b := make([]byte, n)

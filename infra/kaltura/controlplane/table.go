@@ -2,6 +2,8 @@ package controlplane
 
 import (
 	"context"
+	"net"
+	"net/http"
 	"strings"
 	"time"
 
@@ -23,6 +25,8 @@ const (
 	mediaServers
 	// systemServer is for the media server partner alone.
 	systemServer
+	// batch is for the background jobs' partner alone.
+	batch
 )
 
 // scope says what the media server partner may do with an action (contract §2.5).
@@ -53,7 +57,9 @@ type action struct {
 type call struct {
 	// service and action are as the caller spelt them.
 	service, action string
+	from            origin
 	params          kaltura.Node
+	files           map[string]*incoming
 	// ksText is the session string, ks what it says; nil without session.
 	ksText string
 	ks     *kaltura.KS
@@ -63,6 +69,22 @@ type call struct {
 	now         time.Time
 	// bound says that the parameters fitted the action.
 	bound bool
+	// public is how long anybody may keep the answer; 0 is not at all.
+	public time.Duration
+}
+
+// origin is where a request comes from and where it goes.
+type origin struct {
+	// address is the caller's IP address, path the request's.
+	address, path string
+}
+
+func originOf(r *http.Request) origin {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	return origin{address: host, path: r.URL.Path}
 }
 
 // admin says whether an administrator calls.
@@ -83,7 +105,7 @@ func on[P any](service, name string, a access, sc scope, f func(*Server, context
 	return action{service: service, name: name, access: a, scope: sc,
 		run: func(s *Server, ctx context.Context, c *call) (any, error) {
 			var p P
-			if err := bind(c.params, &p, s.config.Generation); err != nil {
+			if err := bind(c.params, c.files, &p, s.config.Generation); err != nil {
 				return nil, err
 			}
 			c.bound = true
@@ -102,6 +124,7 @@ func table() []action {
 	rows := []action{
 		on("session", "start", anyone, ownOnly, (*Server).sessionStart),
 		on("session", "end", anySession, ownOnly, (*Server).sessionEnd),
+		on("session", "get", anySession, ownOnly, (*Server).sessionGet),
 
 		on("liveStream", "authenticate", mediaServers, everyPartner, (*Server).authenticate),
 		on("liveStream", "registerMediaServer", mediaServers, everyPartner, (*Server).registerMediaServer),
@@ -109,20 +132,39 @@ func table() []action {
 		on("liveStream", "get", anySession, everyPartner, (*Server).liveStreamGet),
 		on("liveStream", "list", anySession, ownOnly, (*Server).liveStreamList),
 		on("liveStream", "isLive", anyone, ownOnly, (*Server).liveStreamIsLive),
+		on("liveStream", "getDetails", anyone, ownOnly, (*Server).liveStreamGetDetails),
+		on("liveStream", "validateRegisteredMediaServers", batch, notForServers, (*Server).validateRegistered),
 		on("liveStream", "add", admin, notForServers, (*Server).liveStreamAdd),
 		on("liveStream", "update", admin, everyPartner, (*Server).liveStreamUpdate),
 		on("liveStream", "delete", admin, notForServers, (*Server).liveStreamDelete),
 		on("liveStream", "regenerateStreamToken", admin, notForServers, (*Server).regenerateStreamToken),
 		on("baseEntry", "update", admin, everyPartner, (*Server).baseEntryUpdate),
 
+		on("conversionProfile", "get", anySession, everyPartnerNow, (*Server).conversionProfileGet),
+		on("conversionProfile", "list", anySession, notForServers, (*Server).conversionProfileList),
 		on("conversionProfileAssetParams", "list", anySession, everyPartner, (*Server).profileAssetsList),
 		on("flavorAsset", "list", anySession, everyPartner, (*Server).flavorAssetList),
 		on("flavorParams", "get", anySession, everyPartner, (*Server).flavorParamsGet),
 		on("flavorParams", "list", anySession, everyPartner, (*Server).flavorParamsList),
 		on("flavorParams", "getByConversionProfileId", anySession, notForServers, (*Server).flavorParamsByProfile),
 
+		on("uploadToken", "add", anySession, everyPartner, (*Server).uploadTokenAdd),
+		on("uploadToken", "upload", anySession, everyPartner, (*Server).uploadTokenUpload),
+		on("uploadToken", "get", anySession, ownOnly, (*Server).uploadTokenGet),
+		on("uploadToken", "delete", anySession, ownOnly, (*Server).uploadTokenDelete),
+
 		on("mediaServer", "reportStatus", systemServer, ownOnly, (*Server).reportStatus),
 		on("mediaServer", "get", systemServer, ownOnly, (*Server).mediaServerGet),
+		on("serverNode", "add", mediaServers, everyPartnerNow, (*Server).serverNodeAdd),
+		on("serverNode", "get", mediaServers, everyPartnerNow, (*Server).serverNodeGet),
+		on("serverNode", "list", mediaServers, everyPartnerNow, (*Server).serverNodeList),
+		on("serverNode", "update", mediaServers, ownOnly, (*Server).serverNodeUpdate),
+		on("serverNode", "reportStatus", mediaServers, everyPartnerNow, (*Server).serverNodeReport),
+		on("entryServerNode", "get", anySession, everyPartnerNow, (*Server).entryNodeGet),
+		on("entryServerNode", "list", anySession, everyPartnerNow, (*Server).entryNodeList),
+		on("entryServerNode", "update", mediaServers, everyPartnerNow, (*Server).entryNodeUpdate),
+		on("entryServerNode", "updateStatus", mediaServers, everyPartnerNow, (*Server).entryNodeUpdateStatus),
+		on("entryServerNode", "validateRegisteredEntryServerNode", batch, notForServers, (*Server).entryNodeValidate),
 	}
 	// The second spelling is the one of old documentation (contract §0).
 	for _, service := range []string{"wowza_liveConversionProfile", "wowza_liveStreamConversionProfile"} {

@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -36,55 +37,102 @@ func (o *outline) node(name string, content func()) {
 	o.b = append(o.b, "</"+name+">\n"...)
 }
 
-// template writes the transcoder's document for the outputs of an entry (contract §3.7).
-func (s *Server) template(entry string, outputs []kaltura.LiveParams, enc encoder) []byte {
+func (o *outline) empty(name string) {
+	o.indent()
+	o.b = append(o.b, "<"+name+"/>\n"...)
+}
+
+// template is the transcoder's document for one published stream (contract §3.7).
+type template struct {
+	s     *Server
+	entry string
+	enc   encoder
+	// host is what is known of the media server; a zero one has the defaults.
+	host kaltura.ServerNode
+	// sourceRate is in frames per second; 0 is unknown.
+	sourceRate float64
+}
+
+// now says that the document is one of today's servers.
+func (t template) now() bool { return t.s.config.Generation != Generation2015 }
+
+// gpu says that the media server asked for hardware.
+func (t template) gpu() bool { return t.now() && t.enc.GPU == "true" }
+
+// write makes the document for the outputs of an entry.
+func (t template) write(outputs []kaltura.LiveParams) []byte {
 	o := &outline{b: []byte("<?xml version=\"1.0\"?>\n")}
 	o.node("Root", func() {
 		o.node("Transcode", func() {
 			o.node("Encodes", func() {
 				for _, lp := range outputs {
-					s.encode(o, entry, lp, enc)
+					t.encode(o, lp)
 				}
 			})
 			o.node("Decode", func() {
-				o.node("Video", func() { o.leaf("Deinterlace", "false") })
+				o.node("Video", func() {
+					o.leaf("Deinterlace", "false")
+					if t.gpu() {
+						o.leaf("Implementation", "NVCUVID")
+					}
+				})
 			})
-			o.node("StreamNameGroups", func() { s.groups(o, outputs) })
-			o.indent()
-			o.b = append(o.b, "<Properties/>\n"...)
+			if t.gpu() {
+				o.node("Scale", func() {
+					o.leaf("Implementation", "CUDA")
+					o.empty("Parameters")
+					o.empty("Properties")
+				})
+			}
+			o.node("StreamNameGroups", func() { t.groups(o, outputs) })
+			t.properties(o)
 		})
 	})
 	return o.b
 }
 
-func (s *Server) encode(o *outline, entry string, lp kaltura.LiveParams, enc encoder) {
+// properties tells the source's frame rate, where it is known.
+func (t template) properties(o *outline) {
+	if !t.now() || t.sourceRate == 0 {
+		o.empty("Properties")
+		return
+	}
+	o.node("Properties", func() {
+		o.node("Property", func() {
+			o.leaf("Name", "sourceStreamFrameRate")
+			o.leaf("Value", strconv.FormatFloat(t.sourceRate, 'f', -1, 64))
+			o.leaf("Type", "Double")
+		})
+	})
+}
+
+func (t template) encode(o *outline, lp kaltura.LiveParams) {
 	o.node("Encode", func() {
 		o.leaf("Enable", "true")
 		o.leaf("Name", encodeName(lp))
-		o.leaf("StreamName", entry+"_"+strconv.Itoa(lp.ID))
+		o.leaf("StreamName", t.entry+"_"+strconv.Itoa(lp.ID))
 		if lp.HasTag("ingest") {
-			s.ingest(o, lp, enc)
+			t.ingest(o, lp)
 			return
 		}
-		o.node("Video", func() { s.video(o, lp, enc) })
+		o.node("Video", func() { t.video(o, lp) })
 		o.node("Audio", func() {
 			o.leaf("Codec", "AAC")
-			o.leaf("Bitrate", strconv.Itoa(orDefault(lp.AudioBitrate*s.scale(), 96000)))
+			o.leaf("Bitrate", strconv.Itoa(orDefault(lp.AudioBitrate*t.s.scale(), 96000)))
 		})
 	})
 }
 
 // ingest writes an output that is the encoder's own stream.
-func (s *Server) ingest(o *outline, lp kaltura.LiveParams, enc encoder) {
+func (t template) ingest(o *outline, lp kaltura.LiveParams) {
 	o.node("Video", func() { o.leaf("Codec", passOrDisable(lp)) })
 	o.node("Audio", func() {
-		now := s.config.Generation != Generation2015
-		if now && enc.AudioCodec == "AAC" {
+		if t.now() && t.enc.AudioCodec == "AAC" {
 			o.leaf("Codec", "PassThru")
 			return
 		}
 		bitrate := 96000
-		if now {
+		if t.now() {
 			bitrate = orDefault(lp.AudioBitrate*1000, bitrate)
 		}
 		o.leaf("Codec", "AAC")
@@ -92,23 +140,30 @@ func (s *Server) ingest(o *outline, lp kaltura.LiveParams, enc encoder) {
 	})
 }
 
-func (s *Server) video(o *outline, lp kaltura.LiveParams, enc encoder) {
-	o.leaf("Transcoder", "default")
-	o.leaf("GPUID", "-1")
+func (t template) video(o *outline, lp kaltura.LiveParams) {
+	o.leaf("Transcoder", cmp.Or(t.host.Transcoder, "default"))
+	if t.gpu() {
+		o.leaf("Implementation", "NVENC")
+	}
+	gpu := -1
+	if t.host.GPUID != nil {
+		gpu = *t.host.GPUID
+	}
+	o.leaf("GPUID", strconv.Itoa(gpu))
 	o.node("FrameSize", func() { frameSize(o, lp) })
 	codec, profile := videoCodec(lp)
 	o.leaf("Codec", codec)
 	o.leaf("Profile", profile)
-	o.leaf("Bitrate", strconv.Itoa(orDefault(lp.VideoBitrate*s.scale(), 240000)))
+	o.leaf("Bitrate", strconv.Itoa(orDefault(lp.VideoBitrate*t.s.scale(), 240000)))
 	o.node("KeyFrameInterval", func() {
 		o.leaf("FollowSource", "true")
 		o.leaf("Interval", "60")
 	})
-	if s.config.Generation == Generation2015 {
+	if !t.now() {
 		return
 	}
 	extra := extraOf(lp)
-	if skip := enc.skipCount(lp, extra); skip > 0 {
+	if skip := t.enc.skipCount(lp, extra); skip > 0 {
 		o.node("SkipFrameCount", func() { o.leaf("Value", strconv.Itoa(skip)) })
 	}
 	if extra.ConstantBitrate {
@@ -172,9 +227,9 @@ func orDefault(v, other int) int {
 }
 
 // groups writes the sets that players choose from: only "all" now, one per tag in 2015.
-func (s *Server) groups(o *outline, outputs []kaltura.LiveParams) {
+func (t template) groups(o *outline, outputs []kaltura.LiveParams) {
 	names := []string{"all"}
-	if s.config.Generation == Generation2015 {
+	if !t.now() {
 		names = nil
 		for _, lp := range outputs {
 			for _, tag := range append(lp.TagList(), "all") {

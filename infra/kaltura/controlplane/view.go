@@ -22,7 +22,7 @@ func (s *Server) view(ctx context.Context, c *call, doc entryDoc, class string) 
 	if ok {
 		describeProfile(&e, p)
 	}
-	s.playback(&e, s.isLive(doc))
+	s.playback(&e, s.isLive(doc) && (c.admin() || !s.hidden(doc)))
 	if c.admin() {
 		s.broadcasting(&e)
 	} else {
@@ -50,15 +50,15 @@ func describeProfile(e *kaltura.LiveStreamEntry, p profile) {
 
 // playback fills in where the entry is watched: off air there is no address (contract §3.16).
 func (s *Server) playback(e *kaltura.LiveStreamEntry, onAir bool) {
-	base := strings.TrimSuffix(s.config.PlaybackURL, "/") + "/" + s.config.Application + "/smil:" + e.ID + "_all.smil/"
+	base := s.playbackFolder(e.ID)
 	query := ""
 	if e.DVRStatus == 1 {
 		query = "?DVR"
 	}
 	e.LiveStreamConfigurations = nil
-	for _, f := range []struct{ protocol, leaf string }{{"hls", "playlist.m3u8"}, {"applehttp", "playlist.m3u8"}, {"mpegdash", "manifest.mpd"}} {
+	for _, f := range s.protocols() {
 		lc := kaltura.LiveStreamConfiguration{Protocol: f.protocol}
-		if onAir {
+		if onAir && f.leaf != "" {
 			lc.URL = base + f.leaf + query
 		}
 		e.LiveStreamConfigurations = append(e.LiveStreamConfigurations, lc)
@@ -68,13 +68,37 @@ func (s *Server) playback(e *kaltura.LiveStreamEntry, onAir bool) {
 	}
 }
 
+// playbackFolder is where the playlists of an entry are.
+func (s *Server) playbackFolder(entry string) string {
+	return strings.TrimSuffix(s.config.PlaybackURL, "/") + "/" + s.config.Application + "/smil:" + entry + "_all.smil/"
+}
+
+// format is a way to watch; without leaf klive does not offer it.
+type format struct{ protocol, leaf string }
+
+// protocols are what entries list, in the generation's order. Clients of 2015 look for HDS
+// and Smooth Streaming, and find no address there.
+func (s *Server) protocols() []format {
+	if s.config.Generation == Generation2015 {
+		return []format{{"hds", ""}, {"hls", "playlist.m3u8"}, {"applehttp", "playlist.m3u8"}, {"sl", ""}, {"mpegdash", "manifest.mpd"}}
+	}
+	return []format{{"hls", "playlist.m3u8"}, {"applehttp", "playlist.m3u8"}, {"mpegdash", "manifest.mpd"}}
+}
+
 // broadcasting fills in where encoders publish (contract §3.15).
 func (s *Server) broadcasting(e *kaltura.LiveStreamEntry) {
-	base := "rtmp://" + hostPort(s.config.PublicHost, s.config.RTMPPort) + "/" + s.config.Application
+	base := s.config.IngestURL
+	if base == "" {
+		base = "rtmp://" + hostPort(s.config.PublicHost, s.config.RTMPPort) + "/" + s.config.Application
+	}
 	query := func(index string) string {
 		return "/?p=" + strconv.Itoa(e.PartnerID) + "&e=" + e.ID + "&i=" + index + "&t=" + e.StreamPassword
 	}
 	e.PrimaryBroadcastingURL, e.SecondaryBroadcastingURL = base+query("0"), base+query("1")
+	if s.config.RTMPSPort != 0 {
+		secured := "rtmps://" + hostPort(s.config.PublicHost, s.config.RTMPSPort) + "/" + s.config.Application
+		e.PrimarySecuredBroadcastingURL, e.SecondarySecuredBroadcastingURL = secured+query("0"), secured+query("1")
+	}
 	if e.StreamName == "" {
 		e.StreamName = e.ID + "_%i"
 	}

@@ -78,8 +78,21 @@ export interface Server {
   play: string;
 }
 
-async function get<T>(path: string): Promise<T> {
-  const response = await fetch(path, { headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(10_000) });
+/** The entries, and whether they are managed here. */
+export interface Entries {
+  entries: Entry[];
+  managed: boolean;
+}
+
+/** What a new entry is made from. */
+export interface NewEntry {
+  name: string;
+  token: string; // empty: drawn
+  dvr: number; // minutes; 0 is none
+}
+
+async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  const response = await fetch(path, { ...init, headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(10_000) });
   if (response.status === 401) {
     location.reload(); // the login page comes in this page's place
   }
@@ -87,10 +100,14 @@ async function get<T>(path: string): Promise<T> {
     const problem = (await response.json().catch(() => null)) as { detail?: string } | null;
     throw new Error(problem?.detail ?? `klive answered ${response.status}`);
   }
-  return (await response.json()) as T;
+  return response;
 }
 
+const get = async <T>(path: string) => (await (await ask(path)).json()) as T;
+
 export const getStreams = async () => (await get<{ streams: Stream[] }>('/v1/streams')).streams;
-export const getEntries = async () => (await get<{ entries: Entry[] }>('/v1/entries')).entries;
+export const getEntries = () => get<Entries>('/v1/entries');
+export const addEntry = async (e: NewEntry) => (await (await ask('/v1/entries', { method: 'POST', body: JSON.stringify(e) })).json()) as Entry;
+export const removeEntry = (id: string) => ask(`/v1/entries/${encodeURIComponent(id)}`, { method: 'DELETE' });
 export const getNodes = async () => (await get<{ nodes: Node[] }>('/v1/nodes')).nodes;
 export const getServer = () => get<Server>('/v1/server');

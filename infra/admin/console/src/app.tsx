@@ -3,6 +3,7 @@ import { getEntries, getNodes, getServer, getStreams, type Entry, type Node, typ
 import { Addresses } from './addresses';
 import { EntryTable, NodeTable } from './cluster';
 import { Empty } from './empty';
+import { ManageEntries } from './entries';
 import { bitrate } from './format';
 import { Player } from './player';
 import { StreamTable } from './streams';
@@ -18,6 +19,7 @@ interface Facts {
 export function App() {
   const [facts, setFacts] = useState<Facts | null>(null);
   const [entries, setEntries] = useState<Entry[]>([]);
+  const [managed, setManaged] = useState(false);
   const [nodes, setNodes] = useState<Node[]>([]);
   const [server, setServer] = useState<Server | null>(null);
   const [trouble, setTrouble] = useState('');
@@ -29,7 +31,8 @@ export function App() {
     try {
       const [streams, list, processes] = await Promise.all([getStreams(), getEntries(), getNodes()]);
       setFacts({ streams, at: performance.now() });
-      setEntries(list);
+      setEntries(list.entries);
+      setManaged(list.managed);
       setNodes(processes);
       setTrouble('');
     } catch (e) {
@@ -69,6 +72,9 @@ export function App() {
               <Addresses stream={stream} entry={entries.find((e) => e.id === stream.entry)} />
             </div>
           </>
+        )}
+        {facts && managed && (
+          <ManageEntries entries={publishable} changed={() => getEntries().then((list) => setEntries(list.entries), () => undefined)} />
         )}
         {facts && (nodes.length > 1 || onAir.length > 0) && (
           <section class="card list" aria-label="Entries and nodes">

@@ -1,0 +1,115 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"klive/infra/admin"
+	"klive/infra/kaltura"
+)
+
+// entries tells the console who may publish: the demo partner's entries.
+type entries struct{ n *Node }
+
+// maxEntries bounds the console's list.
+const maxEntries = 200
+
+// Entries implements [admin.Entries].
+func (e entries) Entries(ctx context.Context) ([]admin.Entry, error) {
+	if !e.n.assembled.Load() {
+		return nil, errStarting
+	}
+	list, err := e.n.owner.LiveStreamList(ctx, DemoPartner, kaltura.LiveStreamFilter{}, 1, maxEntries)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]admin.Entry, 0, len(list.Objects))
+	for i := range list.Objects {
+		out = append(out, shown(&list.Objects[i]))
+	}
+	return out, nil
+}
+
+func shown(e *kaltura.LiveStreamEntry) admin.Entry {
+	return admin.Entry{ID: e.ID, Name: e.Name, Partner: e.PartnerID, Token: e.StreamPassword}
+}
+
+// Add implements [admin.Entries].
+func (e entries) Add(ctx context.Context, given admin.NewEntry) (admin.Entry, error) {
+	if !e.n.assembled.Load() {
+		return admin.Entry{}, errStarting
+	}
+	made, err := NewEntry(given.Name, given.Token, given.DVR, given.Profile)
+	if err != nil {
+		return admin.Entry{}, &admin.Refusal{Status: http.StatusBadRequest, Reason: err.Error()}
+	}
+	stored, err := e.n.owner.LiveStreamAdd(ctx, DemoPartner, made)
+	if kaltura.IsCode(err, codeProfileNotFound) {
+		return admin.Entry{}, &admin.Refusal{Status: http.StatusBadRequest, Reason: fmt.Sprintf("there is no conversion profile %d", given.Profile)}
+	}
+	if err != nil {
+		return admin.Entry{}, err
+	}
+	return shown(stored), nil
+}
+
+// codeProfileNotFound is the API's error for a profile that the partner does not have.
+const codeProfileNotFound = "CONVERSION_PROFILE_ID_NOT_FOUND"
+
+// Remove implements [admin.Entries].
+func (e entries) Remove(ctx context.Context, id string, force bool) error {
+	if !e.n.assembled.Load() {
+		return errStarting
+	}
+	entry, err := e.n.owner.LiveStreamGet(ctx, DemoPartner, id)
+	switch {
+	case kaltura.IsCode(err, kaltura.CodeEntryNotFound):
+		return &admin.Refusal{Status: http.StatusNotFound, Reason: "there is no such entry; it may have been removed already"}
+	case err != nil:
+		return err
+	case OnAir(entry) && !force:
+		return &admin.Refusal{Status: http.StatusConflict, Reason: "entry " + entry.ID + " is on the air: stop its encoder first, or remove it with force=1"}
+	}
+	return e.n.owner.LiveStreamDelete(ctx, DemoPartner, id)
+}
+
+// OnAir says whether an entry is broadcast.
+func OnAir(e *kaltura.LiveStreamEntry) bool {
+	return e.LiveStatus == kaltura.StatusPlayable || e.LiveStatus == kaltura.StatusBroadcasting
+}
+
+// usableToken says what a token may hold: encoders put it into an address as it is.
+var usableToken = regexp.MustCompile(`^[0-9A-Za-z._~+=-]{4,64}$`)
+
+// Bounds of a new entry: a week of DVR in minutes, and the bytes of its name.
+const (
+	maxDVR  = 7 * 24 * 60
+	maxName = 200
+)
+
+// NewEntry checks what a person wants of a new live entry. An empty token is drawn, a DVR
+// window of 0 minutes is none, profile 0 is the partner's default.
+func NewEntry(name, token string, dvr, profile int) (kaltura.NewEntry, error) {
+	e := kaltura.NewEntry{Name: strings.TrimSpace(name), StreamPassword: token, ConversionProfileID: profile}
+	switch {
+	case e.Name == "":
+		return e, errors.New("the entry needs a name")
+	case len(e.Name) > maxName:
+		return e, fmt.Errorf("the name has %d bytes; want at most %d", len(e.Name), maxName)
+	case token != "" && !usableToken.MatchString(token):
+		return e, errors.New("token: want 4 to 64 letters, digits or . _ ~ + = -, because encoders put it into an address as it is")
+	case dvr < 0 || dvr > maxDVR:
+		return e, fmt.Errorf("DVR window %d: want 0 to %d minutes", dvr, maxDVR)
+	case profile < 0:
+		return e, fmt.Errorf("profile %d: want a conversion profile's id", profile)
+	}
+	if dvr > 0 {
+		on := 1
+		e.DVRStatus, e.DVRWindow = &on, dvr
+	}
+	return e, nil
+}
