@@ -34,6 +34,8 @@ func Default() *Config {
 			PartnerID: -5, Timeout: 30 * time.Second, StartDelay: 5 * time.Second,
 			KeepAlive: 60 * time.Second, UnregisterGrace: 5 * time.Second,
 			PlayableSegments: 4, LiveEntryStatus: true, Application: "kLive",
+			Status: "mediaServer", StatusEvery: 300 * time.Second, FlavorParams: "get", Ladder: "template",
+			Breaker: Breaker{Failures: 5, Pause: 10 * time.Second},
 		},
 		Control:  Control{Enabled: true, Generation: "now"},
 		Storage:  Storage{Timeout: 5 * time.Second, Deadline: 15 * time.Second, Encryption: "none"},

@@ -173,18 +173,6 @@ func (c *Client) SetBroadcastStart(ctx context.Context, partnerID int, entryID s
 	return c.call(ctx, invocation{service: "baseEntry", action: "update", partner: partnerID, form: form, repeatable: true}, nil)
 }
 
-// ReportStatus tells the API that this media server lives. Only the media server
-// partner may (contract §3.14).
-func (c *Client) ReportStatus(ctx context.Context) (*MediaServer, error) {
-	form := url.Values{"hostname": {c.hostname}, "mediaServerStatus:objectType": {"KalturaMediaServerStatus"}}
-	var m MediaServer
-	err := c.call(ctx, invocation{service: "mediaServer", action: "reportStatus", form: form, repeatable: true}, &m)
-	if err != nil {
-		return nil, err
-	}
-	return &m, nil
-}
-
 // SessionRequest asks the API to sign a session.
 type SessionRequest struct {
 	PartnerID  int
