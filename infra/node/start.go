@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"klive/infra/bus"
+	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
 )
@@ -75,7 +76,7 @@ func (n *Node) startClient(context.Context) error {
 	k := n.settings.Kaltura
 	cfg := kaltura.ClientConfig{
 		URL: k.URL, PartnerID: k.PartnerID, AdminSecret: k.Secret.Reveal(), Hostname: n.deployment(), Timeout: k.Timeout,
-		Transport: n.cfg.Transport, Logger: n.log, Registerer: n.cfg.Registry,
+		Breaker: breaker(k.Breaker), ByProfile: k.FlavorParams == "profile", Tracer: n.tracer, Transport: n.cfg.Transport, Logger: n.log, Registerer: n.cfg.Registry,
 	}
 	if n.embedded() {
 		if n.listeners.admin == nil {
@@ -98,6 +99,14 @@ func (n *Node) startClient(context.Context) error {
 	}
 	n.onClose(func(context.Context) { n.owner.Close() })
 	return nil
+}
+
+// breaker is the configuration's, in which 0 failures are never enough.
+func breaker(b config.Breaker) kaltura.Breaker {
+	if b.Failures == 0 {
+		return kaltura.Breaker{Failures: -1}
+	}
+	return kaltura.Breaker{Failures: b.Failures, Pause: b.Pause}
 }
 
 // deployment is what this deployment calls itself to Kaltura: one name, however many hosts it has.
