@@ -78,9 +78,9 @@ func (c *Client) judgeClock(h http.Header, asked time.Time) {
 func clockWords(skew time.Duration) string {
 	switch {
 	case skew > 0:
-		return fmt.Sprintf("this host's clock is %v behind that of Kaltura's API", skew.Round(time.Second))
+		return fmt.Sprintf("this host's clock is %v behind that of Kaltura's API", skew.Round(time.Minute))
 	case skew < 0:
-		return fmt.Sprintf("this host's clock is %v ahead of that of Kaltura's API", -skew.Round(time.Second))
+		return fmt.Sprintf("this host's clock is %v ahead of that of Kaltura's API", -skew.Round(time.Minute))
 	}
 	return ""
 }

@@ -18,23 +18,6 @@ func (c *Client) ReportStatus(ctx context.Context) (*MediaServer, error) {
 	return &m, nil
 }
 
-// ServerNode is what a media server needs to know of its KalturaServerNode (contract §5.8).
-type ServerNode struct {
-	ID            int    `json:"id"`
-	HostName      string `json:"hostName"`
-	HeartbeatTime int64  `json:"heartbeatTime,omitzero"`
-	Status        int    `json:"status"`
-}
-
-// KalturaClass implements Classed.
-func (ServerNode) KalturaClass() string { return "KalturaWowzaMediaServerNode" }
-
-// States of a server node (KalturaServerNodeStatus).
-const (
-	NodeActive   = 1
-	NodeDisabled = 2
-)
-
 // ReportServerNode is [Client.ReportStatus] for servers since late 2015 (contract §3.14). A host
 // name that they do not know they take in, disabled, until somebody enables it.
 func (c *Client) ReportServerNode(ctx context.Context) (*ServerNode, error) {

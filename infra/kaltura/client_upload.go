@@ -11,29 +11,6 @@ import (
 	"time"
 )
 
-// UploadToken is KalturaUploadToken (contract §5.7). Sizes are in bytes.
-type UploadToken struct {
-	ID               string  `json:"id"`
-	PartnerID        int     `json:"partnerId"`
-	UserID           string  `json:"userId,omitzero"`
-	Status           int     `json:"status"`
-	FileName         string  `json:"fileName,omitzero"`
-	FileSize         float64 `json:"fileSize,omitzero"`
-	UploadedFileSize float64 `json:"uploadedFileSize,omitzero"`
-	CreatedAt        int64   `json:"createdAt,omitzero"`
-	UpdatedAt        int64   `json:"updatedAt,omitzero"`
-}
-
-// KalturaClass implements Classed.
-func (UploadToken) KalturaClass() string { return "KalturaUploadToken" }
-
-// States of an upload token (KalturaUploadTokenStatus).
-const (
-	UploadPending = 0
-	UploadPartial = 1
-	UploadFull    = 2
-)
-
 // UploadRequest is a file for the API.
 type UploadRequest struct {
 	// Name is the file's name, Size its length in bytes.
@@ -97,7 +74,7 @@ func (c *Client) uploadPiece(ctx context.Context, partnerID int, r UploadRequest
 	}
 	if last && v.upload.attempts > 1 && IsCode(err, "UPLOAD_TOKEN_INVALID_STATUS_FOR_UPLOAD") {
 		// An attempt before this one was taken, only its answer was lost.
-		t.Status, t.UploadedFileSize = UploadFull, float64(r.Size)
+		t.Status, t.UploadedFileSize = UploadFull, r.Size
 		return nil
 	}
 	return err
@@ -139,7 +116,7 @@ func whole(call string, t *UploadToken, r UploadRequest) (*UploadToken, error) {
 		return nil, noToken(call)
 	case t.Status != UploadFull:
 		return nil, &AnswerError{Call: call, Status: http.StatusOK, ContentType: "application/json",
-			Reason: fmt.Sprintf("the upload has status %d and %.0f bytes of %d", t.Status, t.UploadedFileSize, r.Size)}
+			Reason: fmt.Sprintf("the upload has status %d and %d bytes of %d", t.Status, t.UploadedFileSize, r.Size)}
 	}
 	return t, nil
 }
