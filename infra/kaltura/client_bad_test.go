@@ -41,19 +41,17 @@ func large(w io.Writer) {
 	}
 }
 
-// What answers instead of the API, or not at all, ends a call in bounded time and memory with an
-// error that says what to do, and that callers can tell from a no (rows 8 and 48).
-func TestBadAnswers(t *testing.T) {
-	var elsewhere atomic.Int64
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
-	defer other.Close()
+// badAnswer is something that answers instead of the API.
+type badAnswer struct {
+	name   string
+	answer http.HandlerFunc
+	says   []string
+	calls  int64 // requests; 0 is one
+}
+
+func badAnswers(elsewhere string) []badAnswer {
 	const to = "check kaltura.url"
-	for _, c := range []struct {
-		name   string
-		answer http.HandlerFunc
-		says   []string
-		calls  int64 // requests; 0 is one
-	}{
+	return []badAnswer{
 		{"web page", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			io.WriteString(w, "<!DOCTYPE html><html><body>Please log in</body></html>")
@@ -61,8 +59,8 @@ func TestBadAnswers(t *testing.T) {
 		{"error page", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusServiceUnavailable) },
 			[]string{"HTTP status 503", to}, 0},
 		{"redirect to another host", func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, other.URL+"/api_v3/?ks=secret", http.StatusTemporaryRedirect)
-		}, []string{"redirects to " + other.URL, "set kaltura.url"}, 0},
+			http.Redirect(w, r, elsewhere+"/api_v3/?ks=secret", http.StatusTemporaryRedirect)
+		}, []string{"redirects to " + elsewhere, "set kaltura.url"}, 0},
 		{"half an answer", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			io.WriteString(w, `{"id":"0_rki`)
@@ -93,7 +91,16 @@ func TestBadAnswers(t *testing.T) {
 				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("x", 100))
 			}
 		}, []string{"headers exceeded", to}, 3},
-	} {
+	}
+}
+
+// What answers instead of the API, or not at all, ends a call in bounded time and memory with an
+// error that says what to do, and that callers can tell from a no (rows 8 and 48).
+func TestBadAnswers(t *testing.T) {
+	var elsewhere atomic.Int64
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	defer other.Close()
+	for _, c := range badAnswers(other.URL) {
 		t.Run(c.name, func(t *testing.T) {
 			var calls atomic.Int64
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
