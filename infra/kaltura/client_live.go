@@ -237,6 +237,9 @@ func (v *invocation) readTemplate(a answer) ([]byte, error) {
 	if e := xmlError(a.body); e != nil {
 		return nil, e
 	}
+	if e := codeInHeader(a); e != nil {
+		return nil, e
+	}
 	if !strings.HasPrefix(trimmed, "<") {
 		return nil, &AnswerError{Call: v.name(), Status: http.StatusOK, ContentType: a.header.Get("Content-Type"), Reason: "it is no template"}
 	}
@@ -246,8 +249,16 @@ func (v *invocation) readTemplate(a answer) ([]byte, error) {
 // headerError reads the error of a file action: an empty body beside X-Kaltura headers
 // (contract §1.7).
 func headerError(a answer) error {
+	if e := codeInHeader(a); e != nil && len(a.body) == 0 {
+		return e
+	}
+	return nil
+}
+
+// codeInHeader reads the X-Kaltura headers of an error; nil when they tell of none.
+func codeInHeader(a answer) *APIError {
 	code, ok := strings.CutPrefix(a.header.Get("X-Kaltura"), "error-")
-	if !ok || len(a.body) > 0 {
+	if !ok {
 		return nil
 	}
 	_, message, _ := strings.Cut(a.header.Get("X-Kaltura-App"), " - ")
