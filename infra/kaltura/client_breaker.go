@@ -85,7 +85,8 @@ func (b *breaker) pass(call string) (try bool, err error) {
 }
 
 // done takes a call's outcome in. Only calls that nobody answered, or that ended at something in
-// front of the API, are failures: a broken answer came at least, and may be that call's own.
+// front of the API, are failures: a broken answer came at least, and may be that call's own. One
+// whose caller went away (abandoned) says nothing.
 func (b *breaker) done(try, abandoned bool, err error) {
 	if b.most == 0 {
 		return

@@ -152,6 +152,38 @@ func TestBreakerMindsOutagesAlone(t *testing.T) {
 	}
 }
 
+// A caller that waits less than the client would have counts its call as unanswered; one that
+// goes away does not.
+func TestBreakerAndCallers(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit func(context.Context) (context.Context, context.CancelFunc)
+		opens bool
+	}{
+		"deadline": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, time.Second)
+		}, true},
+		"gone": {func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(time.Second, cancel)
+			return ctx, cancel
+		}, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newBreakerRig(t)
+			for range 3 {
+				ctx, cancel := c.limit(t.Context())
+				r.answer = func() (*http.Response, error) { <-ctx.Done(); return nil, ctx.Err() }
+				if err := r.LiveStreamDelete(ctx, 102, "0_rkij47dr"); err == nil {
+					t.Errorf("%s: an answer", name)
+				}
+				cancel()
+			}
+			r.answer = fine
+			r.expect(name, 1, c.opens)
+		})
+	}
+}
+
 // Whether it is open is a metric, and so is each refused call.
 func TestBreakerMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -94,7 +94,7 @@ func (c *Client) withSession(ctx context.Context, v invocation, read func(answer
 	if err != nil {
 		return err
 	}
-	defer func() { c.breaker.done(try, outer.Err() != nil, err) }()
+	defer func() { c.breaker.done(try, errors.Is(outer.Err(), context.Canceled), err) }()
 	refused := ""
 	for {
 		ks, err := c.ks(refused)
