@@ -27,9 +27,8 @@ const (
 )
 
 // loadAssets returns what the client made of the answers, the calls it made and what it logged.
-func loadAssets(t *testing.T, answers assetAnswers, byProfile bool) (*kaltura.Assets, error, []string, string) {
+func loadAssets(t *testing.T, answers assetAnswers, byProfile bool) (a *kaltura.Assets, calls []string, said string, err error) {
 	t.Helper()
-	var calls []string
 	var log bytes.Buffer
 	c := client(t, roundTrip(func(r *http.Request) (*http.Response, error) {
 		f := form(t, r)
@@ -49,8 +48,8 @@ func loadAssets(t *testing.T, answers assetAnswers, byProfile bool) (*kaltura.As
 	}), func(c *kaltura.ClientConfig) {
 		c.ByProfile, c.Logger = byProfile, slog.New(slog.NewTextHandler(&log, nil))
 	})
-	a, err := c.LoadAssets(t.Context(), 102, 501, "0_rkij47dr")
-	return a, err, calls, log.String()
+	a, err = c.LoadAssets(t.Context(), 102, 501, "0_rkij47dr")
+	return a, calls, log.String(), err
 }
 
 // An entry's assets in one multirequest and then what is not known yet, or by the profile
@@ -75,7 +74,7 @@ func TestLoadAssets(t *testing.T) {
 			[]string{"multirequest.", "flavorParams.get32", "flavorParams.get33"}, []int{32}, "flavorParamsId=33"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, err, calls, log := loadAssets(t, c.answers, c.byProfile)
+			a, calls, log, err := loadAssets(t, c.answers, c.byProfile)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -96,10 +95,10 @@ func TestLoadAssets(t *testing.T) {
 		})
 	}
 	// The error of one call is the error of all (contract §9.10).
-	if _, err, _, _ := loadAssets(t, assetAnswers{"multirequest.": "[" + profileList + "," + noEntry + "]"}, false); !kaltura.IsCode(err, kaltura.CodeEntryNotFound) {
+	if _, _, _, err := loadAssets(t, assetAnswers{"multirequest.": "[" + profileList + "," + noEntry + "]"}, false); !kaltura.IsCode(err, kaltura.CodeEntryNotFound) {
 		t.Errorf("got %v", err)
 	}
-	if _, err, _, _ := loadAssets(t, assetAnswers{"multirequest.": "[" + profileList + "]"}, false); !kaltura.Unavailable(err) {
+	if _, _, _, err := loadAssets(t, assetAnswers{"multirequest.": "[" + profileList + "]"}, false); !kaltura.Unavailable(err) {
 		t.Errorf("half the results: %v", err)
 	}
 }

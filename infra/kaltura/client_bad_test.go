@@ -263,7 +263,7 @@ func TestClockOffAndSessionRefused(t *testing.T) {
 	}))
 	defer server.Close()
 	c, log := overSocket(t, server.URL, 5*time.Second)
-	if _, err := c.LiveStreamGet(t.Context(), 102, "0_rkij47dr"); !kaltura.IsCode(err, kaltura.CodeInvalidKS) {
+	if _, err := c.LiveStreamGet(t.Context(), 102, "0_rkij47dr"); !kaltura.IsCode(err, kaltura.CodeInvalidKS) || !strings.Contains(err.Error(), "clock is 1h0m0s ahead") {
 		t.Error(err)
 	}
 	const words = "Kaltura refuses sessions that were just signed: this host's clock is"

@@ -13,7 +13,7 @@ import (
 
 // ErrRefused is why a call was not even made: the API has given no proper answer several times
 // in a row, and is left alone for a moment. [Unavailable] holds for it as well.
-var ErrRefused = errors.New("Kaltura's API has not answered several calls in a row, so this one was not made; it is asked again soon")
+var ErrRefused = errors.New("the call was not made, because Kaltura's API has not answered several in a row; it is asked again soon")
 
 // RefusedError is an [ErrRefused] with the call that was not made.
 type RefusedError struct {
@@ -24,7 +24,7 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("%s: %v (in %v)", e.Call, ErrRefused, e.Retry.Round(time.Millisecond))
+	return fmt.Sprintf("%s: %v (%v)", e.Call, ErrRefused, e.Retry.Round(time.Millisecond))
 }
 
 // Is makes a RefusedError an ErrRefused.

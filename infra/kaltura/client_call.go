@@ -113,8 +113,7 @@ func (c *Client) withSession(ctx context.Context, v invocation, read func(answer
 			refused = ks
 			continue
 		}
-		c.judgeSecret(v, err, refused != "")
-		return err
+		return c.judgeSecret(v, err, refused != "")
 	}
 }
 

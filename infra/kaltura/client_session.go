@@ -86,22 +86,24 @@ func clockWords(skew time.Duration) string {
 }
 
 // judgeSecret tells the operator when Kaltura refuses a session that was signed only now: that
-// is for no session to mend. The logger keeps the line from coming too often.
-func (c *Client) judgeSecret(v invocation, err error, anew bool) {
+// is for no session to mend. The logger keeps the line from coming too often. It returns the
+// call's error, with a word on the clocks when they may be why.
+func (c *Client) judgeSecret(v invocation, err error, anew bool) error {
 	switch {
 	case v.anonymous:
 	case anew && IsCode(err, CodeInvalidKS):
 		c.refused.Store(true)
 		c.sessions.mu.Lock()
-		cause := clockWords(c.sessions.skew)
+		clock := clockWords(c.sessions.skew)
 		c.sessions.mu.Unlock()
-		if cause == "" {
-			cause = "kaltura.partnerId or kaltura.secret is wrong"
-		} else {
-			cause += ", or kaltura.partnerId or kaltura.secret is wrong"
+		cause := "kaltura.partnerId or kaltura.secret is wrong"
+		if clock != "" {
+			cause = clock + ", or " + cause
+			err = fmt.Errorf("%w; %s", err, clock)
 		}
 		c.log.Error("Kaltura refuses sessions that were just signed: "+cause+"; no stream is let in or registered until that is right", "error", err)
 	case err == nil:
 		c.refused.Store(false)
 	}
+	return err
 }

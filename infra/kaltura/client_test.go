@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -105,6 +106,22 @@ func TestClientConfigIsChecked(t *testing.T) {
 	}
 	if _, err := kaltura.NewClient(kaltura.ClientConfig{URL: "http://x"}); err == nil {
 		t.Error("a client without secret was made")
+	}
+}
+
+// Without a name of its own a client reports under the host's (rows 135 and 136).
+func TestClientIsNamedAfterItsHost(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]string
+	c := client(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+		got = form(t, r)
+		return reply(200, "application/json", `{"id":1}`), nil
+	}), func(c *kaltura.ClientConfig) { c.Hostname = "" })
+	if _, err := c.ReportStatus(t.Context()); err != nil || got["hostname"] != host || got["clientTag"] != "MediaServer-"+host || c.Hostname() != host {
+		t.Errorf("%v; sent %v", err, got)
 	}
 }
 

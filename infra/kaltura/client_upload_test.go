@@ -255,17 +255,17 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// A file of 256 MiB goes through in little memory.
+// A file of 64 MiB goes through in little memory.
 func TestUploadIsStreamed(t *testing.T) {
 	u := &uploads{}
 	server := httptest.NewServer(u)
 	defer server.Close()
 	c := client(t, nil, func(c *kaltura.ClientConfig) { c.URL = server.URL })
-	for _, piece := range []int64{64 << 20, 1 << 30} {
+	for _, piece := range []int64{16 << 20, 1 << 30} {
 		u.status, u.size = 0, 0
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if _, err := c.Upload(t.Context(), 102, kaltura.UploadRequest{Name: "x.mp4", Size: 256 << 20, File: zeros{}, Piece: piece}); err != nil {
+		if _, err := c.Upload(t.Context(), 102, kaltura.UploadRequest{Name: "x.mp4", Size: 64 << 20, File: zeros{}, Piece: piece}); err != nil {
 			t.Fatal(err)
 		}
 		runtime.ReadMemStats(&after)

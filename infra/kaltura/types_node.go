@@ -19,7 +19,6 @@ type ServerNode struct {
 	ParentID      string `json:"parentId,omitzero"`
 	// Environment separates sets of media servers that must not broadcast one entry at once.
 	Environment     string `json:"environment,omitzero"`
-	DeliveryIDs     []Node `json:"deliveryProfileIds,omitzero"`
 	Config          string `json:"config,omitzero"`
 	ApplicationName string `json:"applicationName,omitzero"`
 	AppPrefix       string `json:"appPrefix,omitzero"`
@@ -55,11 +54,37 @@ type EntryServerNode struct {
 	UpdatedAt    int64  `json:"updatedAt"`
 	Status       int    `json:"status"`
 	// ServerType is the media server index as text.
-	ServerType    string `json:"serverType"`
-	Streams       []Node `json:"streams,omitzero"`
-	RecordingInfo []Node `json:"recordingInfo,omitzero"`
-	ViewMode      int    `json:"viewMode,omitzero"`
+	ServerType    string          `json:"serverType"`
+	Streams       []NodeStream    `json:"streams,omitzero"`
+	RecordingInfo []NodeRecording `json:"recordingInfo,omitzero"`
+	ViewMode      int             `json:"viewMode,omitzero"`
 }
+
+// NodeStream is KalturaLiveStreamParams: one output of an entry on a media server. The bitrate
+// is in bit/s, the interval of keyframes in seconds.
+type NodeStream struct {
+	Bitrate          int     `json:"bitrate"`
+	FlavorID         string  `json:"flavorId"`
+	Width            int     `json:"width"`
+	Height           int     `json:"height"`
+	Codec            string  `json:"codec,omitzero"`
+	FrameRate        int     `json:"frameRate,omitzero"`
+	KeyFrameInterval float64 `json:"keyFrameInterval,omitzero"`
+	Language         string  `json:"language,omitzero"`
+}
+
+// KalturaClass implements Classed.
+func (NodeStream) KalturaClass() string { return "KalturaLiveStreamParams" }
+
+// NodeRecording is KalturaLiveEntryServerNodeRecordingInfo; the duration is in milliseconds.
+type NodeRecording struct {
+	RecordedEntryID string `json:"recordedEntryId"`
+	Duration        int64  `json:"duration"`
+	RecordingStatus int    `json:"recordingStatus"`
+}
+
+// KalturaClass implements Classed.
+func (NodeRecording) KalturaClass() string { return "KalturaLiveEntryServerNodeRecordingInfo" }
 
 // KalturaClass implements Classed.
 func (EntryServerNode) KalturaClass() string { return "KalturaLiveEntryServerNode" }
