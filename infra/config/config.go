@@ -257,14 +257,7 @@ type Kaltura struct {
 	PartnerID int    `yaml:"partnerId" min:"-2147483648" max:"2147483647"`
 	Secret    Secret `yaml:"secret"`
 	// Hostname is what this media server calls itself; empty means the host's name.
-	Hostname         string        `yaml:"hostname" is:"host"`
-	Timeout          time.Duration `yaml:"timeout" min:"1s" max:"10m"`
-	StartDelay       time.Duration `yaml:"startDelay" min:"100ms" max:"10m"`
-	KeepAlive        time.Duration `yaml:"keepAlive" min:"5s" max:"10m"`
-	UnregisterGrace  time.Duration `yaml:"unregisterGrace" min:"100ms" max:"10m"`
-	PlayableSegments int           `yaml:"playableSegments" min:"1" max:"20"`
-	LiveEntryStatus  bool          `yaml:"liveEntryStatus"`
-	Application      string        `yaml:"application" is:"word"`
+	Hostname string `yaml:"hostname" is:"host"`
 	// Status is the call that tells the API that this deployment lives, StatusEvery how often.
 	Status      string        `yaml:"status" oneof:"mediaServer,serverNode,off"`
 	StatusEvery time.Duration `yaml:"statusEvery" min:"10s" max:"1h"`
@@ -272,6 +265,14 @@ type Kaltura struct {
 	FlavorParams string  `yaml:"flavorParams" oneof:"get,profile"`
 	Ladder       string  `yaml:"ladder" oneof:"template,profile"`
 	Breaker      Breaker `yaml:"breaker"`
+	// Timeout is for one call with its repetitions.
+	Timeout          time.Duration `yaml:"timeout" min:"1s" max:"10m"`
+	StartDelay       time.Duration `yaml:"startDelay" min:"100ms" max:"10m"`
+	KeepAlive        time.Duration `yaml:"keepAlive" min:"5s" max:"10m"`
+	UnregisterGrace  time.Duration `yaml:"unregisterGrace" min:"100ms" max:"10m"`
+	PlayableSegments int           `yaml:"playableSegments" min:"1" max:"20"`
+	LiveEntryStatus  bool          `yaml:"liveEntryStatus"`
+	Application      string        `yaml:"application" is:"word"`
 }
 
 // Breaker is when calls of the API are refused at once because it does not answer.

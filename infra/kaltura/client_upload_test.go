@@ -269,7 +269,7 @@ func TestUploadIsStreamed(t *testing.T) {
 			t.Fatal(err)
 		}
 		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 || u.size != 256<<20 {
+		if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 || u.size != 64<<20 {
 			t.Errorf("%d bytes arrived, %d were allocated", u.size, used)
 		}
 	}
