@@ -29,7 +29,9 @@ func TestRefusedCallsAreNoAnswers(t *testing.T) {
 	call := registrar.Call{Partner: 102, Entry: "0_rkij47dr", Hostname: "ms1"}
 	for i, ask := range []func() error{
 		func() error { return errorOf(w.RegisterMediaServer(t.Context(), call)) }, // opens it
-		func() error { return errorOf(a.Authenticate(t.Context(), gateway.AuthRequest{Partner: 102, Entry: "0_rkij47dr"})) },
+		func() error {
+			return errorOf(a.Authenticate(t.Context(), gateway.AuthRequest{Partner: 102, Entry: "0_rkij47dr"}))
+		},
 		func() error {
 			return errorOf(a.Ladder(t.Context(), gateway.LadderRequest{Partner: 102, Entry: "0_rkij47dr", StreamName: "0_rkij47dr_1", Suffix: 1, ConversionProfileID: 501}))
 		},
