@@ -47,8 +47,9 @@ func (l *callLog) note(u *url.URL, body string) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		params[pairs[i]] = pairs[i+1]
 	}
-	if service := strings.ToLower(params["service"]); service == "mediaserver" || service == "servernode" {
-		return // the deployment's report of its own status, which is about no entry
+	switch strings.ToLower(params["service"] + "." + params["action"]) {
+	case "mediaserver.reportstatus", "servernode.reportstatus", "flavorparams.list":
+		return // what nodes do by themselves, about no entry
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
