@@ -15,6 +15,7 @@ import "time"
 // "reload" marks a key that a running klive takes over from a changed file.
 type Config struct {
 	Log       Log       `yaml:"log"`
+	Telemetry Telemetry `yaml:"telemetry"`
 	Data      string    `yaml:"data" is:"path"`
 	Bus       Bus       `yaml:"bus"`
 	RTMP      RTMP      `yaml:"rtmp"`
@@ -44,6 +45,17 @@ type Config struct {
 type Log struct {
 	Level  string `yaml:"level" oneof:"debug,info,warn,error" reload:"yes"`
 	Format string `yaml:"format" oneof:"text,json"`
+}
+
+// Telemetry is what klive tells of itself beside its log and its metrics.
+type Telemetry struct {
+	Traces Traces `yaml:"traces"`
+}
+
+// Traces goes to an OpenTelemetry collector.
+type Traces struct {
+	// URL is the collector's address for traces, OTLP over HTTP; empty means none are made.
+	URL string `yaml:"url" is:"http"`
 }
 
 // Bus is the bus between gateways and workers.
@@ -245,7 +257,15 @@ type Kaltura struct {
 	PartnerID int    `yaml:"partnerId" min:"-2147483648" max:"2147483647"`
 	Secret    Secret `yaml:"secret"`
 	// Hostname is what this media server calls itself; empty means the host's name.
-	Hostname         string        `yaml:"hostname" is:"host"`
+	Hostname string `yaml:"hostname" is:"host"`
+	// Status is the call that tells the API that this deployment lives, StatusEvery how often.
+	Status      string        `yaml:"status" oneof:"mediaServer,serverNode,off"`
+	StatusEvery time.Duration `yaml:"statusEvery" min:"10s" max:"1h"`
+	// FlavorParams is how the settings of outputs are read, Ladder what the outputs come from.
+	FlavorParams string  `yaml:"flavorParams" oneof:"get,profile"`
+	Ladder       string  `yaml:"ladder" oneof:"template,profile"`
+	Breaker      Breaker `yaml:"breaker"`
+	// Timeout is for one call with its repetitions.
 	Timeout          time.Duration `yaml:"timeout" min:"1s" max:"10m"`
 	StartDelay       time.Duration `yaml:"startDelay" min:"100ms" max:"10m"`
 	KeepAlive        time.Duration `yaml:"keepAlive" min:"5s" max:"10m"`
@@ -253,6 +273,13 @@ type Kaltura struct {
 	PlayableSegments int           `yaml:"playableSegments" min:"1" max:"20"`
 	LiveEntryStatus  bool          `yaml:"liveEntryStatus"`
 	Application      string        `yaml:"application" is:"word"`
+}
+
+// Breaker is when calls of the API are refused at once because it does not answer.
+type Breaker struct {
+	// Failures in a row; 0 is never.
+	Failures int           `yaml:"failures" min:"0" max:"1000"`
+	Pause    time.Duration `yaml:"pause" min:"100ms" max:"10m"`
 }
 
 // Control is the embedded control plane.

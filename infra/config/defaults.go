@@ -31,6 +31,8 @@ func Default() *Config {
 		Failover:  Failover{After: 1500 * time.Millisecond, Health: 10 * time.Second},
 		DVR:       DVR{MaxWindow: 7200 * time.Second},
 		Kaltura: Kaltura{
+			Status: "mediaServer", StatusEvery: 300 * time.Second, FlavorParams: "get", Ladder: "template",
+			Breaker:   Breaker{Failures: 5, Pause: 10 * time.Second},
 			PartnerID: -5, Timeout: 30 * time.Second, StartDelay: 5 * time.Second,
 			KeepAlive: 60 * time.Second, UnregisterGrace: 5 * time.Second,
 			PlayableSegments: 4, LiveEntryStatus: true, Application: "kLive",

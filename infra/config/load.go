@@ -87,11 +87,15 @@ func (l *loader) environ(env []string) {
 	}
 	for _, e := range env {
 		name, text, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, EnvPrefix) || name == FileEnv {
-			continue
-		}
 		if path, ok := byName[name]; ok {
 			l.value(place{env: name}, path, text)
+			continue
+		}
+		if old, ok := oldKey(strings.TrimPrefix(name, EnvPrefix)); ok {
+			l.problems.add(place{env: name}, old.Name, "%s", old.hint())
+			continue
+		}
+		if !strings.HasPrefix(name, EnvPrefix) || name == FileEnv {
 			continue
 		}
 		w := Warning{Where: name, Text: "no such key; the variable is not used"}

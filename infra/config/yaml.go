@@ -138,6 +138,10 @@ func (l *loader) unknown(at place, section, name string) {
 	name = clip(name)
 	path := join(section, name)
 	names := l.tree.children[section]
+	if old, ok := oldKey(name); ok {
+		l.problems.add(at, path, "%s", old.hint())
+		return
+	}
 	if _, ok := l.tree.keys[path]; ok {
 		keys := strings.Split(path, ".")
 		l.problems.add(at, path, "write it nested:  %s", strings.Join(keys, ": {")+": …"+strings.Repeat("}", len(keys)-1))

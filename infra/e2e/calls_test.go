@@ -47,6 +47,10 @@ func (l *callLog) note(u *url.URL, body string) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		params[pairs[i]] = pairs[i+1]
 	}
+	switch strings.ToLower(params["service"] + "." + params["action"]) {
+	case "mediaserver.reportstatus", "servernode.reportstatus", "flavorparams.list":
+		return // what nodes do by themselves, about no entry
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if params["service"] != "multirequest" {

@@ -9,19 +9,12 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-)
-
-// Session of the client (contract §2.4), and when it is signed anew.
-const (
-	sessionSeconds = 86400
-	renewAfter     = 86000 * time.Second
-	sessionUser    = "MediaServer"
-	sessionRights  = "disableentitlement"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // ClientConfig is what [NewClient] needs. URL and AdminSecret have no default.
@@ -38,11 +31,17 @@ type ClientConfig struct {
 	ClientTag string
 	// Timeout bounds one call with its repetitions; default 30 s.
 	Timeout time.Duration
+	// Breaker says when calls are refused because the API does not answer.
+	Breaker Breaker
+	// ByProfile reads flavor params by their profile instead of one by one (contract row 39).
+	// Kaltura does not let the media server partner do so.
+	ByProfile bool
 	// Transport carries the requests; default a pool of connections of its own.
 	Transport http.RoundTripper
-	// Logger defaults to silence, Registerer to no metrics.
+	// Logger defaults to silence, Registerer to no metrics, Tracer to no traces.
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+	Tracer     trace.Tracer
 }
 
 // Client calls Kaltura's API as a media server does. It is safe for concurrent use.
@@ -53,18 +52,16 @@ type Client struct {
 	hostname  string
 	clientTag string
 	timeout   time.Duration
+	byProfile bool
 	http      *http.Client
 	own       *http.Transport
 	log       *slog.Logger
 	metrics   *clientMetrics
+	tracer    trace.Tracer
+	breaker   *breaker
 	refused   atomic.Bool // Kaltura's last word was that a new session is no good
-
-	// sessionMu guards the fields below.
-	sessionMu sync.Mutex
-	session   string
-	signed    time.Time
-
-	params paramsCache
+	sessions  sessions
+	params    paramsCache
 }
 
 // NewClient checks the configuration and signs a first session; it calls nobody.
@@ -80,7 +77,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 		return nil, errors.New("kaltura: an admin secret is needed to sign sessions")
 	}
 	c := &Client{base: base.String(), partner: config.PartnerID, secret: config.AdminSecret, hostname: config.Hostname,
-		clientTag: config.ClientTag, timeout: config.Timeout, log: config.Logger, params: paramsCache{byID: map[int]cachedParams{}}}
+		clientTag: config.ClientTag, timeout: config.Timeout, byProfile: config.ByProfile, log: config.Logger, tracer: config.Tracer, params: paramsCache{byID: map[int]cachedParams{}}}
 	if c.partner == 0 {
 		c.partner = MediaServerPartner
 	}
@@ -98,8 +95,12 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	if c.tracer == nil {
+		c.tracer = noop.NewTracerProvider().Tracer("")
+	}
 	c.setTransport(config.Transport)
-	if c.metrics, err = newClientMetrics(config.Registerer); err != nil {
+	c.breaker = newBreaker(config.Breaker, c.log)
+	if c.metrics, err = newClientMetrics(config.Registerer, c.breaker.open); err != nil {
 		return nil, err
 	}
 	if _, err := c.ks(""); err != nil {
@@ -111,12 +112,13 @@ func NewClient(config ClientConfig) (*Client, error) {
 func (c *Client) setTransport(rt http.RoundTripper) {
 	if rt == nil {
 		c.own = &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSHandshakeTimeout: 10 * time.Second,
-			MaxIdleConnsPerHost: 16,
-			IdleConnTimeout:     30 * time.Second,
-			ForceAttemptHTTP2:   true,
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout:    10 * time.Second,
+			MaxIdleConnsPerHost:    16,
+			IdleConnTimeout:        30 * time.Second,
+			ForceAttemptHTTP2:      true,
+			MaxResponseHeaderBytes: 64 << 10,
 		}
 		rt = c.own
 	}
@@ -142,25 +144,6 @@ func (c *Client) Impersonates() bool { return c.partner < 0 }
 
 // Partner is the partner whose sessions the client signs.
 func (c *Client) Partner() int { return c.partner }
-
-// ks returns the session to use. It is signed anew when it is due, and when it is the
-// one that the API has just refused.
-func (c *Client) ks(refused string) (string, error) {
-	c.sessionMu.Lock()
-	defer c.sessionMu.Unlock()
-	if c.session != "" && c.session != refused && time.Since(c.signed) < renewAfter {
-		return c.session, nil
-	}
-	now := time.Now()
-	session, err := SignV1(c.secret, KS{
-		PartnerID: c.partner, Expiry: now.Unix() + sessionSeconds, Type: SessionAdmin, UserID: sessionUser, Privileges: sessionRights,
-	})
-	if err != nil {
-		return "", err
-	}
-	c.session, c.signed = session, now
-	return session, nil
-}
 
 // SignKS signs a session of the client's partner with the client's secret, for people
 // and scripts. Privileges are comma-separated; version is 1 or 2.

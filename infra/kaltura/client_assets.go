@@ -20,10 +20,10 @@ type Assets struct {
 }
 
 // HasSuffix says whether the entry has an asset that is ingested under the stream
-// suffix, "1" or the like (contract §6.3).
+// suffix, "1" or the like (contract §6.3). It may have one whose settings could not be read.
 func (a *Assets) HasSuffix(suffix string) bool {
 	for _, asset := range a.Live {
-		if p, ok := a.Params[asset.FlavorParamsID]; ok && p.StreamSuffix == suffix {
+		if p, ok := a.Params[asset.FlavorParamsID]; !ok || p.StreamSuffix == suffix {
 			return true
 		}
 	}
@@ -42,7 +42,8 @@ func (a *Assets) Complete(l *live.Ladder) {
 }
 
 // LoadAssets reads an entry's profile and assets in one multirequest, then the settings
-// it does not know yet (contract §6.2, §9.10).
+// it does not know yet (contract §6.2, §9.10). Settings that can't be read are left out, and
+// the log says so.
 func (c *Client) LoadAssets(ctx context.Context, partnerID, profileID int, entryID string) (*Assets, error) {
 	form := url.Values{}
 	sub := func(n, service, class, property, value string) {
@@ -62,12 +63,42 @@ func (c *Client) LoadAssets(ctx context.Context, partnerID, profileID int, entry
 		return nil, err
 	}
 	out := &Assets{Profile: profile.Objects, Live: assets.Objects, Params: map[int]LiveParams{}}
-	for _, a := range out.Live {
-		if out.Params[a.FlavorParamsID], err = c.flavorParams(ctx, partnerID, a.FlavorParamsID); err != nil {
-			return nil, err
+	c.loadParams(ctx, partnerID, profileID, out)
+	return out, nil
+}
+
+// loadParams reads the settings of the assets and of the profile.
+func (c *Client) loadParams(ctx context.Context, partnerID, profileID int, into *Assets) {
+	if c.byProfile {
+		all, err := c.FlavorParamsByProfile(ctx, partnerID, profileID)
+		if err != nil {
+			c.log.Warn("flavor params can't be read by their profile (kaltura.flavorParams: profile); they are read one by one", "profile", profileID, "error", err)
+		}
+		for _, p := range all {
+			into.Params[p.ID] = p
 		}
 	}
-	return out, nil
+	ids := make([]int, 0, len(into.Live)+len(into.Profile))
+	for _, a := range into.Live {
+		ids = append(ids, a.FlavorParamsID)
+	}
+	for _, p := range into.Profile {
+		ids = append(ids, p.AssetParamsID)
+	}
+	for _, id := range ids {
+		if _, known := into.Params[id]; known {
+			continue
+		}
+		p, err := c.flavorParams(ctx, partnerID, id)
+		if err != nil {
+			c.log.Warn("flavor params can't be read", "flavorParamsId", id, "error", err)
+			if Unavailable(err) {
+				return
+			}
+			continue
+		}
+		into.Params[id] = p
+	}
 }
 
 // readMulti reads the results of a multirequest; the first error among them is the
@@ -104,6 +135,18 @@ func (c *Client) FlavorParamsList(ctx context.Context, partnerID int) ([]LivePar
 		c.params.put(p)
 	}
 	return l.Objects, err
+}
+
+// FlavorParamsByProfile reads the settings of a profile's outputs and remembers them (contract
+// §3.9). Kaltura lets a partner do so, not the media server partner.
+func (c *Client) FlavorParamsByProfile(ctx context.Context, partnerID, profileID int) ([]LiveParams, error) {
+	form := url.Values{"conversionProfileId": {strconv.Itoa(profileID)}}
+	var all []LiveParams
+	err := c.call(ctx, invocation{service: "flavorParams", action: "getByConversionProfileId", partner: partnerID, form: form, repeatable: true}, &all)
+	for _, p := range all {
+		c.params.put(p)
+	}
+	return all, err
 }
 
 func (c *Client) flavorParams(ctx context.Context, partnerID, id int) (LiveParams, error) {

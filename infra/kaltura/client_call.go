@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -41,6 +39,8 @@ type invocation struct {
 	anonymous bool
 	// hidden are texts that must not stand in errors, such as tokens.
 	hidden []string
+	// upload is a file that goes with the form; nil for none.
+	upload *upload
 }
 
 func (v *invocation) name() string {
@@ -79,10 +79,22 @@ func (c *Client) callNode(ctx context.Context, v invocation) (n Node, err error)
 
 // withSession carries out a call and judges the answer with read. A session that the
 // API refuses is replaced once.
-func (c *Client) withSession(ctx context.Context, v invocation, read func(answer) error) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+func (c *Client) withSession(ctx context.Context, v invocation, read func(answer) error) (err error) {
+	timeout := c.timeout
+	if v.upload != nil {
+		timeout = v.upload.timeout
+	}
+	outer := ctx
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	ctx, span := c.span(ctx, v)
 	started := time.Now()
+	defer func() { c.observe(span, v, err, time.Since(started)) }()
+	try, err := c.breaker.pass(v.name())
+	if err != nil {
+		return err
+	}
+	defer func() { c.breaker.done(try, errors.Is(outer.Err(), context.Canceled), err) }()
 	refused := ""
 	for {
 		ks, err := c.ks(refused)
@@ -94,41 +106,25 @@ func (c *Client) withSession(ctx context.Context, v invocation, read func(answer
 			err = read(a)
 		}
 		err = v.redact(err, ks, c.secret)
-		if IsCode(err, CodeInvalidKS) && refused == "" && !v.anonymous {
+		if IsCode(err, CodeInvalidKS) && refused == "" && !v.anonymous && v.again() {
 			if !c.refused.Load() { // else the log has said what is wrong
 				c.log.Warn("Kaltura refused the session; it is signed anew", "call", v.name())
 			}
 			refused = ks
 			continue
 		}
-		c.judgeSecret(v, err, refused != "")
-		c.observe(v, err, time.Since(started))
-		return err
-	}
-}
-
-// judgeSecret tells the operator when Kaltura refuses a session that was signed only now: that
-// is for no session to mend. The logger keeps the line from coming too often.
-func (c *Client) judgeSecret(v invocation, err error, anew bool) {
-	switch {
-	case v.anonymous:
-	case anew && IsCode(err, CodeInvalidKS):
-		c.refused.Store(true)
-		c.log.Error("Kaltura refuses sessions that were just signed: kaltura.partnerId or kaltura.secret is wrong; no stream is let in or registered until they are right", "error", err)
-	case err == nil:
-		c.refused.Store(false)
+		return c.judgeSecret(v, err, refused != "")
 	}
 }
 
 // send posts a call. It repeats it with backoff while nobody answers: repeatable calls
 // always, others only when the connection was not even made.
 func (c *Client) send(ctx context.Context, v invocation, ks string) (answer, error) {
-	body := c.encode(v, ks)
 	backoff := firstBackoff
 	for attempt := 1; ; attempt++ {
-		a, err := c.post(ctx, v, body)
+		a, err := c.post(ctx, v, c.form(v, ks))
 		var transport *TransportError
-		if !errors.As(err, &transport) || attempt == attempts || ctx.Err() != nil || !v.repeatable && !unsent(err) {
+		if !errors.As(err, &transport) || attempt == attempts || ctx.Err() != nil || !v.repeatable && !unsent(err) || !v.again() {
 			return a, err
 		}
 		c.log.Debug("Kaltura does not answer; the call is repeated", "call", v.name(), "attempt", attempt, "err", transport.Err)
@@ -143,14 +139,18 @@ func (c *Client) send(ctx context.Context, v invocation, ks string) (answer, err
 	}
 }
 
+// again says whether the call can be sent once more: a file that comes from a stream can't
+// when some of it has been read.
+func (v *invocation) again() bool { return v.upload == nil || v.upload.rewind() }
+
 // unsent says whether a failed call certainly never reached the server.
 func unsent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// encode writes the form of a call (contract §1.3, §1.4).
-func (c *Client) encode(v invocation, ks string) string {
+// form is the form of a call (contract §1.3, §1.4).
+func (c *Client) form(v invocation, ks string) url.Values {
 	form := url.Values{"format": {"1"}, "ignoreNull": {"1"}, "clientTag": {c.clientTag}}
 	for name, values := range v.form {
 		form[name] = values
@@ -163,7 +163,7 @@ func (c *Client) encode(v invocation, ks string) string {
 		form.Set("ks", ks)
 		form.Set("partnerId", strconv.Itoa(partner))
 	}
-	return form.Encode()
+	return form
 }
 
 // endpoint is a call's address (contract §1.1). It carries nothing secret.
@@ -175,35 +175,62 @@ func (c *Client) endpoint(v invocation) string {
 	return c.base + "/api_v3/index.php?" + q
 }
 
-func (c *Client) post(ctx context.Context, v invocation, body string) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint(v), strings.NewReader(body))
+func (c *Client) post(ctx context.Context, v invocation, form url.Values) (answer, error) {
+	req, err := v.request(ctx, c.endpoint(v), form)
 	if err != nil {
 		return answer{}, err
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
 	req.Header.Set("Accept", "application/json, text/xml")
 	req.Header.Set("Cache-Control", "no-cache")
 	req.Header.Set("User-Agent", c.clientTag)
+	asked := time.Now()
 	res, err := c.http.Do(req)
+	if err != nil && v.upload.failed() != nil {
+		return answer{}, v.upload.failed()
+	}
 	if err != nil {
 		return answer{}, &TransportError{Call: v.name(), Err: cause(ctx, err)}
 	}
 	defer res.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	c.judgeClock(res.Header, asked)
 	bad := func(format string, args ...any) error {
-		return &AnswerError{Call: v.name(), Status: res.StatusCode, ContentType: res.Header.Get("Content-Type"), Reason: fmt.Sprintf(format, args...)}
+		return &AnswerError{Call: v.name(), Status: res.StatusCode, ContentType: bounded(res.Header.Get("Content-Type"), 100), Reason: fmt.Sprintf(format, args...)}
 	}
+	switch {
+	case res.StatusCode >= 300 && res.StatusCode < 400:
+		return answer{}, bad("it redirects to %s, which is not followed, because the call carries a session: set kaltura.url to where the API itself answers", place(res))
+	case res.StatusCode != http.StatusOK:
+		return answer{}, bad("the API always answers with status 200")
+	}
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:
 		return answer{}, &TransportError{Call: v.name(), Err: fmt.Errorf("the answer broke off: %w", cause(ctx, err))}
-	case res.StatusCode >= 300 && res.StatusCode < 400:
-		return answer{}, bad("it redirects, which is not followed")
-	case res.StatusCode != http.StatusOK:
-		return answer{}, bad("the API always answers with status 200")
 	case len(data) > maxAnswer:
 		return answer{}, bad("it is larger than %d bytes", maxAnswer)
 	}
 	return answer{header: res.Header, body: data}, nil
+}
+
+// request is the HTTP request of a call.
+func (v *invocation) request(ctx context.Context, endpoint string, form url.Values) (*http.Request, error) {
+	if v.upload != nil {
+		return v.upload.request(ctx, endpoint, form)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err == nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
+	}
+	return req, err
+}
+
+// place is where an answer redirects to, without what may be secret of it.
+func place(res *http.Response) string {
+	to, err := res.Location()
+	if err != nil {
+		return "nowhere"
+	}
+	return bounded(to.Scheme+"://"+to.Host+to.EscapedPath(), 200)
 }
 
 // cause takes the address out of an HTTP client's error and names our own deadline.
@@ -212,8 +239,8 @@ func cause(ctx context.Context, err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
-		err = errors.Join(err, context.DeadlineExceeded)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("not in the time that kaltura.timeout gives: %w", context.DeadlineExceeded)
 	}
 	return err
 }
@@ -287,55 +314,4 @@ func bounded(text string, limit int) string {
 		return string(r[:limit]) + "…"
 	}
 	return text
-}
-
-type clientMetrics struct {
-	calls   *prometheus.CounterVec
-	seconds *prometheus.HistogramVec
-}
-
-func newClientMetrics(r prometheus.Registerer) (*clientMetrics, error) {
-	m := &clientMetrics{
-		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "klive_kaltura_calls_total",
-			Help: "Calls of the Kaltura API, by action and outcome: ok, an error code of the API, no_answer, bad_answer.",
-		}, []string{"call", "code"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "klive_kaltura_call_seconds",
-			Help:    "Time a call of the Kaltura API took, repetitions included.",
-			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}, []string{"call"}),
-	}
-	if r == nil {
-		return m, nil
-	}
-	for _, c := range []prometheus.Collector{m.calls, m.seconds} {
-		if err := r.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
-}
-
-// observe counts and logs a call, without session, token or secret.
-func (c *Client) observe(v invocation, err error, took time.Duration) {
-	code := "ok"
-	var api *APIError
-	switch {
-	case errors.As(err, &api):
-		code = api.Code
-	case errors.As(err, new(*AnswerError)):
-		code = "bad_answer"
-	case err != nil:
-		code = "no_answer"
-	}
-	c.metrics.calls.WithLabelValues(v.name(), code).Inc()
-	c.metrics.seconds.WithLabelValues(v.name()).Observe(took.Seconds())
-	attrs := []any{"call", v.name(), "partner", v.partner, "code", code, "took", took}
-	for _, name := range []string{"entryId", "streamName", "hostname", "mediaServerIndex", "liveEntryStatus"} {
-		if value := v.form.Get(name); value != "" {
-			attrs = append(attrs, name, bounded(value, 100))
-		}
-	}
-	c.log.Debug("Kaltura API call", attrs...)
 }

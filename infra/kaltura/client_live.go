@@ -173,18 +173,6 @@ func (c *Client) SetBroadcastStart(ctx context.Context, partnerID int, entryID s
 	return c.call(ctx, invocation{service: "baseEntry", action: "update", partner: partnerID, form: form, repeatable: true}, nil)
 }
 
-// ReportStatus tells the API that this media server lives. Only the media server
-// partner may (contract §3.14).
-func (c *Client) ReportStatus(ctx context.Context) (*MediaServer, error) {
-	form := url.Values{"hostname": {c.hostname}, "mediaServerStatus:objectType": {"KalturaMediaServerStatus"}}
-	var m MediaServer
-	err := c.call(ctx, invocation{service: "mediaServer", action: "reportStatus", form: form, repeatable: true}, &m)
-	if err != nil {
-		return nil, err
-	}
-	return &m, nil
-}
-
 // SessionRequest asks the API to sign a session.
 type SessionRequest struct {
 	PartnerID  int
@@ -249,6 +237,9 @@ func (v *invocation) readTemplate(a answer) ([]byte, error) {
 	if e := xmlError(a.body); e != nil {
 		return nil, e
 	}
+	if e := codeInHeader(a); e != nil {
+		return nil, e
+	}
 	if !strings.HasPrefix(trimmed, "<") {
 		return nil, &AnswerError{Call: v.name(), Status: http.StatusOK, ContentType: a.header.Get("Content-Type"), Reason: "it is no template"}
 	}
@@ -258,8 +249,16 @@ func (v *invocation) readTemplate(a answer) ([]byte, error) {
 // headerError reads the error of a file action: an empty body beside X-Kaltura headers
 // (contract §1.7).
 func headerError(a answer) error {
+	if e := codeInHeader(a); e != nil && len(a.body) == 0 {
+		return e
+	}
+	return nil
+}
+
+// codeInHeader reads the X-Kaltura headers of an error; nil when they tell of none.
+func codeInHeader(a answer) *APIError {
 	code, ok := strings.CutPrefix(a.header.Get("X-Kaltura"), "error-")
-	if !ok || len(a.body) > 0 {
+	if !ok {
 		return nil
 	}
 	_, message, _ := strings.Cut(a.header.Get("X-Kaltura-App"), " - ")

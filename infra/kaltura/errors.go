@@ -47,6 +47,9 @@ func IsCode(err error, codes ...string) bool {
 	return false
 }
 
+// IsAPIError says whether err is, or wraps, an error answer of the API.
+func IsAPIError(err error) bool { return errors.As(err, new(*APIError)) }
+
 // Codes that callers act on (contract §1.7, §3).
 const (
 	CodeEntryNotFound       = "ENTRY_ID_NOT_FOUND"
@@ -64,9 +67,30 @@ const (
 	CodeInvalidStreamName   = "INVALID_STREAM_NAME"
 	CodeServerNodeNotFound  = "MEDIA_SERVER_NOT_FOUND"
 	CodeEntryNodeNotFound   = "ENTRY_SERVER_NODE_NOT_FOUND"
+	CodeNodeNotFound        = "SERVER_NODE_NOT_FOUND"
+	CodeUploadTokenNotFound = "UPLOAD_TOKEN_NOT_FOUND"
+	CodeNoService           = "SERVICE_DOES_NOT_EXISTS" // spelt so on the wire, as the next
+	CodeNoAction            = "ACTION_DOES_NOT_EXISTS"
 	CodeInternal            = "INTERNAL_SERVERL_ERROR" // spelt so on the wire
 	CodeInternalDatabase    = "INTERNAL_DATABASE_ERROR"
 )
+
+// knownCodes are the codes of the contract that a media server's calls can bring, by which
+// calls are counted.
+func knownCodes() []string {
+	return []string{
+		CodeEntryNotFound, CodeInvalidToken, CodeAlreadyBroadcasting, CodeExceededPassThrough, CodeExceededTranscoded,
+		CodeContentBlocked, CodeForbidden, CodeInvalidKS, CodeMissingKS, CodeMissingParameter, CodeIngestNotInProfile,
+		CodeInvalidStreamName, CodeServerNodeNotFound, CodeEntryNodeNotFound, CodeInternal, CodeInternalDatabase,
+		CodeNoService, CodeNoAction, CodeNodeNotFound, CodeUploadTokenNotFound,
+		"LIVE_STREAM_EXCEEDED_MAX_CONCURRENT_BY_ADMIN_TAG", "LIVE_STREAM_EXCEEDED_MAX_RECORDED_DURATION", "LIVE_STREAM_STATUS_CANNOT_BE_DETERMINED",
+		"SERVICE_NOT_SPECIFIED", "ACTION_NOT_SPECIFIED", "INVALID_ENUM_VALUE", "INVALID_PARAMETER_CHAR", "OBJECT_TYPE_ABSTRACT",
+		"PROPERTY_VALIDATION_CANNOT_BE_NULL", "PROPERTY_VALIDATION_WRONG_FORMAT", "ACCESS_UNAUTHORIZED", "USER_BLOCKED", "ACTION_BLOCKED",
+		"INVALID_PARTNER_ID", "UNKNOWN_PARTNER_ID", "UNKNOWN_RESPONSE_FORMAT", "START_SESSION_ERROR", "INVALID_ENTRY_ID", "ASSET_ID_NOT_FOUND",
+		"LOCAL_FILE_NOT_FOUND", "KALTURA_RECORDING_ENABLED", "KALTURA_RECORDING_DISABLED", "FLAVOR_PARAMS_ID_NOT_FOUND", "CONVERSION_PROFILE_ID_NOT_FOUND",
+		"UPLOAD_TOKEN_INVALID_STATUS_FOR_UPLOAD", "UPLOAD_TOKEN_INVALID_STATUS_FOR_ADD_ENTRY", "UPLOADED_FILE_NOT_FOUND_BY_TOKEN", "UPLOAD_ERROR", "UPLOAD_TOKEN_CANNOT_RESUME",
+	}
+}
 
 // TransportError says that a call got no answer: no connection, a broken one, or none
 // in time. Whether the server acted on the call is unknown.
@@ -77,7 +101,7 @@ type TransportError struct {
 }
 
 func (e *TransportError) Error() string {
-	return fmt.Sprintf("Kaltura API does not answer %s: %v", e.Call, e.Err)
+	return fmt.Sprintf("Kaltura API does not answer %s: %v; check kaltura.url and the way to it", e.Call, e.Err)
 }
 
 func (e *TransportError) Unwrap() error { return e.Err }
@@ -92,7 +116,7 @@ type AnswerError struct {
 }
 
 func (e *AnswerError) Error() string {
-	return fmt.Sprintf("Kaltura API: %s was answered with HTTP status %d, content type %q: %s; check the API address and what stands in front of it",
+	return fmt.Sprintf("Kaltura API: %s was answered with HTTP status %d, content type %q: %s; check kaltura.url and what stands in front of the API",
 		e.Call, e.Status, e.ContentType, e.Reason)
 }
 
@@ -101,7 +125,7 @@ func (e *AnswerError) Error() string {
 func Unavailable(err error) bool {
 	var transport *TransportError
 	var answer *AnswerError
-	return errors.As(err, &transport) || errors.As(err, &answer) || IsCode(err, CodeInternal, CodeInternalDatabase)
+	return errors.Is(err, ErrRefused) || errors.As(err, &transport) || errors.As(err, &answer) || IsCode(err, CodeInternal, CodeInternalDatabase)
 }
 
 // Node makes the error's wire form: the object that JSON answers consist of, and that

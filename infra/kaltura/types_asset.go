@@ -30,6 +30,7 @@ type LiveParams struct {
 	ConversionEngines         string  `json:"conversionEngines,omitzero"`
 	ConversionEnginesExtra    string  `json:"conversionEnginesExtraParams,omitzero"`
 	TwoPass                   bool    `json:"twoPass"`
+	Deinterlace               int     `json:"deinterlice,omitzero"` // spelt so on the wire
 	Format                    string  `json:"format,omitzero"`
 	AspectRatioProcessingMode int     `json:"aspectRatioProcessingMode,omitzero"`
 	MaxFrameRate              int     `json:"maxFrameRate,omitzero"`

@@ -133,6 +133,7 @@ func (n *Node) openRecords(ctx context.Context) (err error) {
 		{&n.epochs, bus.BucketConfig{Name: live.EpochsBucket, Lasting: true}},
 		{&n.owners, bus.BucketConfig{Name: workers.OwnersBucket}},
 		{nil, bus.BucketConfig{Name: sweeper.LeasesBucket}}, // a node that ends at once must not be about to make it
+		{nil, bus.BucketConfig{Name: statusBucket}},         // nor this
 	} {
 		bucket, err := n.control.Bucket(ctx, b.config)
 		if err != nil {

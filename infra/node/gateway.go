@@ -20,7 +20,7 @@ func (n *Node) startGateway(context.Context) (err error) {
 		Log:     n.log,
 		Metrics: n.cfg.Registry,
 		API: admissionAPI{
-			client: n.client, partner: n.client.Partner(), application: c.Kaltura.Application, log: n.log,
+			client: n.client, partner: n.client.Partner(), application: c.Kaltura.Application, byProfile: c.Kaltura.Ladder == "profile", log: n.log,
 		},
 		Media: n.media, Feeds: n.feeds, Clocks: n.clocks, Broadcasts: n.broadcasts, Epochs: n.epochs,
 		Subscribe: n.subscribe,

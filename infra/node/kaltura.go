@@ -19,6 +19,7 @@ type admissionAPI struct {
 	client      *kaltura.Client
 	partner     int // the client's own partner; negative when it acts for every entry's
 	application string
+	byProfile   bool // ladders come from the profile itself
 	log         *slog.Logger
 }
 
@@ -50,33 +51,56 @@ func (a admissionAPI) Authenticate(ctx context.Context, r gateway.AuthRequest) (
 // Ladder implements [gateway.API]: the template says what is made of the stream, the
 // entry's assets say under which ids (contract §3.7, §6.2, §6.4).
 func (a admissionAPI) Ladder(ctx context.Context, r gateway.LadderRequest) (live.Ladder, error) {
-	assets, err := a.client.LoadAssets(ctx, r.Partner, r.ConversionProfileID, r.Entry)
+	assets, err := a.assets(ctx, r)
+	if err != nil && a.byProfile {
+		return live.Ladder{}, gatewayError(err)
+	}
 	if err != nil {
 		// The template alone is enough to go on air (row 38).
 		a.log.Warn("can't load the entry's assets", "entry", r.Entry, "error", err)
-		assets = nil
 	}
 	if assets != nil && len(assets.Live) > 0 && !assets.HasSuffix(strconv.Itoa(r.Suffix)) {
 		return live.Ladder{}, gateway.ErrUnknownStream
 	}
-	document, err := a.client.Template(ctx, r.Partner, r.StreamName, a.client.Hostname())
-	if err != nil {
-		if kaltura.IsCode(err, kaltura.CodeIngestNotInProfile) {
-			return live.Ladder{}, fmt.Errorf("%w: %w", gateway.ErrUnknownStream, err)
-		}
+	ladder, err := a.outputs(ctx, r, assets)
+	switch {
+	case kaltura.IsCode(err, kaltura.CodeIngestNotInProfile):
+		return live.Ladder{}, fmt.Errorf("%w: %w", gateway.ErrUnknownStream, err)
+	case errors.Is(err, kaltura.ErrNoOutputs):
+		return live.Ladder{}, fmt.Errorf("%w: %w", gateway.ErrNoOutputs, err)
+	case err != nil:
 		return live.Ladder{}, gatewayError(err)
-	}
-	ladder, err := kaltura.ParseTemplate(document, r.Entry)
-	if errors.Is(err, kaltura.ErrNoOutputs) {
-		return live.Ladder{}, gateway.ErrNoOutputs
-	}
-	if err != nil {
-		return live.Ladder{}, err
 	}
 	if assets != nil {
 		assets.Complete(&ladder)
 	}
+	for _, note := range ladder.Notes {
+		a.log.Warn("not everything that the conversion profile asks for can be done", "entry", r.Entry, "stream", r.StreamName, "what", note)
+	}
 	return ladder, nil
+}
+
+// assets loads what the entry's profile consists of; nil when the entry has none.
+func (a admissionAPI) assets(ctx context.Context, r gateway.LadderRequest) (*kaltura.Assets, error) {
+	if r.ConversionProfileID <= 0 && !a.byProfile {
+		return nil, nil
+	}
+	return a.client.LoadAssets(ctx, r.Partner, r.ConversionProfileID, r.Entry)
+}
+
+// outputs makes the ladder from what kaltura.ladder names.
+func (a admissionAPI) outputs(ctx context.Context, r gateway.LadderRequest, assets *kaltura.Assets) (live.Ladder, error) {
+	if a.byProfile {
+		return assets.Ladder(strconv.Itoa(r.Suffix))
+	}
+	document, err := a.client.Template(ctx, r.Partner, r.StreamName, a.client.Hostname())
+	if kaltura.IsCode(err, kaltura.CodeNoService, kaltura.CodeNoAction, kaltura.CodeForbidden) {
+		a.log.Warn("this Kaltura gives no transcoding template: let it serve wowza_liveConversionProfile to this host (internal_ip_range), or set kaltura.ladder to profile", "error", err)
+	}
+	if err != nil {
+		return live.Ladder{}, err
+	}
+	return kaltura.ParseTemplate(document, r.Entry)
 }
 
 // gatewayError turns the API's no into the gateway's words; other errors stay as they are.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"klive/gateway"
 	"klive/gateway/rtmp"
@@ -87,6 +88,7 @@ type Node struct {
 	plane      *controlplane.Server
 	planeNow   atomic.Pointer[controlplane.Server] // plane, for who asks while the node starts
 	client     *kaltura.Client
+	tracer     trace.Tracer    // nil without traces
 	owner      *kaltura.Client // of the demo partner's entries; nil without the embedded control plane
 	gateway    *gateway.Gateway
 	forwarder  *gateway.Forwarder
@@ -139,9 +141,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.showReadiness()
 	for _, start := range []func(context.Context) error{
 		n.openListeners, n.startHTTP, n.startRTMP, // they say "not yet" until all is there
-		n.startBus, n.openStorage, n.startControlPlane, n.startClient,
+		n.startBus, n.openStorage, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
-		n.startBeats, n.startWorkers, n.startGateway, n.startInternal, n.closeRTMPHere, n.checkKaltura,
+		n.startBeats, n.startWorkers, n.startGateway, n.startInternal, n.closeRTMPHere, n.checkKaltura, n.startStatus,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))

@@ -91,7 +91,7 @@ func (n *Node) startClient(context.Context) error {
 	k := n.settings.Kaltura
 	cfg := kaltura.ClientConfig{
 		URL: k.URL, PartnerID: k.PartnerID, AdminSecret: k.Secret.Reveal(), Hostname: n.deployment(), Timeout: k.Timeout,
-		Transport: n.cfg.Transport, Logger: n.log, Registerer: n.cfg.Registry,
+		Breaker: breaker(k.Breaker), ByProfile: k.FlavorParams == "profile", Tracer: n.tracer, Transport: n.cfg.Transport, Logger: n.log, Registerer: n.cfg.Registry,
 	}
 	if n.embedded() {
 		if n.listeners.admin == nil {
@@ -114,6 +114,14 @@ func (n *Node) startClient(context.Context) error {
 	}
 	n.onClose(func(context.Context) { n.owner.Close() })
 	return nil
+}
+
+// breaker is the configuration's, in which 0 failures are never enough.
+func breaker(b config.Breaker) kaltura.Breaker {
+	if b.Failures == 0 {
+		return kaltura.Breaker{Failures: -1}
+	}
+	return kaltura.Breaker{Failures: b.Failures, Pause: b.Pause}
 }
 
 // deployment is what this deployment calls itself to Kaltura: one name, however many hosts it has.
