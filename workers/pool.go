@@ -47,8 +47,10 @@ type Config struct {
 	// API is Kaltura's; calls of different entries run at the same time.
 	API registrar.API
 	// Chapters reads the items of a closed chapter; see [packager.Config].
-	Chapters   func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
-	Packager   packager.Options
+	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
+	Packager packager.Options
+	// MaxDVR is the longest DVR window, and that of entries that name none. Default 2 h.
+	MaxDVR     time.Duration
 	Registrar  registrar.Options
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -80,6 +82,7 @@ func (c *Config) check() error {
 			*d = v
 		}
 	}
+	def(&c.MaxDVR, 2*time.Hour)
 	def(&c.LeaseTTL, 15*time.Second)
 	def(&c.LeaseRetry, 2*time.Second)
 	def(&c.StealAfter, 2*time.Second)

@@ -54,7 +54,7 @@ func TestAuthenticate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := gateway.EntryFacts{
+	want := live.EntryFacts{
 		DVR: true, DVRWindow: 30 * time.Minute, Record: 2, RecordedEntryID: "0_vod12345", SegmentDuration: 6 * time.Second, ConversionProfileID: 501,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -188,9 +188,8 @@ func TestRegistrarErrors(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a := registrarAPI{newClient(t, -5, func(string, url.Values) (string, string) { return jsonType, c.answer })}
 			call := registrar.Call{Partner: 102, Entry: "0_rkij47dr", Hostname: "ms1", Status: registrar.Broadcasting}
-			for action, got := range map[string]error{
-				"register": a.RegisterMediaServer(t.Context(), call), "unregister": a.UnregisterMediaServer(t.Context(), call),
-			} {
+			_, err := a.RegisterMediaServer(t.Context(), call)
+			for action, got := range map[string]error{"register": err, "unregister": a.UnregisterMediaServer(t.Context(), call)} {
 				want := map[string]error{"register": c.register, "unregister": c.unregister}[action]
 				switch {
 				case c.noAnswer && (got == nil || errors.Is(got, registrar.ErrRefused) || errors.Is(got, registrar.ErrBlocked)):

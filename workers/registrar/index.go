@@ -34,8 +34,20 @@ type index struct {
 	next       time.Time // when the next register call is due
 	said       Status
 	tries      int       // of unregister
+	inherited  bool      // an owner before this one knows the publish that is there
+	began      time.Time // when the publish began that is there, or was last
+	start      start
 	giveUp     time.Time // when unregistering is given up
 }
+
+// start says what is to be done about the entry's currentBroadcastStartTime.
+type start int
+
+const (
+	startTold  start = iota // nothing
+	startAsked              // it is told when the next answer says that Kaltura has none
+	startDue                // it is told now
+)
 
 func newIndex(r *Registrar, i live.Index) *index {
 	return &index{r: r, index: i, log: r.log.With("index", i.String()), wake: make(chan struct{}, 1), feeds: map[live.FeedID]live.FeedRecord{}}
@@ -79,8 +91,10 @@ type view struct {
 	lasted  time.Duration // how long that one had been there
 	change  time.Time     // when the view changes by itself, if ever
 	partner int
-	stored  int
-	before  int // how many of the stored items were there when the oldest feed opened
+	// unstarted says that the entry had no start when a feed that is alive was admitted.
+	unstarted bool
+	stored    int
+	before    int // how many of the stored items were there when the oldest feed opened
 }
 
 func (x *index) look(now time.Time) view {
@@ -98,6 +112,7 @@ func (x *index) look(now time.Time) view {
 				v.change = stale
 			}
 			v.alive = true
+			v.unstarted = v.unstarted || f.Grant.Unstarted
 			continue
 		}
 		if !f.Closed.IsZero() {
@@ -118,6 +133,7 @@ func (x *index) look(now time.Time) view {
 func (x *index) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	finishing := x.r.over
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,14 +143,16 @@ func (x *index) run(ctx context.Context) {
 				x.leave(ctx)
 			}
 			return
+		case <-finishing:
+			finishing = nil
 		case <-x.wake:
 		case <-timer.C:
 		}
-		if wait := x.step(ctx); wait > 0 {
-			timer.Reset(wait)
-		} else {
-			timer.Reset(0)
+		wait := x.step(ctx)
+		if finishing == nil && !x.registered {
+			return
 		}
+		timer.Reset(max(wait, 0))
 	}
 }
 
@@ -151,6 +169,9 @@ func (x *index) step(ctx context.Context) time.Duration {
 	}
 	if !x.present {
 		return x.absent(ctx, v, now)
+	}
+	if x.start == startDue {
+		x.tellStart(ctx, v)
 	}
 	status := x.status(v)
 	switch {
@@ -182,6 +203,7 @@ func (x *index) inherit(v view, now time.Time) {
 	if !inherits {
 		return
 	}
+	x.inherited = v.alive
 	if !v.alive && v.lasted >= x.r.StartDelay && now.Sub(v.gone) < x.r.UnregisterGrace+inheritance {
 		x.registered = true
 		x.since, x.giveUp = v.gone, v.gone.Add(x.r.UnregisterGrace+x.r.UnregisterGiveUp)
@@ -200,6 +222,14 @@ func (x *index) turn(v view) {
 	}
 	x.since, x.base, x.registered, x.said = v.opened, v.before, false, NoStatus
 	x.next = v.opened.Add(x.r.StartDelay)
+	x.began, x.start = v.opened, startTold
+	if x.index == live.Primary {
+		x.start = startAsked
+		if v.unstarted && !x.inherited {
+			x.start = startDue
+		}
+	}
+	x.inherited = false
 }
 
 // absent unregisters when the grace is over.
@@ -245,7 +275,7 @@ func (x *index) status(v view) Status {
 func (x *index) period() time.Duration {
 	d := x.r.KeepAlive
 	if x.r.Jitter > 0 {
-		d -= time.Duration(float64(d) * x.r.Jitter * rand.Float64())
+		d -= rand.N(x.r.Jitter)
 	}
 	return d
 }
@@ -256,7 +286,11 @@ func (x *index) call(v view, s Status) Call {
 
 // register makes one registerMediaServer call. A failed one is made good by the next.
 func (x *index) register(ctx context.Context, v view, s Status) {
-	err := x.try(ctx, "register", func(ctx context.Context) error { return x.r.API.RegisterMediaServer(ctx, x.call(v, s)) })
+	var facts live.EntryFacts
+	err := x.try(ctx, "register", func(ctx context.Context) (err error) {
+		facts, err = x.r.API.RegisterMediaServer(ctx, x.call(v, s))
+		return err
+	})
 	if err == nil || !errors.Is(err, ErrRefused) && !errors.Is(err, ErrBlocked) {
 		x.registered = true
 	}
@@ -272,6 +306,40 @@ func (x *index) register(ctx context.Context, v view, s Status) {
 		x.log.Error("the entry could not be registered as live; the next keep-alive tries again", "error", err, "next", time.Until(x.next))
 	case first:
 		x.log.Info("registered with Kaltura", "status", int(s))
+	}
+	if err == nil {
+		x.learn(ctx, v, facts)
+	}
+}
+
+// learn takes what Kaltura says of the entry with a registration.
+func (x *index) learn(ctx context.Context, v view, facts live.EntryFacts) {
+	x.r.Facts(facts)
+	switch {
+	case x.start != startAsked:
+	case facts.Started:
+		x.start = startTold
+	default:
+		x.tellStart(ctx, v)
+	}
+}
+
+// tellStart tells Kaltura when the broadcast began: once, by the primary alone, and only when
+// Kaltura has no start for the entry (row 46). A call that failed is made good after the next
+// registration, if there is still none.
+func (x *index) tellStart(ctx context.Context, v view) {
+	err := x.try(ctx, "start", func(ctx context.Context) error {
+		return x.r.API.SetBroadcastStart(ctx, v.partner, x.r.Entry, x.began)
+	})
+	x.start = startTold
+	if err == nil {
+		return
+	}
+	if !errors.Is(err, ErrRefused) && !errors.Is(err, ErrBlocked) {
+		x.start = startAsked
+	}
+	if ctx.Err() == nil {
+		x.log.Warn("Kaltura was not told when the broadcast began", "error", err, "again", x.start == startAsked)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // resumed runs a registrar that goes on for another one, which stored an item each four
 // seconds until now.
 func resumed(t *testing.T, since time.Duration) *rig {
-	g := &rig{api: &fakeAPI{start: time.Now()}, done: make(chan struct{})}
+	g := &rig{api: &fakeAPI{start: time.Now(), facts: live.EntryFacts{Started: true}}, done: make(chan struct{})}
 	g.Registrar = New(Config{Entry: entry, API: g.api, Options: Options{Hostname: "live.example.com"}})
 	var ends []time.Time
 	for d := since; d > 0; d -= 4 * time.Second {
