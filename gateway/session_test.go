@@ -28,10 +28,16 @@ type fakeAPI struct {
 	auth   error
 	ladder error
 	empty  bool
-	calls  []string
+	// hang keeps callers waiting for as long as they will.
+	hang  bool
+	calls []string
 }
 
-func (f *fakeAPI) Authenticate(_ context.Context, r AuthRequest) (live.EntryFacts, error) {
+func (f *fakeAPI) Authenticate(ctx context.Context, r AuthRequest) (live.EntryFacts, error) {
+	if f.hang {
+		<-ctx.Done()
+		return live.EntryFacts{}, ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, "authenticate "+r.Entry+" "+r.Index.String())

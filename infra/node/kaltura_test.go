@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,6 +143,8 @@ func TestLadder(t *testing.T) {
 		{"profile without the stream", 1, "", apiError("INGEST_NOT_FOUND_IN_CONVERSION_PROFILE"), gateway.ErrUnknownStream, ""},
 		{"profile without outputs", 1, assets, noOutputs, gateway.ErrNoOutputs, ""},
 		{"stream name refused", 1, assets, apiError("INVALID_STREAM_NAME"), nil, "INVALID_STREAM_NAME"},
+		{"a page instead of a template", 1, assets, "Welcome to nginx", gateway.ErrNoTemplate, ""},
+		{"half a template", 1, assets, template[:len(template)/2], gateway.ErrNoTemplate, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := admissionOf(t, -5, func(call string, _ url.Values) (string, string) {
@@ -183,6 +186,12 @@ func TestRegistrarErrors(t *testing.T) {
 		{"blocked", apiError("SERVICE_FORBIDDEN_CONTENT_BLOCKED"), registrar.ErrBlocked, registrar.ErrBlocked, false},
 		{"refused", apiError("MEDIA_SERVER_NOT_FOUND"), registrar.ErrRefused, registrar.ErrRefused, false},
 		{"off already", apiError("ENTRY_SERVER_NODE_NOT_FOUND"), registrar.ErrRefused, nil, false},
+		{"unknown entry", apiError("ENTRY_ID_NOT_FOUND"), registrar.ErrRefused, registrar.ErrRefused, false},
+		{"no session", apiError("INVALID_KS"), registrar.ErrRefused, registrar.ErrRefused, false},
+		{"host unknown", apiError("SERVER_NODE_NOT_FOUND"), registrar.ErrRefused, registrar.ErrRefused, false},
+		{"forbidden", apiError("SERVICE_FORBIDDEN"), registrar.ErrRefused, registrar.ErrRefused, false},
+		{"no status in 2015", apiError("INVALID_ENUM_VALUE"), registrar.ErrRefused, registrar.ErrRefused, false},
+		{"broken down", apiError("INTERNAL_SERVERL_ERROR"), nil, nil, true},
 		{"nobody there", "", nil, nil, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -196,6 +205,8 @@ func TestRegistrarErrors(t *testing.T) {
 					t.Errorf("%s: %v, want an error that may pass", action, got)
 				case !c.noAnswer && !errors.Is(got, want):
 					t.Errorf("%s: %v, want %v", action, got, want)
+				case errors.Is(got, registrar.ErrRefused) && c.name != "off already" && !strings.Contains(got.Error(), "; "):
+					t.Errorf("%s: %v does not say what to do", action, got)
 				}
 			}
 		})
