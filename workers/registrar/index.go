@@ -28,7 +28,6 @@ type index struct {
 
 	// The rest belongs to run.
 	present    bool
-	since      time.Time // when the index's publish began, or when its last feed went
 	base       int       // stored when it began
 	registered bool      // a register call may have been taken
 	next       time.Time // when the next register call is due
@@ -37,7 +36,8 @@ type index struct {
 	inherited  bool      // an owner before this one knows the publish that is there
 	began      time.Time // when the publish began that is there, or was last
 	start      start
-	giveUp     time.Time // when unregistering is given up
+	due        time.Time // when unregistering is tried next
+	giveUp     time.Time // when it is given up
 }
 
 // start says what is to be done about the entry's currentBroadcastStartTime.
@@ -206,7 +206,7 @@ func (x *index) inherit(v view, now time.Time) {
 	x.inherited = v.alive
 	if !v.alive && v.lasted >= x.r.StartDelay && now.Sub(v.gone) < x.r.UnregisterGrace+inheritance {
 		x.registered = true
-		x.since, x.giveUp = v.gone, v.gone.Add(x.r.UnregisterGrace+x.r.UnregisterGiveUp)
+		x.leaves(v.gone)
 	}
 }
 
@@ -214,13 +214,14 @@ func (x *index) inherit(v view, now time.Time) {
 func (x *index) turn(v view) {
 	x.present = v.alive
 	if !v.alive {
-		x.since, x.tries, x.giveUp = v.gone, 0, v.gone.Add(x.r.UnregisterGrace+x.r.UnregisterGiveUp)
+		x.tries = 0
+		x.leaves(v.gone)
 		return
 	}
 	if x.registered && x.tries == 0 {
 		return // back within the grace
 	}
-	x.since, x.base, x.registered, x.said = v.opened, v.before, false, NoStatus
+	x.base, x.registered, x.said = v.before, false, NoStatus
 	x.next = v.opened.Add(x.r.StartDelay)
 	x.began, x.start = v.opened, startTold
 	if x.index == live.Primary {
@@ -232,25 +233,35 @@ func (x *index) turn(v view) {
 	x.inherited = false
 }
 
-// absent unregisters when the grace is over.
+// leaves sets when to unregister an index whose last feed has gone.
+func (x *index) leaves(gone time.Time) {
+	x.due = gone.Add(x.r.UnregisterGrace)
+	x.giveUp = x.due.Add(x.r.UnregisterGiveUp)
+}
+
+// absent unregisters when the grace is over. Attempts lie at fixed moments, however long each
+// of them takes.
 func (x *index) absent(ctx context.Context, v view, now time.Time) time.Duration {
 	if !x.registered {
 		return idle
 	}
-	due := x.since.Add(x.r.UnregisterGrace + retryAfter(x.tries))
-	if now.Before(due) {
-		return due.Sub(now)
+	if now.Before(x.due) {
+		return x.due.Sub(now)
 	}
 	x.unregister(ctx, v)
 	if !x.registered {
 		return idle
 	}
-	x.since = time.Now().Add(-x.r.UnregisterGrace)
-	if time.Now().After(x.giveUp) {
+	now = time.Now()
+	if now.After(x.giveUp) {
 		x.log.Error("unregistering is given up; Kaltura forgets the entry by itself when no keep-alive comes")
 		x.registered = false
+		return idle
 	}
-	return retryAfter(x.tries)
+	if x.due = x.due.Add(retryAfter(x.tries)); x.due.Before(now) {
+		x.due = now
+	}
+	return x.due.Sub(now)
 }
 
 // retryAfter grows from one second to a minute.
