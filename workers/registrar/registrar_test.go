@@ -81,7 +81,7 @@ type rig struct {
 	// unstarted is what the grants of feeds say.
 	unstarted bool
 	cancel    context.CancelFunc
-	done   chan struct{}
+	done      chan struct{}
 }
 
 func newRig(t *testing.T, o Options) *rig {
