@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type index struct {
 	present    bool
 	base       int       // stored when it began
 	registered bool      // a register call may have been taken
+	stands     bool      // the last call was
 	next       time.Time // when the next register call is due
 	said       Status
 	tries      int       // of unregister
@@ -129,6 +131,20 @@ func (x *index) look(now time.Time) view {
 	return v
 }
 
+// peers are the encoders of the feeds that are alive.
+func (x *index) peers() (list []string) {
+	now := time.Now()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, f := range x.feeds {
+		if f.Alive(now) {
+			list = append(list, f.Peer)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // run makes the calls when they are due.
 func (x *index) run(ctx context.Context) {
 	timer := time.NewTimer(0)
@@ -221,7 +237,7 @@ func (x *index) turn(v view) {
 	if x.registered && x.tries == 0 {
 		return // back within the grace
 	}
-	x.base, x.registered, x.said = v.before, false, NoStatus
+	x.base, x.registered, x.stands, x.said = v.before, false, false, NoStatus
 	x.next = v.opened.Add(x.r.StartDelay)
 	x.began, x.start = v.opened, startTold
 	if x.index == live.Primary {
@@ -305,16 +321,16 @@ func (x *index) register(ctx context.Context, v view, s Status) {
 	if err == nil || !errors.Is(err, ErrRefused) && !errors.Is(err, ErrBlocked) {
 		x.registered = true
 	}
+	first := err == nil && !x.stands
 	// A call that failed is not repeated before the next is due, whatever the status.
-	first := x.said == NoStatus && err == nil
-	x.said = s
+	x.said, x.stands = s, err == nil
 	switch {
 	case ctx.Err() != nil:
 	case errors.Is(err, ErrBlocked):
-		x.log.Error("Kaltura has blocked the content of the partner; dropping the publishers", "partner", v.partner)
+		x.log.Error("Kaltura has blocked the content of the partner; dropping the publishers", "partner", v.partner, "peers", x.peers(), "error", err)
 		x.r.Kick("Kaltura has blocked this partner's content; ask the account's administrator")
 	case err != nil:
-		x.log.Error("the entry could not be registered as live; the next keep-alive tries again", "error", err, "next", time.Until(x.next))
+		x.log.Error("the entry could not be registered as live; the next keep-alive tries again", "error", err, "peers", x.peers(), "next", time.Until(x.next))
 	case first:
 		x.log.Info("registered with Kaltura", "status", int(s))
 	}
@@ -363,11 +379,11 @@ func (x *index) unregister(ctx context.Context, v view) {
 	err := x.try(ctx, "unregister", func(ctx context.Context) error { return x.r.API.UnregisterMediaServer(ctx, x.call(v, NoStatus)) })
 	switch {
 	case err == nil:
-		x.registered, x.said = false, NoStatus
+		x.registered, x.stands, x.said = false, false, NoStatus
 		x.log.Info("unregistered with Kaltura")
 	case ctx.Err() != nil:
 	case errors.Is(err, ErrRefused) && x.tries >= refusedTries:
-		x.registered, x.said = false, NoStatus
+		x.registered, x.stands, x.said = false, false, NoStatus
 		x.log.Warn("Kaltura refuses to unregister the entry; nothing is left to do", "error", err)
 	default:
 		x.log.Warn("the entry could not be unregistered, trying again", "error", err, "try", x.tries)
