@@ -145,8 +145,8 @@ func (x *index) peers() (list []string) {
 	return list
 }
 
-// run makes the calls when they are due.
-func (x *index) run(ctx context.Context) {
+// run makes the calls when they are due: the last ones under ctx, all before those under calls.
+func (x *index) run(ctx, calls context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	finishing := x.r.over
@@ -164,7 +164,7 @@ func (x *index) run(ctx context.Context) {
 		case <-x.wake:
 		case <-timer.C:
 		}
-		wait := x.step(ctx)
+		wait := x.step(calls)
 		if finishing == nil && !x.registered {
 			return
 		}
@@ -177,6 +177,9 @@ const idle = time.Hour
 
 // step makes the call that is due, if any, and returns how long nothing will be.
 func (x *index) step(ctx context.Context) time.Duration {
+	if ctx.Err() != nil {
+		return idle
+	}
 	now := time.Now()
 	v := x.look(now)
 	x.inherit(v, now)

@@ -198,9 +198,19 @@ func (r *Registrar) Stop() { r.stopped.Do(func() { close(r.stop) }) }
 // Run works until Finish or Stop, and then until everything is unregistered or given up, or
 // until the context ends: from then on no call is made.
 func (r *Registrar) Run(ctx context.Context) {
-	var wg sync.WaitGroup
+	calls, cancel := context.WithCancel(ctx)
+	var watch, wg sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-r.stop:
+			cancel() // a call that hangs must not take the time to unregister
+		case <-calls.Done():
+		}
+	})
 	for _, x := range r.indexes {
-		wg.Go(func() { x.run(ctx) })
+		wg.Go(func() { x.run(ctx, calls) })
 	}
 	wg.Wait()
+	cancel()
+	watch.Wait()
 }

@@ -298,6 +298,28 @@ func TestStopUnregisters(t *testing.T) {
 	})
 }
 
+// A call that hangs is given up for the last ones.
+func TestStopDoesNotWaitForACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		defer g.end()
+		g.api.answer = func(ctx context.Context, call string) error {
+			if call == "register" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		go g.feed(live.Primary, 1, 8*time.Second)
+		time.Sleep(6 * time.Second)
+		g.Stop()
+		<-g.done
+		// It may have been taken.
+		g.expect(t, "5s register"+primaryCall+" status=2", "6s unregister"+primaryCall)
+		time.Sleep(3 * time.Second)
+	})
+}
+
 // An API that is away must not keep the entry from its next owner.
 func TestStopGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
