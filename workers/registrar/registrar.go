@@ -117,7 +117,8 @@ type Config struct {
 	API   API
 	// Kick asks the gateways to drop the entry's publishers.
 	Kick func(reason string)
-	// Facts takes what Kaltura says of the entry with each registration; may be nil.
+	// Facts takes what Kaltura says of the entry with each registration, of both indexes at the
+	// same time; may be nil.
 	Facts   func(live.EntryFacts)
 	Metrics *Metrics
 	Log     *slog.Logger

@@ -77,6 +77,7 @@ type rig struct {
 	*Registrar
 	api    *fakeAPI
 	kicked []string
+	mu     sync.Mutex // guards the field below
 	facts  []live.EntryFacts
 	// unstarted is what the grants of feeds say.
 	unstarted bool
@@ -88,7 +89,11 @@ func newRig(t *testing.T, o Options) *rig {
 	o.Hostname = "live.example.com"
 	g := &rig{api: &fakeAPI{start: time.Now(), facts: live.EntryFacts{Started: true}}, done: make(chan struct{})}
 	g.Registrar = New(Config{Entry: entry, API: g.api, Options: o, Kick: func(why string) { g.kicked = append(g.kicked, why) },
-		Facts: func(f live.EntryFacts) { g.facts = append(g.facts, f) }})
+		Facts: func(f live.EntryFacts) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.facts = append(g.facts, f)
+		}})
 	ctx, cancel := context.WithCancel(t.Context())
 	g.cancel = cancel
 	go func() { defer close(g.done); g.Run(ctx) }()
