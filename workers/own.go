@@ -78,8 +78,10 @@ func (o *owner) giveBack(ctx context.Context, lease *bus.Lease, heir string) {
 // work runs the packager and the registrar until the broadcast has ended, another owner has
 // the entry or is to have it, or the context ends. The packager begins anew after other errors.
 func (o *owner) work(ctx context.Context, t *tenure) error {
-	r := registrar.New(registrar.Config{Entry: o.entry, API: fencedAPI{o.p.API, t.guard}, Kick: o.kick, Facts: o.refresh,
+	r := registrar.New(registrar.Config{Entry: o.entry, API: fencedAPI{o.p.API, t.guard}, Kick: o.kick, Facts: o.refresh, Note: o.note(t),
 		Metrics: o.p.registering, Log: o.p.Log, Options: o.p.Registrar})
+	left := o.registered(ctx)
+	r.Inherit(left.PartnerID, left.Indexes)
 	calls, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan struct{})
@@ -88,6 +90,11 @@ func (o *owner) work(ctx context.Context, t *tenure) error {
 			defer close(ended)
 			r.Run(calls)
 		}()
+	}
+	if len(left.Indexes) > 0 && !o.onAir(ctx) {
+		run()
+		o.settle(r, cancel, ended)
+		return nil
 	}
 	err := o.pack(ctx, t, r, run)
 	for !final(err) && ctx.Err() == nil && !o.going() {

@@ -218,9 +218,15 @@ func (o *owner) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// needed reports whether there is still a reason to want the lease: a feed that is alive,
-// or a broadcast that is open.
+// needed reports whether there is still a reason to want the lease: a feed that is alive, a
+// broadcast that is open, or a registration that is to be taken back.
 func (o *owner) needed(ctx context.Context) bool {
+	return o.onAir(ctx) || len(o.registered(ctx).Indexes) > 0
+}
+
+// onAir reports whether there is something to package: a feed that is alive, or a broadcast
+// that is open.
+func (o *owner) onAir(ctx context.Context) bool {
 	if o.alive(time.Now()) {
 		return true
 	}

@@ -98,6 +98,7 @@ func (c *Config) check() error {
 type Pool struct {
 	Config
 	bucket, epochs *bus.Bucket // of leases, of epochs
+	registrations  *bus.Bucket // of registration records
 	leases         *leaseView
 	packaging      *packager.Metrics
 	registering    *registrar.Metrics
@@ -127,17 +128,22 @@ func New(ctx context.Context, c Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	registrations, err := c.Control.Bucket(ctx, bus.BucketConfig{Name: live.RegistrationsBucket})
+	if err != nil {
+		return nil, err
+	}
 	return &Pool{
-		Config:      c,
-		bucket:      leases,
-		epochs:      epochs,
-		leases:      newLeaseView(),
-		packaging:   packager.NewMetrics(c.Registerer),
-		registering: registrar.NewMetrics(c.Registerer),
-		metrics:     newMetrics(c.Registerer),
-		records:     map[live.FeedID]live.FeedRecord{},
-		owners:      map[string]*owner{},
-		unread:      map[string]bool{},
+		Config:        c,
+		bucket:        leases,
+		epochs:        epochs,
+		registrations: registrations,
+		leases:        newLeaseView(),
+		packaging:     packager.NewMetrics(c.Registerer),
+		registering:   registrar.NewMetrics(c.Registerer),
+		metrics:       newMetrics(c.Registerer),
+		records:       map[live.FeedID]live.FeedRecord{},
+		owners:        map[string]*owner{},
+		unread:        map[string]bool{},
 	}, nil
 }
 

@@ -45,6 +45,44 @@ func TestUnregisterIsMadeGood(t *testing.T) {
 	}
 }
 
+// A registration that a worker could not take back before it ended is taken back by the next
+// one, though the broadcast is over and nobody publishes.
+func TestRegistrationOutlivesItsWorker(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHouse(t)
+		defer h.ring.Close()
+		stop := h.pool("a")
+		time.AfterFunc(8*time.Second, func() { h.away(20 * time.Minute) })
+		h.publish(1, 10*time.Second)
+		time.Sleep(5 * time.Minute)
+		if b := h.state().Current(); b == nil || !b.Ended {
+			t.Fatalf("the broadcast is not over: %+v", b)
+		}
+		stop()
+		time.Sleep(12 * time.Minute)
+		stop = h.pool("b")
+		time.Sleep(5 * time.Minute)
+		h.mu.Lock()
+		last, n := h.calls[len(h.calls)-1], len(h.calls)
+		h.mu.Unlock()
+		if !strings.Contains(last, " unregister 0_demolive 0") || !strings.HasPrefix(last, "20m") {
+			t.Errorf("the last call is %s", last)
+		}
+		if holder := h.holder(); holder != "" {
+			t.Errorf("%s still holds the entry", holder)
+		}
+		// Nothing is left for a third one.
+		stop()
+		defer h.pool("c")()
+		time.Sleep(5 * time.Minute)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if len(h.calls) != n {
+			t.Errorf("calls %v", h.calls[n:])
+		}
+	})
+}
+
 // What Kaltura says of the entry with a registration holds for feeds that were admitted before
 // (row 49).
 func TestRegistrationRefreshesTheEntry(t *testing.T) {

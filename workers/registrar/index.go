@@ -24,18 +24,19 @@ type index struct {
 	feeds  map[live.FeedID]live.FeedRecord
 	stored int
 	before []time.Time // when the items end that owners before this one have stored
-	// inherits says that there was no look yet at what an owner before this one may have registered.
-	inherits bool
 
 	// The rest belongs to run.
 	present    bool
-	base       int       // stored when it began
+	base       int       // stored when the publish began
 	registered bool      // a register call may have been taken
-	stands     bool      // the last call was
+	noted      bool      // registered as the next owner would know it
+	partner    int       // of the entry, as long as no feed tells
+	announced  bool      // a register call was made for the publish that is there
+	stands     bool      // the last call was taken
 	next       time.Time // when the next register call is due
 	said       Status
 	tries      int       // of unregister
-	inherited  bool      // an owner before this one knows the publish that is there
+	inherited  bool      // an owner before this one registered it, and no feed was seen yet
 	began      time.Time // when the publish began that is there, or was last
 	start      start
 	due        time.Time // when unregistering is tried next
@@ -73,7 +74,7 @@ func (x *index) progress(items int) {
 
 func (x *index) resume(ends []time.Time) {
 	x.mu.Lock()
-	x.stored, x.before, x.inherits = len(ends), ends, true
+	x.stored, x.before = len(ends), ends
 	x.mu.Unlock()
 	x.nudge()
 }
@@ -83,6 +84,13 @@ func (x *index) nudge() {
 	case x.wake <- struct{}{}:
 	default:
 	}
+}
+
+// inherit is called before run. When no feed tells better, the index is unregistered once one
+// that is there would have been heard of.
+func (x *index) inherit(partner int) {
+	x.registered, x.noted, x.inherited, x.partner = true, true, true, partner
+	x.leaves(time.Now().Add(live.FeedStale))
 }
 
 // view is what the feeds look like at an instant.
@@ -102,7 +110,7 @@ type view struct {
 func (x *index) look(now time.Time) view {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	v := view{stored: x.stored}
+	v := view{stored: x.stored, partner: x.partner}
 	for _, f := range x.feeds {
 		v.partner = f.Grant.PartnerID
 		stale := f.Beat.Add(live.FeedStale)
@@ -182,9 +190,13 @@ func (x *index) step(ctx context.Context) time.Duration {
 	}
 	now := time.Now()
 	v := x.look(now)
-	x.inherit(v, now)
-	if v.alive != x.present {
+	defer x.remember(ctx, v)
+	switch {
+	case v.alive != x.present:
 		x.turn(v)
+	case x.inherited && !v.gone.IsZero():
+		x.inherited = false
+		x.leaves(v.gone)
 	}
 	if !x.present {
 		return x.absent(ctx, v, now)
@@ -200,33 +212,10 @@ func (x *index) step(ctx context.Context) time.Duration {
 			x.next = now.Add(x.period())
 		}
 		x.register(ctx, v, status)
-	case x.registered && status != x.said:
+	case x.announced && x.registered && status != x.said:
 		x.register(ctx, v, status)
 	}
 	return time.Until(earlier(x.next, v.change))
-}
-
-// inheritance is how long after its end a feed may still be registered by an owner that died.
-const inheritance = 15 * time.Second
-
-// inherit takes over what the owner before this one had to unregister and perhaps did not: it
-// is asked once, when the first feed is known.
-func (x *index) inherit(v view, now time.Time) {
-	if !v.alive && v.gone.IsZero() {
-		return
-	}
-	x.mu.Lock()
-	inherits := x.inherits
-	x.inherits = false
-	x.mu.Unlock()
-	if !inherits {
-		return
-	}
-	x.inherited = v.alive
-	if !v.alive && v.lasted >= x.r.StartDelay && now.Sub(v.gone) < x.r.UnregisterGrace+inheritance {
-		x.registered = true
-		x.leaves(v.gone)
-	}
 }
 
 // turn follows the beginning or the end of the index's feeds.
@@ -237,10 +226,10 @@ func (x *index) turn(v view) {
 		x.leaves(v.gone)
 		return
 	}
-	if x.registered && x.tries == 0 {
+	if x.registered && x.tries == 0 && !x.inherited {
 		return // back within the grace
 	}
-	x.base, x.registered, x.stands, x.said = v.before, false, false, NoStatus
+	x.base, x.announced, x.stands, x.said = v.before, false, false, NoStatus
 	x.next = v.opened.Add(x.r.StartDelay)
 	x.began, x.start = v.opened, startTold
 	if x.index == live.Primary {
@@ -316,13 +305,16 @@ func (x *index) call(v view, s Status) Call {
 
 // register makes one registerMediaServer call. A failed one is made good by the next.
 func (x *index) register(ctx context.Context, v view, s Status) {
+	before := x.registered
+	x.registered, x.announced = true, true
+	x.remember(ctx, v) // first: this process may die before it knows the answer
 	var facts live.EntryFacts
 	err := x.try(ctx, "register", func(ctx context.Context) (err error) {
 		facts, err = x.r.API.RegisterMediaServer(ctx, x.call(v, s))
 		return err
 	})
-	if err == nil || !errors.Is(err, ErrRefused) && !errors.Is(err, ErrBlocked) {
-		x.registered = true
+	if errors.Is(err, ErrRefused) || errors.Is(err, ErrBlocked) {
+		x.registered = before
 	}
 	first := err == nil && !x.stands
 	// A call that failed is not repeated before the next is due, whatever the status.
@@ -340,6 +332,19 @@ func (x *index) register(ctx context.Context, v view, s Status) {
 	if err == nil {
 		x.learn(ctx, v, facts)
 	}
+}
+
+// remember writes down for the next owner whether the index may be registered. What can't be
+// written is tried again with the next step.
+func (x *index) remember(ctx context.Context, v view) {
+	if x.registered == x.noted || ctx.Err() != nil {
+		return
+	}
+	if err := x.r.note(ctx, v.partner, x.index, x.registered); err != nil {
+		x.log.Debug("the next owner could not be told what is registered", "error", err)
+		return
+	}
+	x.noted = x.registered
 }
 
 // learn takes what Kaltura says of the entry with a registration.
@@ -411,6 +416,7 @@ func (x *index) leave(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, x.r.CallTimeout)
 	defer cancel()
 	v := x.look(time.Now())
+	defer x.remember(ctx, v)
 	for x.tries = 0; x.registered; {
 		if limited.Err() != nil {
 			if ctx.Err() == nil {

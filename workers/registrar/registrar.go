@@ -119,7 +119,10 @@ type Config struct {
 	Kick func(reason string)
 	// Facts takes what Kaltura says of the entry with each registration, of both indexes at the
 	// same time; may be nil.
-	Facts   func(live.EntryFacts)
+	Facts func(live.EntryFacts)
+	// Note writes down for the next owner under which indexes the entry may be registered, and
+	// with which partner. One call at a time; may be nil.
+	Note    func(ctx context.Context, partner int, indexes []int) error
 	Metrics *Metrics
 	Log     *slog.Logger
 	Options
@@ -136,6 +139,9 @@ type Registrar struct {
 	ended   sync.Once
 	back    chan struct{} // closed when a feed comes after that
 	came    sync.Once
+
+	noteMu sync.Mutex // guards the field below, and is held while it is written down
+	noted  [2]bool    // what the next owner is to know: which indexes may be registered
 }
 
 // New returns a registrar that knows of no feed yet.
@@ -146,6 +152,9 @@ func New(c Config) *Registrar {
 	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
+	}
+	if c.Note == nil {
+		c.Note = func(context.Context, int, []int) error { return nil }
 	}
 	if c.Facts == nil {
 		c.Facts = func(live.EntryFacts) {}
@@ -170,13 +179,40 @@ func (r *Registrar) Feed(rec live.FeedRecord) {
 }
 
 // Resume says what owners before this one have stored of the open broadcast: when each of its
-// items ends. What they have registered stands, so a feed that is still there goes on with
-// the status it had, and one that has just gone is unregistered. It is called before Run, or later
-// when the timeline could not be read before.
+// items ends. A feed that is still there goes on with the status it had. It is called before Run,
+// or later when the timeline could not be read before.
 func (r *Registrar) Resume(ends []time.Time) {
 	for _, x := range r.indexes {
 		x.resume(ends)
 	}
+}
+
+// Inherit says under which indexes owners before this one may have registered the entry, and
+// with which partner: what has no feed any more is unregistered. It is called before Run.
+func (r *Registrar) Inherit(partner int, indexes []int) {
+	for _, i := range indexes {
+		r.noted[i] = true
+		r.indexes[i].inherit(partner)
+	}
+}
+
+// note writes down for the next owner whether an index may be registered.
+func (r *Registrar) note(ctx context.Context, partner int, i live.Index, registered bool) error {
+	r.noteMu.Lock()
+	defer r.noteMu.Unlock()
+	now := r.noted
+	now[i] = registered
+	var indexes []int
+	for i, on := range now {
+		if on {
+			indexes = append(indexes, i)
+		}
+	}
+	if err := r.Note(ctx, partner, indexes); err != nil {
+		return err
+	}
+	r.noted = now
+	return nil
 }
 
 // Stored says how many items of the broadcast are stored. It does not block.

@@ -3,6 +3,8 @@ package registrar
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,5 +143,37 @@ func TestFinishTellsOfAFeed(t *testing.T) {
 		go g.feed(live.Primary, 1, time.Second)
 		<-back
 		time.Sleep(2 * time.Second)
+	})
+}
+
+// The next owner is told before a registration and after its end. What can't be written is
+// tried again.
+func TestNextOwnerIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := &fakeAPI{start: time.Now(), facts: live.EntryFacts{Started: true}}
+		var notes []string
+		r := New(Config{Entry: entry, API: api, Options: Options{Hostname: "live.example.com"}, Kick: func(string) {},
+			Note: func(_ context.Context, partner int, indexes []int) error {
+				at := time.Since(api.start)
+				if at < 8*time.Second {
+					return errors.New("the bus is away")
+				}
+				notes = append(notes, fmt.Sprintf("%v partner %d %v", at.Round(time.Second), partner, indexes))
+				return nil
+			}})
+		g := &rig{Registrar: r, api: api, done: make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		g.cancel = cancel
+		go func() { defer close(g.done); r.Run(ctx) }()
+		defer g.end()
+		var both sync.WaitGroup
+		both.Go(func() { g.feed(live.Primary, 1, 20*time.Second) })
+		both.Go(func() { time.Sleep(10 * time.Second); g.feed(live.Backup, 1, 20*time.Second) })
+		both.Wait()
+		time.Sleep(time.Minute)
+		want := []string{"8s partner 102 [0]", "15s partner 102 [0 1]", "25s partner 102 [1]", "35s partner 102 []"}
+		if d := cmp.Diff(want, notes); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
 	})
 }
