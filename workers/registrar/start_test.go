@@ -171,6 +171,7 @@ func TestNextOwnerIsTold(t *testing.T) {
 		both.Go(func() { time.Sleep(10 * time.Second); g.feed(live.Backup, 1, 20*time.Second) })
 		both.Wait()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		want := []string{"8s partner 102 [0]", "15s partner 102 [0 1]", "25s partner 102 [1]", "35s partner 102 []"}
 		if d := cmp.Diff(want, notes); d != "" {
 			t.Errorf("(-want +got):\n%s", d)
