@@ -35,7 +35,8 @@ type verdictKey struct {
 type verdict struct {
 	until   time.Time
 	facts   live.EntryFacts
-	refusal *Refusal
+	refused bool
+	refusal Refusal
 }
 
 func newVerdicts(accept, refuse time.Duration) *verdicts {
@@ -55,19 +56,19 @@ func (v *verdicts) find(p Params) (facts live.EntryFacts, err error, ok bool) {
 	if !ok || left <= 0 {
 		return facts, nil, false
 	}
-	if found.refusal == nil {
+	if !found.refused {
 		return found.facts, nil, true
 	}
-	again := *found.refusal
+	again := found.refusal
 	again.Text += fmt.Sprintf(" (as before; Kaltura is asked again in %.0f s)", math.Ceil(left.Seconds()))
 	return facts, &again, true
 }
 
 // keep remembers an answer: facts, or a refusal.
 func (v *verdicts) keep(p Params, facts live.EntryFacts, refusal *Refusal) {
-	hold := v.accept
+	hold, answer := v.accept, verdict{facts: facts}
 	if refusal != nil {
-		hold = v.refuse
+		hold, answer = v.refuse, verdict{refused: true, refusal: *refusal}
 	}
 	if hold <= 0 {
 		return
@@ -83,7 +84,8 @@ func (v *verdicts) keep(p Params, facts live.EntryFacts, refusal *Refusal) {
 		}
 	}
 	if len(v.held) < maxVerdicts {
-		v.held[keyOf(p)] = verdict{until: now.Add(hold), facts: facts, refusal: refusal}
+		answer.until = now.Add(hold)
+		v.held[keyOf(p)] = answer
 	}
 }
 

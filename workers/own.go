@@ -132,7 +132,11 @@ func (o *owner) settle(r *registrar.Registrar, cancel func(), ended <-chan struc
 	case <-back:
 		cancel() // the next registration makes up for what is left
 	case <-o.stopping:
-		r.Stop() // there is no broadcast that an heir could go on with
+		if o.going() {
+			cancel() // another worker goes on trying
+		} else {
+			r.Stop()
+		}
 	}
 	<-ended
 }

@@ -83,6 +83,45 @@ func TestRegistrationOutlivesItsWorker(t *testing.T) {
 	})
 }
 
+// A worker that ends, or is killed, while it waits for the API leaves the waiting to another one.
+func TestRegistrationIsHandedOver(t *testing.T) {
+	for name, end := range map[string]func(*process){"ended": (*process).stop, "killed": (*process).kill} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				w := newWorld(t)
+				defer w.stopAll()
+				a := w.start("a")
+				time.AfterFunc(14*time.Second, func() { w.away(20 * time.Minute) })
+				time.Sleep(4 * time.Second)
+				w.publish(1, 12*time.Second)
+				b := w.start("b")
+				time.Sleep(5 * time.Minute)
+				if holder := w.holder(); holder != a.name {
+					t.Fatalf("the entry is held by %q", holder)
+				}
+				begin := time.Now()
+				end(a)
+				time.Sleep(5 * time.Second)
+				if holder := w.holder(); holder != b.name || time.Since(begin) > 6*time.Second {
+					t.Errorf("after %v the entry is held by %q", time.Since(begin), holder)
+				}
+				time.Sleep(20 * time.Minute)
+				w.house.mu.Lock()
+				defer w.house.mu.Unlock()
+				n := 0
+				for _, call := range w.calls {
+					if strings.HasPrefix(call, "20m") || strings.HasPrefix(call, "21m") {
+						n++
+					}
+				}
+				if last := w.calls[len(w.calls)-1]; n != 1 || !strings.Contains(last, " unregister ") {
+					t.Errorf("%d calls when the API was back, the last is %s", n, last)
+				}
+			})
+		})
+	}
+}
+
 // What Kaltura says of the entry with a registration holds for feeds that were admitted before
 // (row 49).
 func TestRegistrationRefreshesTheEntry(t *testing.T) {
