@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -29,11 +30,31 @@ func TestRefusals(t *testing.T) {
 		{"blocked", api("SERVICE_FORBIDDEN_CONTENT_BLOCKED"), nil, "", ReasonAuth, "blocked"},
 		{"session", api("INVALID_KS"), nil, "", ReasonAPI, "not accepted by Kaltura"},
 		{"node", api("MEDIA_SERVER_NOT_FOUND"), nil, "", ReasonAPI, "host name"},
+		{"missing session", api("MISSING_KS"), nil, "", ReasonAPI, "check the partner and the secret"},
+		{"address of this server", api("ACCESS_UNAUTHORIZED"), nil, "", ReasonAPI, "operator"},
+		{"user blocked", api("USER_BLOCKED"), nil, "", ReasonAPI, "operator"},
+		{"action blocked", api("ACTION_BLOCKED"), nil, "", ReasonAPI, "operator"},
+		{"unknown node", api("SERVER_NODE_NOT_FOUND"), nil, "", ReasonAPI, "register its host name"},
+		{"partner id", api("INVALID_PARTNER_ID"), nil, "", ReasonAuth, "check p="},
+		{"no such partner", api("UNKNOWN_PARTNER_ID"), nil, "", ReasonAuth, "no partner 102"},
+		{"parameter that we lack", api("MISSING_MANDATORY_PARAMETER"), nil, "", ReasonAPI, "kaltura.url"},
+		{"enumeration", api("INVALID_ENUM_VALUE"), nil, "", ReasonAPI, "does not understand this server"},
+		{"character", api("INVALID_PARAMETER_CHAR"), nil, "", ReasonAPI, "does not understand this server"},
+		{"abstract", api("OBJECT_TYPE_ABSTRACT"), nil, "", ReasonAPI, "does not understand this server"},
+		{"no service", api("SERVICE_NOT_SPECIFIED"), nil, "", ReasonAPI, "does not understand this server"},
+		{"another service", api("SERVICE_DOES_NOT_EXISTS"), nil, "", ReasonAPI, "does not understand this server"},
+		{"no action", api("ACTION_NOT_SPECIFIED"), nil, "", ReasonAPI, "does not understand this server"},
+		{"another action", api("ACTION_DOES_NOT_EXISTS"), nil, "", ReasonAPI, "does not understand this server"},
+		{"database", api("INTERNAL_DATABASE_ERROR"), nil, "", ReasonAPI, "may try again"},
+		{"another limit", api("LIVE_STREAM_EXCEEDED_SOMETHING"), nil, "", ReasonLimit, "EXCEEDED_SOMETHING"},
 		{"new code", api("SOMETHING_NEW"), nil, "", ReasonAuth, "SOMETHING_NEW"},
 		{"down", down, nil, "", ReasonAPI, "does not answer"},
 		{"broken", api("INTERNAL_SERVERL_ERROR"), nil, "", ReasonAPI, "does not answer"},
 		{"ladder down", nil, down, "_1", ReasonAPI, "does not answer"},
 		{"no outputs", nil, ErrNoOutputs, "_1", ReasonMedia, "makes no outputs"},
+		{"no template", nil, fmt.Errorf("%w: it is a web page", ErrNoTemplate), "_1", ReasonMedia, "no usable conversion template"},
+		{"template of another entry", nil, api("ENTRY_ID_NOT_FOUND"), "_1", ReasonAuth, "no live entry"},
+		{"name refused", nil, api("INVALID_STREAM_NAME"), "_1", ReasonParams, "<entry id>_<index>"},
 		{"no stream", nil, ErrUnknownStream, "_7", ReasonParams, "no stream with suffix 7"},
 		{"no stream by code", nil, api("INGEST_NOT_FOUND_IN_CONVERSION_PROFILE"), "_7", ReasonParams, "suffix 7"},
 		{"name of another entry", nil, nil, "=0_aaaaaaaa_1", ReasonParams, "the connection is for entry 0_rkij47dr"},

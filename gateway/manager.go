@@ -41,6 +41,16 @@ type Config struct {
 	Resume          time.Duration // 180 s
 	// Takeover is the silence after which another connect takes over a feed: 2 s.
 	Takeover time.Duration
+	// StandAfter is how long an encoder that is back within Resume waits for Kaltura before it
+	// stands on the grant that it had: 5 s.
+	StandAfter time.Duration
+	// KeyframeTimeout ends a stream that has pictures but sends no keyframe: 60 s (row 58).
+	KeyframeTimeout time.Duration
+	// AcceptFor and RefuseFor are how long Kaltura's answers to an address hold without asking
+	// again (row 33). Negative or zero is not at all.
+	AcceptFor, RefuseFor time.Duration
+	// EntryDigits are the digits that an entry id may begin with: "01" (row 24).
+	EntryDigits string
 	// MaxDVR is the longest DVR window, and that of entries that name none: 7200 s.
 	MaxDVR time.Duration
 }
@@ -55,7 +65,12 @@ func (c Config) withDefaults() Config {
 	set(&c.PartDuration, 333*time.Millisecond)
 	set(&c.Resume, 180*time.Second)
 	set(&c.Takeover, 2*time.Second)
+	set(&c.StandAfter, 5*time.Second)
+	set(&c.KeyframeTimeout, 60*time.Second)
 	set(&c.MaxDVR, 7200*time.Second)
+	if c.EntryDigits == "" {
+		c.EntryDigits = "01"
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -102,9 +117,12 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, metrics: m, unkick: func() {},
-		admission: admission{api: cfg.API, resume: cfg.Resume, maxDVR: cfg.MaxDVR},
-		sessions:  map[live.FeedID]*Session{},
-		opening:   map[live.FeedID]chan struct{}{},
+		admission: admission{
+			api: cfg.API, resume: cfg.Resume, maxDVR: cfg.MaxDVR, standAfter: cfg.StandAfter,
+			verdicts: newVerdicts(cfg.AcceptFor, cfg.RefuseFor),
+		},
+		sessions: map[live.FeedID]*Session{},
+		opening:  map[live.FeedID]chan struct{}{},
 	}
 	if cfg.Subscribe != nil {
 		if g.unkick, err = cfg.Subscribe(live.KickSubject("*"), g.kicked); err != nil {
@@ -127,6 +145,9 @@ func (g *Gateway) Connect(ctx context.Context, c Connect) (*Permit, error) {
 func (g *Gateway) connect(ctx context.Context, c Connect, log *slog.Logger) (*Permit, error) {
 	if err := g.ready(); err != nil {
 		return nil, err
+	}
+	if e := c.Params.Entry; e == "" || !strings.Contains(g.cfg.EntryDigits, e[:1]) {
+		return nil, paramsRefusal("entry %s: this server takes entries whose id begins with one of the digits %s; check e=", e, g.cfg.EntryDigits)
 	}
 	feeds, err := g.feeds(ctx, c.Params.Entry)
 	if err != nil {
@@ -276,6 +297,7 @@ func (g *Gateway) kicked(subject string, data []byte) {
 // Kick ends every publication of an entry and returns how many there were. The reason is
 // for the encoder's operator.
 func (g *Gateway) Kick(entry, reason string) int {
+	g.admission.verdicts.forget(entry) // what Kaltura said before holds no more
 	n := 0
 	for _, s := range g.sessionList() {
 		if s.feed.Entry == entry {

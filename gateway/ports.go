@@ -14,9 +14,10 @@ import (
 // that says no; every other error means that there was no answer.
 type API interface {
 	// Authenticate asks whether the encoder may publish (contract §3.1).
-	Authenticate(context.Context, AuthRequest) (EntryFacts, error)
+	Authenticate(context.Context, AuthRequest) (live.EntryFacts, error)
 	// Ladder asks what is to be made of one published stream (contract §3.7). It returns
-	// [ErrNoOutputs] when nothing is, [ErrUnknownStream] when the entry has no such stream.
+	// [ErrNoOutputs] when nothing is, [ErrUnknownStream] when the entry has no such stream,
+	// [ErrNoTemplate] when the answer can't be used.
 	Ladder(context.Context, LadderRequest) (live.Ladder, error)
 }
 
@@ -27,20 +28,6 @@ type AuthRequest struct {
 	// Token is nil when the encoder sent none.
 	Token *string
 	Index live.Index
-}
-
-// EntryFacts is what a gateway needs to know of an entry.
-type EntryFacts struct {
-	DVR bool
-	// DVRWindow is what the entry asks for; 0 when it doesn't say.
-	DVRWindow time.Duration
-	// Record is the entry's recordStatus (contract §4).
-	Record          int
-	RecordedEntryID string
-	// SegmentDuration is the entry's own; 0 when it has none.
-	SegmentDuration time.Duration
-	// ConversionProfileID says which profile the ladder comes from.
-	ConversionProfileID int
 }
 
 // LadderRequest names a published stream.
@@ -61,6 +48,10 @@ func (e *APIError) Error() string { return fmt.Sprintf("Kaltura answers %s: %s",
 
 // ErrNoOutputs says that an entry's conversion profile makes nothing of a stream.
 var ErrNoOutputs = errors.New("gateway: the conversion profile has no outputs for the stream")
+
+// ErrNoTemplate says that Kaltura has answered, but with nothing that tells what to make of a
+// stream (row 75).
+var ErrNoTemplate = errors.New("gateway: there is no usable conversion template for the stream")
 
 // ErrUnknownStream says that an entry's conversion profile knows no stream of that suffix.
 var ErrUnknownStream = errors.New("gateway: the conversion profile does not know the stream's suffix")

@@ -35,12 +35,15 @@ type Session struct {
 	finished chan struct{} // closed when everything is done
 	stopOnce sync.Once
 
-	mu     sync.Mutex // guards the fields below
-	cut    *cutter
-	meter  meter
-	ended  bool
-	target time.Duration
-	logged [dropCauses]uint64
+	mu    sync.Mutex // guards the fields below
+	cut   *cutter
+	meter meter
+	// keyframe is when the last keyframe of a picture came, or its track was announced; zero
+	// without pictures.
+	keyframe time.Time
+	ended    bool
+	target   time.Duration
+	logged   [dropCauses]uint64
 
 	stateMu sync.Mutex // guards the fields below
 	clock   live.ClockRecord
@@ -63,6 +66,9 @@ func (s *Session) SetTrack(t media.Track) error {
 		return err
 	}
 	s.meter.track(t)
+	if _, picture := t.Params.(media.VideoParams); picture && s.keyframe.IsZero() {
+		s.keyframe = time.Now()
+	}
 	return nil
 }
 
@@ -85,6 +91,9 @@ func (s *Session) Write(au AccessUnit) error {
 	}
 	if t := s.cut.track(au.Track); t != nil {
 		s.meter.add(t.lane.kind, &au)
+		if au.Key && t.lane.kind == media.Video {
+			s.keyframe = time.Now()
+		}
 	}
 	record := s.cut.clock.record()
 	s.stateMu.Lock()
@@ -254,6 +263,7 @@ func (s *Session) last() live.FeedRecord {
 // record, the session ends.
 func (s *Session) beat() {
 	s.reportDrops()
+	s.watchKeyframes()
 	if s.lost {
 		return
 	}
@@ -268,6 +278,18 @@ func (s *Session) beat() {
 		s.end(&Refusal{Reason: ReasonTakenOver, Text: fmt.Sprintf("stream %s is published by another connection now", s.feed.StreamName()), Err: err})
 	case err != nil:
 		s.log.Warn("the feed record was not written; going on", "err", err)
+	}
+}
+
+// watchKeyframes ends a stream that sends pictures without keyframes, or none any more: nothing
+// of it could be played (row 58).
+func (s *Session) watchKeyframes() {
+	limit := s.gw.cfg.KeyframeTimeout
+	s.mu.Lock()
+	late := !s.keyframe.IsZero() && time.Since(s.keyframe) >= limit
+	s.mu.Unlock()
+	if late {
+		s.end(&Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("stream %s has sent no keyframe for %v; set the encoder's keyframe interval to 2 s and publish again", s.feed.StreamName(), limit)})
 	}
 }
 

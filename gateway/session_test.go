@@ -24,14 +24,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fakeAPI answers as it is told.
 type fakeAPI struct {
 	mu     sync.Mutex
-	facts  EntryFacts
+	facts  live.EntryFacts
 	auth   error
 	ladder error
 	empty  bool
-	calls  []string
+	// hang keeps callers waiting for as long as they will.
+	hang  bool
+	calls []string
 }
 
-func (f *fakeAPI) Authenticate(_ context.Context, r AuthRequest) (EntryFacts, error) {
+func (f *fakeAPI) Authenticate(ctx context.Context, r AuthRequest) (live.EntryFacts, error) {
+	if f.hang {
+		<-ctx.Done()
+		return live.EntryFacts{}, ctx.Err()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, "authenticate "+r.Entry+" "+r.Index.String())
@@ -233,7 +239,7 @@ func errText(err error) string {
 
 func TestPublishOnAir(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.api.facts = EntryFacts{DVR: true, DVRWindow: 30 * 24 * time.Hour, SegmentDuration: 2 * time.Second}
+		w.api.facts = live.EntryFacts{DVR: true, DVRWindow: 30 * 24 * time.Hour, SegmentDuration: 2 * time.Second}
 		g := w.gateway()
 		s := w.publish(g, live.Primary, "")
 		if open := w.record(testID); open.Feed.Epoch != 1 || !open.Closed.IsZero() || !open.Alive(time.Now()) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"klive/infra/bus"
+	"klive/infra/live"
 	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -255,9 +256,9 @@ type fencedAPI struct {
 	guard *guard
 }
 
-func (f fencedAPI) RegisterMediaServer(ctx context.Context, c registrar.Call) error {
+func (f fencedAPI) RegisterMediaServer(ctx context.Context, c registrar.Call) (live.EntryFacts, error) {
 	if err := f.guard.check(ctx); err != nil {
-		return err
+		return live.EntryFacts{}, err
 	}
 	return f.API.RegisterMediaServer(ctx, c)
 }
@@ -267,4 +268,11 @@ func (f fencedAPI) UnregisterMediaServer(ctx context.Context, c registrar.Call) 
 		return err
 	}
 	return f.API.UnregisterMediaServer(ctx, c)
+}
+
+func (f fencedAPI) SetBroadcastStart(ctx context.Context, partner int, entry string, at time.Time) error {
+	if err := f.guard.check(ctx); err != nil {
+		return err
+	}
+	return f.API.SetBroadcastStart(ctx, partner, entry, at)
 }

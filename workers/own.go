@@ -78,12 +78,25 @@ func (o *owner) giveBack(ctx context.Context, lease *bus.Lease, heir string) {
 // work runs the packager and the registrar until the broadcast has ended, another owner has
 // the entry or is to have it, or the context ends. The packager begins anew after other errors.
 func (o *owner) work(ctx context.Context, t *tenure) error {
-	r := registrar.New(registrar.Config{Entry: o.entry, API: fencedAPI{o.p.API, t.guard}, Kick: o.kick,
+	r := registrar.New(registrar.Config{Entry: o.entry, API: fencedAPI{o.p.API, t.guard}, Kick: o.kick, Facts: o.refresh, Note: o.note(t),
 		Metrics: o.p.registering, Log: o.p.Log, Options: o.p.Registrar})
+	left := o.registered(ctx)
+	r.Inherit(left.PartnerID, left.Indexes)
 	calls, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var wg sync.WaitGroup
-	err := o.pack(ctx, t, r, func() { wg.Go(func() { r.Run(calls) }) })
+	ended := make(chan struct{})
+	run := func() {
+		go func() {
+			defer close(ended)
+			r.Run(calls)
+		}()
+	}
+	if len(left.Indexes) > 0 && !o.onAir(ctx) {
+		run()
+		o.settle(r, cancel, ended)
+		return nil
+	}
+	err := o.pack(ctx, t, r, run)
 	for !final(err) && ctx.Err() == nil && !o.going() {
 		o.failed(t, err)
 		o.log.Error("packaging failed, beginning anew", "error", err)
@@ -99,11 +112,33 @@ func (o *owner) work(ctx context.Context, t *tenure) error {
 	case err != nil && o.going():
 		cancel() // the heir goes on with the registration
 		err = errors.Join(packager.ErrStopped, err)
+	case err == nil && !o.stopped():
+		o.settle(r, cancel, ended)
 	default:
 		r.Stop()
 	}
-	wg.Wait()
+	<-ended
 	return err
+}
+
+// settle waits until a broadcast that is over is unregistered as well. An API that is away may
+// take its time: the entry stays owned until then, or until it is on the air again.
+func (o *owner) settle(r *registrar.Registrar, cancel func(), ended <-chan struct{}) {
+	back := r.Finish()
+	o.attach(nil, r)
+	defer o.attach(nil, nil)
+	select {
+	case <-ended:
+	case <-back:
+		cancel() // the next registration makes up for what is left
+	case <-o.stopping:
+		if o.going() {
+			cancel() // another worker goes on trying
+		} else {
+			r.Stop()
+		}
+	}
+	<-ended
 }
 
 // going reports whether another worker is to have the entry.

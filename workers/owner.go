@@ -28,6 +28,8 @@ type owner struct {
 	// mu guards the fields below. It is taken after the pool's.
 	mu        sync.Mutex
 	records   map[live.FeedID]live.FeedRecord
+	facts     *live.EntryFacts // what Kaltura said of the entry last,
+	told      time.Time        // and when
 	packager  *packager.Packager
 	registrar *registrar.Registrar
 	taking    bool    // the lease is being taken
@@ -63,7 +65,30 @@ func (o *owner) feed(r live.FeedRecord) {
 		o.registrar.Feed(r)
 	}
 	if o.packager != nil {
-		o.packager.Feed(r)
+		o.packager.Feed(o.current(r))
+	}
+}
+
+// current is a feed's record with what Kaltura has said of the entry since its grant; o.mu
+// is held.
+func (o *owner) current(r live.FeedRecord) live.FeedRecord {
+	if o.facts != nil && o.told.After(r.Grant.At) {
+		r.Grant.Refresh(*o.facts, o.p.MaxDVR)
+	}
+	return r
+}
+
+// refresh takes what Kaltura says of the entry now (row 49). It does not block.
+func (o *owner) refresh(f live.EntryFacts) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	changed := o.facts == nil || *o.facts != f
+	o.facts, o.told = &f, time.Now()
+	if !changed || o.packager == nil {
+		return
+	}
+	for _, r := range o.records {
+		o.packager.Feed(o.current(r))
 	}
 }
 
@@ -193,9 +218,15 @@ func (o *owner) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// needed reports whether there is still a reason to want the lease: a feed that is alive,
-// or a broadcast that is open.
+// needed reports whether there is still a reason to want the lease: a feed that is alive, a
+// broadcast that is open, or a registration that is to be taken back.
 func (o *owner) needed(ctx context.Context) bool {
+	return o.onAir(ctx) || len(o.registered(ctx).Indexes) > 0
+}
+
+// onAir reports whether there is something to package: a feed that is alive, or a broadcast
+// that is open.
+func (o *owner) onAir(ctx context.Context) bool {
 	if o.alive(time.Now()) {
 		return true
 	}
@@ -218,16 +249,18 @@ func (o *owner) alive(now time.Time) bool {
 	return false
 }
 
-// attach makes p and r the receivers of feed records, those that are known first.
+// attach makes p and r the receivers of feed records, those that are known first. Either may
+// be nil.
 func (o *owner) attach(p *packager.Packager, r *registrar.Registrar) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.packager, o.registrar = p, r
-	if p == nil {
-		return
-	}
 	for _, rec := range o.records {
-		r.Feed(rec)
-		p.Feed(rec)
+		if r != nil {
+			r.Feed(rec)
+		}
+		if p != nil {
+			p.Feed(o.current(rec))
+		}
 	}
 }

@@ -47,8 +47,10 @@ type Config struct {
 	// API is Kaltura's; calls of different entries run at the same time.
 	API registrar.API
 	// Chapters reads the items of a closed chapter; see [packager.Config].
-	Chapters   func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
-	Packager   packager.Options
+	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
+	Packager packager.Options
+	// MaxDVR is the longest DVR window, and that of entries that name none. Default 2 h.
+	MaxDVR     time.Duration
 	Registrar  registrar.Options
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -80,6 +82,7 @@ func (c *Config) check() error {
 			*d = v
 		}
 	}
+	def(&c.MaxDVR, 2*time.Hour)
 	def(&c.LeaseTTL, 15*time.Second)
 	def(&c.LeaseRetry, 2*time.Second)
 	def(&c.StealAfter, 2*time.Second)
@@ -95,6 +98,7 @@ func (c *Config) check() error {
 type Pool struct {
 	Config
 	bucket, epochs *bus.Bucket // of leases, of epochs
+	registrations  *bus.Bucket // of registration records
 	leases         *leaseView
 	packaging      *packager.Metrics
 	registering    *registrar.Metrics
@@ -124,17 +128,22 @@ func New(ctx context.Context, c Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	registrations, err := c.Control.Bucket(ctx, bus.BucketConfig{Name: live.RegistrationsBucket})
+	if err != nil {
+		return nil, err
+	}
 	return &Pool{
-		Config:      c,
-		bucket:      leases,
-		epochs:      epochs,
-		leases:      newLeaseView(),
-		packaging:   packager.NewMetrics(c.Registerer),
-		registering: registrar.NewMetrics(c.Registerer),
-		metrics:     newMetrics(c.Registerer),
-		records:     map[live.FeedID]live.FeedRecord{},
-		owners:      map[string]*owner{},
-		unread:      map[string]bool{},
+		Config:        c,
+		bucket:        leases,
+		epochs:        epochs,
+		registrations: registrations,
+		leases:        newLeaseView(),
+		packaging:     packager.NewMetrics(c.Registerer),
+		registering:   registrar.NewMetrics(c.Registerer),
+		metrics:       newMetrics(c.Registerer),
+		records:       map[live.FeedID]live.FeedRecord{},
+		owners:        map[string]*owner{},
+		unread:        map[string]bool{},
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,6 +53,9 @@ type house struct {
 	mu      sync.Mutex
 	calls   []string
 	blocked bool
+	facts   live.EntryFacts
+	// awayTill is how long after the start Kaltura does not answer.
+	awayTill time.Duration
 }
 
 func newHouse(t *testing.T) *house {
@@ -81,14 +85,28 @@ func (h *house) note(name string, c registrar.Call) error {
 	if h.blocked {
 		return registrar.ErrBlocked
 	}
+	if time.Since(h.start) < h.awayTill {
+		return errors.New("no route to host")
+	}
 	return nil
 }
 
-func (h *house) RegisterMediaServer(_ context.Context, c registrar.Call) error {
-	return h.note("register", c)
+func (h *house) RegisterMediaServer(_ context.Context, c registrar.Call) (live.EntryFacts, error) {
+	err := h.note("register", c)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.facts, err
 }
+func (h *house) SetBroadcastStart(context.Context, int, string, time.Time) error { return nil }
 func (h *house) UnregisterMediaServer(_ context.Context, c registrar.Call) error {
 	return h.note("unregister", c)
+}
+
+// away lets no call through until so long after the start.
+func (h *house) away(till time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.awayTill = till
 }
 
 func (h *house) expect(want ...string) {

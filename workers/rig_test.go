@@ -338,9 +338,9 @@ type gatedAPI struct {
 	p *process
 }
 
-func (a gatedAPI) RegisterMediaServer(ctx context.Context, c registrar.Call) error {
+func (a gatedAPI) RegisterMediaServer(ctx context.Context, c registrar.Call) (live.EntryFacts, error) {
 	if err := errors.Join(a.p.pass(), ctx.Err()); err != nil {
-		return err
+		return live.EntryFacts{}, err
 	}
 	return a.API.RegisterMediaServer(ctx, c)
 }

@@ -58,7 +58,7 @@ func newEncoder(spec EncoderSpec, events []Event, sys *System) (*encoder, error)
 		return nil, err
 	}
 	e := &encoder{
-		spec: spec, dial: sys.DialRTMP, back: spec.Start, audioOn: !spec.AudioLate,
+		spec: spec, dial: sys.DialRTMP(spec.Node), back: spec.Start, audioOn: !spec.AudioLate,
 		delays: map[media.Kind]time.Duration{},
 		url: fmt.Sprintf("rtmp://klive.test/kLive/?p=102&e=%s&i=%d&t=%s/%s_%d",
 			spec.Entry, spec.Index, spec.Token, spec.Entry, spec.Suffix),

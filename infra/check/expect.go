@@ -56,12 +56,13 @@ func (k valueKind) check(v string) error {
 //	jitter                the largest distance of a video frame from its regular time
 //	av offset             the largest change of video against audio
 //	sizes                 the picture sizes in order, joined by commas
+//	refusals              how often an encoder was refused, or its stream ended by the service
 //	refusal               part of what an encoder was told when it was refused
 //	api                   a file with the calls to Kaltura's API
 var subjects = map[string]valueKind{
 	"playlist continuous": holds, "ended": holds, "live": holds,
 	"segments": count, "broadcasts": count, "renditions": count, "discontinuities": count, "target": count,
-	"frames lost": count, "frames doubled": count, "frames disordered": count, "join gap": count,
+	"frames lost": count, "frames doubled": count, "frames disordered": count, "join gap": count, "refusals": count,
 	"longest segment": span, "shortest segment": span, "first playable": span, "jitter": span, "av offset": span,
 	"sizes": text, "refusal": text, "api": text,
 }
@@ -195,6 +196,8 @@ func (o *Outcome) count(subject string) int64 {
 		return int64(main.Target)
 	case "discontinuities":
 		return countItems(main, func(i Item) bool { return i.Discontinuity })
+	case "refusals":
+		return int64(len(o.Refusals))
 	case "broadcasts":
 		seen := map[string]bool{}
 		for _, i := range main.Items {

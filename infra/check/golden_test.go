@@ -16,6 +16,19 @@ func TestCompareCalls(t *testing.T) {
 	if err := compareCalls(good, calls, begin); err != nil {
 		t.Error(err)
 	}
+	together := append(calls, Call{begin.Add(66 * time.Second), "livestream", "registerMediaServer", map[string]string{"entryId": "0_other"}})
+	if err := compareCalls("66s livestream.registermediaserver entryId=0_other\n"+good, together, begin); err != nil {
+		t.Errorf("calls made at one time: %v", err)
+	}
+	start := []Call{{begin, "baseEntry", "update", map[string]string{"baseEntry:currentBroadcastStartTime": "1767225630.700"}}}
+	if got := FormatCalls(start, begin); got != "0.0s baseentry.update baseEntry:currentBroadcastStartTime=@30.7s\n" {
+		t.Errorf("a moment is written %q", got)
+	}
+	for at, ok := range map[string]bool{"@30s": true, "@32s": false, "30.7s": false} {
+		if err := compareCalls("0s baseentry.update baseEntry:currentBroadcastStartTime="+at, start, begin); (err == nil) != ok {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
 	for name, want := range map[string]string{
 		"too few":   good + "70s livestream.unregistermediaserver\n",
 		"too many":  strings.SplitAfter(good, "***\n")[0],

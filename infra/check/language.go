@@ -13,6 +13,8 @@ import (
 // from the scenario's start.
 //
 //	set broadcast.resume 20s                a configuration key of the service
+//	node G1 gateway                         a process with these roles; without nodes there is one
+//	node W2 worker start=20s                process that has them all
 //	encoder A rtmp 1280x720@30 gop=2s       an encoder, on the air from the start
 //	at 12s drop A 4s                        its connection breaks; it is back after 4 s
 //	at 20s gap A 4s                         nothing arrives for 4 s; its clock goes on
@@ -23,14 +25,21 @@ import (
 //	at 10s join A audio                     audio begins (with audio=late)
 //	at 50s stop A                           it ends in order
 //	at 60s start A                          it publishes (again)
+//	at 40s kill W2                          a node vanishes, as by SIGKILL
+//	at 40s end W2                           a node is told to end, as by SIGTERM
+//	at 60s away api 10m                     Kaltura's API can't be reached for 10 minutes
+//	at 60s refuse api registerMediaServer SERVICE_FORBIDDEN
+//	                                        from here on the API answers that action with the error
 //	run 120s                                the length; the service is watched till then
 //	expect playlist continuous              see expect.go
 //
 // An encoder's options follow its picture: gop=, fps-mode=cfr|vfr, bframes=, bitrate= (bit/s,
 // with k or M), sets=once|repeat, audio=<Hz>|none|late, video=none, channels=, index=,
-// suffix=, entry=, token=, start=<time of its first connect>|never, clock=<first timestamp in ms>.
+// suffix=, entry=, token=, start=<time of its first connect>|never, clock=<first timestamp in ms>,
+// node=<the gateway that it connects to>.
 type Scenario struct {
 	Settings []Setting
+	Nodes    []NodeSpec
 	Encoders []EncoderSpec
 	Events   []Event
 	Run      time.Duration
@@ -62,14 +71,19 @@ type EncoderSpec struct {
 	Start         time.Duration
 	StartNever    bool
 	Clock         uint32
+	Node          string
 }
 
-// Event is something that happens to an encoder.
+// Event is something that happens to an encoder, or to the service.
 type Event struct {
-	At      time.Duration
+	At time.Duration
+	// Encoder is empty for what happens to the service.
 	Encoder string
 	Verb    string
-	// For is a length of time: of a drop or gap (0: for good), of a jump (signed), of a delay.
+	// Node is the one that is killed or told to end; Action and Code are of refuse.
+	Node, Action, Code string
+	// For is a length of time: of a drop or gap (0: for good), of a jump (signed), of a delay, of
+	// an API that is away.
 	For time.Duration
 	// Track is "audio" or "video".
 	Track         string
@@ -191,6 +205,8 @@ func (p *parser) statement() error {
 	switch verb {
 	case "set":
 		err = p.setting()
+	case "node":
+		err = p.node()
 	case "encoder":
 		err = p.encoder()
 	case "at":
@@ -200,7 +216,7 @@ func (p *parser) statement() error {
 	case "expect":
 		err = p.expect()
 	default:
-		err = p.fail("a statement begins with set, encoder, at, run or expect, not %q", verb)
+		err = p.fail("a statement begins with set, node, encoder, at, run or expect, not %q", verb)
 	}
 	if err == nil && len(p.words) > 0 {
 		rest, _ := p.take("")
@@ -242,7 +258,7 @@ func (p *parser) complete() error {
 		return p.fail("an encoder is missing")
 	}
 	slices.SortStableFunc(s.Events, func(a, b Event) int { return int(a.At - b.At) })
-	return nil
+	return p.place()
 }
 
 // verbs are the events and what they take: d a length, D a length that may be left out, j a
@@ -260,9 +276,12 @@ func (p *parser) event() error {
 	if e.Verb, err = p.take("what happens"); err != nil {
 		return err
 	}
+	if _, ok := happenings[e.Verb]; ok && at >= 0 {
+		return p.happening(&e)
+	}
 	takes, ok := verbs[e.Verb]
 	if !ok || at < 0 {
-		return p.fail("%q can't happen at %v: there are drop, gap, jump, wrap, delay, size, join, stop and start", e.Verb, at)
+		return p.fail("%q can't happen at %v: there are drop, gap, jump, wrap, delay, size, join, stop and start, and kill, end, away and refuse", e.Verb, at)
 	}
 	if e.Encoder, err = p.take("an encoder"); err != nil {
 		return err

@@ -90,6 +90,7 @@ var encoderOptions = map[string]func(*EncoderSpec, string) bool{
 	"channels": func(e *EncoderSpec, v string) bool { return number(&e.Channels, v, 1, 2) },
 	"index":    func(e *EncoderSpec, v string) bool { return number(&e.Index, v, 0, 1) },
 	"suffix":   func(e *EncoderSpec, v string) bool { return number(&e.Suffix, v, 1, 9999) },
+	"node":     func(e *EncoderSpec, v string) bool { e.Node = v; return v != "" },
 	"entry":    func(e *EncoderSpec, v string) bool { e.Entry = v; return v != "" },
 	"token":    func(e *EncoderSpec, v string) bool { e.Token = v; return v != "" },
 	"audio": func(e *EncoderSpec, v string) bool {

@@ -65,6 +65,41 @@ func TestParseScenario(t *testing.T) {
 	}
 }
 
+const sampleNodes = `
+node C control,origin
+node G1 gateway
+node G2 gateway,worker start=20s
+encoder A rtmp 640x360@30
+encoder B rtmp 640x360@30 node=G2
+at 40s kill G1
+at 41s end G2
+at 60s away api 10m
+at 50s refuse api registerMediaServer SERVICE_FORBIDDEN
+run 2m
+`
+
+func TestParseNodes(t *testing.T) {
+	s, err := ParseScenario(sampleNodes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := []NodeSpec{
+		{Name: "C", Roles: []string{"control", "origin"}}, {Name: "G1", Roles: []string{"gateway"}},
+		{Name: "G2", Roles: []string{"gateway", "worker"}, Start: 20 * time.Second},
+	}
+	events := []Event{
+		{At: 40 * time.Second, Verb: "kill", Node: "G1"}, {At: 41 * time.Second, Verb: "end", Node: "G2"},
+		{At: 50 * time.Second, Verb: "refuse", Action: "registerMediaServer", Code: "SERVICE_FORBIDDEN"},
+		{At: 60 * time.Second, Verb: "away", For: 10 * time.Minute},
+	}
+	if d := cmp.Diff(nodes, s.Nodes) + cmp.Diff(events, s.Events); d != "" {
+		t.Error(d)
+	}
+	if s.Encoders[0].Node != "G1" || s.Encoders[1].Node != "G2" {
+		t.Errorf("encoders connect to %s and %s", s.Encoders[0].Node, s.Encoders[1].Node)
+	}
+}
+
 func TestScenarioErrorsNameThePlace(t *testing.T) {
 	const head = "encoder A rtmp 640x360@30\nrun 1s\n"
 	for _, c := range []struct {
@@ -95,6 +130,17 @@ func TestScenarioErrorsNameThePlace(t *testing.T) {
 		{head + "expect joy", 3, 8, "nothing is known"},
 		{head + "expect segments many", 3, 17, "value"},
 		{head + "expect segments", 3, 16, "missing"},
+		{"node W", 1, 7, "roles"},
+		{"node W cook", 1, 8, "cook"},
+		{"node W worker end=3s", 1, 15, "start="},
+		{"node W worker\nnode W worker", 2, 6, "two nodes"},
+		{head + "at 3s kill W", 3, 12, "no node"},
+		{head + "at 3s away bus 3s", 3, 12, "api"},
+		{head + "at 3s refuse api get no", 3, 22, "error code"},
+		{head + "at 3s refuse api ../get NO", 3, 18, "action"},
+		{head + "node W worker", 3, 1, "no gateway"},
+		{head + "node G gateway", 3, 1, "no node is a worker"},
+		{"encoder A rtmp 640x360@30 node=G\nrun 1s", 2, 1, "no gateway"},
 		{strings.Repeat("#", maxScenario+1), 1, 1, "64 KB"},
 	} {
 		_, err := ParseScenario(c.text)
@@ -111,6 +157,7 @@ func TestScenarioErrorsNameThePlace(t *testing.T) {
 
 func FuzzScenario(f *testing.F) {
 	f.Add(sampleScenario)
+	f.Add(sampleNodes)
 	f.Add("encoder A rtmp 640x360@1e309\nat \"3s drop A\nrun 1s")
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := ParseScenario(text)

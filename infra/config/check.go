@@ -144,6 +144,9 @@ func (l *loader) checkDurations() {
 	if c.Failover.After < 2*c.Part.Duration {
 		l.wrong("failover.after", []string{"part.duration"}, "%v is less than two parts; want at least %v", c.Failover.After, 2*c.Part.Duration)
 	}
+	if c.Kaltura.KeepAliveJitter > c.Kaltura.KeepAlive/2 {
+		l.wrong("kaltura.keepAliveJitter", []string{"kaltura.keepAlive"}, "%v is more than half of kaltura.keepAlive; want at most %v", c.Kaltura.KeepAliveJitter, c.Kaltura.KeepAlive/2)
+	}
 	if c.Worker.StealAfter < 3*c.Worker.Beat {
 		l.wrong("worker.stealAfter", []string{"worker.beat"}, "%v is less than three beats, so one that gets lost could cost a worker its entries; want at least %v", c.Worker.StealAfter, 3*c.Worker.Beat)
 	}

@@ -159,6 +159,14 @@ type Gateway struct {
 	Takeover time.Duration `yaml:"takeover" min:"500ms" max:"1m"`
 	// Drain is how long encoders may stay after klive was told to end.
 	Drain time.Duration `yaml:"drain" min:"0s" max:"24h"`
+	// KeyframeTimeout ends a stream that has pictures but sends no keyframe.
+	KeyframeTimeout time.Duration `yaml:"keyframeTimeout" min:"15s" max:"1h"`
+	// StandAfter is how long an encoder that comes back waits for Kaltura before it stands on
+	// the grant that it had.
+	StandAfter time.Duration `yaml:"standAfter" min:"500ms" max:"1m"`
+	// AcceptFor and RefuseFor are how long Kaltura's answers to an address hold.
+	AcceptFor time.Duration `yaml:"acceptFor" min:"0s" max:"5m"`
+	RefuseFor time.Duration `yaml:"refuseFor" min:"0s" max:"10m"`
 }
 
 // Segment is the grid.
@@ -269,10 +277,14 @@ type Kaltura struct {
 	Timeout          time.Duration `yaml:"timeout" min:"1s" max:"10m"`
 	StartDelay       time.Duration `yaml:"startDelay" min:"100ms" max:"10m"`
 	KeepAlive        time.Duration `yaml:"keepAlive" min:"5s" max:"10m"`
+	KeepAliveJitter  time.Duration `yaml:"keepAliveJitter" min:"0s" max:"5m"`
 	UnregisterGrace  time.Duration `yaml:"unregisterGrace" min:"100ms" max:"10m"`
+	UnregisterGiveUp time.Duration `yaml:"unregisterGiveUp" min:"10s" max:"24h"`
 	PlayableSegments int           `yaml:"playableSegments" min:"1" max:"20"`
 	LiveEntryStatus  bool          `yaml:"liveEntryStatus"`
 	Application      string        `yaml:"application" is:"word"`
+	// EntryDigits are those that an entry id may begin with.
+	EntryDigits string `yaml:"entryDigits" is:"digits"`
 }
 
 // Breaker is when calls of the API are refused at once because it does not answer.

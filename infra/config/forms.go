@@ -13,7 +13,7 @@ import (
 // checkForm holds text against the form that a key's "is" tag names. Empty text passes:
 // whether a key may be empty is the cross-field checks' business.
 func checkForm(form, text string) error {
-	if text == "" && form != "word" && form != "path" {
+	if text == "" && form != "word" && form != "path" && form != "digits" {
 		return nil
 	}
 	switch form {
@@ -36,6 +36,8 @@ func checkForm(form, text string) error {
 		return matches(text, hostForm, "want a host name such as media1.example.com")
 	case "word":
 		return matches(text, wordForm, "want letters, digits, '-' and '_'")
+	case "digits":
+		return matches(text, digitsForm, `want digits, such as "01"`)
 	case "path":
 		if text == "" {
 			return errors.New("want the path of a folder")
@@ -47,6 +49,8 @@ func checkForm(form, text string) error {
 var (
 	hostForm = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z_.-]{0,251}[0-9A-Za-z])?$`)
 	wordForm = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
+	// digitsForm is a set of digits.
+	digitsForm = regexp.MustCompile(`^[0-9]{1,10}$`)
 )
 
 func matches(text string, form *regexp.Regexp, want string) error {

@@ -44,6 +44,12 @@ func encodeLive(t testing.TB, output ...string) {
 		"-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30", "-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100",
 		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "60", "-keyint_min", "60", "-b:v", "1M",
 		"-c:a", "aac", "-b:a", "96k", "-f", "flv"}, output...)
+	runEncoder(t, args)
+}
+
+// runEncoder runs ffmpeg until the test ends.
+func runEncoder(t testing.TB, args []string) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, ffmpeg(t), args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }

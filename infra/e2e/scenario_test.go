@@ -39,7 +39,7 @@ func TestScenarios(t *testing.T) {
 }
 
 func playScenario(t *testing.T, s *check.Scenario) {
-	sys := startService(t, s.Settings).system()
+	sys := startService(t, s).system()
 	out, err := check.RunScenario(t.Context(), s, sys)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func playScenario(t *testing.T, s *check.Scenario) {
 func golden(t *testing.T, name string, out *check.Outcome) (string, error) {
 	file := filepath.Join("testdata", "api", name+".txt")
 	if *update {
-		list := "# The calls of a broadcast: when, what, with which parameters.\n" + check.FormatCalls(out.Calls, out.Begin)
+		list := "# The calls of the scenario: when, what, with which parameters.\n" + check.FormatCalls(out.Calls, out.Begin)
 		return list, os.WriteFile(file, []byte(list), 0o644)
 	}
 	b, err := os.ReadFile(file)

@@ -24,8 +24,49 @@ type Grant struct {
 	RecordedEntryID string `json:"recordedEntryId,omitempty"`
 	// SegmentDuration is the entry's own, or 0.
 	SegmentDuration time.Duration `json:"segmentDuration,omitempty"`
+	// Unstarted says that the entry had no currentBroadcastStartTime when Kaltura was asked
+	// (row 46); false too when it was not asked.
+	Unstarted bool `json:"unstarted,omitempty"`
 	// Ladder is what is to be made of this stream.
 	Ladder Ladder `json:"ladder"`
+}
+
+// EntryFacts is what klive needs to know of an entry. Kaltura says it with each answer to
+// authenticate and registerMediaServer (contract rows 37 and 49).
+type EntryFacts struct {
+	DVR bool
+	// DVRWindow is what the entry asks for; 0 when it doesn't say.
+	DVRWindow time.Duration
+	// Record is the entry's recordStatus (contract §4).
+	Record          int
+	RecordedEntryID string
+	// SegmentDuration is the entry's own; 0 when it has none.
+	SegmentDuration time.Duration
+	// ConversionProfileID says which profile the ladder comes from.
+	ConversionProfileID int
+	// Started says that the entry has a currentBroadcastStartTime.
+	Started bool
+}
+
+// The bounds within which an entry's own segment duration counts.
+const (
+	minSegment = time.Second
+	maxSegment = 20 * time.Second
+)
+
+// Refresh takes over what Kaltura says of the entry (contract rows 79 to 81). maxDVR is the
+// longest DVR window, and that of entries that name none.
+func (g *Grant) Refresh(f EntryFacts, maxDVR time.Duration) {
+	g.DVR, g.Record, g.RecordedEntryID, g.Unstarted = f.DVR, f.Record, f.RecordedEntryID, !f.Started
+	g.DVRWindow, g.SegmentDuration = 0, 0
+	if f.DVR {
+		if g.DVRWindow = f.DVRWindow; g.DVRWindow <= 0 || g.DVRWindow > maxDVR {
+			g.DVRWindow = maxDVR
+		}
+	}
+	if f.SegmentDuration >= minSegment && f.SegmentDuration <= maxSegment {
+		g.SegmentDuration = f.SegmentDuration
+	}
 }
 
 // HashToken is the form in which a grant remembers a token.

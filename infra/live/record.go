@@ -123,6 +123,41 @@ func UnmarshalBroadcastRecord(b []byte) (BroadcastRecord, error) {
 	return r, nil
 }
 
+// RegistrationsBucket is the control-plane bucket of [RegistrationRecord]s, keyed by entry.
+const RegistrationsBucket = "registrations"
+
+// RegistrationRecord says under which indexes an entry may be registered with Kaltura. The
+// entry's owner writes it before it registers and after it has unregistered; who owns the entry
+// next takes back what the one before could not.
+type RegistrationRecord struct {
+	Version   int   `json:"v"`
+	PartnerID int   `json:"partnerId"`
+	Indexes   []int `json:"indexes"`
+}
+
+// Marshal returns the record's wire form.
+func (r RegistrationRecord) Marshal() ([]byte, error) {
+	r.Version = registrationRecordVersion
+	return json.Marshal(r)
+}
+
+// UnmarshalRegistrationRecord reads what [RegistrationRecord.Marshal] wrote.
+func UnmarshalRegistrationRecord(b []byte) (RegistrationRecord, error) {
+	var r RegistrationRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("live: registration record: %w", err)
+	}
+	if r.Version != registrationRecordVersion {
+		return r, fmt.Errorf("registration record version %d: %w", r.Version, ErrVersion)
+	}
+	for _, i := range r.Indexes {
+		if i != int(Primary) && i != int(Backup) {
+			return r, fmt.Errorf("live: registration record: index %d", i)
+		}
+	}
+	return r, nil
+}
+
 // FeedStats is what an operator wants to see of a feed, measured over the last seconds.
 type FeedStats struct {
 	Video     string  `json:"video,omitempty"` // "H264"
@@ -141,8 +176,9 @@ func (r *FeedRecord) Alive(now time.Time) bool {
 }
 
 const (
-	feedRecordVersion      = 1
-	broadcastRecordVersion = 1
+	feedRecordVersion         = 1
+	broadcastRecordVersion    = 1
+	registrationRecordVersion = 1
 )
 
 // ErrVersion is returned for a wire form that a newer or unknown release wrote.

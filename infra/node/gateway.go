@@ -32,6 +32,11 @@ func (n *Node) startGateway(context.Context) (err error) {
 		Resume:          c.Broadcast.Resume,
 		Takeover:        c.Gateway.Takeover,
 		MaxDVR:          c.DVR.MaxWindow,
+		KeyframeTimeout: c.Gateway.KeyframeTimeout,
+		StandAfter:      c.Gateway.StandAfter,
+		AcceptFor:       c.Gateway.AcceptFor,
+		RefuseFor:       c.Gateway.RefuseFor,
+		EntryDigits:     c.Kaltura.EntryDigits,
 	})
 	if err != nil {
 		return err

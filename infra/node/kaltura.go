@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -24,10 +25,10 @@ type admissionAPI struct {
 }
 
 // Authenticate implements [gateway.API] (contract §3.1).
-func (a admissionAPI) Authenticate(ctx context.Context, r gateway.AuthRequest) (gateway.EntryFacts, error) {
+func (a admissionAPI) Authenticate(ctx context.Context, r gateway.AuthRequest) (live.EntryFacts, error) {
 	if a.partner >= 0 && r.Partner != a.partner {
 		// Without impersonation the API would refuse it anyway, in words about services.
-		return gateway.EntryFacts{}, &gateway.APIError{
+		return live.EntryFacts{}, &gateway.APIError{
 			Code:    kaltura.CodeForbidden,
 			Message: fmt.Sprintf("this klive serves partner %d alone; the address names partner %d", a.partner, r.Partner),
 		}
@@ -36,16 +37,22 @@ func (a admissionAPI) Authenticate(ctx context.Context, r gateway.AuthRequest) (
 		EntryID: r.Entry, Token: r.Token, Index: int(r.Index), ApplicationName: a.application,
 	})
 	if err != nil {
-		return gateway.EntryFacts{}, gatewayError(err)
+		return live.EntryFacts{}, gatewayError(err)
 	}
-	return gateway.EntryFacts{
+	return facts(e), nil
+}
+
+// facts is what klive needs of an entry.
+func facts(e *kaltura.LiveStreamEntry) live.EntryFacts {
+	return live.EntryFacts{
 		DVR:                 e.DVRStatus == 1,
 		DVRWindow:           time.Duration(e.DVRWindow) * time.Minute,
 		Record:              e.RecordStatus,
 		RecordedEntryID:     e.RecordedEntryID,
 		SegmentDuration:     time.Duration(e.SegmentDuration) * time.Millisecond,
 		ConversionProfileID: e.ConversionProfileID,
-	}, nil
+		Started:             e.CurrentBroadcastStartTime > 0,
+	}
 }
 
 // Ladder implements [gateway.API]: the template says what is made of the stream, the
@@ -63,11 +70,13 @@ func (a admissionAPI) Ladder(ctx context.Context, r gateway.LadderRequest) (live
 		return live.Ladder{}, gateway.ErrUnknownStream
 	}
 	ladder, err := a.outputs(ctx, r, assets)
-	switch {
+	switch odd, answered := errors.AsType[*kaltura.AnswerError](err); {
 	case kaltura.IsCode(err, kaltura.CodeIngestNotInProfile):
 		return live.Ladder{}, fmt.Errorf("%w: %w", gateway.ErrUnknownStream, err)
 	case errors.Is(err, kaltura.ErrNoOutputs):
 		return live.Ladder{}, fmt.Errorf("%w: %w", gateway.ErrNoOutputs, err)
+	case errors.Is(err, kaltura.ErrTemplate), answered && odd.Status == http.StatusOK:
+		return live.Ladder{}, fmt.Errorf("%w: %w", gateway.ErrNoTemplate, err)
 	case err != nil:
 		return live.Ladder{}, gatewayError(err)
 	}
@@ -116,12 +125,20 @@ func gatewayError(err error) error {
 type registrarAPI struct{ client *kaltura.Client }
 
 // RegisterMediaServer implements [registrar.API] (contract §3.2).
-func (a registrarAPI) RegisterMediaServer(ctx context.Context, c registrar.Call) error {
-	_, err := a.client.RegisterMediaServer(ctx, c.Partner, kaltura.RegisterRequest{
+func (a registrarAPI) RegisterMediaServer(ctx context.Context, c registrar.Call) (live.EntryFacts, error) {
+	e, err := a.client.RegisterMediaServer(ctx, c.Partner, kaltura.RegisterRequest{
 		EntryID: c.Entry, Hostname: c.Hostname, Index: int(c.Index), ApplicationName: c.Application,
 		LiveEntryStatus: int(c.Status),
 	})
-	return registrarError(err)
+	if err != nil {
+		return live.EntryFacts{}, registrarError(err)
+	}
+	return facts(e), nil
+}
+
+// SetBroadcastStart implements [registrar.API] (contract §3.11).
+func (a registrarAPI) SetBroadcastStart(ctx context.Context, partner int, entry string, at time.Time) error {
+	return registrarError(a.client.SetBroadcastStart(ctx, partner, entry, float64(at.UnixMilli())/1000))
 }
 
 // UnregisterMediaServer implements [registrar.API] (contract §3.3). An entry that is off
@@ -136,15 +153,37 @@ func (a registrarAPI) UnregisterMediaServer(ctx context.Context, c registrar.Cal
 	return registrarError(err)
 }
 
+// registrarError says what kind of error the API's is, and what an operator can do about it.
 func registrarError(err error) error {
 	var e *kaltura.APIError
+	kind := registrar.ErrRefused
 	switch {
 	case err == nil:
 		return nil
-	case kaltura.IsCode(err, kaltura.CodeContentBlocked):
-		return fmt.Errorf("%w: %w", registrar.ErrBlocked, err)
-	case errors.As(err, &e):
-		return fmt.Errorf("%w: %w", registrar.ErrRefused, err)
+	case kaltura.Unavailable(err) || !errors.As(err, &e):
+		return err
+	case e.Code == kaltura.CodeContentBlocked:
+		kind = registrar.ErrBlocked
 	}
-	return err
+	if advice := advice(e.Code); advice != "" {
+		return fmt.Errorf("%w: %w; %s", kind, err, advice)
+	}
+	return fmt.Errorf("%w: %w", kind, err)
+}
+
+// advice is what to do about an error code of the calls about media servers (contract §3.2, §3.3).
+func advice(code string) string {
+	switch code {
+	case kaltura.CodeEntryNotFound:
+		return "the entry was removed, or belongs to another partner; end the stream (klive feed kick), or restore the entry"
+	case kaltura.CodeServerNodeNotFound, "SERVER_NODE_NOT_FOUND":
+		return "add a server node with the host name of kaltura.hostname at Kaltura and enable it"
+	case kaltura.CodeInvalidKS, kaltura.CodeMissingKS, "ACCESS_UNAUTHORIZED", "USER_BLOCKED", "ACTION_BLOCKED":
+		return "check kaltura.partnerId and kaltura.secret, and from which addresses Kaltura takes this partner's calls"
+	case kaltura.CodeForbidden:
+		return "give the media servers' partner its permissions at Kaltura"
+	case "INVALID_ENUM_VALUE":
+		return "a Kaltura of 2015 does not know the status: set kaltura.liveEntryStatus to false"
+	}
+	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,7 +55,7 @@ func TestAuthenticate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := gateway.EntryFacts{
+	want := live.EntryFacts{
 		DVR: true, DVRWindow: 30 * time.Minute, Record: 2, RecordedEntryID: "0_vod12345", SegmentDuration: 6 * time.Second, ConversionProfileID: 501,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -142,6 +143,8 @@ func TestLadder(t *testing.T) {
 		{"profile without the stream", 1, "", apiError("INGEST_NOT_FOUND_IN_CONVERSION_PROFILE"), gateway.ErrUnknownStream, ""},
 		{"profile without outputs", 1, assets, noOutputs, gateway.ErrNoOutputs, ""},
 		{"stream name refused", 1, assets, apiError("INVALID_STREAM_NAME"), nil, "INVALID_STREAM_NAME"},
+		{"a page instead of a template", 1, assets, "Welcome to nginx", gateway.ErrNoTemplate, ""},
+		{"half a template", 1, assets, template[:len(template)/2], gateway.ErrNoTemplate, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := admissionOf(t, -5, func(call string, _ url.Values) (string, string) {
@@ -183,20 +186,27 @@ func TestRegistrarErrors(t *testing.T) {
 		{"blocked", apiError("SERVICE_FORBIDDEN_CONTENT_BLOCKED"), registrar.ErrBlocked, registrar.ErrBlocked, false},
 		{"refused", apiError("MEDIA_SERVER_NOT_FOUND"), registrar.ErrRefused, registrar.ErrRefused, false},
 		{"off already", apiError("ENTRY_SERVER_NODE_NOT_FOUND"), registrar.ErrRefused, nil, false},
+		{"unknown entry", apiError("ENTRY_ID_NOT_FOUND"), registrar.ErrRefused, registrar.ErrRefused, false},
+		{"no session", apiError("INVALID_KS"), registrar.ErrRefused, registrar.ErrRefused, false},
+		{"host unknown", apiError("SERVER_NODE_NOT_FOUND"), registrar.ErrRefused, registrar.ErrRefused, false},
+		{"forbidden", apiError("SERVICE_FORBIDDEN"), registrar.ErrRefused, registrar.ErrRefused, false},
+		{"no status in 2015", apiError("INVALID_ENUM_VALUE"), registrar.ErrRefused, registrar.ErrRefused, false},
+		{"broken down", apiError("INTERNAL_SERVERL_ERROR"), nil, nil, true},
 		{"nobody there", "", nil, nil, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := registrarAPI{newClient(t, -5, func(string, url.Values) (string, string) { return jsonType, c.answer })}
 			call := registrar.Call{Partner: 102, Entry: "0_rkij47dr", Hostname: "ms1", Status: registrar.Broadcasting}
-			for action, got := range map[string]error{
-				"register": a.RegisterMediaServer(t.Context(), call), "unregister": a.UnregisterMediaServer(t.Context(), call),
-			} {
+			_, err := a.RegisterMediaServer(t.Context(), call)
+			for action, got := range map[string]error{"register": err, "unregister": a.UnregisterMediaServer(t.Context(), call)} {
 				want := map[string]error{"register": c.register, "unregister": c.unregister}[action]
 				switch {
 				case c.noAnswer && (got == nil || errors.Is(got, registrar.ErrRefused) || errors.Is(got, registrar.ErrBlocked)):
 					t.Errorf("%s: %v, want an error that may pass", action, got)
 				case !c.noAnswer && !errors.Is(got, want):
 					t.Errorf("%s: %v, want %v", action, got, want)
+				case errors.Is(got, registrar.ErrRefused) && c.name != "off already" && !strings.Contains(got.Error(), "; "):
+					t.Errorf("%s: %v does not say what to do", action, got)
 				}
 			}
 		})

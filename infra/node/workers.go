@@ -31,8 +31,9 @@ func (n *Node) startWorkers(ctx context.Context) error {
 			Hostname: n.deployment(), Application: c.Kaltura.Application, StartDelay: c.Kaltura.StartDelay,
 			KeepAlive: c.Kaltura.KeepAlive, PlayableSegments: c.Kaltura.PlayableSegments,
 			OmitStatus: !c.Kaltura.LiveEntryStatus, UnregisterGrace: c.Kaltura.UnregisterGrace,
-			CallTimeout: c.Kaltura.Timeout,
+			CallTimeout: c.Kaltura.Timeout, Jitter: c.Kaltura.KeepAliveJitter, UnregisterGiveUp: c.Kaltura.UnregisterGiveUp,
 		},
+		MaxDVR:     c.DVR.MaxWindow,
 		StealAfter: c.Worker.StealAfter, MoveEvery: c.Worker.MoveEvery, ShutdownTimeout: c.Worker.Drain,
 		Log: n.log, Registerer: n.cfg.Registry,
 	}

@@ -41,8 +41,11 @@ type Call struct {
 // partner may not broadcast (SERVICE_FORBIDDEN_CONTENT_BLOCKED), and ErrRefused for every
 // other answer that is an error; errors without an answer wrap neither.
 type API interface {
-	RegisterMediaServer(ctx context.Context, c Call) error
+	// RegisterMediaServer returns what Kaltura says of the entry (row 49).
+	RegisterMediaServer(ctx context.Context, c Call) (live.EntryFacts, error)
 	UnregisterMediaServer(ctx context.Context, c Call) error
+	// SetBroadcastStart sets the entry's currentBroadcastStartTime (contract §3.11).
+	SetBroadcastStart(ctx context.Context, partner int, entry string, at time.Time) error
 }
 
 // ErrBlocked says that the publishers of the entry must be dropped.
@@ -57,16 +60,16 @@ type Options struct {
 	Application string // "kLive"
 	// StartDelay is how long a feed must last before the first call.
 	StartDelay time.Duration
-	// KeepAlive is the time between calls. Jitter shortens each by up to this share, at most 0.1.
-	KeepAlive time.Duration
-	Jitter    float64
+	// KeepAlive is the time between calls. Each comes up to Jitter earlier, which is at most half
+	// of KeepAlive.
+	KeepAlive, Jitter time.Duration
 	// PlayableSegments is how many stored segments make a broadcast playable.
 	PlayableSegments int
 	// OmitStatus leaves the status parameter out, for servers that don't know it.
 	OmitStatus bool
 	// UnregisterGrace is how long the feeds of an index may be gone before it is unregistered.
 	UnregisterGrace time.Duration
-	// UnregisterGiveUp is how long unregistering is tried.
+	// UnregisterGiveUp is how long unregistering is tried: 1 h.
 	UnregisterGiveUp time.Duration
 	// CallTimeout bounds one call.
 	CallTimeout time.Duration
@@ -81,7 +84,7 @@ func (o Options) withDefaults() Options {
 	def(&o.StartDelay, 5*time.Second)
 	def(&o.KeepAlive, time.Minute)
 	def(&o.UnregisterGrace, 5*time.Second)
-	def(&o.UnregisterGiveUp, 10*time.Minute)
+	def(&o.UnregisterGiveUp, time.Hour)
 	def(&o.CallTimeout, 20*time.Second)
 	if o.PlayableSegments <= 0 {
 		o.PlayableSegments = 4
@@ -89,7 +92,7 @@ func (o Options) withDefaults() Options {
 	if o.Application == "" {
 		o.Application = "kLive"
 	}
-	o.Jitter = min(max(o.Jitter, 0), 0.1)
+	o.Jitter = min(max(o.Jitter, 0), o.KeepAlive/2)
 	return o
 }
 
@@ -113,7 +116,13 @@ type Config struct {
 	Entry string
 	API   API
 	// Kick asks the gateways to drop the entry's publishers.
-	Kick    func(reason string)
+	Kick func(reason string)
+	// Facts takes what Kaltura says of the entry with each registration, of both indexes at the
+	// same time; may be nil.
+	Facts func(live.EntryFacts)
+	// Note writes down for the next owner under which indexes the entry may be registered, and
+	// with which partner. One call at a time; may be nil.
+	Note    func(ctx context.Context, partner int, indexes []int) error
 	Metrics *Metrics
 	Log     *slog.Logger
 	Options
@@ -126,6 +135,13 @@ type Registrar struct {
 	indexes [2]*index
 	stop    chan struct{}
 	stopped sync.Once
+	over    chan struct{} // closed by Finish
+	ended   sync.Once
+	back    chan struct{} // closed when a feed comes after that
+	came    sync.Once
+
+	noteMu sync.Mutex // guards the field below, and is held while it is written down
+	noted  [2]bool    // what the next owner is to know: which indexes may be registered
 }
 
 // New returns a registrar that knows of no feed yet.
@@ -137,7 +153,13 @@ func New(c Config) *Registrar {
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics(nil)
 	}
-	r := &Registrar{Config: c, log: c.Log.With("entry", c.Entry), stop: make(chan struct{})}
+	if c.Note == nil {
+		c.Note = func(context.Context, int, []int) error { return nil }
+	}
+	if c.Facts == nil {
+		c.Facts = func(live.EntryFacts) {}
+	}
+	r := &Registrar{Config: c, log: c.Log.With("entry", c.Entry), stop: make(chan struct{}), over: make(chan struct{}), back: make(chan struct{})}
 	for i := range r.indexes {
 		r.indexes[i] = newIndex(r, live.Index(i))
 	}
@@ -145,16 +167,52 @@ func New(c Config) *Registrar {
 }
 
 // Feed brings a feed's newest record. It does not block.
-func (r *Registrar) Feed(rec live.FeedRecord) { r.indexes[rec.Feed.Index&1].feed(rec) }
+func (r *Registrar) Feed(rec live.FeedRecord) {
+	r.indexes[rec.Feed.Index&1].feed(rec)
+	select {
+	case <-r.over:
+		if rec.Alive(time.Now()) {
+			r.came.Do(func() { close(r.back) })
+		}
+	default:
+	}
+}
 
 // Resume says what owners before this one have stored of the open broadcast: when each of its
-// items ends. What they have registered stands, so a feed that is still there goes on with
-// the status it had, and one that has just gone is unregistered. It is called before Run, or later
-// when the timeline could not be read before.
+// items ends. A feed that is still there goes on with the status it had. It is called before Run,
+// or later when the timeline could not be read before.
 func (r *Registrar) Resume(ends []time.Time) {
 	for _, x := range r.indexes {
 		x.resume(ends)
 	}
+}
+
+// Inherit says under which indexes owners before this one may have registered the entry, and
+// with which partner: what has no feed any more is unregistered. It is called before Run.
+func (r *Registrar) Inherit(partner int, indexes []int) {
+	for _, i := range indexes {
+		r.noted[i] = true
+		r.indexes[i].inherit(partner)
+	}
+}
+
+// note writes down for the next owner whether an index may be registered.
+func (r *Registrar) note(ctx context.Context, partner int, i live.Index, registered bool) error {
+	r.noteMu.Lock()
+	defer r.noteMu.Unlock()
+	now := r.noted
+	now[i] = registered
+	var indexes []int
+	for i, on := range now {
+		if on {
+			indexes = append(indexes, i)
+		}
+	}
+	if err := r.Note(ctx, partner, indexes); err != nil {
+		return err
+	}
+	r.noted = now
+	return nil
 }
 
 // Stored says how many items of the broadcast are stored. It does not block.
@@ -164,15 +222,32 @@ func (r *Registrar) Stored(items int) {
 	}
 }
 
-// Stop asks Run to unregister what is registered and to return.
+// Finish says that the broadcast is over: Run returns when nothing is registered any more. back
+// is closed when a feed comes meanwhile.
+func (r *Registrar) Finish() (back <-chan struct{}) {
+	r.ended.Do(func() { close(r.over) })
+	return r.back
+}
+
+// Stop asks Run to unregister what is registered, within the time of one call, and to return.
 func (r *Registrar) Stop() { r.stopped.Do(func() { close(r.stop) }) }
 
-// Run works until Stop, and then until everything is unregistered or given up, or until the
-// context ends: from then on no call is made.
+// Run works until Finish or Stop, and then until everything is unregistered or given up, or
+// until the context ends: from then on no call is made.
 func (r *Registrar) Run(ctx context.Context) {
-	var wg sync.WaitGroup
+	calls, cancel := context.WithCancel(ctx)
+	var watch, wg sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-r.stop:
+			cancel() // a call that hangs must not take the time to unregister
+		case <-calls.Done():
+		}
+	})
 	for _, x := range r.indexes {
-		wg.Go(func() { x.run(ctx) })
+		wg.Go(func() { x.run(ctx, calls) })
 	}
 	wg.Wait()
+	cancel()
+	watch.Wait()
 }

@@ -28,6 +28,7 @@ type fakeAPI struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
 	calls []string
+	facts live.EntryFacts
 }
 
 func (a *fakeAPI) call(ctx context.Context, name string, c Call) error {
@@ -44,8 +45,22 @@ func (a *fakeAPI) call(ctx context.Context, name string, c Call) error {
 	return nil
 }
 
-func (a *fakeAPI) RegisterMediaServer(ctx context.Context, c Call) error {
-	return a.call(ctx, "register", c)
+func (a *fakeAPI) RegisterMediaServer(ctx context.Context, c Call) (live.EntryFacts, error) {
+	err := a.call(ctx, "register", c)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.facts, err
+}
+
+func (a *fakeAPI) SetBroadcastStart(ctx context.Context, partner int, entry string, at time.Time) error {
+	a.mu.Lock()
+	a.calls = append(a.calls, fmt.Sprintf("%v start %s partner=%d at=%v", time.Since(a.start).Round(time.Millisecond), entry, partner, at.Sub(a.start)))
+	answer := a.answer
+	a.mu.Unlock()
+	if answer != nil {
+		return answer(ctx, "start")
+	}
+	return nil
 }
 func (a *fakeAPI) UnregisterMediaServer(ctx context.Context, c Call) error {
 	return a.call(ctx, "unregister", c)
@@ -62,14 +77,23 @@ type rig struct {
 	*Registrar
 	api    *fakeAPI
 	kicked []string
-	cancel context.CancelFunc
-	done   chan struct{}
+	mu     sync.Mutex // guards the field below
+	facts  []live.EntryFacts
+	// unstarted is what the grants of feeds say.
+	unstarted bool
+	cancel    context.CancelFunc
+	done      chan struct{}
 }
 
 func newRig(t *testing.T, o Options) *rig {
 	o.Hostname = "live.example.com"
-	g := &rig{api: &fakeAPI{start: time.Now()}, done: make(chan struct{})}
-	g.Registrar = New(Config{Entry: entry, API: g.api, Options: o, Kick: func(why string) { g.kicked = append(g.kicked, why) }})
+	g := &rig{api: &fakeAPI{start: time.Now(), facts: live.EntryFacts{Started: true}}, done: make(chan struct{})}
+	g.Registrar = New(Config{Entry: entry, API: g.api, Options: o, Kick: func(why string) { g.kicked = append(g.kicked, why) },
+		Facts: func(f live.EntryFacts) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.facts = append(g.facts, f)
+		}})
 	ctx, cancel := context.WithCancel(t.Context())
 	g.cancel = cancel
 	go func() { defer close(g.done); g.Run(ctx) }()
@@ -80,7 +104,7 @@ func (g *rig) end() { g.cancel(); <-g.done }
 
 // feed is on the air for d; its record is refreshed while it is.
 func (g *rig) feed(index live.Index, suffix int, d time.Duration) {
-	r := live.FeedRecord{Opened: time.Now(), Grant: live.Grant{PartnerID: 102}}
+	r := live.FeedRecord{Opened: time.Now(), Grant: live.Grant{PartnerID: 102, Unstarted: g.unstarted}}
 	r.Feed = live.Feed{FeedID: live.FeedID{Entry: entry, Index: index, Suffix: suffix}, Epoch: uint64(time.Now().UnixMilli())}
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(min(time.Second, time.Until(end))) {
 		r.Beat = time.Now()
@@ -279,6 +303,28 @@ func TestStopUnregisters(t *testing.T) {
 	})
 }
 
+// A call that hangs is given up for the last ones.
+func TestStopDoesNotWaitForACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		defer g.end()
+		g.api.answer = func(ctx context.Context, call string) error {
+			if call == "register" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		go g.feed(live.Primary, 1, 8*time.Second)
+		time.Sleep(6 * time.Second)
+		g.Stop()
+		<-g.done
+		// It may have been taken.
+		g.expect(t, "5s register"+primaryCall+" status=2", "6s unregister"+primaryCall)
+		time.Sleep(3 * time.Second)
+	})
+}
+
 // An API that is away must not keep the entry from its next owner.
 func TestStopGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -318,11 +364,16 @@ func TestLostContextCallsNothing(t *testing.T) {
 
 func TestJitterShortensOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, Options{Jitter: 0.5})
+		g := newRig(t, Options{Jitter: 6 * time.Second})
+		var sum time.Duration
 		for range 1000 {
-			if p := g.indexes[0].period(); p > time.Minute || p < 54*time.Second {
+			p := g.indexes[0].period()
+			if sum += p; p > time.Minute || p < 54*time.Second {
 				t.Fatalf("period %v, want 54 to 60 s", p)
 			}
+		}
+		if mean := sum / 1000; mean > 58*time.Second {
+			t.Errorf("%v on average", mean)
 		}
 		g.end()
 	})

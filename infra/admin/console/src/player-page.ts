@@ -21,12 +21,15 @@ interface Stats {
   height: number;
   readyState: number;
   level: number;
+  levels: number;
   latency: number | null;
 }
 
 declare global {
   interface Window {
     readonly __stats: Stats;
+    /** Has hls.js play one level from its next segment on. */
+    readonly __force: (level: number) => void;
   }
 }
 
@@ -71,8 +74,14 @@ Object.defineProperty(window, '__stats', {
       decoded: quality.totalVideoFrames, dropped: quality.droppedVideoFrames,
       currentTime: video.currentTime, buffered, ahead: bufferAhead(video),
       width: video.videoWidth, height: video.videoHeight, readyState: video.readyState,
-      level: hls?.currentLevel ?? -1, latency: hls?.latency ?? null,
+      level: hls?.currentLevel ?? -1, levels: hls?.levels.length ?? 0, latency: hls?.latency ?? null,
     };
+  },
+});
+
+Object.defineProperty(window, '__force', {
+  value: (level: number) => {
+    if (hls) hls.nextLevel = level;
   },
 });
 
