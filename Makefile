@@ -68,7 +68,7 @@ lint: $(BUNDLE)
 	@bad=$$(find . -name '*.go' -not -path '*/node_modules/*' -print0 | xargs -0 gofmt -l); \
 	  if [ -n "$$bad" ]; then echo "gofmt wants changes in:"; echo "$$bad"; exit 1; fi
 	$(GO) vet ./... && $(GO) vet -tags previous ./storage/timeline
-	$(GO) test -count=1 -run 'TestRooms|TestSizes' .
+	$(GO) test -count=1 -run 'TestRooms|TestSizes|TestAcceptance' .
 	if $(GO) run $(STATICCHECK) -version >/dev/null 2>&1; then $(GO) run $(STATICCHECK) ./...; \
 	  else echo "SKIP: staticcheck can't be obtained here"; fi
 	cd $(CONSOLE) && node_modules/.bin/tsc --noEmit
