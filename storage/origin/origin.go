@@ -47,7 +47,8 @@ type Config struct {
 	Registerer  prometheus.Registerer
 }
 
-// Origin is an http.Handler for "/kLive/", "/crossdomain.xml" and "/clientaccesspolicy.xml".
+// Origin is an http.Handler for "/kLive/", "/live/<entry>", "/crossdomain.xml" and
+// "/clientaccesspolicy.xml".
 type Origin struct {
 	cfg     Config
 	texts   *texts
@@ -112,22 +113,42 @@ func (o *Origin) serve(w http.ResponseWriter, r *http.Request) (kind string) {
 		io.WriteString(w, text)
 		return kindOther
 	}
-	key := strings.TrimPrefix(r.URL.Path, "/")
-	segments := strings.Split(key, "/")
+	return o.route(w, r, strings.TrimPrefix(r.URL.Path, "/"))
+}
+
+// route answers for a path.
+func (o *Origin) route(w http.ResponseWriter, r *http.Request, key string) (kind string) {
+	segments := strings.SplitN(key, "/", maxSegments+1)
 	// An escaped slash or dot is no way around the grammar.
-	if storage.CheckKey(key) != nil || segments[0] != playlist.Root || hasEscapedSeparator(r.URL.EscapedPath()) {
-		fail(w, http.StatusNotFound, "there is nothing at this address; playlists are at /kLive/smil:<entry>_all.smil/playlist.m3u8")
-		return kindOther
+	if storage.CheckKey(key) != nil || hasEscapedSeparator(r.URL.EscapedPath()) {
+		segments = nil
 	}
-	switch len(segments) {
-	case 3:
+	switch n := len(segments); {
+	case n == 2 && segments[0] == "live":
+		return o.redirect(w, r, segments[1])
+	case n == 0 || segments[0] != playlist.Root:
+	case n == 2 && segments[1] == playlist.TimeName:
+		h := w.Header()
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		h.Set("Cache-Control", "no-store")
+		io.WriteString(w, time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
+		return kindOther
+	case n == 2:
+		if sel, ok := playlist.ParseSMIL(segments[1]); ok {
+			o.writeText(w, r, request{sel: sel, form: formSMIL})
+			return kindPlaylist
+		}
+	case n == 3:
 		return o.servePlaylist(w, r, segments[1], segments[2])
-	case 4:
+	case n == maxSegments:
 		return o.serveMedia(w, r, key, segments)
 	}
-	fail(w, http.StatusNotFound, "there is nothing at this address")
+	fail(w, http.StatusNotFound, "there is nothing at this address; playlists are at /kLive/smil:<entry>_all.smil/playlist.m3u8")
 	return kindOther
 }
+
+// maxSegments is how many segments the longest address has.
+const maxSegments = 4
 
 func hasEscapedSeparator(path string) bool {
 	path = strings.ToLower(path)

@@ -132,7 +132,10 @@ type answer struct {
 	want                 string // within the body
 }
 
-const m3u8, mp4, plain = "application/vnd.apple.mpegurl", "video/mp4", "text/plain; charset=utf-8"
+const (
+	m3u8, mp4, plain = "application/vnd.apple.mpegurl", "video/mp4", "text/plain; charset=utf-8"
+	mpd, smil        = "application/dash+xml", "application/smil+xml; charset=utf-8"
+)
 
 func answers() []answer {
 	media := "/kLive/" + tt.Video + "/" + tt.Broadcast + "/" + first
@@ -156,6 +159,13 @@ func answers() []answer {
 		{"range from the end", media, "Range: bytes=-3", 206, mp4, "public, max-age=31536000, immutable", "789"},
 		{"range too long", media, "Range: bytes=38-1000", 206, mp4, "public, max-age=31536000, immutable", "89"},
 		{"range behind the end", media, "Range: bytes=40-", 416, plain, "max-age=1", "behind the end"},
+		{"range beyond numbers", media, "Range: bytes=99999999999999999999-", 416, plain, "max-age=1", "behind the end"},
+		{"range to beyond numbers", media, "Range: bytes=38-99999999999999999999", 206, mp4, "public, max-age=31536000, immutable", "89"},
+		{"range of nothing", media, "Range: bytes=-0", 416, plain, "max-age=1", "behind the end"},
+		{"range backwards", media, "Range: bytes=5-2", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range with signs", media, "Range: bytes=+1-+3", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range of two minus", media, "Range: bytes=--1", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range of words", media, "Range: bytes=a-b", 200, mp4, "public, max-age=31536000, immutable", "0123"},
 		{"range nonsense", media, "Range: lines=1-2", 200, mp4, "public, max-age=31536000, immutable", "0123"},
 		{"ranges", media, "Range: bytes=0-1,3-4", 200, mp4, "public, max-age=31536000, immutable", "0123"},
 		{"range of another version", media, "If-Range: \"other\"|Range: bytes=0-1", 200, mp4, "public, max-age=31536000, immutable", "0123"},
@@ -165,7 +175,25 @@ func answers() []answer {
 		{"unknown tag", strings.Replace(multi, "_all", "_tv", 1), "", 404, plain, "max-age=1", "no such stream"},
 		{"HDS", strings.Replace(multi, "playlist.m3u8", "manifest.f4m", 1), "", 404, plain, "max-age=1", "HDS is not offered"},
 		{"Smooth", strings.Replace(multi, "playlist.m3u8", "Manifest", 1), "", 404, plain, "max-age=1", "Smooth Streaming is not offered"},
-		{"DASH", strings.Replace(multi, "playlist.m3u8", "manifest.mpd", 1), "", 404, plain, "max-age=1", "DASH is not offered"},
+		{"DASH", strings.Replace(multi, "playlist.m3u8", "manifest.mpd", 1), "", 200, mpd, "public, max-age=2", "type=\"dynamic\""},
+		{"DASH DVR", strings.Replace(multi, "playlist.m3u8", "manifest.mpd?DVR", 1), "", 200, mpd, "public, max-age=2", "timeShiftBufferDepth=\"PT3600S\""},
+		{"DASH single", "/kLive/" + tt.Video + "/manifest.mpd", "", 200, mpd, "public, max-age=2", tt.Video},
+		{"raw ingest DASH", "/kLive/" + tt.Entry + "_1/manifest.mpd", "", 404, plain, "max-age=1", "no such stream"},
+		{"alias", "/kLive/ngrp:" + tt.Entry + "_1_all/playlist.m3u8", "", 200, m3u8, "public, max-age=2", "/v.m3u8"},
+		{"alias of a tag", "/kLive/ngrp:" + tt.Entry + "_1_mobile/playlist.m3u8", "", 200, m3u8, "public, max-age=2", "/v.m3u8"},
+		{"alias without suffix", "/kLive/ngrp:" + tt.Entry + "_all/playlist.m3u8", "", 404, plain, "max-age=1", "names no stream"},
+		{"unknown ids", strings.Replace(multi, "_all", "_98_99", 1), "", 404, plain, "max-age=1", "none of these flavors"},
+		{"unknown flavorIds", multi + "?flavorIds=98,99", "", 404, plain, "max-age=1", "none of these flavors"},
+		{"some flavorIds", multi + "?flavorIds=99,32", "", 200, m3u8, "public, max-age=2", "/v.m3u8"},
+		{"flavorIds that are none", multi + "?flavorIds=32,x", "", 404, plain, "max-age=1", "flavorIds takes"},
+		{"flavorIds without end", multi + "?flavorIds=" + strings.Repeat("1,", 5000), "", 404, plain, "max-age=1", "flavorIds takes"},
+		{"SMIL", "/kLive/" + tt.Entry + "_all.smil", "", 200, smil, "public, max-age=2", "src=\"mp4:" + tt.Video + "\""},
+		{"SMIL of ids", "/kLive/smil:" + tt.Entry + "_32_33.smil", "", 200, smil, "public, max-age=2", "system-bitrate="},
+		{"SMIL of flavorIds", "/kLive/" + tt.Entry + "_x.smil?flavorIds=32", "", 200, smil, "public, max-age=2", "system-bitrate="},
+		{"SMIL of nothing", "/kLive/" + tt.Entry + "_tv.smil", "", 404, plain, "max-age=1", "no such stream"},
+		{"entry page", "/live/" + tt.Entry, "", 302, "", "public, max-age=60", ""},
+		{"entry page of nothing", "/live/nobody", "", 404, plain, "max-age=1", "no such entry"},
+		{"time", "/kLive/time", "", 200, plain, "no-store", "T"},
 		{"other leaf", "/kLive/" + tt.Video + "/x.m3u8", "", 404, plain, "max-age=1", "no such playlist"},
 		{"media playlist of a group", strings.Replace(multi, "playlist.m3u8", "v.m3u8", 1), "", 404, plain, "max-age=1", "no such playlist"},
 		{"crossdomain", "/crossdomain.xml", "", 200, "text/xml; charset=utf-8", "public, max-age=86400", "cross-domain-policy"},
@@ -185,6 +213,11 @@ func answers() []answer {
 		{"double slash", "//kLive/" + tt.Video + "/v.m3u8", "", 404, plain, "max-age=1", "nothing"},
 		{"double slash within", "/kLive//" + tt.Video + "/v.m3u8", "", 404, plain, "max-age=1", "nothing"},
 		{"trailing slash", "/kLive/" + tt.Video + "/v.m3u8/", "", 404, plain, "max-age=1", "nothing"},
+		{"escaped twice", "/kLive/%252e%252e/secret", "", 404, plain, "max-age=1", "names no stream"},
+		{"escaped twice in a folder", "/kLive/" + tt.Video + "%252f..%252fsecret/v.m3u8", "", 404, plain, "max-age=1", "names no stream"},
+		{"100 kB", "/kLive/" + strings.Repeat("x", 100_000) + "/v.m3u8", "", 404, plain, "max-age=1", "nothing"},
+		{"100 kB of slashes", "/kLive" + strings.Repeat("/", 100_000), "", 404, plain, "max-age=1", "nothing"},
+		{"null within", "/kLive/" + tt.Video + "%00/v.m3u8", "", 404, plain, "max-age=1", "nothing"},
 		{"null", "/kLive/" + tt.Video + "/v.m3u8%00", "", 404, plain, "max-age=1", "nothing"},
 		{"long", "/kLive/" + strings.Repeat("x/", 400), "", 404, plain, "max-age=1", "nothing"},
 	}

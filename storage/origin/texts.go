@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"sync"
 	"time"
 
@@ -22,14 +23,25 @@ const (
 	textIdle = time.Minute
 )
 
-// request is which playlist of an entry is wanted: a media playlist when Media names a
-// rendition, else the selection's multivariant.
+// form is what kind of text is wanted.
+type form byte
+
+const (
+	formMultivariant form = iota
+	formMedia             // the media playlist of the rendition that the selection names
+	formDASH
+	formSMIL
+)
+
+// request is which text of an entry is wanted.
 type request struct {
-	sel   playlist.Selection
-	media string
-	dvr   bool
-	id    string // the same for the same playlist
+	sel  playlist.Selection
+	form form
+	dvr  bool
 }
+
+// id is the same for the same text.
+func (r *request) id() string { return fmt.Sprint(r.sel, r.form, r.dvr) }
 
 // text is a rendered playlist; body is empty when there is nothing to play.
 type text struct {
@@ -80,14 +92,15 @@ func (t *texts) get(ctx context.Context, r request) (text, error) {
 		return text{}, err
 	}
 	e := t.entry(r.sel.Entry)
-	d := e.rendering(state, r.id)
+	id := r.id()
+	d := e.rendering(state, id)
 	d.once.Do(func() {
 		t.renders.Inc()
 		// Others wait for this text, so it does not end with this viewer's patience.
 		d.text, d.err = t.render(context.WithoutCancel(ctx), e, state, r)
 	})
 	if d.err != nil {
-		e.forget(r.id, d)
+		e.forget(id, d)
 	}
 	return d.text, d.err
 }
@@ -145,21 +158,51 @@ func (t *texts) render(ctx context.Context, e *entryTexts, s *timeline.State, r 
 	if b == nil {
 		return text{}, nil
 	}
-	var body string
-	switch {
-	case r.media == "":
-		body = playlist.Multivariant(b, r.sel, r.dvr)
-	case r.dvr:
-		past, err := t.past(ctx, e, b, r.media)
-		if err != nil {
-			return text{}, err
-		}
-		body = playlist.DVR(b, r.media, t.window, past)
-	default:
-		body = playlist.Live(b, r.media, t.window)
+	body, err := t.text(ctx, e, b, r)
+	if err != nil {
+		return text{}, err
 	}
 	sum := sha256.Sum256([]byte(body))
 	return text{body: body, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, target: b.Target}, nil
+}
+
+func (t *texts) text(ctx context.Context, e *entryTexts, b *timeline.Broadcast, r request) (string, error) {
+	var past []playlist.Past
+	var err error
+	switch r.form {
+	case formMedia:
+		if !r.dvr {
+			return playlist.Live(b, r.sel.Rendition, t.window), nil
+		}
+		if past, err = t.past(ctx, e, b, r.sel.Rendition); err != nil {
+			return "", err
+		}
+		return playlist.DVR(b, r.sel.Rendition, t.window, past), nil
+	case formDASH:
+		if r.dvr {
+			if past, err = t.items(ctx, b); err != nil {
+				return "", err
+			}
+		}
+		return playlist.Manifest(b, r.sel, r.dvr, t.window, past), nil
+	case formSMIL:
+		return playlist.SMIL(b, r.sel), nil
+	}
+	return playlist.Multivariant(b, r.sel, r.dvr), nil
+}
+
+// items returns the closed chapters of the DVR window.
+func (t *texts) items(ctx context.Context, b *timeline.Broadcast) ([]playlist.Past, error) {
+	chapters := playlist.DVRChapters(b)
+	past := make([]playlist.Past, len(chapters))
+	for i, c := range chapters {
+		items, err := t.timelines.Items(ctx, b.ID, c)
+		if err != nil {
+			return nil, err
+		}
+		past[i].Items = items
+	}
+	return past, nil
 }
 
 // past returns the closed chapters of the DVR window with their lines, which are made once.
@@ -167,19 +210,16 @@ func (t *texts) past(ctx context.Context, e *entryTexts, b *timeline.Broadcast, 
 	if b.Rendition(rendition) == nil {
 		return nil, nil
 	}
-	chapters := playlist.DVRChapters(b)
-	past := make([]playlist.Past, len(chapters))
-	keep := make(map[string]bool, len(chapters))
-	for i, c := range chapters {
-		items, err := t.timelines.Items(ctx, b.ID, c)
-		if err != nil {
-			return nil, err
-		}
+	past, err := t.items(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	keep := make(map[string]bool, len(past))
+	for i, c := range playlist.DVRChapters(b) {
 		key := rendition + " " + c.Key
 		keep[key] = true
-		past[i] = playlist.Past{Items: items, Text: e.chapter(key)}
-		if past[i].Text == "" {
-			past[i].Text = playlist.ChapterText(b, rendition, items)
+		if past[i].Text = e.chapter(key); past[i].Text == "" {
+			past[i].Text = playlist.ChapterText(b, rendition, past[i].Items)
 			e.setChapter(key, past[i].Text)
 		}
 	}
