@@ -179,7 +179,12 @@ type Failover struct {
 
 // DVR bounds what entries may ask for.
 type DVR struct {
-	MaxWindow time.Duration `yaml:"maxWindow" min:"1m" max:"168h"`
+	MaxWindow time.Duration `yaml:"maxWindow" min:"1m" max:"24h"`
+	// Keep is how long a broadcast that is over can still be played, when its window is shorter.
+	Keep time.Duration `yaml:"keep" min:"1m" max:"8760h"`
+	// Grace is how long media stay that have left every playlist, and the archive of the
+	// broadcast before once a new one is on the air.
+	Grace time.Duration `yaml:"grace" min:"10s" max:"24h"`
 }
 
 // Storage is where media, timelines and playlists rest.

@@ -190,7 +190,7 @@ func (m *manifest) text() string {
 		fmt.Fprintf(&w, ` type="dynamic" minimumUpdatePeriod="%s" timeShiftBufferDepth="%s" suggestedPresentationDelay="%s"`,
 			seconds(target/2), seconds(depth), seconds(dashDelay*target))
 	}
-	fmt.Fprintf(&w, " minBufferTime=\"%s\" maxSegmentDuration=\"%s\">\n", seconds(target), seconds(target))
+	fmt.Fprintf(&w, " minBufferTime=\"%s\" maxSegmentDuration=\"%s\">\n", seconds(target), seconds(target+time.Second/2))
 	for _, p := range m.periods {
 		p.write(&w, media.At(origin))
 	}

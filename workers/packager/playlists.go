@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"klive/infra/media"
 	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -22,9 +23,9 @@ func (s *saver) playlists(ctx context.Context) error {
 		return err
 	}
 	// What the DVR window holds costs as much as the window is long, so it is written when a
-	// chapter has closed and at the end only.
+	// chapter has closed and enough media have come to outweigh it, and at the end.
 	mark, due := dvrMark(state)
-	if !due || mark == s.dvrWritten {
+	if !due || mark == s.dvrWritten || !s.dvrWorth(playlist.OnAir(state), mark) {
 		return nil
 	}
 	past, err := s.past(ctx, state)
@@ -37,11 +38,28 @@ func (s *saver) playlists(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.storeLists(ctx, playlist.StoredDVR(state, s.p.LiveWindow, past)); err != nil {
+	files := playlist.StoredDVR(state, s.p.LiveWindow, past)
+	if err := s.storeLists(ctx, files); err != nil {
 		return err
 	}
-	s.dvrWritten = mark
+	s.dvrWritten, s.dvrBytes, s.dvrMedia = mark, 0, weight(playlist.OnAir(state))
+	for _, f := range files {
+		s.dvrBytes += int64(len(f.Text))
+	}
 	return nil
+}
+
+// The stored playlists of the DVR window weigh at most a hundredth of the media, but are
+// written anew after an eighth of the window at the latest.
+const (
+	dvrShare = 100
+	dvrParts = 8
+)
+
+// dvrWorth reports whether enough has come since the stored DVR playlists were written.
+func (s *saver) dvrWorth(b *timeline.Broadcast, m mark) bool {
+	was := s.dvrWritten
+	return was.broadcast != m.broadcast || m.ended || weight(b)-s.dvrMedia >= dvrShare*s.dvrBytes || m.at.Sub(was.at) >= b.DVRWindow/dvrParts
 }
 
 // unreadable reports whether an error of loading a chapter says that trying again will not help.
@@ -49,11 +67,20 @@ func unreadable(err error) bool {
 	return errors.Is(err, timeline.ErrDamaged) || errors.Is(err, timeline.ErrVersion) || errors.Is(err, storage.ErrNotFound)
 }
 
+// weight is what the media of a broadcast weigh so far, in bytes.
+func weight(b *timeline.Broadcast) (n int64) {
+	for i := range b.Renditions {
+		n += b.Renditions[i].Bytes
+	}
+	return n
+}
+
 // mark tells the states apart for which the stored DVR playlists differ enough to be written.
 type mark struct {
 	broadcast string
 	chapter   uint64 // the last sequence number in closed chapters
 	ended     bool
+	at        media.Time // where the last closed chapter ends
 }
 
 // dvrMark returns the state's mark; due is false while there is no chapter to write about.
@@ -64,7 +91,8 @@ func dvrMark(s *timeline.State) (m mark, due bool) {
 	}
 	m = mark{broadcast: b.ID, ended: b.Ended}
 	if n := len(b.Chapters); n > 0 {
-		m.chapter = b.Chapters[n-1].LastSeq
+		c := &b.Chapters[n-1]
+		m.chapter, m.at = c.LastSeq, c.Start.Add(c.Duration)
 	}
 	return m, true
 }
