@@ -30,6 +30,7 @@ type Config struct {
 	Broadcast Broadcast `yaml:"broadcast"`
 	Failover  Failover  `yaml:"failover"`
 	DVR       DVR       `yaml:"dvr"`
+	Viewer    Viewer    `yaml:"viewer"`
 	Storage   Storage   `yaml:"storage"`
 	Kaltura   Kaltura   `yaml:"kaltura"`
 	Control   Control   `yaml:"control"`
@@ -185,6 +186,15 @@ type DVR struct {
 	// Grace is how long media stay that have left every playlist, and the archive of the
 	// broadcast before once a new one is on the air.
 	Grace time.Duration `yaml:"grace" min:"10s" max:"24h"`
+}
+
+// Viewer says who may watch.
+type Viewer struct {
+	// Keys verify viewers' tokens: "id:secret,id:secret"; see [Viewer.TokenKeys].
+	Keys Secret `yaml:"keys"`
+	// ShieldHeader is a header that the CDN sends with one of ShieldSecrets, joined by commas.
+	ShieldHeader  string `yaml:"shieldHeader" is:"header"`
+	ShieldSecrets Secret `yaml:"shieldSecrets"`
 }
 
 // Storage is where media, timelines and playlists rest.

@@ -43,8 +43,10 @@ type Config struct {
 	Window int
 	// AllowOrigin is the web origin whose pages may play, "*" for all. Default "*".
 	AllowOrigin string
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer
+	// Access says who may watch. Default everybody.
+	Access     Access
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 // Origin is an http.Handler for "/kLive/", "/live/<entry>", "/crossdomain.xml" and
@@ -113,7 +115,11 @@ func (o *Origin) serve(w http.ResponseWriter, r *http.Request) (kind string) {
 		io.WriteString(w, text)
 		return kindOther
 	}
-	return o.route(w, r, strings.TrimPrefix(r.URL.Path, "/"))
+	path, ok := o.admit(w, r)
+	if !ok {
+		return kindOther
+	}
+	return o.route(w, r, strings.TrimPrefix(path, "/"))
 }
 
 // route answers for a path.
@@ -127,6 +133,8 @@ func (o *Origin) route(w http.ResponseWriter, r *http.Request, key string) (kind
 	case n == 2 && segments[0] == "live":
 		return o.redirect(w, r, segments[1])
 	case n == 0 || segments[0] != playlist.Root:
+	case n == 2 && segments[1] == authName:
+		return o.auth(w, r)
 	case n == 2 && segments[1] == playlist.TimeName:
 		h := w.Header()
 		h.Set("Content-Type", "text/plain; charset=utf-8")
@@ -174,6 +182,9 @@ func fail(w http.ResponseWriter, code int, reason string) {
 		h.Del(name) // what was set before the error came
 	}
 	h.Set("Cache-Control", "max-age=1")
+	if code == http.StatusForbidden {
+		h.Set("Cache-Control", "no-store") // the next one with this address may be let in
+	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
