@@ -22,10 +22,14 @@ func (s *saver) playlists(ctx context.Context) error {
 	if err := s.storeLists(ctx, playlist.Stored(state, s.p.LiveWindow)); err != nil {
 		return err
 	}
-	// What the DVR window holds costs as much as the window is long, so it is written when a
-	// chapter has closed and enough media have come to outweigh it, and at the end.
-	mark, due := dvrMark(state)
-	if !due || mark == s.dvrWritten || !s.dvrWorth(playlist.OnAir(state), mark) {
+	// What the DVR window holds costs as much as the window is long, so it is written when enough
+	// media have come to outweigh it, and at the end.
+	b := playlist.OnAir(state)
+	if b == nil || b.DVRWindow <= 0 {
+		return nil
+	}
+	mark := markOf(b)
+	if mark == s.dvrWritten || !s.dvrWorth(b, mark) {
 		return nil
 	}
 	past, err := s.past(ctx, state)
@@ -42,7 +46,7 @@ func (s *saver) playlists(ctx context.Context) error {
 	if err := s.storeLists(ctx, files); err != nil {
 		return err
 	}
-	s.dvrWritten, s.dvrBytes, s.dvrMedia = mark, 0, weight(playlist.OnAir(state))
+	s.dvrWritten, s.dvrBytes, s.dvrMedia = mark, 0, weight(b)
 	for _, f := range files {
 		s.dvrBytes += int64(len(f.Text))
 	}
@@ -75,26 +79,19 @@ func weight(b *timeline.Broadcast) (n int64) {
 	return n
 }
 
-// mark tells the states apart for which the stored DVR playlists differ enough to be written.
+// mark tells the states apart for which the stored DVR playlists differ.
 type mark struct {
 	broadcast string
-	chapter   uint64 // the last sequence number in closed chapters
 	ended     bool
-	at        media.Time // where the last closed chapter ends
+	at        media.Time // where the broadcast ends
 }
 
-// dvrMark returns the state's mark; due is false while there is no chapter to write about.
-func dvrMark(s *timeline.State) (m mark, due bool) {
-	b := playlist.OnAir(s)
-	if b == nil || b.DVRWindow <= 0 {
-		return mark{}, false
+func markOf(b *timeline.Broadcast) mark {
+	m := mark{broadcast: b.ID, ended: b.Ended, at: b.Start}
+	if n := len(b.Items); n > 0 {
+		m.at = b.Items[n-1].End()
 	}
-	m = mark{broadcast: b.ID, ended: b.Ended}
-	if n := len(b.Chapters); n > 0 {
-		c := &b.Chapters[n-1]
-		m.chapter, m.at = c.LastSeq, c.Start.Add(c.Duration)
-	}
-	return m, true
+	return m
 }
 
 // past loads the closed chapters of the DVR window.
