@@ -164,6 +164,8 @@ type Part struct {
 type HLS struct {
 	// Window counts segments.
 	Window int `yaml:"window" min:"3" max:"60"`
+	// Container is what the origins' HLS comes in.
+	Container string `yaml:"container" oneof:"cmaf,ts"`
 }
 
 // Broadcast is the life of a broadcast.

@@ -26,7 +26,7 @@ func Default() *Config {
 		Gateway:   Gateway{Takeover: 2 * time.Second, Drain: time.Second},
 		Segment:   Segment{Duration: 4 * time.Second},
 		Part:      Part{Duration: 333 * time.Millisecond},
-		HLS:       HLS{Window: 5},
+		HLS:       HLS{Window: 5, Container: "cmaf"},
 		Broadcast: Broadcast{Resume: 180 * time.Second},
 		Failover:  Failover{After: 1500 * time.Millisecond, Health: 10 * time.Second},
 		DVR:       DVR{MaxWindow: 7200 * time.Second, Keep: time.Hour, Grace: time.Minute},

@@ -39,7 +39,7 @@ func (n *Node) openStorage(ctx context.Context) error {
 	n.onClose(func(context.Context) { n.view.Close() })
 	if n.roles.Has(Origin) {
 		n.origin = origin.New(origin.Config{
-			Timelines: n.view, Store: n.store, Media: n.media, Window: n.settings.HLS.Window, Access: access(n.settings),
+			Timelines: n.view, Store: n.store, Media: n.media, Window: n.settings.HLS.Window, Access: access(n.settings), TS: n.settings.HLS.Container == "ts",
 			Logger: n.log, Registerer: n.cfg.Registry,
 		})
 	}

@@ -21,12 +21,19 @@ const immutable = "public, max-age=31536000, immutable"
 // serveMedia answers for /kLive/<rendition>/<broadcast>/<name>. Media are immutable and their
 // names can't be guessed, so the timeline need not be asked.
 func (o *Origin) serveMedia(w http.ResponseWriter, r *http.Request, key string, segments []string) (kind string) {
+	if strings.HasSuffix(segments[3], ".ts") && o.ts != nil {
+		return o.serveTS(w, r, key, segments)
+	}
 	a, ok := parseMedia(key, segments)
 	if !ok {
 		fail(w, http.StatusNotFound, "there is nothing at this address")
 		return kindOther
 	}
-	if err := o.sendMedia(w, r, a); err != nil {
+	found, err := o.media.get(r.Context(), a)
+	if err == nil {
+		err = o.sendMedia(w, r, key, a.contentType(), found)
+	}
+	if err != nil {
 		o.failErr(w, r, err)
 	}
 	return kindMedia
@@ -57,11 +64,7 @@ func (a *mediaAddress) parseName(name string) bool {
 
 // sendMedia answers with the object or the range asked for. An error means that nothing
 // has been sent.
-func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, a mediaAddress) error {
-	found, err := o.media.get(r.Context(), a)
-	if err != nil {
-		return err
-	}
+func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, key, contentType string, found *opened) error {
 	body, info := found.body, found.info
 	defer func() { body.Close() }()
 	h := w.Header()
@@ -73,7 +76,7 @@ func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, a mediaAddres
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	h.Set("Content-Type", a.contentType())
+	h.Set("Content-Type", contentType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	code, length := http.StatusOK, info.Size
 	rng, err := parseRange(r, info)
@@ -101,7 +104,7 @@ func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, a mediaAddres
 		return nil
 	}
 	if _, err := io.Copy(w, body); err != nil && r.Context().Err() == nil {
-		o.cfg.Logger.Debug("origin: sending stopped", "key", a.key, "err", err)
+		o.cfg.Logger.Debug("origin: sending stopped", "key", key, "err", err)
 	}
 	return nil
 }

@@ -41,6 +41,8 @@ type Config struct {
 	StoreWait time.Duration
 	// Window is how many segments live playlists hold. Default 5.
 	Window int
+	// TS makes HLS come in MPEG-TS; what is stored, and DASH, stay CMAF.
+	TS bool
 	// AllowOrigin is the web origin whose pages may play, "*" for all. Default "*".
 	AllowOrigin string
 	// Access says who may watch. Default everybody.
@@ -55,6 +57,7 @@ type Origin struct {
 	cfg     Config
 	texts   *texts
 	media   *fetcher
+	ts      *transmuxer // nil without MPEG-TS
 	metrics metrics
 	logged  atomic.Int64 // when an error was last logged, in ns
 }
@@ -78,7 +81,11 @@ func New(cfg Config) *Origin {
 	if cfg.Media != nil {
 		f.rebuild = newRebuilder(cfg.Timelines, cfg.Media, m.rebuilds)
 	}
-	return &Origin{cfg: cfg, texts: newTexts(cfg.Timelines, cfg.Window, m.renders), media: f, metrics: m}
+	o := &Origin{cfg: cfg, texts: newTexts(cfg.Timelines, cfg.Window, cfg.TS, m.renders), media: f, metrics: m}
+	if cfg.TS {
+		o.ts = newTransmuxer(cfg.Timelines, f, m.transmuxes)
+	}
+	return o
 }
 
 // ServeHTTP answers GET, HEAD and OPTIONS.

@@ -23,6 +23,20 @@ var unsupported = map[string]string{
 	"Manifest":     "Smooth Streaming is not offered any more; use playlist.m3u8 (HLS) or manifest.mpd (DASH) at the same place",
 }
 
+// leaves are the texts of a folder.
+var leaves = map[string]struct {
+	form form
+	dvr  bool
+}{
+	playlist.MultivariantName:    {formMultivariant, false},
+	playlist.MultivariantDVRName: {formMultivariant, true},
+	playlist.LiveName:            {formMedia, false},
+	playlist.DVRName:             {formMedia, true},
+	playlist.TSName:              {formTS, false},
+	playlist.TSDVRName:           {formTS, true},
+	playlist.ManifestName:        {formDASH, false},
+}
+
 // servePlaylist answers for /kLive/<folder>/<leaf>.
 func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, folder, leaf string) (kind string) {
 	sel, ok := playlist.ParseFolder(folder)
@@ -35,25 +49,12 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, folder, l
 		fail(w, http.StatusNotFound, reason)
 		return kindOther
 	}
-	req := request{sel: sel}
-	switch leaf {
-	case playlist.MultivariantName:
-	case playlist.MultivariantDVRName:
-		req.dvr = true
-	case playlist.LiveName:
-		req.form = formMedia
-	case playlist.DVRName:
-		req.form, req.dvr = formMedia, true
-	case playlist.ManifestName:
-		req.form = formDASH
-	default:
+	l, ok := leaves[leaf]
+	if !ok || l.form == formTS && o.ts == nil || (l.form == formMedia || l.form == formTS) && sel.Rendition == "" {
 		fail(w, http.StatusNotFound, "there is no such playlist; the stream is at playlist.m3u8 (HLS) and manifest.mpd (DASH)")
 		return kindOther
 	}
-	if req.form == formMedia && sel.Rendition == "" {
-		fail(w, http.StatusNotFound, "there is no such playlist; the stream is at playlist.m3u8 (HLS) and manifest.mpd (DASH)")
-		return kindOther
-	}
+	req := request{sel: sel, form: l.form, dvr: l.dvr}
 	o.writeText(w, r, req)
 	return kindPlaylist
 }

@@ -31,6 +31,7 @@ const (
 	formMedia             // the media playlist of the rendition that the selection names
 	formDASH
 	formSMIL
+	formTS // as formMedia, in MPEG-TS
 )
 
 // request is which text of an entry is wanted.
@@ -54,6 +55,7 @@ type text struct {
 type texts struct {
 	timelines Timelines
 	window    int
+	ts        bool // HLS is in MPEG-TS
 	renders   prometheus.Counter
 
 	// mu guards the fields below.
@@ -81,8 +83,8 @@ type rendering struct {
 	err  error
 }
 
-func newTexts(t Timelines, window int, renders prometheus.Counter) *texts {
-	return &texts{timelines: t, window: window, renders: renders, entries: map[string]*entryTexts{}}
+func newTexts(t Timelines, window int, ts bool, renders prometheus.Counter) *texts {
+	return &texts{timelines: t, window: window, ts: ts, renders: renders, entries: map[string]*entryTexts{}}
 }
 
 // get returns a playlist as the timeline stands.
@@ -170,14 +172,20 @@ func (t *texts) text(ctx context.Context, e *entryTexts, b *timeline.Broadcast, 
 	var past []playlist.Past
 	var err error
 	switch r.form {
-	case formMedia:
-		if !r.dvr {
-			return playlist.Live(b, r.sel.Rendition, t.window), nil
+	case formMedia, formTS:
+		var text string
+		if r.dvr {
+			if past, err = t.past(ctx, e, b, r.sel.Rendition); err != nil {
+				return "", err
+			}
+			text = playlist.DVR(b, r.sel.Rendition, t.window, past)
+		} else {
+			text = playlist.Live(b, r.sel.Rendition, t.window)
 		}
-		if past, err = t.past(ctx, e, b, r.sel.Rendition); err != nil {
-			return "", err
+		if r.form == formTS {
+			text = playlist.TS(text)
 		}
-		return playlist.DVR(b, r.sel.Rendition, t.window, past), nil
+		return text, nil
 	case formDASH:
 		if r.dvr {
 			if past, err = t.items(ctx, b); err != nil {
@@ -187,6 +195,9 @@ func (t *texts) text(ctx context.Context, e *entryTexts, b *timeline.Broadcast, 
 		return playlist.Manifest(b, r.sel, r.dvr, t.window, past), nil
 	case formSMIL:
 		return playlist.SMIL(b, r.sel), nil
+	}
+	if t.ts {
+		return playlist.MultivariantTS(b, r.sel, r.dvr), nil
 	}
 	return playlist.Multivariant(b, r.sel, r.dvr), nil
 }

@@ -22,6 +22,9 @@ const (
 	LiveName            = "v.m3u8"
 	DVRName             = "dvr.m3u8"
 	ManifestName        = "manifest.mpd"
+	// Those of MPEG-TS, which origins alone have.
+	TSName    = "ts.m3u8"
+	TSDVRName = "ts-dvr.m3u8"
 )
 
 // TimeName is the clock of DASH players, beside the folders of the streams.
