@@ -30,6 +30,7 @@ type Config struct {
 	Broadcast Broadcast `yaml:"broadcast"`
 	Failover  Failover  `yaml:"failover"`
 	DVR       DVR       `yaml:"dvr"`
+	Thumbnail Thumbnail `yaml:"thumbnail"`
 	Viewer    Viewer    `yaml:"viewer"`
 	Storage   Storage   `yaml:"storage"`
 	Kaltura   Kaltura   `yaml:"kaltura"`
@@ -188,6 +189,14 @@ type DVR struct {
 	// Grace is how long media stay that have left every playlist, and the archive of the
 	// broadcast before once a new one is on the air.
 	Grace time.Duration `yaml:"grace" min:"10s" max:"24h"`
+}
+
+// Thumbnail is pictures of entries that are on the air.
+type Thumbnail struct {
+	// Every is how often the live picture changes; 0 means that there are none.
+	Every time.Duration `yaml:"every" min:"0s" max:"1h"`
+	// Width is the most that pictures have, in pixels.
+	Width int `yaml:"width" min:"16" max:"3840"`
 }
 
 // Viewer says who may watch.

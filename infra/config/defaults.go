@@ -30,6 +30,7 @@ func Default() *Config {
 		Broadcast: Broadcast{Resume: 180 * time.Second},
 		Failover:  Failover{After: 1500 * time.Millisecond, Health: 10 * time.Second},
 		DVR:       DVR{MaxWindow: 7200 * time.Second, Keep: time.Hour, Grace: time.Minute},
+		Thumbnail: Thumbnail{Every: 10 * time.Second, Width: 640},
 		Kaltura: Kaltura{
 			PartnerID: -5, Timeout: 30 * time.Second, StartDelay: 5 * time.Second,
 			KeepAlive: 60 * time.Second, UnregisterGrace: 5 * time.Second,

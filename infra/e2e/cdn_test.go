@@ -116,6 +116,7 @@ const allPath = "/kLive/smil:0_demolive_all.smil/"
 
 // TestCDN plays live and the DVR window through nginx, from the origin and from the bare bucket.
 func TestCDN(t *testing.T) {
+	t.Parallel()
 	c := startChain(t)
 	publish(t, c.demo(), x264Clip(t, "12", "0"), 0)
 	const window = 26 * time.Second
@@ -127,7 +128,9 @@ func TestCDN(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 	}
 	at := func(host, leaf string) string { return "http://" + host + allPath + leaf }
-	t.Run("hls.js DVR", func(t *testing.T) { play(t, "hls.js", at(c.cdn, "playlist.m3u8?DVR"), "live", "start", "middle", "end") })
+	t.Run("hls.js DVR", func(t *testing.T) {
+		play(t, "hls.js", at(c.cdn, "playlist.m3u8?DVR"), "live", "start", "middle", "end")
+	})
 	t.Run("Shaka DASH DVR", func(t *testing.T) { play(t, "shaka", at(c.cdn, "manifest.mpd?DVR"), "live", "start", "middle", "end") })
 	t.Run("hls.js bare bucket DVR", func(t *testing.T) { play(t, "hls.js", at(c.bucket, "playlist.m3u8?DVR"), "start", "middle") })
 	if proving() {

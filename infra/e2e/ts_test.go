@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"image"
+	_ "image/jpeg"
 	"os/exec"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 // TestTransportStream plays HLS in MPEG-TS, live and the DVR window.
 func TestTransportStream(t *testing.T) {
+	t.Parallel()
 	p := start(t, "KLIVE_HLS_CONTAINER=ts")
 	publish(t, p.demo(), x264Clip(t, "12", "0"), 0)
 	waitPlayable(t, p)
@@ -59,5 +62,36 @@ func (p *process) fetchTS(t *testing.T, text string, segments map[string]bool) {
 		if code != 200 || header.Get("Content-Type") != "video/mp2t" || !strings.Contains(header.Get("Cache-Control"), "immutable") {
 			t.Errorf("%s: %d %v", name, code, header)
 		}
+	}
+}
+
+// TestPictures asks for an entry's thumbnail and poster.
+func TestPictures(t *testing.T) {
+	t.Parallel()
+	p := start(t, "KLIVE_THUMBNAIL_EVERY=2s", "KLIVE_THUMBNAIL_WIDTH=320")
+	ffmpeg(t)
+	at := func(leaf string) string { return "http://" + p.http + allPath + leaf }
+	if code, header := p.status(t, at("thumbnail.jpg")); code != 404 || header.Get("Cache-Control") != "max-age=1" {
+		t.Errorf("before the broadcast: %d %v", code, header)
+	}
+	publish(t, p.demo(), x264Clip(t, "12", "0"), 0)
+	waitPlayable(t, p)
+	poster := p.get(t.Context(), at("poster.jpg"))
+	first := p.get(t.Context(), at("thumbnail.jpg"))
+	for name, text := range map[string]string{"poster": poster, "thumbnail": first} {
+		c, format, err := image.DecodeConfig(strings.NewReader(text))
+		if err != nil || format != "jpeg" || c.Width != 320 || c.Height != 180 {
+			t.Fatalf("%s: %d bytes, %s %+v: %v", name, len(text), format, c, err)
+		}
+	}
+	p.wait(t, 30*time.Second, "another thumbnail", func() bool {
+		now := p.get(t.Context(), at("thumbnail.jpg"))
+		return now != "" && now != first
+	})
+	if p.get(t.Context(), at("poster.jpg")) != poster {
+		t.Error("the poster has changed")
+	}
+	if code, header := p.status(t, at("thumbnail.jpg")); code != 200 || header.Get("Content-Type") != "image/jpeg" || header.Get("Cache-Control") != "public, max-age=1" {
+		t.Errorf("%d %v", code, header)
 	}
 }

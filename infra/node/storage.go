@@ -40,7 +40,8 @@ func (n *Node) openStorage(ctx context.Context) error {
 	if n.roles.Has(Origin) {
 		n.origin = origin.New(origin.Config{
 			Timelines: n.view, Store: n.store, Media: n.media, Window: n.settings.HLS.Window, Access: access(n.settings), TS: n.settings.HLS.Container == "ts",
-			Logger: n.log, Registerer: n.cfg.Registry,
+			Thumbnails: origin.Thumbnails{Every: n.settings.Thumbnail.Every, Width: n.settings.Thumbnail.Width},
+			Logger:     n.log, Registerer: n.cfg.Registry,
 		})
 	}
 	return nil

@@ -15,6 +15,7 @@ type metrics struct {
 	rebuilds *prometheus.CounterVec
 	// transmuxes counts MPEG-TS segments.
 	transmuxes *prometheus.CounterVec
+	pictures   *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) metrics {
@@ -34,9 +35,12 @@ func newMetrics(r prometheus.Registerer) metrics {
 		transmuxes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "klive_origin_transmuxes_total", Help: "MPEG-TS segments made from stored media: made, cached (made before) or failed.",
 		}, []string{"result"}),
+		pictures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "klive_origin_pictures_total", Help: "Thumbnails and posters made by ffmpeg: made, cached (made before) or failed.",
+		}, []string{"result"}),
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.bytes, m.renders, m.rebuilds, m.transmuxes)
+		r.MustRegister(m.requests, m.bytes, m.renders, m.rebuilds, m.transmuxes, m.pictures)
 	}
 	return m
 }

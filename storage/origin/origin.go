@@ -43,6 +43,8 @@ type Config struct {
 	Window int
 	// TS makes HLS come in MPEG-TS; what is stored, and DASH, stay CMAF.
 	TS bool
+	// Thumbnails says how pictures of entries are made. Default none.
+	Thumbnails Thumbnails
 	// AllowOrigin is the web origin whose pages may play, "*" for all. Default "*".
 	AllowOrigin string
 	// Access says who may watch. Default everybody.
@@ -54,12 +56,14 @@ type Config struct {
 // Origin is an http.Handler for "/kLive/", "/live/<entry>", "/crossdomain.xml" and
 // "/clientaccesspolicy.xml".
 type Origin struct {
-	cfg     Config
-	texts   *texts
-	media   *fetcher
-	ts      *transmuxer // nil without MPEG-TS
-	metrics metrics
-	logged  atomic.Int64 // when an error was last logged, in ns
+	cfg   Config
+	texts *texts
+	media *fetcher
+	ts    *transmuxer // nil without MPEG-TS
+	// pictures is nil when there are none.
+	pictures *pictures
+	metrics  metrics
+	logged   atomic.Int64 // when an error was last logged, in ns
 }
 
 // New returns an origin.
@@ -84,6 +88,9 @@ func New(cfg Config) *Origin {
 	o := &Origin{cfg: cfg, texts: newTexts(cfg.Timelines, cfg.Window, cfg.TS, m.renders), media: f, metrics: m}
 	if cfg.TS {
 		o.ts = newTransmuxer(cfg.Timelines, f, m.transmuxes)
+	}
+	if cfg.Thumbnails.Every > 0 {
+		o.pictures = newPictures(cfg.Thumbnails, f, m.pictures)
 	}
 	return o
 }

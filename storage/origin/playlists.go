@@ -49,6 +49,9 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, folder, l
 		fail(w, http.StatusNotFound, reason)
 		return kindOther
 	}
+	if (leaf == thumbnailName || leaf == posterName) && o.pictures != nil {
+		return o.servePicture(w, r, sel, leaf == posterName)
+	}
 	l, ok := leaves[leaf]
 	if !ok || l.form == formTS && o.ts == nil || (l.form == formMedia || l.form == formTS) && sel.Rendition == "" {
 		fail(w, http.StatusNotFound, "there is no such playlist; the stream is at playlist.m3u8 (HLS) and manifest.mpd (DASH)")

@@ -1,23 +1,19 @@
 package origin
 
 import (
-	"container/list"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/infra/media"
-	"klive/infra/media/mp4"
 	"klive/infra/media/ts"
 	"klive/storage"
 	"klive/storage/timeline"
@@ -31,27 +27,15 @@ const (
 	soundPoll = 50 * time.Millisecond
 )
 
-// transmuxer makes MPEG-TS segments from stored ones: each once, however many ask, a few at a
-// time. What it made last stays in memory.
+// transmuxer makes MPEG-TS segments from stored ones.
 type transmuxer struct {
 	timelines Timelines
 	media     *fetcher
-	results   *prometheus.CounterVec
-	turns     chan struct{}
-
-	// mu guards the fields below.
-	mu    sync.Mutex
-	under map[string]*making
-	byKey map[string]*list.Element
-	order *list.List // of *keptObject, the one used last in front
-	bytes int64
+	kept      *memo
 }
 
 func newTransmuxer(t Timelines, media *fetcher, results *prometheus.CounterVec) *transmuxer {
-	return &transmuxer{
-		timelines: t, media: media, results: results, turns: make(chan struct{}, maxTransmuxes),
-		under: map[string]*making{}, byKey: map[string]*list.Element{}, order: list.New(),
-	}
+	return &transmuxer{timelines: t, media: media, kept: newMemo(maxTransmuxes, maxMadeBytes, rebuildTimeout, results)}
 }
 
 // serveTS answers for /kLive/<rendition>/<broadcast>/<start>-<epoch>.ts.
@@ -63,7 +47,7 @@ func (o *Origin) serveTS(w http.ResponseWriter, r *http.Request, key string, seg
 		fail(w, http.StatusNotFound, "there is nothing at this address")
 		return kindOther
 	}
-	m, err := o.ts.get(r.Context(), key, a)
+	m, err := o.ts.kept.get(r.Context(), key, func(ctx context.Context) (*made, error) { return o.ts.make(ctx, key, a) })
 	if err == nil {
 		err = o.sendMedia(w, r, key, "video/mp2t", m.open())
 	}
@@ -77,71 +61,15 @@ func (o *Origin) serveTS(w http.ResponseWriter, r *http.Request, key string, seg
 	return kindMedia
 }
 
-// get makes a segment, or waits for who is making it.
-func (x *transmuxer) get(ctx context.Context, key string, a mediaAddress) (*made, error) {
-	x.mu.Lock()
-	if e := x.byKey[key]; e != nil {
-		x.order.MoveToFront(e)
-		x.mu.Unlock()
-		x.results.WithLabelValues("cached").Inc()
-		return e.Value.(*keptObject).made, nil
-	}
-	m := x.under[key]
-	first := m == nil
-	if first {
-		m = &making{done: make(chan struct{})}
-		x.under[key] = m
-	}
-	x.mu.Unlock()
-	if first {
-		// Others wait for it, so it does not end with this viewer's patience.
-		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), rebuildTimeout)
-		defer cancel()
-		x.run(bound, key, a, m)
-	}
-	select {
-	case <-m.done:
-		return m.made, m.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (x *transmuxer) run(ctx context.Context, key string, a mediaAddress, m *making) {
-	m.made, m.err = x.make(ctx, key, a)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.under, key)
-	result := "failed"
-	if m.err == nil {
-		result = "made"
-		x.byKey[key] = x.order.PushFront(&keptObject{key, m.made})
-		x.bytes += int64(len(m.made.data))
-		for x.bytes > maxMadeBytes && x.order.Len() > 1 {
-			k := x.order.Remove(x.order.Back()).(*keptObject)
-			delete(x.byKey, k.key)
-			x.bytes -= int64(len(k.made.data))
-		}
-	}
-	x.results.WithLabelValues(result).Inc()
-	close(m.done)
-}
-
 func (x *transmuxer) make(ctx context.Context, key string, a mediaAddress) (*made, error) {
 	parts, err := x.parts(ctx, a)
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case x.turns <- struct{}{}:
-		defer func() { <-x.turns }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("too many segments are being made: %w", ctx.Err())
-	}
 	tracks := make([]ts.MuxTrack, len(parts))
 	var modified time.Time
 	for i, p := range parts {
-		if tracks[i], modified, err = x.track(ctx, a, p); err != nil {
+		if tracks[i], modified, err = x.media.track(ctx, a.broadcast, p); err != nil {
 			return nil, err
 		}
 	}
@@ -213,49 +141,4 @@ func (x *transmuxer) find(ctx context.Context, s *timeline.State, a mediaAddress
 		return parts, true, nil
 	}
 	return nil, false, fmt.Errorf("%w: the timeline does not name %s, or it is a gap", storage.ErrNotFound, a.key)
-}
-
-// track reads stored media and their initialization section.
-func (x *transmuxer) track(ctx context.Context, a mediaAddress, m timeline.Media) (ts.MuxTrack, time.Time, error) {
-	init, _, err := x.read(ctx, a, m, fmt.Sprintf("init-%d.mp4", m.Init))
-	if err != nil {
-		return ts.MuxTrack{}, time.Time{}, err
-	}
-	data, info, err := x.read(ctx, a, m, m.Name+".m4s")
-	if err != nil {
-		return ts.MuxTrack{}, time.Time{}, err
-	}
-	h, err := mp4.ParseInit(init)
-	if err != nil {
-		return ts.MuxTrack{}, time.Time{}, err
-	}
-	samples, err := h.Segment(data)
-	if err != nil {
-		return ts.MuxTrack{}, time.Time{}, err
-	}
-	t := ts.MuxTrack{Params: h.Params, Frames: make([]media.Frame, len(samples))}
-	for i, s := range samples {
-		t.Frames[i] = media.Frame{DTS: h.Time(s.DTS), PTS: h.Time(s.PTS), Key: s.Key, Payload: s.Data}
-	}
-	return t, info.Modified, nil
-}
-
-// read reads an object of the rendition that m belongs to, as a viewer of it would.
-func (x *transmuxer) read(ctx context.Context, a mediaAddress, m timeline.Media, name string) ([]byte, storage.Info, error) {
-	segments := []string{"", m.Rendition, a.broadcast, name}
-	segments[0], _, _ = strings.Cut(a.key, "/")
-	at, ok := parseMedia(strings.Join(segments, "/"), segments)
-	if !ok {
-		return nil, storage.Info{}, fmt.Errorf("%w: %s", storage.ErrNotFound, name)
-	}
-	found, err := x.media.get(ctx, at)
-	if err != nil {
-		return nil, storage.Info{}, err
-	}
-	defer found.body.Close()
-	if found.info.Size > maxMadeBytes {
-		return nil, storage.Info{}, fmt.Errorf("%s has %d bytes", at.key, found.info.Size)
-	}
-	b, err := io.ReadAll(io.LimitReader(found.body, found.info.Size))
-	return b, found.info, err
 }

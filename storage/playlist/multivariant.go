@@ -67,6 +67,18 @@ func selected(b *timeline.Broadcast, sel Selection, kind media.Kind) []*timeline
 	return out
 }
 
+// Smallest returns the playable video rendition of the selection with the fewest pixels, nil
+// without one.
+func Smallest(b *timeline.Broadcast, sel Selection) *timeline.Rendition {
+	var out *timeline.Rendition
+	for _, d := range selected(b, sel, media.Video) {
+		if out == nil || d.Width*d.Height < out.Width*out.Height {
+			out = d
+		}
+	}
+	return out
+}
+
 func (s *Selection) has(d *timeline.Rendition) bool {
 	switch {
 	case s.Rendition == d.Name:
