@@ -79,6 +79,8 @@ setup-test: setup-run .tools/test .tools/bin/versitygw $(BROWSER)/node_modules/.
 .tools/test: .ci/install
 	.ci/install gcc=gcc=libc6-dev
 	.ci/install --optional $(if $(CHROMIUM),$(CHROMIUM),chromium)=chromium
+	.ci/install --optional nginx=nginx-light
+	.ci/install --optional wrk=wrk
 	@mkdir -p .tools && touch $@
 
 # A real S3 server, built in some minutes. Tests look for it in .tools/bin, then in the PATH.
