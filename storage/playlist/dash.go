@@ -15,8 +15,9 @@ import (
 // dashTimescale is the unit of time in manifests, µs: media are called by it.
 const dashTimescale = 1_000_000
 
-// dashDelay is how far behind the live edge players stay, in target durations.
-const dashDelay = 3
+// dashDelay is how far behind the live edge players stay, in target durations. A live window is
+// five segments, which may be shorter than the target: with more, players would be at its start.
+const dashDelay = 2
 
 // maxDrift is how far a segment's length may lie from the distance to the next one that
 // follows it at once: roundings of sample grids and names.

@@ -2,12 +2,14 @@ package packager
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"klive/infra/media"
 	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/storagetest"
@@ -167,12 +169,34 @@ func TestNewBroadcastRemovesTheOld(t *testing.T) {
 	if n := left(old); n != 10 {
 		t.Errorf("%d of 10 old segments are left within the grace", n)
 	}
+	// What a recording needs stays, and all when that can't be told.
+	floor := &fakeFloor{at: timelinetest.Start.Add(12 * time.Second), ok: true}
+	p.Floor = floor
 	segment()
+	if n := left(old); n != 7 {
+		t.Errorf("%d of the 7 old segments above the floor are left", n)
+	}
+	floor.err = errors.New("no answer")
+	segment()
+	if n := left(old); n != 7 {
+		t.Errorf("%d of 7 old segments are left while the floor is not known", n)
+	}
+	p.Floor = nil
 	segment()
 	if n := left(old); n != 0 || len(tl.State().Broadcasts) != 1 {
 		t.Errorf("%d old segments are left behind the grace, %d broadcasts", n, len(tl.State().Broadcasts))
 	}
-	if n := left(id); n != 16 {
-		t.Errorf("%d of 16 new segments are left", n)
+	if n := left(id); n != 17 {
+		t.Errorf("%d of 17 new segments are left", n)
 	}
+}
+
+type fakeFloor struct {
+	at  media.Time
+	ok  bool
+	err error
+}
+
+func (f *fakeFloor) Floor(context.Context, string) (media.Time, bool, error) {
+	return f.at, f.ok, f.err
 }

@@ -177,6 +177,16 @@ func (s *saver) expire(ctx context.Context, end media.Time) error {
 	if old := s.replaced(end); old > before {
 		before = old
 	}
+	if s.p.Floor != nil {
+		at, ok, err := s.p.Floor.Floor(ctx, s.p.Entry)
+		if err != nil {
+			s.log.Warn("what recordings need can't be read; old media stay", "error", err)
+			return nil
+		}
+		if ok {
+			before = min(before, at)
+		}
+	}
 	dropped, err := s.p.Timeline.Expire(ctx, before)
 	for _, d := range dropped {
 		err = errors.Join(err, s.p.Store.Delete(ctx, append(s.orphans(&d), playlist.DroppedKeys(&d)...)...))
