@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -137,8 +138,9 @@ const (
 	mpd, smil        = "application/dash+xml", "application/smil+xml; charset=utf-8"
 )
 
-func answers() []answer {
-	media := "/kLive/" + tt.Video + "/" + tt.Broadcast + "/" + first
+func answers() []answer { return slices.Concat(playlistAnswers(), mediaAnswers(), trickAnswers()) }
+
+func playlistAnswers() []answer {
 	return []answer{
 		{"multivariant", multi, "", 200, m3u8, "public, max-age=2", "../0_rkij47dr_32/v.m3u8"},
 		{"multivariant DVR query", multi + "?DVR", "", 200, m3u8, "public, max-age=2", "../0_rkij47dr_32/dvr.m3u8"},
@@ -152,23 +154,6 @@ func answers() []answer {
 		{"media DVR", "/kLive/" + tt.Video + "/dvr.m3u8", "", 200, m3u8, "public, max-age=2", "MEDIA-SEQUENCE:1\n"},
 		{"media DVR query", "/kLive/" + tt.Video + "/v.m3u8?DVR", "", 200, m3u8, "public, max-age=2", "MEDIA-SEQUENCE:1\n"},
 		{"audio", "/kLive/" + tt.Audio + "/v.m3u8", "", 200, m3u8, "public, max-age=2", "MEDIA-SEQUENCE:4\n"},
-		{"segment", media, "", 200, mp4, "public, max-age=31536000, immutable", strings.Repeat("0123456789", 4)},
-		{"init", "/kLive/" + tt.Video + "/" + tt.Broadcast + "/init-1.mp4", "", 200, mp4, "public, max-age=31536000, immutable", "0123"},
-		{"range", media, "Range: bytes=0-1", 206, mp4, "public, max-age=31536000, immutable", "01"},
-		{"range to the end", media, "Range: bytes=38-", 206, mp4, "public, max-age=31536000, immutable", "89"},
-		{"range from the end", media, "Range: bytes=-3", 206, mp4, "public, max-age=31536000, immutable", "789"},
-		{"range too long", media, "Range: bytes=38-1000", 206, mp4, "public, max-age=31536000, immutable", "89"},
-		{"range behind the end", media, "Range: bytes=40-", 416, plain, "max-age=1", "behind the end"},
-		{"range beyond numbers", media, "Range: bytes=99999999999999999999-", 416, plain, "max-age=1", "behind the end"},
-		{"range to beyond numbers", media, "Range: bytes=38-99999999999999999999", 206, mp4, "public, max-age=31536000, immutable", "89"},
-		{"range of nothing", media, "Range: bytes=-0", 416, plain, "max-age=1", "behind the end"},
-		{"range backwards", media, "Range: bytes=5-2", 200, mp4, "public, max-age=31536000, immutable", "0123"},
-		{"range with signs", media, "Range: bytes=+1-+3", 200, mp4, "public, max-age=31536000, immutable", "0123"},
-		{"range of two minus", media, "Range: bytes=--1", 200, mp4, "public, max-age=31536000, immutable", "0123"},
-		{"range of words", media, "Range: bytes=a-b", 200, mp4, "public, max-age=31536000, immutable", "0123"},
-		{"range nonsense", media, "Range: lines=1-2", 200, mp4, "public, max-age=31536000, immutable", "0123"},
-		{"ranges", media, "Range: bytes=0-1,3-4", 200, mp4, "public, max-age=31536000, immutable", "0123"},
-		{"range of another version", media, "If-Range: \"other\"|Range: bytes=0-1", 200, mp4, "public, max-age=31536000, immutable", "0123"},
 		{"raw ingest name", "/kLive/" + tt.Entry + "_1/playlist.m3u8", "", 404, plain, "max-age=1", "no such stream"},
 		{"raw ingest media", "/kLive/" + tt.Entry + "_1/v.m3u8", "", 404, plain, "max-age=1", "no such stream"},
 		{"unknown entry", "/kLive/smil:0_aaaaaaaa_all.smil/playlist.m3u8", "", 404, plain, "max-age=1", "no such stream"},
@@ -198,9 +183,38 @@ func answers() []answer {
 		{"media playlist of a group", strings.Replace(multi, "playlist.m3u8", "v.m3u8", 1), "", 404, plain, "max-age=1", "no such playlist"},
 		{"crossdomain", "/crossdomain.xml", "", 200, "text/xml; charset=utf-8", "public, max-age=86400", "cross-domain-policy"},
 		{"clientaccesspolicy", "/clientaccesspolicy.xml", "", 200, "text/xml; charset=utf-8", "public, max-age=86400", "access-policy"},
+	}
+}
+
+func mediaAnswers() []answer {
+	media := "/kLive/" + tt.Video + "/" + tt.Broadcast + "/" + first
+	return []answer{
+		{"segment", media, "", 200, mp4, "public, max-age=31536000, immutable", strings.Repeat("0123456789", 4)},
+		{"init", "/kLive/" + tt.Video + "/" + tt.Broadcast + "/init-1.mp4", "", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range", media, "Range: bytes=0-1", 206, mp4, "public, max-age=31536000, immutable", "01"},
+		{"range to the end", media, "Range: bytes=38-", 206, mp4, "public, max-age=31536000, immutable", "89"},
+		{"range from the end", media, "Range: bytes=-3", 206, mp4, "public, max-age=31536000, immutable", "789"},
+		{"range too long", media, "Range: bytes=38-1000", 206, mp4, "public, max-age=31536000, immutable", "89"},
+		{"range behind the end", media, "Range: bytes=40-", 416, plain, "max-age=1", "behind the end"},
+		{"range beyond numbers", media, "Range: bytes=99999999999999999999-", 416, plain, "max-age=1", "behind the end"},
+		{"range to beyond numbers", media, "Range: bytes=38-99999999999999999999", 206, mp4, "public, max-age=31536000, immutable", "89"},
+		{"range of nothing", media, "Range: bytes=-0", 416, plain, "max-age=1", "behind the end"},
+		{"range backwards", media, "Range: bytes=5-2", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range with signs", media, "Range: bytes=+1-+3", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range of two minus", media, "Range: bytes=--1", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range of words", media, "Range: bytes=a-b", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range nonsense", media, "Range: lines=1-2", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"ranges", media, "Range: bytes=0-1,3-4", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range of another version", media, "If-Range: \"other\"|Range: bytes=0-1", 200, mp4, "public, max-age=31536000, immutable", "0123"},
 		{"segment not there", "/kLive/" + tt.Video + "/" + tt.Broadcast + "/1-1.m4s", "", 404, plain, "max-age=1", "no such stream"},
 		{"other file", "/kLive/" + tt.Video + "/" + tt.Broadcast + "/notes.txt", "", 404, plain, "max-age=1", "nothing"},
 		{"init zero", "/kLive/" + tt.Video + "/" + tt.Broadcast + "/init-0.mp4", "", 404, plain, "max-age=1", "nothing"},
+	}
+}
+
+// trickAnswers are of what lies beside the public.
+func trickAnswers() []answer {
+	return []answer{
 		{"recordings", "/recordings/" + tt.Entry + ".x.0_1.mp4", "", 404, plain, "max-age=1", "nothing"},
 		{"state", "/" + timeline.HeadKey(tt.Entry), "", 404, plain, "max-age=1", "nothing"},
 		{"root", "/", "", 404, plain, "max-age=1", "nothing"},
