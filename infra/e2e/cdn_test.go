@@ -118,32 +118,41 @@ const allPath = "/kLive/smil:0_demolive_all.smil/"
 func TestCDN(t *testing.T) {
 	t.Parallel()
 	c := startChain(t)
-	publish(t, c.demo(), x264Clip(t, "12", "0"), 0)
+	clip := x264Clip(t, "12", "0")
+	first := publish(t, c.demo(), clip, 9*time.Second)
 	const window = 26 * time.Second
 	var follow check.DASH
 	begun := time.Now()
 	waitPlayable(t, c.process)
-	for time.Since(begun) < window { // until there is a window to seek in
+	for again := false; time.Since(begun) < window; time.Sleep(500 * time.Millisecond) { // until there is a window to seek in
 		c.compare(t, &follow)
-		time.Sleep(500 * time.Millisecond)
+		if !again && time.Since(begun) > 9*time.Second { // a reconnect: two periods
+			first.wait()
+			publish(t, c.demo(), clip, 0)
+			again = true
+		}
 	}
 	at := func(host, leaf string) string { return "http://" + host + allPath + leaf }
-	t.Run("hls.js DVR", func(t *testing.T) {
-		play(t, "hls.js", at(c.cdn, "playlist.m3u8?DVR"), "live", "start", "middle", "end")
-	})
-	t.Run("Shaka DASH DVR", func(t *testing.T) { play(t, "shaka", at(c.cdn, "manifest.mpd?DVR"), "live", "start", "middle", "end") })
-	t.Run("hls.js bare bucket DVR", func(t *testing.T) { play(t, "hls.js", at(c.bucket, "playlist.m3u8?DVR"), "start", "middle") })
+	// The reconnect lies in what "through" plays.
+	dvr, dash, bare := []string{"start", "middle", "end"}, []string{"live", "through", "end"}, []string{"start"}
+	if proving() {
+		dvr = []string{"live", "start", "through", "middle", "end"}
+		dash, bare = dvr, []string{"start", "through", "middle"}
+	}
+	t.Run("hls.js DVR", func(t *testing.T) { play(t, "hls.js", at(c.cdn, "playlist.m3u8?DVR"), dvr...) })
+	t.Run("Shaka DASH DVR", func(t *testing.T) { play(t, "shaka", at(c.cdn, "manifest.mpd?DVR"), dash...) })
+	t.Run("hls.js bare bucket DVR", func(t *testing.T) { play(t, "hls.js", at(c.bucket, "playlist.m3u8?DVR"), bare...) })
 	if proving() {
 		t.Run("hls.js", func(t *testing.T) { play(t, "hls.js", at(c.cdn, "playlist.m3u8"), "live") })
 		t.Run("Shaka DASH", func(t *testing.T) { play(t, "shaka", at(c.cdn, "manifest.mpd"), "live") })
-		t.Run("Shaka HLS DVR", func(t *testing.T) { play(t, "shaka", at(c.cdn, "playlist.m3u8?DVR"), "live", "start", "middle", "end") })
+		t.Run("Shaka HLS DVR", func(t *testing.T) { play(t, "shaka", at(c.cdn, "playlist.m3u8?DVR"), dvr...) })
 		t.Run("native", func(t *testing.T) { play(t, "native", at(c.cdn, "playlist.m3u8"), "live") })
 		t.Run("hls.js bare bucket", func(t *testing.T) { play(t, "hls.js", at(c.bucket, "playlist.m3u8"), "live") })
 	}
 	c.compare(t, &follow)
 	t.Logf("%d manifests, %d segments held against HLS", follow.Manifests, follow.Compared)
-	if err := follow.Err(); err != nil || follow.Compared < 20 {
-		t.Errorf("%d compared: %v", follow.Compared, err)
+	if err := follow.Err(); err != nil || follow.Compared < 20 || follow.Periods != 2 {
+		t.Errorf("%d compared, %d periods: %v", follow.Compared, follow.Periods, err)
 	}
 	t.Run("ffprobe DASH", func(t *testing.T) { c.probeDASH(t) })
 }

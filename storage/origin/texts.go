@@ -93,6 +93,7 @@ func (t *texts) get(ctx context.Context, r request) (text, error) {
 	if err != nil {
 		return text{}, err
 	}
+	r.sel = playlist.Known(state, r.sel)
 	e := t.entry(r.sel.Entry)
 	id := r.id()
 	d := e.rendering(state, id)

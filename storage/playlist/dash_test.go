@@ -148,3 +148,15 @@ func TestManifestOfMany(t *testing.T) {
 	goldenText(t, "dash-audio.mpd", playlist.Manifest(b, sel(t, tt.Entry+"_a2"), false, 5, nil))
 	goldenText(t, "all.smil", playlist.SMIL(b, sel(t, all)))
 }
+
+// Ids that nobody has lead to the same text as without them.
+func TestKnown(t *testing.T) {
+	s := ladder(t)
+	for folder, want := range map[string][]int{
+		"_32_33": {32, 33}, "_32_98_99": {32}, "_98_99": {98}, "_99": {99}, "_33": {33},
+	} {
+		if got := playlist.Known(s, sel(t, "smil:"+tt.Entry+folder+".smil")); !cmp.Equal(got.Params, want) {
+			t.Errorf("%s: %v, want %v", folder, got.Params, want)
+		}
+	}
+}

@@ -1,6 +1,6 @@
 // node play.mjs ENGINE URL SCREENSHOTS STEP…: plays a stream in Chromium with ENGINE (hls.js,
-// shaka or native) and takes the steps: "live" and "start", "middle" and "end" of what can be
-// seeked. Prints one JSON object: {engine, steps: [{name, at, advanced, decoded, ranges}], errors}.
+// shaka or native) and takes the steps: "live", "start", "middle" and "end" of what can be
+// seeked, and "through", six seconds from six behind the start on. Prints one JSON object: {engine, steps: [{name, at, advanced, decoded, ranges}], errors}.
 // The exit code is 1 when a step did not play.
 import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
@@ -56,20 +56,22 @@ try {
   page.on('pageerror', (e) => result.errors.push(`page: ${e.message}`));
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
   await page.evaluate(begin, { engine, url });
+  // A player goes to the live edge when it begins; only then it can be told to go elsewhere.
+  await page.waitForFunction(() => { const v = document.getElementById('v'); return v.readyState >= 3 && !v.seeking && v.played.length > 0; }, null, { timeout: patience }).catch(() => {});
   for (const name of steps) {
     const from = await page.evaluate((name) => {
       const v = document.getElementById('v');
       const [a, b] = window.__play.range();
-      const to = { start: a + 0.5, middle: (a + b) / 2, end: window.__play.live() - 1, live: null }[name];
+      const to = { start: a + 0.5, through: a + 6, middle: (a + b) / 2, end: window.__play.live() - 1, live: null }[name];
       if (to !== null) v.currentTime = to;
-      return { range: [a, b], to, frames: v.getVideoPlaybackQuality().totalVideoFrames };
+      return { range: [a, b], to, long: name === 'through' ? 6 : 2, frames: v.getVideoPlaybackQuality().totalVideoFrames };
     }, name);
-    // It plays when two seconds have passed in the picture, from near where it was told to be.
+    // It plays when two seconds (or six) have passed in the picture, from near where it was told to be.
     const played = await page.waitForFunction((from) => {
       const v = document.getElementById('v');
       if (v.readyState < 2 || v.seeking) return false;
       window.__from ??= v.currentTime;
-      return v.currentTime - window.__from >= 2 && v.getVideoPlaybackQuality().totalVideoFrames - from.frames >= 20;
+      return v.currentTime - window.__from >= from.long && v.getVideoPlaybackQuality().totalVideoFrames - from.frames >= 20;
     }, from, { timeout: patience }).then(() => true, () => false);
     const at = await page.evaluate(() => {
       const v = document.getElementById('v');
