@@ -213,7 +213,8 @@ func (o *Origin) failErr(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, timeline.ErrNoTimeline), errors.Is(err, storage.ErrNotFound):
 		fail(w, http.StatusNotFound, "there is no such stream, or nothing of it has been stored yet")
 	default:
-		o.logOnce("origin: can't answer", "path", r.URL.Path, "err", err)
+		_, path := cutToken(r.URL.Path) // tokens are not for logs
+		o.logOnce("origin: can't answer", "path", path, "err", err)
 		w.Header().Set("Retry-After", "1")
 		reason := "the stream can't be read at this moment, because the store or the bus does not answer; try again"
 		if errors.Is(err, errAway) {
