@@ -46,9 +46,9 @@ test-infra: $(BUNDLE)
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null . ; echo "linux/$$arch builds"; done
 	$(GO) test -count=1 ./infra/images/...
 
-## prove: the end-to-end points at their stated length (PROVE=regexp chooses)
+## prove: the points at their stated length (PROVE=regexp chooses)
 prove: setup-test build
-	KLIVE_PROVE=1 $(GO) test -count=1 -v -timeout 120m -run '$(PROVE)' ./infra/e2e/... ./workers
+	KLIVE_PROVE=1 $(GO) test -count=1 -v -timeout 120m -run '$(PROVE)' ./infra/e2e/... ./workers ./workers/packager ./storage/origin
 
 ## bench: CPU, memory and allocations per stream (BENCH=regexp chooses)
 bench: setup-test build

@@ -270,6 +270,10 @@ func (f *Follower) read(ctx context.Context, r *Rendition, base *url.URL, item *
 	r.Kind, item.Params = h.Params.Kind(), h.Params
 	anew := item.Discontinuity || len(r.Items) > 0 && r.Items[len(r.Items)-1].Broadcast != item.Broadcast
 	item.Units = units(h, samples, anew)
+	// PROGRAM-DATE-TIME is in whole milliseconds.
+	if at := h.Time(samples[0].PTS).Std(); !item.Time.IsZero() && at.Sub(item.Time).Abs() > time.Millisecond {
+		reporter{playlist: f.Rules, path: base.Path, version: len(f.Versions)}.report(RulePDT, "segment %d is said to begin at %v and its media begin at %v", item.Seq, item.Time, at)
+	}
 	return nil
 }
 

@@ -296,6 +296,36 @@ func (s *station) checkConditional(t *testing.T, target string, was *http.Respon
 	}
 }
 
+// If-Modified-Since counts where there is no If-None-Match (RFC 9110 §13.1.3).
+func TestModifiedSince(t *testing.T) {
+	s := newStation(t, storagetest.NewMemory(), 0)
+	s.segment()
+	media := "/kLive/" + tt.Video + "/" + tt.Broadcast + "/" + first
+	changed := s.do("GET", media).Header.Get("Last-Modified")
+	at, err := http.ParseTime(changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		code   int
+		header []string
+	}{
+		{"since it changed", 304, []string{"If-Modified-Since", changed}},
+		{"since later", 304, []string{"If-Modified-Since", at.Add(time.Hour).Format(http.TimeFormat)}},
+		{"since before", 200, []string{"If-Modified-Since", at.Add(-time.Hour).Format(http.TimeFormat)}},
+		{"nonsense", 200, []string{"If-Modified-Since", "yesterday"}},
+		{"another ETag", 200, []string{"If-Modified-Since", changed, "If-None-Match", `"other"`}},
+	} {
+		if r := s.do("GET", media, test.header...); r.StatusCode != test.code {
+			t.Errorf("%s: %d", test.name, r.StatusCode)
+		}
+	}
+	if r := s.do("GET", "/kLive/"+tt.Video+"/v.m3u8", "If-Modified-Since", at.Add(time.Hour).Format(http.TimeFormat)); r.StatusCode != 200 {
+		t.Errorf("a playlist, which has no such time: %d", r.StatusCode)
+	}
+}
+
 func TestMethods(t *testing.T) {
 	s := newStation(t, storagetest.NewMemory(), 0)
 	r := s.do("OPTIONS", multi, "Origin", "https://example.com", "Access-Control-Request-Method", "GET")
