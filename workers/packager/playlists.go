@@ -3,6 +3,7 @@ package packager
 import (
 	"context"
 	"errors"
+	"math"
 
 	"klive/infra/media"
 	"klive/storage"
@@ -29,14 +30,15 @@ func (s *saver) playlists(ctx context.Context) error {
 		return nil
 	}
 	mark := markOf(b)
-	if mark == s.dvrWritten || !s.dvrWorth(b, mark) {
+	if !b.Ended && !s.dvrWorth(b, mark) {
 		return nil
 	}
 	past, err := s.past(ctx, state)
 	s.setDamage(err)
 	if unreadable(err) {
 		s.log.Error("a chapter of the DVR window can't be read; the stored DVR playlists stay as they are", "error", err)
-		s.dvrWritten = mark
+		// The next try comes with time, not with media.
+		s.dvrWritten, s.dvrBytes = mark, math.MaxInt64/dvrShare
 		return nil
 	}
 	if err != nil {
@@ -63,7 +65,7 @@ const (
 // dvrWorth reports whether enough has come since the stored DVR playlists were written.
 func (s *saver) dvrWorth(b *timeline.Broadcast, m mark) bool {
 	was := s.dvrWritten
-	return was.broadcast != m.broadcast || m.ended || weight(b)-s.dvrMedia >= dvrShare*s.dvrBytes || m.at.Sub(was.at) >= b.DVRWindow/dvrParts
+	return was.broadcast != m.broadcast || weight(b)-s.dvrMedia >= dvrShare*s.dvrBytes || m.at.Sub(was.at) >= b.DVRWindow/dvrParts
 }
 
 // unreadable reports whether an error of loading a chapter says that trying again will not help.
@@ -79,15 +81,14 @@ func weight(b *timeline.Broadcast) (n int64) {
 	return n
 }
 
-// mark tells the states apart for which the stored DVR playlists differ.
+// mark is the state for which the DVR playlists were stored.
 type mark struct {
 	broadcast string
-	ended     bool
-	at        media.Time // where the broadcast ends
+	at        media.Time // where the broadcast ended
 }
 
 func markOf(b *timeline.Broadcast) mark {
-	m := mark{broadcast: b.ID, ended: b.Ended, at: b.Start}
+	m := mark{broadcast: b.ID, at: b.Start}
 	if n := len(b.Items); n > 0 {
 		m.at = b.Items[n-1].End()
 	}
