@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"klive/infra/check"
+	kinds "klive/infra/media"
 	"klive/infra/publisher"
 	"klive/storage/origin"
 )
@@ -64,6 +66,21 @@ func TestSignedURLs(t *testing.T) {
 			t.Errorf("%s: %d, cache %q", test.name, code, header.Get("X-Cache"))
 		}
 		t.Logf("%s: %d %s", test.name, code, header.Get("X-Cache"))
+	}
+	// A player finds all that it needs with the one address: relative ones keep the token.
+	player, err := check.Follow(p.client, at(good, master))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.wait(t, 20*time.Second, "a player to read the stream", func() bool {
+		if err := player.Poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		v, a := player.Kind(kinds.Video), player.Kind(kinds.Audio)
+		return v != nil && a != nil && len(v.Items) > 2 && player.Manifests.Compared > 0
+	})
+	if err := player.Err(); err != nil {
+		t.Error(err)
 	}
 	// A token that is taken out of a cached question lives on for the seconds that nginx keeps it.
 	short := token(now, "0_demolive", time.Now().Add(3*time.Second))
