@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -203,18 +204,25 @@ func (t *texts) text(ctx context.Context, e *entryTexts, b *timeline.Broadcast, 
 	return playlist.Multivariant(b, r.sel, r.dvr), nil
 }
 
+// chaptersAtOnce is how many chapters are read from the store at a time: an origin that begins
+// with a window of a day has 76 to read.
+const chaptersAtOnce = 8
+
 // items returns the closed chapters of the DVR window.
 func (t *texts) items(ctx context.Context, b *timeline.Broadcast) ([]playlist.Past, error) {
 	chapters := playlist.DVRChapters(b)
-	past := make([]playlist.Past, len(chapters))
+	past, errs := make([]playlist.Past, len(chapters)), make([]error, len(chapters))
+	turns := make(chan struct{}, chaptersAtOnce)
+	var reading sync.WaitGroup
 	for i, c := range chapters {
-		items, err := t.timelines.Items(ctx, b.ID, c)
-		if err != nil {
-			return nil, err
-		}
-		past[i].Items = items
+		turns <- struct{}{}
+		reading.Go(func() {
+			defer func() { <-turns }()
+			past[i].Items, errs[i] = t.timelines.Items(ctx, b.ID, c)
+		})
 	}
-	return past, nil
+	reading.Wait()
+	return past, errors.Join(errs...)
 }
 
 // past returns the closed chapters of the DVR window with their lines, which are made once.
