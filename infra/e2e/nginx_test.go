@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"klive/infra/check/fault"
 )
@@ -36,9 +37,14 @@ func startNginx(t testing.TB, config string, values map[string]string) string {
 	if err := os.WriteFile(file, []byte(main+strings.NewReplacer(pairs...).Replace(string(text))+"}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	fault.Start(t, fault.Spec{
+	master := fault.Start(t, fault.Spec{
 		Name: "nginx", Path: path, Args: []string{"-p", dir, "-e", filepath.Join(dir, "error.log"), "-c", file},
 		Ready: listening(listen), Log: filepath.Join(dir, "nginx.log"),
+	})
+	t.Cleanup(func() { // a master that is killed leaves its workers behind
+		if _, err := master.Terminate(20 * time.Second); err != nil {
+			t.Errorf("nginx did not end: %v", err)
+		}
 	})
 	return listen
 }
