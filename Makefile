@@ -51,9 +51,9 @@ test-infra: $(BUNDLE)
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null . ; echo "linux/$$arch builds"; done
 	$(GO) test -count=1 ./infra/images/...
 
-## prove: the end-to-end points at their stated length (PROVE=regexp chooses)
+## prove: the points at their stated length (PROVE=regexp chooses)
 prove: setup-test build
-	KLIVE_PROVE=1 $(GO) test -count=1 -v -timeout 120m -run '$(PROVE)' ./infra/e2e/... ./workers
+	KLIVE_PROVE=1 $(GO) test -count=1 -v -timeout 120m -run '$(PROVE)' ./infra/e2e/... ./workers ./workers/packager ./storage/origin
 
 ## bench: CPU, memory and allocations per stream (BENCH=regexp chooses)
 bench: setup-test build
@@ -84,6 +84,8 @@ setup-test: setup-run .tools/test .tools/bin/versitygw .tools/bin/gotestsum $(BR
 .tools/test: .ci/install
 	.ci/install gcc=gcc=libc6-dev
 	.ci/install --optional $(if $(CHROMIUM),$(CHROMIUM),chromium)=chromium
+	.ci/install --optional nginx=nginx-light
+	.ci/install --optional wrk=wrk
 	@mkdir -p .tools && touch $@
 
 # A real S3 server, built in some minutes. Tests look for it in .tools/bin, then in the PATH.

@@ -26,6 +26,7 @@ type commands struct {
 	Doctor  doctorCmd  `cmd:"" help:"Check the configuration, ports, tools and folders, and say what to do."`
 	Publish publishCmd `cmd:"" help:"Publish a moving test picture and a tone, as an encoder would."`
 	Entry   entryCmd   `cmd:"" help:"List, add and remove live entries."`
+	Sign    signCmd    `cmd:"" help:"Sign a viewer's address of an entry, for deployments with viewer.keys."`
 	KS      ksCmd      `cmd:"" name:"ks" help:"Sign a Kaltura session for the API."`
 	Feed    feedCmd    `cmd:"" help:"List the streams that are on the air, and end one."`
 	Health  healthCmd  `cmd:"" help:"Ask the klive that runs here whether it takes work; the exit code says so."`

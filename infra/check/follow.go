@@ -43,6 +43,9 @@ type Follower struct {
 	Renditions map[string]*Rendition
 	// Rules holds each version of each playlist against the rules.
 	Rules *Playlist
+	// Manifests holds the DASH manifest beside the multivariant playlist against the rules and
+	// against the HLS playlists.
+	Manifests DASH
 	// ListOnly, when set before the first Poll, leaves segments unread: renditions then have no
 	// kind and items no units.
 	ListOnly bool
@@ -116,9 +119,42 @@ func (f *Follower) Poll(ctx context.Context) error {
 		if err := f.pollMedia(ctx, u); err != nil && !errors.Is(err, ErrNoPlaylist) {
 			return err
 		}
+		if text := f.last[u.Path]; text != "" {
+			if err := f.Manifests.HLS(u.Path, text); err != nil {
+				return err
+			}
+		}
+	}
+	return f.pollManifest(ctx)
+}
+
+// pollManifest reads the DASH manifest beside the multivariant playlist. Playlists that were
+// given for a follower's own address have none.
+func (f *Follower) pollManifest(ctx context.Context) error {
+	if path.Base(f.master.Path) != "playlist.m3u8" {
+		return nil
+	}
+	u := *f.master
+	u.Path = path.Join(path.Dir(u.Path), "manifest.mpd")
+	b, err := f.get(ctx, &u)
+	if errors.Is(err, ErrNoPlaylist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if text := string(b); f.last[u.Path] != text {
+		f.last[u.Path] = text
+		f.Manifests.Add(u.Path, text)
+		for _, p := range f.Manifests.Missing() {
+			f.Manifests.report(RuleEqual, "it does not name %s", p)
+		}
 	}
 	return nil
 }
+
+// Err is what breaks the rules of HLS and DASH in all versions so far; nil when all is well.
+func (f *Follower) Err() error { return errors.Join(f.Rules.Err(), f.Manifests.Err()) }
 
 // playlist fetches a playlist and keeps it when it is a new version.
 func (f *Follower) playlist(ctx context.Context, u *url.URL) (string, error) {
@@ -234,6 +270,10 @@ func (f *Follower) read(ctx context.Context, r *Rendition, base *url.URL, item *
 	r.Kind, item.Params = h.Params.Kind(), h.Params
 	anew := item.Discontinuity || len(r.Items) > 0 && r.Items[len(r.Items)-1].Broadcast != item.Broadcast
 	item.Units = units(h, samples, anew)
+	// PROGRAM-DATE-TIME is in whole milliseconds.
+	if at := h.Time(samples[0].PTS).Std(); !item.Time.IsZero() && at.Sub(item.Time).Abs() > time.Millisecond {
+		reporter{playlist: f.Rules, path: base.Path, version: len(f.Versions)}.report(RulePDT, "segment %d is said to begin at %v and its media begin at %v", item.Seq, item.Time, at)
+	}
 	return nil
 }
 

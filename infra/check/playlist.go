@@ -54,7 +54,7 @@ const (
 	RuleWindow        = "window"        // three target durations remain when a segment leaves
 	RuleEndlist       = "endlist"       // nothing changes after EXT-X-ENDLIST
 	RuleAligned       = "aligned"       // renditions agree on time and discontinuity of an item
-	RuleMap           = "map"           // every segment has an EXT-X-MAP
+	RuleMap           = "map"           // every segment has an EXT-X-MAP, but for MPEG-TS
 	RuleName          = "name"          // <start>-<epoch> in one folder, unique and increasing
 	RuleIndependent   = "independent"   // EXT-X-INDEPENDENT-SEGMENTS does not come back once it is gone
 	RuleMultivariant  = "multivariant"  // variants and renditions have their attributes

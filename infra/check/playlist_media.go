@@ -96,7 +96,7 @@ func (p *Playlist) checkAlone(s *scannedPlaylist, r reporter) {
 		if rounded := int(seg.duration.Round(time.Second) / time.Second); rounded > s.target {
 			r.report(RuleTarget, "segment %d lasts %v, the target is %d s", seq, seg.duration, s.target)
 		}
-		if seg.init == "" && !seg.gap {
+		if seg.init == "" && !seg.gap && path.Ext(seg.uri) != ".ts" {
 			r.report(RuleMap, "segment %d has no EXT-X-MAP", seq)
 		}
 		if i == 0 {

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
@@ -89,7 +90,8 @@ func (p *Playlist) checkVariant(v attributes, groups map[string][]string, r repo
 	if group != "" && (len(groups[group]) == 0 || !audio) {
 		r.report(RuleAudioGroup, "variant %s names group %q: no such group, or no audio in CODECS", uri, group)
 	}
-	if video && audio && group == "" {
+	together := strings.HasPrefix(path.Base(uri), "ts") // MPEG-TS holds both
+	if video && audio && group == "" && !together {
 		r.report(RuleAudioGroup, "variant %s has audio in CODECS but no group", uri)
 	}
 	p.checkPeak(v, groups[group], peak, r)

@@ -64,6 +64,9 @@ func RunScenario(ctx context.Context, s *Scenario, sys *System) (*Outcome, error
 	for _, f := range follower.Rules.Findings() {
 		out.Broken = append(out.Broken, errors.New(f.String()))
 	}
+	if err := follower.Manifests.Err(); err != nil {
+		out.Broken = append(out.Broken, err)
+	}
 	if sys.Calls != nil {
 		out.Calls = slices.DeleteFunc(sys.Calls(), func(c Call) bool { return c.At.Before(out.Begin) })
 	}

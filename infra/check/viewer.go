@@ -202,7 +202,7 @@ func (v *Viewer) Rules() error {
 	var errs []error
 	for _, e := range []*edge{&v.listed, &v.read} {
 		e.mu.Lock()
-		if err := e.follower.Rules.Err(); err != nil {
+		if err := e.follower.Err(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", v.Name, err))
 		}
 		e.mu.Unlock()
@@ -268,5 +268,5 @@ func Archive(ctx context.Context, client *http.Client, address string) (*Followe
 	if f.Kind(media.Video) == nil && f.Kind(media.Audio) == nil {
 		return nil, fmt.Errorf("%s: %w", address, ErrNoPlaylist)
 	}
-	return f, f.Rules.Err()
+	return f, f.Err()
 }

@@ -13,6 +13,7 @@ func (l *loader) check() {
 	l.checkTLS()
 	l.checkListeners()
 	l.checkSecrets()
+	l.checkViewer()
 	l.checkKaltura()
 	l.checkDurations()
 	l.checkMemory()

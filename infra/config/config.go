@@ -31,6 +31,8 @@ type Config struct {
 	Broadcast Broadcast `yaml:"broadcast"`
 	Failover  Failover  `yaml:"failover"`
 	DVR       DVR       `yaml:"dvr"`
+	Thumbnail Thumbnail `yaml:"thumbnail"`
+	Viewer    Viewer    `yaml:"viewer"`
 	Storage   Storage   `yaml:"storage"`
 	Kaltura   Kaltura   `yaml:"kaltura"`
 	Control   Control   `yaml:"control"`
@@ -183,6 +185,8 @@ type Part struct {
 type HLS struct {
 	// Window counts segments.
 	Window int `yaml:"window" min:"3" max:"60"`
+	// Container is what the origins' HLS comes in.
+	Container string `yaml:"container" oneof:"cmaf,ts"`
 }
 
 // Broadcast is the life of a broadcast.
@@ -199,7 +203,29 @@ type Failover struct {
 
 // DVR bounds what entries may ask for.
 type DVR struct {
-	MaxWindow time.Duration `yaml:"maxWindow" min:"1m" max:"168h"`
+	MaxWindow time.Duration `yaml:"maxWindow" min:"1m" max:"24h"`
+	// Keep is how long a broadcast that is over can still be played, when its window is shorter.
+	Keep time.Duration `yaml:"keep" min:"1m" max:"8760h"`
+	// Grace is how long media stay that have left every playlist, and the archive of the
+	// broadcast before once a new one is on the air.
+	Grace time.Duration `yaml:"grace" min:"10s" max:"24h"`
+}
+
+// Thumbnail is pictures of entries that are on the air.
+type Thumbnail struct {
+	// Every is how often the live picture changes; 0 means that there are none.
+	Every time.Duration `yaml:"every" min:"0s" max:"1h"`
+	// Width is the most that pictures have, in pixels.
+	Width int `yaml:"width" min:"16" max:"3840"`
+}
+
+// Viewer says who may watch.
+type Viewer struct {
+	// Keys verify viewers' tokens: "id:secret,id:secret"; see [Viewer.TokenKeys].
+	Keys Secret `yaml:"keys"`
+	// ShieldHeader is a header that the CDN sends with one of ShieldSecrets, joined by commas.
+	ShieldHeader  string `yaml:"shieldHeader" is:"header"`
+	ShieldSecrets Secret `yaml:"shieldSecrets"`
 }
 
 // Storage is where media, timelines and playlists rest.

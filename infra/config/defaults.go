@@ -26,10 +26,11 @@ func Default() *Config {
 		Gateway:   Gateway{Takeover: 2 * time.Second, Drain: time.Second, KeyframeTimeout: 60 * time.Second, StandAfter: 5 * time.Second},
 		Segment:   Segment{Duration: 4 * time.Second},
 		Part:      Part{Duration: 333 * time.Millisecond},
-		HLS:       HLS{Window: 5},
+		HLS:       HLS{Window: 5, Container: "cmaf"},
 		Broadcast: Broadcast{Resume: 180 * time.Second},
 		Failover:  Failover{After: 1500 * time.Millisecond, Health: 10 * time.Second},
-		DVR:       DVR{MaxWindow: 7200 * time.Second},
+		DVR:       DVR{MaxWindow: 7200 * time.Second, Keep: time.Hour, Grace: time.Minute},
+		Thumbnail: Thumbnail{Every: 10 * time.Second, Width: 640},
 		Kaltura: Kaltura{
 			Status: "mediaServer", StatusEvery: 300 * time.Second, FlavorParams: "get", Ladder: "template",
 			Breaker:   Breaker{Failures: 5, Pause: 10 * time.Second},

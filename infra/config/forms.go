@@ -34,6 +34,8 @@ func checkForm(form, text string) error {
 		return checkStorage(text)
 	case "host":
 		return matches(text, hostForm, "want a host name such as media1.example.com")
+	case "header":
+		return matches(text, wordForm, "want the name of a header, such as X-Shield")
 	case "word":
 		return matches(text, wordForm, "want letters, digits, '-' and '_'")
 	case "digits":

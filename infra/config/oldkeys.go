@@ -66,8 +66,8 @@ func OldKeys() []OldKey {
 		{"KalturaSyncPointsInterval", "", "sync points are not made"},
 		{"KalturaMemoryDebugInterval", "", "/metrics and /debug/pprof on admin.listen show memory at any time"},
 		{"KalturaServerNodeName", "kaltura.hostname", ""},
-		{"limitOriginHeaderName", "", "playback is open to whoever reaches http.listen; let the CDN alone reach it"},
-		{"limitOriginHeaderValue", "", "playback is open to whoever reaches http.listen; let the CDN alone reach it"},
+		{"limitOriginHeaderName", "viewer.shieldHeader", ""},
+		{"limitOriginHeaderValue", "viewer.shieldSecrets", ""},
 		{"KalturaMaxAllowedPTSDriftiMillisec", "", "a source time that jumps by more than 10 s always begins anew"},
 	}
 }

@@ -87,7 +87,7 @@ func follow(t testing.TB, p *process, entry string, done <-chan struct{}) *check
 			t.Fatalf("%v\n%s", err, p.log)
 		}
 		if main := f.Main(); main != nil && main.Ended && grace != nil {
-			if err := f.Rules.Err(); err != nil {
+			if err := f.Err(); err != nil {
 				t.Error(err)
 			}
 			return f

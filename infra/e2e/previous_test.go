@@ -113,6 +113,11 @@ func TestPreviousTimeline(t *testing.T) {
 	if len(kinds) < 7 || !folded.Current().Ended {
 		t.Errorf("the log holds %v", kinds)
 	}
+	// That release did not keep where runs begin.
+	if runs := folded.Current().Runs; len(runs) != 1 || runs[0].Seq != 1 || stored.Current().Runs != nil {
+		t.Errorf("runs %+v", runs)
+	}
+	folded.Current().Runs = nil
 	if diff := cmp.Diff(stored, folded); diff != "" {
 		t.Errorf("the log folds to another state than the one that was stored (-stored +folded):\n%s", diff)
 	}

@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,13 +41,18 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-func playScenario(t *testing.T, s *check.Scenario) {
+func playScenario(t *testing.T, s *check.Scenario) *check.Follower {
 	sys := startService(t, s).system()
 	out, err := check.RunScenario(t.Context(), s, sys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d playlist versions; audit:\n%v", len(out.Follower.Versions), out.Follower.Audit(out.Sent))
+	m := &out.Follower.Manifests
+	t.Logf("%d playlist versions, %d manifests with %d segments held against HLS; audit:\n%v",
+		len(out.Follower.Versions), m.Manifests, m.Compared, out.Follower.Audit(out.Sent))
+	if len(out.Follower.Versions) > 0 && m.Compared == 0 {
+		t.Error("no manifest was held against HLS")
+	}
 	for _, err := range out.Check(s.Expects, func(name string) (string, error) { return golden(t, name, out) }) {
 		t.Error(err)
 	}
@@ -54,7 +62,58 @@ func playScenario(t *testing.T, s *check.Scenario) {
 		}
 		showLast(t, out.Follower)
 	}
+	return out.Follower
 }
+
+// TestStrictParser has a parser that is not ours read every version of every playlist of ten
+// minutes with reconnects, changes of the feed and gaps.
+func TestStrictParser(t *testing.T) {
+	node := tool(t, "node", "apt-get install nodejs")
+	if _, err := os.Stat("browser/node_modules/hls-parser"); err != nil {
+		t.Skip("SKIP: no hls-parser; make setup-test")
+	}
+	s, err := check.ParseScenario(tenMinutes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []map[string]string
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		for _, v := range playScenario(t, s).Versions {
+			list = append(list, map[string]string{"path": v.Path, "text": v.Text})
+		}
+	})
+	in, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), node, "strict.mjs")
+	cmd.Dir = "browser"
+	cmd.Stdin = bytes.NewReader(in)
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	t.Logf("%d versions: hls-parser took %s", len(list), strings.TrimSpace(said.String()))
+	if err != nil || len(out) > 0 || len(list) < 300 {
+		t.Errorf("%d versions, %v: %s", len(list), err, out)
+	}
+}
+
+const tenMinutes = `
+set broadcast.resume 20s
+encoder A rtmp 640x360@30 gop=2s
+encoder B rtmp 640x360@30 gop=1s index=1 start=700ms
+at 60s drop A 12s
+at 150s gap A 4s
+at 200s jump A 25s
+at 260s drop B 5s
+at 300s drop A 30s
+at 420s drop A 2s
+at 500s stop A
+run 600s
+expect broadcasts 1
+expect live
+`
 
 // golden reads a list of API calls, or writes it when the test is asked to.
 func golden(t *testing.T, name string, out *check.Outcome) (string, error) {

@@ -9,6 +9,7 @@ import (
 
 	"klive/infra/admin"
 	"klive/infra/config"
+	"klive/storage/origin"
 	"klive/storage/playlist"
 )
 
@@ -129,4 +130,13 @@ func (n *Node) internalAddress() string {
 		host = hostname()
 	}
 	return net.JoinHostPort(host, port)
+}
+
+// SignedPlayURL is the same with a viewer's token.
+func SignedPlayURL(c *config.Config, entry, token string) string {
+	base := playback(c)
+	if base == "" {
+		return ""
+	}
+	return base + origin.SignedPath(token, "/"+playlist.GroupKey(entry, "all", false))
 }

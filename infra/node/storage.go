@@ -39,10 +39,22 @@ func (n *Node) openStorage(ctx context.Context) error {
 	n.onClose(func(context.Context) { n.view.Close() })
 	if n.roles.Has(Origin) {
 		n.origin = origin.New(origin.Config{
-			Timelines: n.view, Store: n.store, Media: n.media, Window: n.settings.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
+			Timelines: n.view, Store: n.store, Media: n.media, Window: n.settings.HLS.Window, Access: access(n.settings), TS: n.settings.HLS.Container == "ts",
+			Thumbnails: origin.Thumbnails{Every: n.settings.Thumbnail.Every, Width: n.settings.Thumbnail.Width},
+			Logger:     n.log, Registerer: n.cfg.Registry,
 		})
 	}
 	return nil
+}
+
+// access says who may watch; the settings have been checked.
+func access(c *config.Config) origin.Access {
+	a := origin.Access{ShieldHeader: c.Viewer.ShieldHeader, ShieldSecrets: c.Viewer.Shields()}
+	keys, _ := c.Viewer.TokenKeys()
+	for _, k := range keys {
+		a.Keys = append(a.Keys, origin.Key{ID: k.ID, Secret: k.Secret.Reveal()})
+	}
+	return a
 }
 
 func (n *Node) openFolder(dir string) error {

@@ -26,6 +26,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 			ReturnAfter:   c.Failover.Health,
 			Resume:        c.Broadcast.Resume,
 			LiveWindow:    c.HLS.Window,
+			LiveGrace:     c.DVR.Grace,
 		},
 		Registrar: registrar.Options{
 			Hostname: n.deployment(), Application: c.Kaltura.Application, StartDelay: c.Kaltura.StartDelay,
@@ -67,7 +68,7 @@ func (n *Node) startSweeper(ctx context.Context) error {
 	c := n.settings
 	s, err := sweeper.New(sweeper.Config{
 		Name: n.process, Control: n.control, Owners: n.owners, Store: n.store, Log: n.timelines,
-		Every: c.Sweeper.Every, After: c.Sweeper.After, Window: c.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
+		Every: c.Sweeper.Every, After: c.Sweeper.After, Keep: c.DVR.Keep, Window: c.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
 	})
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,15 +21,30 @@ const immutable = "public, max-age=31536000, immutable"
 // serveMedia answers for /kLive/<rendition>/<broadcast>/<name>. Media are immutable and their
 // names can't be guessed, so the timeline need not be asked.
 func (o *Origin) serveMedia(w http.ResponseWriter, r *http.Request, key string, segments []string) (kind string) {
+	if strings.HasSuffix(segments[3], ".ts") && o.ts != nil {
+		return o.serveTS(w, r, key, segments)
+	}
 	a, ok := parseMedia(key, segments)
 	if !ok {
 		fail(w, http.StatusNotFound, "there is nothing at this address")
 		return kindOther
 	}
-	if err := o.sendMedia(w, r, a); err != nil {
+	found, err := o.media.get(r.Context(), a)
+	if err == nil {
+		err = o.sendMedia(w, r, key, a.contentType(), found)
+	}
+	if err != nil {
 		o.failErr(w, r, err)
 	}
 	return kindMedia
+}
+
+// contentType tells pictures from sound by the rendition's name.
+func (a *mediaAddress) contentType() string {
+	if strings.HasPrefix(a.rendition, a.entry+"_a") {
+		return "audio/mp4"
+	}
+	return "video/mp4"
 }
 
 // parseName accepts init-<n>.mp4 and <start>-<epoch>.m4s.
@@ -48,11 +64,7 @@ func (a *mediaAddress) parseName(name string) bool {
 
 // sendMedia answers with the object or the range asked for. An error means that nothing
 // has been sent.
-func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, a mediaAddress) error {
-	found, err := o.media.get(r.Context(), a)
-	if err != nil {
-		return err
-	}
+func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, key, contentType string, found *opened) error {
 	body, info := found.body, found.info
 	defer func() { body.Close() }()
 	h := w.Header()
@@ -60,11 +72,11 @@ func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, a mediaAddres
 	h.Set("ETag", info.ETag)
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Last-Modified", info.Modified.UTC().Format(http.TimeFormat))
-	if matches(r.Header.Get("If-None-Match"), info.ETag) {
+	if notModified(r, info.ETag, h.Get("Last-Modified")) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	h.Set("Content-Type", "video/mp4")
+	h.Set("Content-Type", contentType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	code, length := http.StatusOK, info.Size
 	rng, err := parseRange(r, info)
@@ -92,7 +104,7 @@ func (o *Origin) sendMedia(w http.ResponseWriter, r *http.Request, a mediaAddres
 		return nil
 	}
 	if _, err := io.Copy(w, body); err != nil && r.Context().Err() == nil {
-		o.cfg.Logger.Debug("origin: sending stopped", "key", a.key, "err", err)
+		o.cfg.Logger.Debug("origin: sending stopped", "key", key, "err", err)
 	}
 	return nil
 }
@@ -113,8 +125,8 @@ func parseRange(r *http.Request, info storage.Info) (*storage.Range, error) {
 		return nil, nil
 	}
 	if from == "" {
-		n, err := strconv.ParseInt(to, 10, 64)
-		if err != nil || n < 0 {
+		n, ok := rangeNumber(to)
+		if !ok {
 			return nil, nil
 		}
 		if n == 0 || info.Size == 0 {
@@ -123,14 +135,14 @@ func parseRange(r *http.Request, info storage.Info) (*storage.Range, error) {
 		n = min(n, info.Size)
 		return &storage.Range{Offset: info.Size - n, Length: n}, nil
 	}
-	first, err := strconv.ParseInt(from, 10, 64)
-	if err != nil || first < 0 {
+	first, ok := rangeNumber(from)
+	if !ok {
 		return nil, nil
 	}
 	last := info.Size - 1
 	if to != "" {
-		n, err := strconv.ParseInt(to, 10, 64)
-		if err != nil || n < first {
+		n, ok := rangeNumber(to)
+		if !ok || n < first {
 			return nil, nil
 		}
 		last = min(last, n)
@@ -139,4 +151,16 @@ func parseRange(r *http.Request, info storage.Info) (*storage.Range, error) {
 		return nil, errRange
 	}
 	return &storage.Range{Offset: first, Length: last - first + 1}, nil
+}
+
+// rangeNumber reads a position. What is too large for a number lies behind every end.
+func rangeNumber(s string) (int64, bool) {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		n = math.MaxInt64
+	}
+	return n, true
 }

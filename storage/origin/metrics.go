@@ -13,6 +13,9 @@ type metrics struct {
 	bytes    *prometheus.CounterVec
 	renders  prometheus.Counter
 	rebuilds *prometheus.CounterVec
+	// transmuxes counts MPEG-TS segments.
+	transmuxes *prometheus.CounterVec
+	pictures   *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) metrics {
@@ -29,9 +32,15 @@ func newMetrics(r prometheus.Registerer) metrics {
 		rebuilds: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "klive_origin_rebuilds_total", Help: "Media made from the bus because the store had or gave none: made, cached (made before) or failed.",
 		}, []string{"result"}),
+		transmuxes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "klive_origin_transmuxes_total", Help: "MPEG-TS segments made from stored media: made, cached (made before) or failed.",
+		}, []string{"result"}),
+		pictures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "klive_origin_pictures_total", Help: "Thumbnails and posters made by ffmpeg: made, cached (made before) or failed.",
+		}, []string{"result"}),
 	}
 	if r != nil {
-		r.MustRegister(m.requests, m.bytes, m.renders, m.rebuilds)
+		r.MustRegister(m.requests, m.bytes, m.renders, m.rebuilds, m.transmuxes, m.pictures)
 	}
 	return m
 }

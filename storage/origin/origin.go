@@ -41,19 +41,29 @@ type Config struct {
 	StoreWait time.Duration
 	// Window is how many segments live playlists hold. Default 5.
 	Window int
+	// TS makes HLS come in MPEG-TS; what is stored, and DASH, stay CMAF.
+	TS bool
+	// Thumbnails says how pictures of entries are made. Default none.
+	Thumbnails Thumbnails
 	// AllowOrigin is the web origin whose pages may play, "*" for all. Default "*".
 	AllowOrigin string
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer
+	// Access says who may watch. Default everybody.
+	Access     Access
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
 }
 
-// Origin is an http.Handler for "/kLive/", "/crossdomain.xml" and "/clientaccesspolicy.xml".
+// Origin is an http.Handler for "/kLive/", "/live/<entry>", "/crossdomain.xml" and
+// "/clientaccesspolicy.xml".
 type Origin struct {
-	cfg     Config
-	texts   *texts
-	media   *fetcher
-	metrics metrics
-	logged  atomic.Int64 // when an error was last logged, in ns
+	cfg   Config
+	texts *texts
+	media *fetcher
+	ts    *transmuxer // nil without MPEG-TS
+	// pictures is nil when there are none.
+	pictures *pictures
+	metrics  metrics
+	logged   atomic.Int64 // when an error was last logged, in ns
 }
 
 // New returns an origin.
@@ -75,7 +85,14 @@ func New(cfg Config) *Origin {
 	if cfg.Media != nil {
 		f.rebuild = newRebuilder(cfg.Timelines, cfg.Media, m.rebuilds)
 	}
-	return &Origin{cfg: cfg, texts: newTexts(cfg.Timelines, cfg.Window, m.renders), media: f, metrics: m}
+	o := &Origin{cfg: cfg, texts: newTexts(cfg.Timelines, cfg.Window, cfg.TS, m.renders), media: f, metrics: m}
+	if cfg.TS {
+		o.ts = newTransmuxer(cfg.Timelines, f, m.transmuxes)
+	}
+	if cfg.Thumbnails.Every > 0 {
+		o.pictures = newPictures(cfg.Thumbnails, f, m.pictures)
+	}
+	return o
 }
 
 // ServeHTTP answers GET, HEAD and OPTIONS.
@@ -112,22 +129,48 @@ func (o *Origin) serve(w http.ResponseWriter, r *http.Request) (kind string) {
 		io.WriteString(w, text)
 		return kindOther
 	}
-	key := strings.TrimPrefix(r.URL.Path, "/")
-	segments := strings.Split(key, "/")
-	// An escaped slash or dot is no way around the grammar.
-	if storage.CheckKey(key) != nil || segments[0] != playlist.Root || hasEscapedSeparator(r.URL.EscapedPath()) {
-		fail(w, http.StatusNotFound, "there is nothing at this address; playlists are at /kLive/smil:<entry>_all.smil/playlist.m3u8")
+	path, ok := o.admit(w, r)
+	if !ok {
 		return kindOther
 	}
-	switch len(segments) {
-	case 3:
+	return o.route(w, r, strings.TrimPrefix(path, "/"))
+}
+
+// route answers for a path.
+func (o *Origin) route(w http.ResponseWriter, r *http.Request, key string) (kind string) {
+	segments := strings.SplitN(key, "/", maxSegments+1)
+	// An escaped slash or dot is no way around the grammar.
+	if storage.CheckKey(key) != nil || hasEscapedSeparator(r.URL.EscapedPath()) {
+		segments = nil
+	}
+	switch n := len(segments); {
+	case n == 2 && segments[0] == "live":
+		return o.redirect(w, r, segments[1])
+	case n == 0 || segments[0] != playlist.Root:
+	case n == 2 && segments[1] == authName:
+		return o.auth(w, r)
+	case n == 2 && segments[1] == playlist.TimeName:
+		h := w.Header()
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		h.Set("Cache-Control", "no-store")
+		io.WriteString(w, time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
+		return kindOther
+	case n == 2:
+		if sel, ok := playlist.ParseSMIL(segments[1]); ok {
+			o.writeText(w, r, request{sel: sel, form: formSMIL})
+			return kindPlaylist
+		}
+	case n == 3:
 		return o.servePlaylist(w, r, segments[1], segments[2])
-	case 4:
+	case n == maxSegments:
 		return o.serveMedia(w, r, key, segments)
 	}
-	fail(w, http.StatusNotFound, "there is nothing at this address")
+	fail(w, http.StatusNotFound, "there is nothing at this address; playlists are at /kLive/smil:<entry>_all.smil/playlist.m3u8")
 	return kindOther
 }
+
+// maxSegments is how many segments the longest address has.
+const maxSegments = 4
 
 func hasEscapedSeparator(path string) bool {
 	path = strings.ToLower(path)
@@ -153,6 +196,9 @@ func fail(w http.ResponseWriter, code int, reason string) {
 		h.Del(name) // what was set before the error came
 	}
 	h.Set("Cache-Control", "max-age=1")
+	if code == http.StatusForbidden {
+		h.Set("Cache-Control", "no-store") // the next one with this address may be let in
+	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
@@ -167,7 +213,8 @@ func (o *Origin) failErr(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, timeline.ErrNoTimeline), errors.Is(err, storage.ErrNotFound):
 		fail(w, http.StatusNotFound, "there is no such stream, or nothing of it has been stored yet")
 	default:
-		o.logOnce("origin: can't answer", "path", r.URL.Path, "err", err)
+		_, path := cutToken(r.URL.Path) // tokens are not for logs
+		o.logOnce("origin: can't answer", "path", path, "err", err)
 		w.Header().Set("Retry-After", "1")
 		reason := "the stream can't be read at this moment, because the store or the bus does not answer; try again"
 		if errors.Is(err, errAway) {

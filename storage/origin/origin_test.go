@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -132,10 +133,14 @@ type answer struct {
 	want                 string // within the body
 }
 
-const m3u8, mp4, plain = "application/vnd.apple.mpegurl", "video/mp4", "text/plain; charset=utf-8"
+const (
+	m3u8, mp4, plain = "application/vnd.apple.mpegurl", "video/mp4", "text/plain; charset=utf-8"
+	mpd, smil        = "application/dash+xml", "application/smil+xml; charset=utf-8"
+)
 
-func answers() []answer {
-	media := "/kLive/" + tt.Video + "/" + tt.Broadcast + "/" + first
+func answers() []answer { return slices.Concat(playlistAnswers(), mediaAnswers(), trickAnswers()) }
+
+func playlistAnswers() []answer {
 	return []answer{
 		{"multivariant", multi, "", 200, m3u8, "public, max-age=2", "../0_rkij47dr_32/v.m3u8"},
 		{"multivariant DVR query", multi + "?DVR", "", 200, m3u8, "public, max-age=2", "../0_rkij47dr_32/dvr.m3u8"},
@@ -149,6 +154,41 @@ func answers() []answer {
 		{"media DVR", "/kLive/" + tt.Video + "/dvr.m3u8", "", 200, m3u8, "public, max-age=2", "MEDIA-SEQUENCE:1\n"},
 		{"media DVR query", "/kLive/" + tt.Video + "/v.m3u8?DVR", "", 200, m3u8, "public, max-age=2", "MEDIA-SEQUENCE:1\n"},
 		{"audio", "/kLive/" + tt.Audio + "/v.m3u8", "", 200, m3u8, "public, max-age=2", "MEDIA-SEQUENCE:4\n"},
+		{"raw ingest name", "/kLive/" + tt.Entry + "_1/playlist.m3u8", "", 404, plain, "max-age=1", "no such stream"},
+		{"raw ingest media", "/kLive/" + tt.Entry + "_1/v.m3u8", "", 404, plain, "max-age=1", "no such stream"},
+		{"unknown entry", "/kLive/smil:0_aaaaaaaa_all.smil/playlist.m3u8", "", 404, plain, "max-age=1", "no such stream"},
+		{"unknown tag", strings.Replace(multi, "_all", "_tv", 1), "", 404, plain, "max-age=1", "no such stream"},
+		{"HDS", strings.Replace(multi, "playlist.m3u8", "manifest.f4m", 1), "", 404, plain, "max-age=1", "HDS is not offered"},
+		{"Smooth", strings.Replace(multi, "playlist.m3u8", "Manifest", 1), "", 404, plain, "max-age=1", "Smooth Streaming is not offered"},
+		{"DASH", strings.Replace(multi, "playlist.m3u8", "manifest.mpd", 1), "", 200, mpd, "public, max-age=2", "type=\"dynamic\""},
+		{"DASH DVR", strings.Replace(multi, "playlist.m3u8", "manifest.mpd?DVR", 1), "", 200, mpd, "public, max-age=2", "timeShiftBufferDepth=\"PT3600S\""},
+		{"DASH single", "/kLive/" + tt.Video + "/manifest.mpd", "", 200, mpd, "public, max-age=2", tt.Video},
+		{"raw ingest DASH", "/kLive/" + tt.Entry + "_1/manifest.mpd", "", 404, plain, "max-age=1", "no such stream"},
+		{"alias", "/kLive/ngrp:" + tt.Entry + "_1_all/playlist.m3u8", "", 200, m3u8, "public, max-age=2", "/v.m3u8"},
+		{"alias of a tag", "/kLive/ngrp:" + tt.Entry + "_1_mobile/playlist.m3u8", "", 200, m3u8, "public, max-age=2", "/v.m3u8"},
+		{"alias without suffix", "/kLive/ngrp:" + tt.Entry + "_all/playlist.m3u8", "", 404, plain, "max-age=1", "names no stream"},
+		{"unknown ids", strings.Replace(multi, "_all", "_98_99", 1), "", 404, plain, "max-age=1", "none of these flavors"},
+		{"unknown flavorIds", multi + "?flavorIds=98,99", "", 404, plain, "max-age=1", "none of these flavors"},
+		{"some flavorIds", multi + "?flavorIds=99,32", "", 200, m3u8, "public, max-age=2", "/v.m3u8"},
+		{"flavorIds that are none", multi + "?flavorIds=32,x", "", 404, plain, "max-age=1", "flavorIds takes"},
+		{"flavorIds without end", multi + "?flavorIds=" + strings.Repeat("1,", 5000), "", 404, plain, "max-age=1", "flavorIds takes"},
+		{"SMIL", "/kLive/" + tt.Entry + "_all.smil", "", 200, smil, "public, max-age=2", "src=\"mp4:" + tt.Video + "\""},
+		{"SMIL of ids", "/kLive/smil:" + tt.Entry + "_32_33.smil", "", 200, smil, "public, max-age=2", "system-bitrate="},
+		{"SMIL of flavorIds", "/kLive/" + tt.Entry + "_x.smil?flavorIds=32", "", 200, smil, "public, max-age=2", "system-bitrate="},
+		{"SMIL of nothing", "/kLive/" + tt.Entry + "_tv.smil", "", 404, plain, "max-age=1", "no such stream"},
+		{"entry page", "/live/" + tt.Entry, "", 302, "", "public, max-age=60", ""},
+		{"entry page of nothing", "/live/nobody", "", 404, plain, "max-age=1", "no such entry"},
+		{"time", "/kLive/time", "", 200, plain, "no-store", "T"},
+		{"other leaf", "/kLive/" + tt.Video + "/x.m3u8", "", 404, plain, "max-age=1", "no such playlist"},
+		{"media playlist of a group", strings.Replace(multi, "playlist.m3u8", "v.m3u8", 1), "", 404, plain, "max-age=1", "no such playlist"},
+		{"crossdomain", "/crossdomain.xml", "", 200, "text/xml; charset=utf-8", "public, max-age=86400", "cross-domain-policy"},
+		{"clientaccesspolicy", "/clientaccesspolicy.xml", "", 200, "text/xml; charset=utf-8", "public, max-age=86400", "access-policy"},
+	}
+}
+
+func mediaAnswers() []answer {
+	media := "/kLive/" + tt.Video + "/" + tt.Broadcast + "/" + first
+	return []answer{
 		{"segment", media, "", 200, mp4, "public, max-age=31536000, immutable", strings.Repeat("0123456789", 4)},
 		{"init", "/kLive/" + tt.Video + "/" + tt.Broadcast + "/init-1.mp4", "", 200, mp4, "public, max-age=31536000, immutable", "0123"},
 		{"range", media, "Range: bytes=0-1", 206, mp4, "public, max-age=31536000, immutable", "01"},
@@ -156,23 +196,25 @@ func answers() []answer {
 		{"range from the end", media, "Range: bytes=-3", 206, mp4, "public, max-age=31536000, immutable", "789"},
 		{"range too long", media, "Range: bytes=38-1000", 206, mp4, "public, max-age=31536000, immutable", "89"},
 		{"range behind the end", media, "Range: bytes=40-", 416, plain, "max-age=1", "behind the end"},
+		{"range beyond numbers", media, "Range: bytes=99999999999999999999-", 416, plain, "max-age=1", "behind the end"},
+		{"range to beyond numbers", media, "Range: bytes=38-99999999999999999999", 206, mp4, "public, max-age=31536000, immutable", "89"},
+		{"range of nothing", media, "Range: bytes=-0", 416, plain, "max-age=1", "behind the end"},
+		{"range backwards", media, "Range: bytes=5-2", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range with signs", media, "Range: bytes=+1-+3", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range of two minus", media, "Range: bytes=--1", 200, mp4, "public, max-age=31536000, immutable", "0123"},
+		{"range of words", media, "Range: bytes=a-b", 200, mp4, "public, max-age=31536000, immutable", "0123"},
 		{"range nonsense", media, "Range: lines=1-2", 200, mp4, "public, max-age=31536000, immutable", "0123"},
 		{"ranges", media, "Range: bytes=0-1,3-4", 200, mp4, "public, max-age=31536000, immutable", "0123"},
 		{"range of another version", media, "If-Range: \"other\"|Range: bytes=0-1", 200, mp4, "public, max-age=31536000, immutable", "0123"},
-		{"raw ingest name", "/kLive/" + tt.Entry + "_1/playlist.m3u8", "", 404, plain, "max-age=1", "no such stream"},
-		{"raw ingest media", "/kLive/" + tt.Entry + "_1/v.m3u8", "", 404, plain, "max-age=1", "no such stream"},
-		{"unknown entry", "/kLive/smil:0_aaaaaaaa_all.smil/playlist.m3u8", "", 404, plain, "max-age=1", "no such stream"},
-		{"unknown tag", strings.Replace(multi, "_all", "_tv", 1), "", 404, plain, "max-age=1", "no such stream"},
-		{"HDS", strings.Replace(multi, "playlist.m3u8", "manifest.f4m", 1), "", 404, plain, "max-age=1", "HDS is not offered"},
-		{"Smooth", strings.Replace(multi, "playlist.m3u8", "Manifest", 1), "", 404, plain, "max-age=1", "Smooth Streaming is not offered"},
-		{"DASH", strings.Replace(multi, "playlist.m3u8", "manifest.mpd", 1), "", 404, plain, "max-age=1", "DASH is not offered"},
-		{"other leaf", "/kLive/" + tt.Video + "/x.m3u8", "", 404, plain, "max-age=1", "no such playlist"},
-		{"media playlist of a group", strings.Replace(multi, "playlist.m3u8", "v.m3u8", 1), "", 404, plain, "max-age=1", "no such playlist"},
-		{"crossdomain", "/crossdomain.xml", "", 200, "text/xml; charset=utf-8", "public, max-age=86400", "cross-domain-policy"},
-		{"clientaccesspolicy", "/clientaccesspolicy.xml", "", 200, "text/xml; charset=utf-8", "public, max-age=86400", "access-policy"},
 		{"segment not there", "/kLive/" + tt.Video + "/" + tt.Broadcast + "/1-1.m4s", "", 404, plain, "max-age=1", "no such stream"},
 		{"other file", "/kLive/" + tt.Video + "/" + tt.Broadcast + "/notes.txt", "", 404, plain, "max-age=1", "nothing"},
 		{"init zero", "/kLive/" + tt.Video + "/" + tt.Broadcast + "/init-0.mp4", "", 404, plain, "max-age=1", "nothing"},
+	}
+}
+
+// trickAnswers are of what lies beside the public.
+func trickAnswers() []answer {
+	return []answer{
 		{"recordings", "/recordings/" + tt.Entry + ".x.0_1.mp4", "", 404, plain, "max-age=1", "nothing"},
 		{"state", "/" + timeline.HeadKey(tt.Entry), "", 404, plain, "max-age=1", "nothing"},
 		{"root", "/", "", 404, plain, "max-age=1", "nothing"},
@@ -185,6 +227,11 @@ func answers() []answer {
 		{"double slash", "//kLive/" + tt.Video + "/v.m3u8", "", 404, plain, "max-age=1", "nothing"},
 		{"double slash within", "/kLive//" + tt.Video + "/v.m3u8", "", 404, plain, "max-age=1", "nothing"},
 		{"trailing slash", "/kLive/" + tt.Video + "/v.m3u8/", "", 404, plain, "max-age=1", "nothing"},
+		{"escaped twice", "/kLive/%252e%252e/secret", "", 404, plain, "max-age=1", "names no stream"},
+		{"escaped twice in a folder", "/kLive/" + tt.Video + "%252f..%252fsecret/v.m3u8", "", 404, plain, "max-age=1", "names no stream"},
+		{"100 kB", "/kLive/" + strings.Repeat("x", 100_000) + "/v.m3u8", "", 404, plain, "max-age=1", "nothing"},
+		{"100 kB of slashes", "/kLive" + strings.Repeat("/", 100_000), "", 404, plain, "max-age=1", "nothing"},
+		{"null within", "/kLive/" + tt.Video + "%00/v.m3u8", "", 404, plain, "max-age=1", "nothing"},
 		{"null", "/kLive/" + tt.Video + "/v.m3u8%00", "", 404, plain, "max-age=1", "nothing"},
 		{"long", "/kLive/" + strings.Repeat("x/", 400), "", 404, plain, "max-age=1", "nothing"},
 	}
@@ -246,6 +293,36 @@ func (s *station) checkConditional(t *testing.T, target string, was *http.Respon
 	}
 	if r := s.do("GET", target, "If-None-Match", `"other"`); r.StatusCode != 200 {
 		t.Errorf("If-None-Match of another version: %d", r.StatusCode)
+	}
+}
+
+// If-Modified-Since counts where there is no If-None-Match (RFC 9110 §13.1.3).
+func TestModifiedSince(t *testing.T) {
+	s := newStation(t, storagetest.NewMemory(), 0)
+	s.segment()
+	media := "/kLive/" + tt.Video + "/" + tt.Broadcast + "/" + first
+	changed := s.do("GET", media).Header.Get("Last-Modified")
+	at, err := http.ParseTime(changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name   string
+		code   int
+		header []string
+	}{
+		{"since it changed", 304, []string{"If-Modified-Since", changed}},
+		{"since later", 304, []string{"If-Modified-Since", at.Add(time.Hour).Format(http.TimeFormat)}},
+		{"since before", 200, []string{"If-Modified-Since", at.Add(-time.Hour).Format(http.TimeFormat)}},
+		{"nonsense", 200, []string{"If-Modified-Since", "yesterday"}},
+		{"another ETag", 200, []string{"If-Modified-Since", changed, "If-None-Match", `"other"`}},
+	} {
+		if r := s.do("GET", media, test.header...); r.StatusCode != test.code {
+			t.Errorf("%s: %d", test.name, r.StatusCode)
+		}
+	}
+	if r := s.do("GET", "/kLive/"+tt.Video+"/v.m3u8", "If-Modified-Since", at.Add(time.Hour).Format(http.TimeFormat)); r.StatusCode != 200 {
+		t.Errorf("a playlist, which has no such time: %d", r.StatusCode)
 	}
 }
 

@@ -3,17 +3,38 @@ package origin
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
 	"klive/storage/playlist"
 )
 
+// The kinds of text.
+const (
+	typeHLS  = "application/vnd.apple.mpegurl"
+	typeDASH = "application/dash+xml"
+	typeSMIL = "application/smil+xml; charset=utf-8"
+)
+
 // unsupported are addresses that older media servers answered (contract row 111).
 var unsupported = map[string]string{
-	"manifest.f4m": "HDS is not offered any more; use playlist.m3u8 (HLS) at the same place",
-	"Manifest":     "Smooth Streaming is not offered any more; use playlist.m3u8 (HLS) at the same place",
-	"manifest.mpd": "DASH is not offered by this server; use playlist.m3u8 (HLS) at the same place",
+	"manifest.f4m": "HDS is not offered any more; use playlist.m3u8 (HLS) or manifest.mpd (DASH) at the same place",
+	"Manifest":     "Smooth Streaming is not offered any more; use playlist.m3u8 (HLS) or manifest.mpd (DASH) at the same place",
+}
+
+// leaves are the texts of a folder.
+var leaves = map[string]struct {
+	form form
+	dvr  bool
+}{
+	playlist.MultivariantName:    {formMultivariant, false},
+	playlist.MultivariantDVRName: {formMultivariant, true},
+	playlist.LiveName:            {formMedia, false},
+	playlist.DVRName:             {formMedia, true},
+	playlist.TSName:              {formTS, false},
+	playlist.TSDVRName:           {formTS, true},
+	playlist.ManifestName:        {formDASH, false},
 }
 
 // servePlaylist answers for /kLive/<folder>/<leaf>.
@@ -28,43 +49,53 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, folder, l
 		fail(w, http.StatusNotFound, reason)
 		return kindOther
 	}
-	req := request{sel: sel, id: folder}
-	// "?DVR" has no value (contract §3.16), so its name alone counts.
-	_, req.dvr = r.URL.Query()["DVR"]
-	switch leaf {
-	case playlist.MultivariantName:
-	case playlist.MultivariantDVRName:
-		req.dvr = true
-	case playlist.LiveName:
-		req.media = sel.Rendition
-	case playlist.DVRName:
-		req.media, req.dvr = sel.Rendition, true
+	if (leaf == thumbnailName || leaf == posterName) && o.pictures != nil {
+		return o.servePicture(w, r, sel, leaf == posterName)
 	}
-	isMedia := leaf == playlist.LiveName || leaf == playlist.DVRName
-	if (isMedia && req.media == "") || (!isMedia && leaf != playlist.MultivariantName && leaf != playlist.MultivariantDVRName) {
-		fail(w, http.StatusNotFound, "there is no such playlist; the stream is at playlist.m3u8")
+	l, ok := leaves[leaf]
+	if !ok || l.form == formTS && o.ts == nil || (l.form == formMedia || l.form == formTS) && sel.Rendition == "" {
+		fail(w, http.StatusNotFound, "there is no such playlist; the stream is at playlist.m3u8 (HLS) and manifest.mpd (DASH)")
 		return kindOther
 	}
-	req.id += "/" + strconv.FormatBool(isMedia) + strconv.FormatBool(req.dvr)
-	o.writePlaylist(w, r, req)
+	req := request{sel: sel, form: l.form, dvr: l.dvr}
+	o.writeText(w, r, req)
 	return kindPlaylist
 }
 
-func (o *Origin) writePlaylist(w http.ResponseWriter, r *http.Request, req request) {
+// writeText answers with a text, as the query wants it: "DVR" for the DVR window, which has no
+// value (contract §3.16), so that its name alone counts, and "flavorIds=33,34" for those of a
+// group's renditions (contract §6.11).
+func (o *Origin) writeText(w http.ResponseWriter, r *http.Request, req request) {
+	query := r.URL.Query()
+	if query.Has("DVR") {
+		req.dvr = true
+	}
+	if ids := query.Get("flavorIds"); ids != "" && req.sel.Rendition == "" && len(req.sel.Params) == 0 {
+		params, ok := playlist.ParseParams(ids, ",")
+		if !ok {
+			fail(w, http.StatusNotFound, "flavorIds takes at most 32 flavor params ids, joined by commas")
+			return
+		}
+		req.sel.Group, req.sel.Params = "", params
+	}
 	t, err := o.texts.get(r.Context(), req)
 	if err != nil {
 		o.failErr(w, r, err)
 		return
 	}
 	if t.body == "" {
-		fail(w, http.StatusNotFound, "there is no such stream, or nothing of it has been stored yet")
+		reason := "there is no such stream, or nothing of it has been stored yet"
+		if len(req.sel.Params) > 0 {
+			reason = "the stream has none of these flavors, or nothing of them has been stored yet"
+		}
+		fail(w, http.StatusNotFound, reason)
 		return
 	}
 	h := w.Header()
-	h.Set("Content-Type", "application/vnd.apple.mpegurl")
+	h.Set("Content-Type", req.form.contentType())
 	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(max(1, t.target/2)))
 	h.Set("ETag", t.etag)
-	if matches(r.Header.Get("If-None-Match"), t.etag) {
+	if notModified(r, t.etag, "") {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -74,8 +105,47 @@ func (o *Origin) writePlaylist(w http.ResponseWriter, r *http.Request, req reque
 	}
 }
 
-// matches reports whether an If-None-Match header names the ETag (RFC 9110 §13.1.2, weak
-// comparison).
+func (f form) contentType() string {
+	switch f {
+	case formDASH:
+		return typeDASH
+	case formSMIL:
+		return typeSMIL
+	}
+	return typeHLS
+}
+
+// redirect sends people who open /live/<entry> to the entry's HLS. What they asked for besides
+// goes with them.
+func (o *Origin) redirect(w http.ResponseWriter, r *http.Request, entry string) (kind string) {
+	sel, ok := playlist.ParseFolder("smil:" + entry + "_all.smil")
+	if !ok || sel.Entry != entry {
+		fail(w, http.StatusNotFound, "there is no such entry; the address is /live/<entry>")
+		return kindOther
+	}
+	to := url.URL{Path: "../" + playlist.GroupKey(entry, "all", false), RawQuery: r.URL.RawQuery}
+	h := w.Header()
+	h.Set("Location", to.String())
+	h.Set("Cache-Control", "public, max-age=60")
+	w.WriteHeader(http.StatusFound)
+	return kindOther
+}
+
+// notModified reports whether the client has this version already: by its ETag, else by the
+// time of the last change, which may be empty (RFC 9110 §13.1.2, §13.1.3).
+func notModified(r *http.Request, etag, modified string) bool {
+	if header := r.Header.Get("If-None-Match"); header != "" {
+		return matches(header, etag)
+	}
+	since, err := http.ParseTime(r.Header.Get("If-Modified-Since"))
+	if err != nil || modified == "" {
+		return false
+	}
+	at, err := http.ParseTime(modified)
+	return err == nil && !at.After(since)
+}
+
+// matches reports whether a list of ETags names this one (weak comparison).
 func matches(header, etag string) bool {
 	for part := range strings.SplitSeq(header, ",") {
 		part = strings.TrimSpace(part)

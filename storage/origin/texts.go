@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -22,14 +24,26 @@ const (
 	textIdle = time.Minute
 )
 
-// request is which playlist of an entry is wanted: a media playlist when Media names a
-// rendition, else the selection's multivariant.
+// form is what kind of text is wanted.
+type form byte
+
+const (
+	formMultivariant form = iota
+	formMedia             // the media playlist of the rendition that the selection names
+	formDASH
+	formSMIL
+	formTS // as formMedia, in MPEG-TS
+)
+
+// request is which text of an entry is wanted.
 type request struct {
-	sel   playlist.Selection
-	media string
-	dvr   bool
-	id    string // the same for the same playlist
+	sel  playlist.Selection
+	form form
+	dvr  bool
 }
+
+// id is the same for the same text.
+func (r *request) id() string { return fmt.Sprint(r.sel, r.form, r.dvr) }
 
 // text is a rendered playlist; body is empty when there is nothing to play.
 type text struct {
@@ -42,6 +56,7 @@ type text struct {
 type texts struct {
 	timelines Timelines
 	window    int
+	ts        bool // HLS is in MPEG-TS
 	renders   prometheus.Counter
 
 	// mu guards the fields below.
@@ -69,8 +84,8 @@ type rendering struct {
 	err  error
 }
 
-func newTexts(t Timelines, window int, renders prometheus.Counter) *texts {
-	return &texts{timelines: t, window: window, renders: renders, entries: map[string]*entryTexts{}}
+func newTexts(t Timelines, window int, ts bool, renders prometheus.Counter) *texts {
+	return &texts{timelines: t, window: window, ts: ts, renders: renders, entries: map[string]*entryTexts{}}
 }
 
 // get returns a playlist as the timeline stands.
@@ -79,15 +94,17 @@ func (t *texts) get(ctx context.Context, r request) (text, error) {
 	if err != nil {
 		return text{}, err
 	}
+	r.sel = playlist.Known(state, r.sel)
 	e := t.entry(r.sel.Entry)
-	d := e.rendering(state, r.id)
+	id := r.id()
+	d := e.rendering(state, id)
 	d.once.Do(func() {
 		t.renders.Inc()
 		// Others wait for this text, so it does not end with this viewer's patience.
 		d.text, d.err = t.render(context.WithoutCancel(ctx), e, state, r)
 	})
 	if d.err != nil {
-		e.forget(r.id, d)
+		e.forget(id, d)
 	}
 	return d.text, d.err
 }
@@ -145,21 +162,67 @@ func (t *texts) render(ctx context.Context, e *entryTexts, s *timeline.State, r 
 	if b == nil {
 		return text{}, nil
 	}
-	var body string
-	switch {
-	case r.media == "":
-		body = playlist.Multivariant(b, r.sel, r.dvr)
-	case r.dvr:
-		past, err := t.past(ctx, e, b, r.media)
-		if err != nil {
-			return text{}, err
-		}
-		body = playlist.DVR(b, r.media, t.window, past)
-	default:
-		body = playlist.Live(b, r.media, t.window)
+	body, err := t.text(ctx, e, b, r)
+	if err != nil {
+		return text{}, err
 	}
 	sum := sha256.Sum256([]byte(body))
 	return text{body: body, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, target: b.Target}, nil
+}
+
+func (t *texts) text(ctx context.Context, e *entryTexts, b *timeline.Broadcast, r request) (string, error) {
+	var past []playlist.Past
+	var err error
+	switch r.form {
+	case formMedia, formTS:
+		var text string
+		if r.dvr {
+			if past, err = t.past(ctx, e, b, r.sel.Rendition); err != nil {
+				return "", err
+			}
+			text = playlist.DVR(b, r.sel.Rendition, t.window, past)
+		} else {
+			text = playlist.Live(b, r.sel.Rendition, t.window)
+		}
+		if r.form == formTS {
+			text = playlist.TS(text)
+		}
+		return text, nil
+	case formDASH:
+		if r.dvr {
+			if past, err = t.items(ctx, b); err != nil {
+				return "", err
+			}
+		}
+		return playlist.Manifest(b, r.sel, r.dvr, t.window, past), nil
+	case formSMIL:
+		return playlist.SMIL(b, r.sel), nil
+	}
+	if t.ts {
+		return playlist.MultivariantTS(b, r.sel, r.dvr), nil
+	}
+	return playlist.Multivariant(b, r.sel, r.dvr), nil
+}
+
+// chaptersAtOnce is how many chapters are read from the store at a time: an origin that begins
+// with a window of a day has 76 to read.
+const chaptersAtOnce = 8
+
+// items returns the closed chapters of the DVR window.
+func (t *texts) items(ctx context.Context, b *timeline.Broadcast) ([]playlist.Past, error) {
+	chapters := playlist.DVRChapters(b)
+	past, errs := make([]playlist.Past, len(chapters)), make([]error, len(chapters))
+	turns := make(chan struct{}, chaptersAtOnce)
+	var reading sync.WaitGroup
+	for i, c := range chapters {
+		turns <- struct{}{}
+		reading.Go(func() {
+			defer func() { <-turns }()
+			past[i].Items, errs[i] = t.timelines.Items(ctx, b.ID, c)
+		})
+	}
+	reading.Wait()
+	return past, errors.Join(errs...)
 }
 
 // past returns the closed chapters of the DVR window with their lines, which are made once.
@@ -167,19 +230,16 @@ func (t *texts) past(ctx context.Context, e *entryTexts, b *timeline.Broadcast, 
 	if b.Rendition(rendition) == nil {
 		return nil, nil
 	}
-	chapters := playlist.DVRChapters(b)
-	past := make([]playlist.Past, len(chapters))
-	keep := make(map[string]bool, len(chapters))
-	for i, c := range chapters {
-		items, err := t.timelines.Items(ctx, b.ID, c)
-		if err != nil {
-			return nil, err
-		}
+	past, err := t.items(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	keep := make(map[string]bool, len(past))
+	for i, c := range playlist.DVRChapters(b) {
 		key := rendition + " " + c.Key
 		keep[key] = true
-		past[i] = playlist.Past{Items: items, Text: e.chapter(key)}
-		if past[i].Text == "" {
-			past[i].Text = playlist.ChapterText(b, rendition, items)
+		if past[i].Text = e.chapter(key); past[i].Text == "" {
+			past[i].Text = playlist.ChapterText(b, rendition, past[i].Items)
 			e.setChapter(key, past[i].Text)
 		}
 	}

@@ -21,7 +21,14 @@ const (
 	MultivariantDVRName = "playlist-dvr.m3u8"
 	LiveName            = "v.m3u8"
 	DVRName             = "dvr.m3u8"
+	ManifestName        = "manifest.mpd"
+	// Those of MPEG-TS, which origins alone have.
+	TSName    = "ts.m3u8"
+	TSDVRName = "ts-dvr.m3u8"
 )
+
+// TimeName is the clock of DASH players, beside the folders of the streams.
+const TimeName = "time"
 
 // MediaKey is where a segment of a rendition lies; name is "<start>-<feed epoch>".
 func MediaKey(rendition, broadcast, name string) string {
@@ -74,16 +81,25 @@ type Selection struct {
 const maxParams = 32
 
 // ParseFolder reads the folder of an address under Root (contract §3.16, §6.11):
-// "smil:<entry>_<group>.smil", "smil:<entry>_<id>_<id>.smil", "<entry>_<params>" or
-// "<entry>_a<n>".
+// "smil:<entry>_<group>.smil", "smil:<entry>_<id>_<id>.smil", "<entry>_<params>",
+// "<entry>_a<n>", or "ngrp:<entry>_<suffix>_<group>", which is the group under another name
+// (contract row 116).
 func ParseFolder(folder string) (Selection, bool) {
+	if inner, ok := strings.CutPrefix(folder, "ngrp:"); ok {
+		entry, rest, ok := splitEntry(inner)
+		suffix, group, ok2 := strings.Cut(rest, "_")
+		if !ok || !ok2 || !validNumber(suffix) || !validTag(group) {
+			return Selection{}, false
+		}
+		return Selection{Entry: entry, Group: group}, true
+	}
 	if inner, ok := strings.CutPrefix(folder, "smil:"); ok {
 		inner, ok = strings.CutSuffix(inner, ".smil")
 		entry, rest, ok2 := splitEntry(inner)
 		if !ok || !ok2 || !validTag(rest) {
 			return Selection{}, false
 		}
-		if ids, ok := parseParams(rest); ok {
+		if ids, ok := ParseParams(rest, "_"); ok {
 			return Selection{Entry: entry, Params: ids}, true
 		}
 		return Selection{Entry: entry, Group: rest}, true
@@ -95,6 +111,15 @@ func ParseFolder(folder string) (Selection, bool) {
 	return Selection{Entry: entry, Rendition: folder}, true
 }
 
+// ParseSMIL reads the address of a SMIL document, "smil:<entry>_<group>.smil" or the same
+// without "smil:" (contract §6.11).
+func ParseSMIL(name string) (Selection, bool) {
+	if !strings.HasSuffix(name, ".smil") {
+		return Selection{}, false
+	}
+	return ParseFolder("smil:" + strings.TrimPrefix(name, "smil:"))
+}
+
 // splitEntry cuts "<entry>_<rest>".
 func splitEntry(s string) (entry, rest string, ok bool) {
 	const entryLen = len("0_rkij47dr")
@@ -104,9 +129,10 @@ func splitEntry(s string) (entry, rest string, ok bool) {
 	return s[:entryLen], s[entryLen+1:], true
 }
 
-// parseParams reads ids joined by "_" and returns them in ascending order without repeats.
-func parseParams(s string) ([]int, bool) {
-	parts := strings.Split(s, "_")
+// ParseParams reads flavor params ids, at most 32, joined by sep, and returns them in
+// ascending order without repeats.
+func ParseParams(s, sep string) ([]int, bool) {
+	parts := strings.SplitN(s, sep, maxParams+1)
 	if len(parts) > maxParams {
 		return nil, false
 	}

@@ -66,13 +66,19 @@ func DVR(b *timeline.Broadcast, rendition string, window int, past []Past) strin
 	if d == nil || !playable(b, d) {
 		return ""
 	}
-	items, complete := listed(b, d, b.Items)
+	kept, items, complete := dvrItems(b, d, window, past)
+	return render(b, d, kept, items, complete)
+}
+
+// dvrItems returns what a rendition's DVR window holds: of the closed chapters, and of the open
+// items.
+func dvrItems(b *timeline.Broadcast, d *timeline.Rendition, window int, past []Past) (kept []Past, items []timeline.Item, complete bool) {
+	items, complete = listed(b, d, b.Items)
 	live := liveStart(b, items, window)
 	if b.DVRWindow <= 0 || len(items) == 0 {
-		return render(b, d, nil, items[live:], complete)
+		return nil, items[live:], complete
 	}
 	from := items[len(items)-1].End().Add(-b.DVRWindow)
-	kept := past[:0:0]
 	for _, p := range past {
 		in, _ := listed(b, d, p.Items)
 		for len(in) > 0 && in[0].End() <= from {
@@ -92,7 +98,7 @@ func DVR(b *timeline.Broadcast, rendition string, window int, past []Past) strin
 		}
 		items = items[first:]
 	}
-	return render(b, d, kept, items, complete)
+	return kept, items, complete
 }
 
 // DVRChapters returns the closed chapters that hold items of the DVR window, oldest first.

@@ -67,6 +67,37 @@ func selected(b *timeline.Broadcast, sel Selection, kind media.Kind) []*timeline
 	return out
 }
 
+// Known leaves out the params ids that no rendition has: who makes them up gets the same texts as
+// everybody. A selection of such ids alone keeps the first.
+func Known(s *timeline.State, sel Selection) Selection {
+	b := OnAir(s)
+	if b == nil || len(sel.Params) < 2 {
+		return sel
+	}
+	known := slices.DeleteFunc(slices.Clone(sel.Params), func(id int) bool {
+		return !slices.ContainsFunc(b.Renditions, func(d timeline.Rendition) bool {
+			return (d.Kind == media.Video || d.Rung.Name != "") && d.Rung.ParamsID == id
+		})
+	})
+	if len(known) == 0 {
+		known = sel.Params[:1]
+	}
+	sel.Params = known
+	return sel
+}
+
+// Smallest returns the playable video rendition of the selection with the fewest pixels, nil
+// without one.
+func Smallest(b *timeline.Broadcast, sel Selection) *timeline.Rendition {
+	var out *timeline.Rendition
+	for _, d := range selected(b, sel, media.Video) {
+		if out == nil || d.Width*d.Height < out.Width*out.Height {
+			out = d
+		}
+	}
+	return out
+}
+
 func (s *Selection) has(d *timeline.Rendition) bool {
 	switch {
 	case s.Rendition == d.Name:

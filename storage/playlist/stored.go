@@ -40,7 +40,7 @@ func Stored(s *timeline.State, window int) []File {
 }
 
 // StoredDVR is the same for the DVR window, which costs as much as the window holds: write
-// it when a chapter has been closed and at the end. past are the chapters that [DVRChapters]
+// it when the media outweigh it, and at the end. past are the chapters that [DVRChapters]
 // names for the broadcast on the air.
 func StoredDVR(s *timeline.State, window int, past []Past) []File {
 	b := withoutHeld(OnAir(s))

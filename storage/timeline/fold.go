@@ -16,7 +16,8 @@ var ErrHole = errors.New("timeline: records are missing before this one")
 // Limits of a timeline.
 const (
 	maxRenditions = 64
-	maxTarget     = 60 // seconds
+	maxTarget     = 60   // seconds
+	maxRuns       = 4096 // of a broadcast, 50 bytes each in the head
 )
 
 // New returns the timeline of an entry that never was on the air.

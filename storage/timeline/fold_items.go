@@ -35,6 +35,10 @@ func (s *State) adopt(r *Adopted) error {
 		it.DiscontinuitySeq = s.NextDiscontinuity
 		s.NextDiscontinuity++
 	}
+	if first || it.Discontinuity {
+		b.Runs = append(slices.Clip(b.Runs), Run{Seq: it.Seq, Start: it.Start})
+		b.Runs = b.Runs[max(0, len(b.Runs)-maxRuns):]
+	}
 	it.Discontinuity = it.Discontinuity && !first
 	b.Renditions = slices.Clone(b.Renditions)
 	b.Items = append(slices.Clip(b.Items), it)
@@ -254,6 +258,9 @@ func (s *State) expire(r *Expired) error {
 	b.FirstSeq = max(b.FirstSeq, r.Before)
 	b.Chapters = slices.Clone(slices.DeleteFunc(slices.Clone(b.Chapters), func(c Chapter) bool { return c.LastSeq < b.FirstSeq }))
 	b.Items = slices.DeleteFunc(slices.Clone(b.Items), func(it Item) bool { return it.Seq < b.FirstSeq })
+	for len(b.Runs) > 1 && b.Runs[1].Seq <= b.FirstSeq {
+		b.Runs = b.Runs[1:]
+	}
 	if b.Ended && len(b.Chapters) == 0 && len(b.Items) == 0 {
 		s.Broadcasts = slices.Delete(s.Broadcasts, i, i+1)
 	}

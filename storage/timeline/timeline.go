@@ -49,6 +49,9 @@ type Broadcast struct {
 	Renditions []Rendition `json:"renditions"`
 	// FirstSeq is the oldest item that has not expired. Its chapter may hold older ones.
 	FirstSeq uint64 `json:"firstSeq,omitempty"`
+	// Runs are the stretches between discontinuities, oldest first, from the one that holds
+	// FirstSeq on, and at most maxRuns of them. States of release 1 have none.
+	Runs []Run `json:"runs,omitempty"`
 	// Chapters are closed runs of items in objects of their own, oldest first; Items are what
 	// follows them: the open chapter, and never fewer than the live window.
 	Chapters []Chapter `json:"chapters,omitempty"`
@@ -89,6 +92,12 @@ type Rendition struct {
 	Peak     int64         `json:"peak"`
 	Bytes    int64         `json:"bytes"`
 	Duration time.Duration `json:"duration"`
+}
+
+// Run is a stretch of items without a discontinuity within, by its first item.
+type Run struct {
+	Seq   uint64     `json:"seq"`
+	Start media.Time `json:"start"`
 }
 
 // Item is one segment of the grid.

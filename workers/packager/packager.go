@@ -51,6 +51,13 @@ type Shelf interface {
 	PutMedia(ctx context.Context, key string, data [][]byte, opt storage.PutOptions, settled func(error)) (held bool, err error)
 }
 
+// Floor says what of an entry is still needed; the sweeper asks the same.
+type Floor interface {
+	// Floor returns the instant up to which nothing of the entry is needed any more. ok is false
+	// when nobody needs anything. After an error all stays.
+	Floor(ctx context.Context, entry string) (at media.Time, ok bool, err error)
+}
+
 // Options are the packager's timers and limits. Zero values mean the defaults.
 type Options struct {
 	// SlotWait is how long an item waits for the other bitrates once one is complete.
@@ -110,6 +117,8 @@ type Config struct {
 	Broadcasts Bucket
 	// Chapters reads the items of a closed chapter, for the stored playlists of the DVR window.
 	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
+	// Floor protects media that a recording still needs; nil when nothing does.
+	Floor Floor
 	// Stored is called after each item that rests in the store, from the writer's goroutine,
 	// with the number of stored items of the broadcast; it must not block. May be nil.
 	Stored func(items int)

@@ -3,7 +3,9 @@ package packager
 import (
 	"context"
 	"errors"
+	"math"
 
+	"klive/infra/media"
 	"klive/storage"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -21,27 +23,49 @@ func (s *saver) playlists(ctx context.Context) error {
 	if err := s.storeLists(ctx, playlist.Stored(state, s.p.LiveWindow)); err != nil {
 		return err
 	}
-	// What the DVR window holds costs as much as the window is long, so it is written when a
-	// chapter has closed and at the end only.
-	mark, due := dvrMark(state)
-	if !due || mark == s.dvrWritten {
+	// What the DVR window holds costs as much as the window is long, so it is written when enough
+	// media have come to outweigh it, and at the end.
+	b := playlist.OnAir(state)
+	if b == nil || b.DVRWindow <= 0 {
+		return nil
+	}
+	mark := markOf(b)
+	if !b.Ended && !s.dvrWorth(b, mark) {
 		return nil
 	}
 	past, err := s.past(ctx, state)
 	s.setDamage(err)
 	if unreadable(err) {
 		s.log.Error("a chapter of the DVR window can't be read; the stored DVR playlists stay as they are", "error", err)
-		s.dvrWritten = mark
+		// The next try comes with time, not with media.
+		s.dvrWritten, s.dvrBytes = mark, math.MaxInt64/dvrShare
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.storeLists(ctx, playlist.StoredDVR(state, s.p.LiveWindow, past)); err != nil {
+	files := playlist.StoredDVR(state, s.p.LiveWindow, past)
+	if err := s.storeLists(ctx, files); err != nil {
 		return err
 	}
-	s.dvrWritten = mark
+	s.dvrWritten, s.dvrBytes, s.dvrMedia = mark, 0, weight(b)
+	for _, f := range files {
+		s.dvrBytes += int64(len(f.Text))
+	}
 	return nil
+}
+
+// The stored playlists of the DVR window weigh at most a hundredth of the media, but are
+// written anew after an eighth of the window at the latest.
+const (
+	dvrShare = 100
+	dvrParts = 8
+)
+
+// dvrWorth reports whether enough has come since the stored DVR playlists were written.
+func (s *saver) dvrWorth(b *timeline.Broadcast, m mark) bool {
+	was := s.dvrWritten
+	return was.broadcast != m.broadcast || weight(b)-s.dvrMedia >= dvrShare*s.dvrBytes || m.at.Sub(was.at) >= b.DVRWindow/dvrParts
 }
 
 // unreadable reports whether an error of loading a chapter says that trying again will not help.
@@ -49,24 +73,26 @@ func unreadable(err error) bool {
 	return errors.Is(err, timeline.ErrDamaged) || errors.Is(err, timeline.ErrVersion) || errors.Is(err, storage.ErrNotFound)
 }
 
-// mark tells the states apart for which the stored DVR playlists differ enough to be written.
-type mark struct {
-	broadcast string
-	chapter   uint64 // the last sequence number in closed chapters
-	ended     bool
+// weight is what the media of a broadcast weigh so far, in bytes.
+func weight(b *timeline.Broadcast) (n int64) {
+	for i := range b.Renditions {
+		n += b.Renditions[i].Bytes
+	}
+	return n
 }
 
-// dvrMark returns the state's mark; due is false while there is no chapter to write about.
-func dvrMark(s *timeline.State) (m mark, due bool) {
-	b := playlist.OnAir(s)
-	if b == nil || b.DVRWindow <= 0 {
-		return mark{}, false
+// mark is the state for which the DVR playlists were stored.
+type mark struct {
+	broadcast string
+	at        media.Time // where the broadcast ended
+}
+
+func markOf(b *timeline.Broadcast) mark {
+	m := mark{broadcast: b.ID, at: b.Start}
+	if n := len(b.Items); n > 0 {
+		m.at = b.Items[n-1].End()
 	}
-	m = mark{broadcast: b.ID, ended: b.Ended}
-	if n := len(b.Chapters); n > 0 {
-		m.chapter = b.Chapters[n-1].LastSeq
-	}
-	return m, true
+	return m
 }
 
 // past loads the closed chapters of the DVR window.

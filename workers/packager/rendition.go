@@ -92,9 +92,12 @@ func (w *writer) describe(ctx context.Context, it *item, o *prepared) (*timeline
 		}
 	}
 	r.said, r.init = next, o.init
-	m := &timeline.Media{Rendition: o.rendition, Name: o.seg.Name(), Init: next.Inits,
+	m := &timeline.Media{Rendition: o.rendition, Init: next.Inits,
 		Feed: o.seg.Feed, FirstPart: o.seg.First, LastPart: o.seg.Last, From: o.seg.From}
 	m.Start, m.Duration = span(o.output, o.frames)
+	named := o.seg.Segment
+	named.Start = m.Start // sound rarely begins with its item, and DASH addresses media by their time
+	m.Name = named.Name(o.seg.Feed)
 	return m, nil
 }
 

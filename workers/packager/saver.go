@@ -21,6 +21,8 @@ type saver struct {
 
 	lists      map[string]string // by key: the playlists as this saver stored them
 	dvrWritten mark              // the state that the stored DVR playlists show
+	dvrBytes   int64             // what those weigh
+	dvrMedia   int64             // what the broadcast's media weighed at that time
 	expired    time.Time         // when expiry ran last
 
 	news chan struct{} // 1: there is something to save
@@ -171,9 +173,23 @@ func (s *saver) expire(ctx context.Context, end media.Time) error {
 	target := time.Duration(b.Target) * time.Second
 	window := max(time.Duration(s.p.LiveWindow)*target, b.DVRWindow)
 	keep := window + max(s.p.LiveGrace, window+target)
-	dropped, err := s.p.Timeline.Expire(ctx, end.Add(-keep))
+	before := end.Add(-keep)
+	if old := s.replaced(end); old > before {
+		before = old
+	}
+	if s.p.Floor != nil {
+		at, ok, err := s.p.Floor.Floor(ctx, s.p.Entry)
+		if err != nil {
+			s.log.Warn("what recordings need can't be read; old media stay", "error", err)
+			return nil
+		}
+		if ok {
+			before = min(before, at)
+		}
+	}
+	dropped, err := s.p.Timeline.Expire(ctx, before)
 	for _, d := range dropped {
-		err = errors.Join(err, s.p.Store.Delete(ctx, playlist.DroppedKeys(&d)...))
+		err = errors.Join(err, s.p.Store.Delete(ctx, append(s.orphans(&d), playlist.DroppedKeys(&d)...)...))
 	}
 	if errors.Is(err, timeline.ErrFenced) {
 		return err
@@ -182,4 +198,43 @@ func (s *saver) expire(ctx context.Context, end media.Time) error {
 		s.log.Warn("old media could not be removed; the sweeper will", "error", err)
 	}
 	return nil
+}
+
+// replaced returns where the broadcast before the present one ends, once nobody needs it any
+// more: a new broadcast removes the old one's archive (contract row 84), with a grace for those
+// who are still watching it. It is 0 before that.
+func (s *saver) replaced(end media.Time) media.Time {
+	state := s.p.Timeline.State()
+	n := len(state.Broadcasts)
+	if n < 2 || playlist.OnAir(state) != state.Current() || end.Sub(state.Current().Start) < s.p.LiveGrace {
+		return 0
+	}
+	old := state.Broadcasts[n-2]
+	at := old.End
+	if k := len(old.Items); k > 0 {
+		at = max(at, old.Items[k-1].End())
+	}
+	return min(at, state.Current().Start)
+}
+
+// orphans are the stored playlists of a broadcast that is gone and that the present one does
+// not replace by its own.
+func (s *saver) orphans(d *timeline.Dropped) (keys []string) {
+	b := s.p.Timeline.State().Current()
+	for i := range d.Renditions {
+		name := d.Renditions[i].Name
+		if !d.Whole || b == nil {
+			break
+		}
+		if b.Rendition(name) == nil {
+			keys = append(keys, playlist.LiveKey(name), playlist.SingleKey(name, false))
+		}
+		if b.Rendition(name) == nil || b.DVRWindow <= 0 {
+			keys = append(keys, playlist.DVRKey(name), playlist.SingleKey(name, true))
+		}
+	}
+	for _, key := range keys {
+		delete(s.lists, key)
+	}
+	return keys
 }

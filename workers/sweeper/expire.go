@@ -67,7 +67,7 @@ func lastEnd(b *timeline.Broadcast) media.Time {
 
 // dueAt is when a broadcast that is over goes.
 func (p *pass) dueAt(b *timeline.Broadcast) media.Time {
-	return lastEnd(b).Add(max(b.DVRWindow, p.cfg.After))
+	return lastEnd(b).Add(max(b.DVRWindow, p.cfg.Keep))
 }
 
 // due returns the end of the last broadcast whose time is over, and whether nothing is left

@@ -35,7 +35,7 @@ type Floor interface {
 	Floor(ctx context.Context, entry string) (at media.Time, ok bool, err error)
 }
 
-// Config is what [New] needs. All but Every, After, Window, Floor, Logger and Registerer is required.
+// Config is what [New] needs. All but Every, After, Keep, Window, Floor, Logger and Registerer is required.
 type Config struct {
 	// Name names this process to the others.
 	Name    string
@@ -45,8 +45,10 @@ type Config struct {
 	Store  storage.Store
 	Log    timeline.Log
 	// Every is how often the store is swept, default 10 min; After how old what goes must be,
-	// default 1 h. A broadcast that is over stays for its DVR window, and for After at least.
+	// default 1 h.
 	Every, After time.Duration
+	// Keep is how long a broadcast that is over stays when its DVR window is shorter. Default 1 h.
+	Keep time.Duration
 	// Window is how many segments live playlists hold. Default 5.
 	Window int
 	// Floor may be nil.
@@ -108,6 +110,9 @@ func newSweeper(cfg Config) *Sweeper {
 	}
 	if cfg.After <= 0 {
 		cfg.After = time.Hour
+	}
+	if cfg.Keep <= 0 {
+		cfg.Keep = time.Hour
 	}
 	if cfg.Window <= 0 {
 		cfg.Window = playlist.DefaultWindow

@@ -301,18 +301,20 @@ func (r *rig) write(key, text string) {
 // A broadcast that is over stays for its DVR window, an hour at least; then all of it goes,
 // and the entry's numbers stay.
 func TestEndedBroadcastsExpire(t *testing.T) {
-	for _, dvr := range []time.Duration{0, 30 * time.Minute, 5 * time.Hour} {
-		t.Run(dvr.String(), func(t *testing.T) {
+	for _, times := range [][2]time.Duration{{0, time.Hour}, {30 * time.Minute, time.Hour}, {5 * time.Hour, time.Hour}, {30 * time.Minute, 90 * time.Minute}} {
+		dvr, keep := times[0], times[1]
+		t.Run(dvr.String()+" "+keep.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t)
 				r.begin(tt.Broadcast, dvr)
 				r.segments(200)
 				s := r.sweeper(r.store)
+				s.cfg.Keep = keep
 				r.sweep(s)
 				r.end()
 				next := r.writer.State().NextSeq
 				before := slices.DeleteFunc(r.keys(""), func(k string) bool { return k == clockKey })
-				stay := max(dvr, time.Hour)
+				stay := max(dvr, keep)
 				time.Sleep(stay - time.Minute)
 				r.sweep(s)
 				r.wantGone(before)

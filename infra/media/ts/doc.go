@@ -1,4 +1,4 @@
 // Package ts reads and writes MPEG transport streams (ISO/IEC 13818-1).
 //
-// It is not built yet; RTMP does not need it.
+// [Mux] makes segments of it; the reader is not built yet.
 package ts

@@ -1,0 +1,94 @@
+package origin
+
+import (
+	"container/list"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// memo makes objects each once, however many ask, a few at a time, and keeps those that were
+// used last.
+type memo struct {
+	max     int64 // bytes that are kept
+	timeout time.Duration
+	results *prometheus.CounterVec
+	turns   chan struct{}
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	under map[string]*making
+	byKey map[string]*list.Element
+	order *list.List // of *keptObject, the one used last in front
+	bytes int64
+}
+
+func newMemo(atOnce int, max int64, timeout time.Duration, results *prometheus.CounterVec) *memo {
+	return &memo{
+		max: max, timeout: timeout, results: results, turns: make(chan struct{}, atOnce),
+		under: map[string]*making{}, byKey: map[string]*list.Element{}, order: list.New(),
+	}
+}
+
+// get returns the object of a key, which f makes. Others wait for it, so it does not end with
+// the patience of the one who asked first.
+func (m *memo) get(ctx context.Context, key string, f func(context.Context) (*made, error)) (*made, error) {
+	m.mu.Lock()
+	if e := m.byKey[key]; e != nil {
+		m.order.MoveToFront(e)
+		m.mu.Unlock()
+		m.results.WithLabelValues("cached").Inc()
+		return e.Value.(*keptObject).made, nil
+	}
+	u := m.under[key]
+	first := u == nil
+	if first {
+		u = &making{done: make(chan struct{})}
+		m.under[key] = u
+	}
+	m.mu.Unlock()
+	if first {
+		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.timeout)
+		defer cancel()
+		m.run(bound, key, u, f)
+	}
+	select {
+	case <-u.done:
+		return u.made, u.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (m *memo) run(ctx context.Context, key string, u *making, f func(context.Context) (*made, error)) {
+	select {
+	case m.turns <- struct{}{}:
+		u.made, u.err = f(ctx)
+		<-m.turns
+	case <-ctx.Done():
+		u.err = ctx.Err()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.under, key)
+	result := "failed"
+	if u.err == nil {
+		result = "made"
+		m.keep(key, u.made)
+	}
+	m.results.WithLabelValues(result).Inc()
+	close(u.done)
+}
+
+// keep holds an object, and lets those go that were used the longest ago. m.mu is held.
+func (m *memo) keep(key string, o *made) {
+	m.byKey[key] = m.order.PushFront(&keptObject{key, o})
+	m.bytes += int64(len(o.data))
+	for m.bytes > m.max && m.order.Len() > 1 {
+		k := m.order.Remove(m.order.Back()).(*keptObject)
+		delete(m.byKey, k.key)
+		m.bytes -= int64(len(k.made.data))
+	}
+}

@@ -1,0 +1,76 @@
+package playlist
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"klive/infra/media"
+	"klive/storage/timeline"
+)
+
+// TS turns a media playlist into that of the same segments in MPEG-TS: they need no
+// initialization sections.
+func TS(text string) string {
+	var w strings.Builder
+	w.Grow(len(text))
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "#EXT-X-MAP:") {
+			continue
+		}
+		if name, ok := strings.CutSuffix(line, ".m4s\n"); ok {
+			w.WriteString(name)
+			w.WriteString(".ts\n")
+			continue
+		}
+		w.WriteString(line)
+	}
+	return w.String()
+}
+
+// MultivariantTS is [Multivariant] for MPEG-TS: a variant's segments hold its picture and its
+// own sound; other languages are left out.
+func MultivariantTS(b *timeline.Broadcast, sel Selection, dvr bool) string {
+	var w strings.Builder
+	list := selected(b, sel, media.Video)
+	if len(list) == 0 && (sel.isAudio() || !hasVideo(b)) {
+		list = selected(b, sel, media.Audio)
+	}
+	for _, d := range list {
+		codecs := []string{d.Codecs}
+		peak, average := rates(d)
+		if a := b.Rendition(d.Audio); a != nil && playable(b, a) {
+			p, m := rates(a)
+			codecs = append(codecs, a.Codecs)
+			peak, average = peak+p, average+m
+		} else if a != nil && !begun(b, a) && a.First == d.First {
+			continue // its sound is on its way
+		}
+		// Headers of packets and frames come on top.
+		peak, average = peak+peak*tsOverhead/100, average+average*tsOverhead/100
+		fmt.Fprintf(&w, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%s", steady(peak), steady(average), quote(strings.Join(slices.Compact(codecs), ",")))
+		if d.Width > 0 && d.Height > 0 {
+			fmt.Fprintf(&w, ",RESOLUTION=%dx%d", d.Width, d.Height)
+		}
+		if d.FrameRate > 0 {
+			fmt.Fprintf(&w, ",FRAME-RATE=%.3f", d.FrameRate)
+		}
+		name := TSName
+		if dvr {
+			name = TSDVRName
+		}
+		fmt.Fprintf(&w, "\n../%s/%s\n", d.Name, name)
+	}
+	if w.Len() == 0 {
+		return ""
+	}
+	head := fmt.Sprintf("#EXTM3U\n#EXT-X-VERSION:%d\n", protocolVersion)
+	if !b.Dependent {
+		head += "#EXT-X-INDEPENDENT-SEGMENTS\n"
+	}
+	return head + w.String()
+}
+
+// tsOverhead is what MPEG-TS adds to the media, in percent: 4 of 188 bytes, a third of that
+// again to fill up packets, and more for little frames of sound.
+const tsOverhead = 12
