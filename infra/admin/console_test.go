@@ -95,6 +95,7 @@ func fakeNews() []Stream {
 
 type seen struct {
 	Wide, Phone struct {
+		Chosen    string // the stream that is shown
 		Rows      [][]string
 		Empty     string
 		Addresses []string
@@ -142,6 +143,15 @@ func TestConsoleInChromium(t *testing.T) {
 		var got seen
 		runNode(t, &got, "console.mjs", serve(fakeNews(), demo, busyCluster()), shots("live"))
 		checkLive(t, got)
+	})
+	t.Run("ended", func(t *testing.T) {
+		var got seen
+		list := fakeNews()[:2]
+		list[0].State, list[0].Gone, list[1].State = StateGone, time.Now(), StateLive
+		runNode(t, &got, "console.mjs", serve(list, demo, busyCluster()), shots("ended"))
+		if got.Wide.Chosen != "0_demolive_1\nbackup" && got.Wide.Chosen != "0_demolive_1backup" {
+			t.Errorf("it opens on %q, want the one that is live", got.Wide.Chosen)
+		}
 	})
 	t.Run("empty", func(t *testing.T) {
 		var got seen

@@ -22,6 +22,7 @@ const shot = (page, name) => page.screenshot({ path: join(folder, `${name}.png`)
 
 async function look(page) {
   return page.evaluate(() => ({
+    chosen: document.querySelector('tr.chosen')?.cells[1].innerText ?? '',
     rows: [...document.querySelectorAll('.streams tbody tr')].map((row) => [...row.cells].map((c) => c.innerText.trim())),
     empty: document.querySelector('.empty')?.innerText ?? '',
     addresses: [...document.querySelectorAll('.copyable code')].map((c) => c.textContent),

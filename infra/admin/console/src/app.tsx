@@ -1,6 +1,7 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { getEntries, getNodes, getServer, getStreams, type Entry, type Node, type Server, type Stream } from './api';
 import { Addresses } from './addresses';
+import { pick } from './choice';
 import { EntryTable, NodeTable } from './cluster';
 import { Empty } from './empty';
 import { ManageEntries } from './entries';
@@ -48,7 +49,9 @@ export function App() {
     history.replaceState(null, '', `#${feed}`);
   };
   const streams = facts?.streams ?? [];
-  const stream = streams.find((s) => s.feed === chosen) ?? streams[0];
+  const shown = useRef('');
+  const stream = pick(streams, chosen, shown.current);
+  shown.current = stream?.feed ?? '';
   const publishable = entries.filter((e) => e.key);
   const onAir = entries.filter((e) => e.live);
   const age = facts ? Math.max(0, (now - facts.at) / 1000) : 0;
