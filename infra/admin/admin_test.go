@@ -113,6 +113,33 @@ func TestStreams(t *testing.T) {
 	checkProblem(t, get(h, local+"/v1/streams/0_nobodyxx"), http.StatusNotFound, "no stream")
 }
 
+// The time on air is the encoder's: what lies before its last connect does not count, nor
+// what came before the broadcast.
+func TestOnAir(t *testing.T) {
+	now := time.Now()
+	ago := func(s int) time.Time { return now.Add(-time.Duration(s) * time.Second) }
+	for _, c := range []struct {
+		name   string
+		stream Stream
+		want   float64
+	}{
+		{"nothing plays yet", Stream{Opened: ago(30)}, 30},
+		{"the broadcast began after the connect", Stream{Opened: ago(30), Started: ago(28)}, 28},
+		{"the encoder came back", Stream{Opened: ago(30), Started: ago(7200)}, 30},
+		{"the encoder came back, and left", Stream{Opened: ago(30), Started: ago(7200), Gone: ago(10)}, 20},
+		{"it left before anything played", Stream{Opened: ago(30), Started: ago(5), Gone: ago(10)}, 0},
+	} {
+		h := handler(t, func(cfg *Config) { cfg.Streams = fakeStreams{list: []Stream{c.stream}} })
+		var got struct{ Streams []struct{ OnAir float64 } }
+		if err := json.Unmarshal([]byte(body(t, get(h, local+"/v1/streams"))), &got); err != nil || len(got.Streams) != 1 {
+			t.Fatalf("%v: %+v", err, got)
+		}
+		if air := got.Streams[0].OnAir; air < c.want || air > c.want+20 && c.want > 0 || air > 0 && c.want == 0 {
+			t.Errorf("%s: %v s on air, want %v", c.name, air, c.want)
+		}
+	}
+}
+
 func checkProblem(t *testing.T, res *http.Response, status int, detail string) {
 	t.Helper()
 	var p struct {

@@ -69,7 +69,8 @@ type Entry struct {
 // streamView is a Stream as the API shows it.
 type streamView struct {
 	Stream
-	// OnAir is in seconds, since Started or else since Opened, until now or Gone.
+	// OnAir is how long the encoder has been on air since it connected, in seconds: from the later
+	// of Opened and Started until now or Gone.
 	OnAir float64 `json:"onAir"`
 	Play  string  `json:"playUrl,omitempty"`
 }
@@ -88,11 +89,10 @@ func (h *Handler) streams(w http.ResponseWriter, r *http.Request) {
 		if entry != "" && s.Entry != entry {
 			continue
 		}
-		since := s.Started
-		if since.IsZero() {
-			since = s.Opened
+		since, until := s.Opened, now
+		if s.Started.After(since) {
+			since = s.Started
 		}
-		until := now
 		if !s.Gone.IsZero() {
 			until = s.Gone
 		}
