@@ -87,22 +87,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.root.Ser
 // routes is the listener's table of contents.
 func (h *Handler) routes() http.Handler {
 	inner := http.NewServeMux()
-	inner.HandleFunc("GET /v1/streams", h.streams)
-	inner.HandleFunc("GET /v1/streams/{entry}", h.streams)
-	inner.HandleFunc("GET /v1/entries", h.entries)
-	inner.HandleFunc("GET /v1/server", h.server)
+	api := newResources(inner)
+	api.handle(http.MethodGet, "/v1/streams", http.HandlerFunc(h.streams))
+	api.handle(http.MethodGet, "/v1/streams/{entry}", http.HandlerFunc(h.streams))
+	api.handle(http.MethodGet, "/v1/entries", http.HandlerFunc(h.entries))
+	api.handle(http.MethodGet, "/v1/server", http.HandlerFunc(h.server))
+	// A page of another site must not act with this browser's cookie, or from this host.
+	own := http.NewCrossOriginProtection()
 	if h.config.Entries != nil {
-		own := http.NewCrossOriginProtection()
-		inner.Handle("POST /v1/entries", own.Handler(http.HandlerFunc(h.addEntry)))
-		inner.Handle("DELETE /v1/entries/{id}", own.Handler(http.HandlerFunc(h.removeEntry)))
+		api.handle(http.MethodPost, "/v1/entries", own.Handler(http.HandlerFunc(h.addEntry)))
+		api.handle(http.MethodDelete, "/v1/entries/{id}", own.Handler(http.HandlerFunc(h.removeEntry)))
 	}
 	if h.config.Cluster != nil {
-		inner.HandleFunc("GET /v1/nodes", h.nodes)
+		api.handle(http.MethodGet, "/v1/nodes", http.HandlerFunc(h.nodes))
 	}
 	if h.config.Feeds != nil {
-		// A page of another site must not act with this browser's cookie, or from this host.
-		inner.Handle("POST /v1/feeds/{id}/kick", http.NewCrossOriginProtection().Handler(h.config.Feeds))
+		api.handle(http.MethodPost, "/v1/feeds/{id}/kick", own.Handler(h.config.Feeds))
 	}
+	api.refuseOthers()
 	inner.HandleFunc("/v1/", h.notFound)
 	inner.Handle("GET /metrics", promhttp.HandlerFor(h.config.Metrics, promhttp.HandlerOpts{}))
 	inner.HandleFunc("/debug/pprof/", pprof.Index)

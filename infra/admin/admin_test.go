@@ -140,6 +140,28 @@ func TestOnAir(t *testing.T) {
 	}
 }
 
+// An address that is there says which methods it takes.
+func TestMethods(t *testing.T) {
+	h := handler(t, func(c *Config) {
+		c.Feeds = http.NotFoundHandler()
+		c.Entries = fakeEntries(nil)
+	})
+	for _, c := range []struct{ method, path, allow string }{
+		{http.MethodGet, "/v1/feeds/0_demolive.0.1/kick", "POST"},
+		{http.MethodPut, "/v1/entries", "GET, POST"},
+		{http.MethodGet, "/v1/entries/0_demolive", "DELETE"},
+		{http.MethodPost, "/v1/streams", "GET"},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(c.method, local+c.path, nil))
+		res := w.Result()
+		if got := res.Header.Get("Allow"); got != c.allow {
+			t.Errorf("%s %s: Allow is %q, want %q", c.method, c.path, got, c.allow)
+		}
+		checkProblem(t, res, http.StatusMethodNotAllowed, "this address takes "+c.allow)
+	}
+}
+
 func checkProblem(t *testing.T, res *http.Response, status int, detail string) {
 	t.Helper()
 	var p struct {
