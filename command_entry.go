@@ -6,6 +6,7 @@ import (
 	"os"
 	"text/tabwriter"
 
+	"klive/infra/admin"
 	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/node"
@@ -108,11 +109,12 @@ type entryAddCmd struct {
 	Token   string `help:"The token that encoders need; drawn when left out."`
 	DVR     int    `placeholder:"MINUTES" help:"DVR window; 0 is none."`
 	Profile int    `placeholder:"ID" help:"Conversion profile; the partner's default when left out."`
+	Record  string `placeholder:"HOW" help:"Recording: none; append, all sessions of the entry to one VOD entry; session, one for each. The API's default when left out."`
 }
 
 // Run adds an entry.
 func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
-	e, err := node.NewEntry(a.Name, a.Token, a.DVR, a.Profile)
+	e, err := node.NewEntry(admin.NewEntry{Name: a.Name, Token: a.Token, DVR: a.DVR, Profile: a.Profile, Record: a.Record})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"reflect"
+	"strconv"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -57,6 +59,7 @@ func run(ctx context.Context, args []string) error {
 		kong.Description("Live-video ingest for Kaltura: RTMP in, HLS out."),
 		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.KindMapper(reflect.Int, kong.MapperFunc(wholeNumber)),
 	)
 	if err != nil {
 		return err
@@ -70,4 +73,16 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	return k.Run(&c.global)
+}
+
+// wholeNumber reads a flag's number. Kong takes a negative one for a flag and suggests to write
+// it otherwise; here the command says what it wants instead.
+func wholeNumber(ctx *kong.DecodeContext, target reflect.Value) error {
+	text := ctx.Scan.Pop().String()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("%q: want a whole number", text)
+	}
+	target.SetInt(int64(n))
+	return nil
 }

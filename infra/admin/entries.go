@@ -15,6 +15,9 @@ type NewEntry struct {
 	DVR int `json:"dvr"`
 	// Profile is a conversion profile's id; 0 is the partner's default.
 	Profile int `json:"profile"`
+	// Record is "none", "append" (all sessions to one VOD entry) or "session" (one for each);
+	// empty leaves it to the control plane.
+	Record string `json:"record"`
 }
 
 // Refusal is an error that the caller can mend, with the HTTP status that says of what kind

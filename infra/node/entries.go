@@ -43,7 +43,7 @@ func (e entries) Add(ctx context.Context, given admin.NewEntry) (admin.Entry, er
 	if !e.n.assembled.Load() {
 		return admin.Entry{}, errStarting
 	}
-	made, err := NewEntry(given.Name, given.Token, given.DVR, given.Profile)
+	made, err := NewEntry(given)
 	if err != nil {
 		return admin.Entry{}, &admin.Refusal{Status: http.StatusBadRequest, Reason: err.Error()}
 	}
@@ -91,25 +91,33 @@ const (
 	maxName = 200
 )
 
-// NewEntry checks what a person wants of a new live entry. An empty token is drawn, a DVR
-// window of 0 minutes is none, profile 0 is the partner's default.
-func NewEntry(name, token string, dvr, profile int) (kaltura.NewEntry, error) {
-	e := kaltura.NewEntry{Name: strings.TrimSpace(name), StreamPassword: token, ConversionProfileID: profile}
+// recordings are the ways to record, as people name them.
+var recordings = map[string]int{"none": kaltura.RecordDisabled, "append": kaltura.RecordAppended, "session": kaltura.RecordPerSession}
+
+// NewEntry checks what a person wants of a new live entry.
+func NewEntry(want admin.NewEntry) (kaltura.NewEntry, error) {
+	e := kaltura.NewEntry{Name: strings.TrimSpace(want.Name), StreamPassword: want.Token, ConversionProfileID: want.Profile}
+	record, known := recordings[want.Record]
 	switch {
 	case e.Name == "":
 		return e, errors.New("the entry needs a name")
 	case len(e.Name) > maxName:
 		return e, fmt.Errorf("the name has %d bytes; want at most %d", len(e.Name), maxName)
-	case token != "" && !usableToken.MatchString(token):
+	case want.Token != "" && !usableToken.MatchString(want.Token):
 		return e, errors.New("token: want 4 to 64 letters, digits or . _ ~ + = -, because encoders put it into an address as it is")
-	case dvr < 0 || dvr > maxDVR:
-		return e, fmt.Errorf("DVR window %d: want 0 to %d minutes", dvr, maxDVR)
-	case profile < 0:
-		return e, fmt.Errorf("profile %d: want a conversion profile's id", profile)
+	case want.DVR < 0 || want.DVR > maxDVR:
+		return e, fmt.Errorf("DVR window %d: want 0 to %d minutes", want.DVR, maxDVR)
+	case want.Profile < 0:
+		return e, fmt.Errorf("profile %d: want a conversion profile's id", want.Profile)
+	case want.Record != "" && !known:
+		return e, fmt.Errorf("record %q: want none, append (all sessions to one VOD entry) or session (one for each)", want.Record)
 	}
-	if dvr > 0 {
+	if want.DVR > 0 {
 		on := 1
-		e.DVRStatus, e.DVRWindow = &on, dvr
+		e.DVRStatus, e.DVRWindow = &on, want.DVR
+	}
+	if known {
+		e.RecordStatus = &record
 	}
 	return e, nil
 }
