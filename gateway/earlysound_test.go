@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"klive/infra/live"
 	"klive/infra/media"
 )
 
@@ -65,4 +67,20 @@ func TestLead(t *testing.T) {
 	if got := it.lead(testEpoch); got != 0 {
 		t.Errorf("a frame at the start makes the sound %v longer", got)
 	}
+}
+
+// Sound before a publish's first picture is what encoders with B-frames begin with at each
+// connect: it is counted, and not told.
+func TestEarlySoundIsNotTold(t *testing.T) {
+	inWorld(t, func(w *world) {
+		s := w.publish(w.gateway(), live.Primary, "_1")
+		w.play(s, source{fps: 25, gop: 50, audio: 48000, length: 10 * time.Second}, silence(0, 100*time.Millisecond, media.VideoTrack))
+		s.Close(nil)
+		if s.cut.seg.dropped[dropEarlySound] == 0 || s.cut.seg.dropped[dropNoKeyframe] == 0 {
+			t.Errorf("left out: %v", s.cut.seg.dropped)
+		}
+		if told := w.log.String(); strings.Contains(told, "early-sound") || !strings.Contains(told, "cause=no-keyframe") {
+			t.Errorf("the log has\n%s", told)
+		}
+	})
 }

@@ -12,7 +12,8 @@ import (
 type dropCause int
 
 const (
-	dropNoKeyframe dropCause = iota // before the first keyframe, and sound too long before it
+	dropNoKeyframe dropCause = iota // pictures before the first keyframe
+	dropEarlySound                  // sound before the first picture that can't join it
 	dropLate                        // after its turn in the interleave
 	dropOverlap                     // audio before the end of the audio that is there
 	dropLeading                     // leading picture of a keyframe at a cut
@@ -21,7 +22,7 @@ const (
 )
 
 func (c dropCause) String() string {
-	return [...]string{"no-keyframe", "late", "overlap", "leading", "outside"}[c]
+	return [...]string{"no-keyframe", "early-sound", "late", "overlap", "leading", "outside"}[c]
 }
 
 // maxUndecided bounds the bytes of the parts that wait for the target duration.
@@ -37,6 +38,7 @@ type segmenter struct {
 	lanes    *interleaver
 	emit     func(live.Part)
 	dropped  [dropCauses]uint64
+	forced   uint64 // segments that were ended without a keyframe
 	onTarget func(time.Duration)
 
 	number    uint64
@@ -82,6 +84,9 @@ func (s *segmenter) video(it item) {
 		s.open(it, true)
 		return
 	case s.due(f):
+		if !f.Key {
+			s.forced++
+		}
 		s.open(it, false)
 		return
 	}
@@ -172,16 +177,16 @@ func (s *segmenter) alone(it item) bool {
 // joins empties the hold of early sound and counts what does not join the frame.
 func (s *segmenter) joins(it *item) []item {
 	held, dropped := s.before.take(it)
-	s.dropped[dropNoKeyframe] += dropped
+	s.dropped[dropEarlySound] += dropped
 	return held
 }
 
 func (s *segmenter) audioBesideVideo(it item) {
 	switch {
 	case s.cur == nil && s.early:
-		s.dropped[dropNoKeyframe] += s.before.hold(it)
+		s.dropped[dropEarlySound] += s.before.hold(it)
 	case s.cur == nil:
-		s.dropped[dropNoKeyframe]++
+		s.dropped[dropEarlySound]++
 	case s.broken:
 		s.dropped[dropOutside]++
 	default:
@@ -317,7 +322,7 @@ func (s *segmenter) flush() {
 		s.closePrev()
 	}
 	if s.cur == nil {
-		s.dropped[dropNoKeyframe] += uint64(len(s.before.items))
+		s.dropped[dropEarlySound] += uint64(len(s.before.items))
 		s.before = earlySound{}
 		return
 	}

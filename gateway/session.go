@@ -44,6 +44,7 @@ type Session struct {
 	ended    bool
 	target   time.Duration
 	logged   [dropCauses]uint64
+	forced   forcedCuts
 
 	stateMu sync.Mutex // guards the fields below
 	clock   live.ClockRecord
@@ -337,16 +338,23 @@ func (s *Session) write(ctx context.Context, record live.FeedRecord) error {
 	return err
 }
 
-// reportDrops logs and counts the frames that were left out since the last report.
+// reportDrops logs and counts the frames that were left out since the last report, and tells
+// of segments that were cut without a keyframe. Sound before the first picture is counted alone:
+// encoders with B-frames begin with some at each connect.
 func (s *Session) reportDrops() {
 	s.mu.Lock()
 	now := s.cut.seg.dropped
 	before := s.logged
 	s.logged = now
+	forced, target := s.cut.seg.forced, s.cut.seg.limit()
 	s.mu.Unlock()
+	s.forced.report(s.log, forced, target, time.Now())
 	for cause := range dropCauses {
 		if n := now[cause] - before[cause]; n > 0 {
 			s.gw.metrics.dropped(cause, n)
+			if cause == dropEarlySound {
+				continue
+			}
 			s.log.Info("frames left out", "cause", cause.String(), "frames", n)
 		}
 	}
