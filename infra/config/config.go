@@ -300,7 +300,9 @@ type Kaltura struct {
 	Ladder       string  `yaml:"ladder" oneof:"template,profile"`
 	Breaker      Breaker `yaml:"breaker"`
 	// Timeout is for one call with its repetitions.
-	Timeout          time.Duration `yaml:"timeout" min:"1s" max:"10m"`
+	Timeout time.Duration `yaml:"timeout" min:"1s" max:"10m"`
+	// MaxConnections are those to the API at a time; calls wait for one within their Timeout.
+	MaxConnections   int           `yaml:"maxConnections" min:"4" max:"10000"`
 	StartDelay       time.Duration `yaml:"startDelay" min:"100ms" max:"10m"`
 	KeepAlive        time.Duration `yaml:"keepAlive" min:"5s" max:"10m"`
 	KeepAliveJitter  time.Duration `yaml:"keepAliveJitter" min:"0s" max:"5m"`

@@ -34,7 +34,7 @@ func Default() *Config {
 		Kaltura: Kaltura{
 			Status: "mediaServer", StatusEvery: 300 * time.Second, FlavorParams: "get", Ladder: "template",
 			Breaker:   Breaker{Failures: 5, Pause: 10 * time.Second},
-			PartnerID: -5, Timeout: 30 * time.Second, StartDelay: 5 * time.Second,
+			PartnerID: -5, Timeout: 30 * time.Second, MaxConnections: 64, StartDelay: 5 * time.Second,
 			KeepAlive: 60 * time.Second, KeepAliveJitter: 3 * time.Second,
 			UnregisterGrace: 5 * time.Second, UnregisterGiveUp: time.Hour,
 			PlayableSegments: 4, LiveEntryStatus: true, Application: "kLive", EntryDigits: "01",

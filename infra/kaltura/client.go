@@ -31,6 +31,9 @@ type ClientConfig struct {
 	ClientTag string
 	// Timeout bounds one call with its repetitions; default 30 s.
 	Timeout time.Duration
+	// MaxConnections are those of the default Transport at a time; default 64. A call waits for
+	// one within its Timeout.
+	MaxConnections int
 	// Breaker says when calls are refused because the API does not answer.
 	Breaker Breaker
 	// ByProfile reads flavor params by their profile instead of one by one (contract row 39).
@@ -98,7 +101,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if c.tracer == nil {
 		c.tracer = noop.NewTracerProvider().Tracer("")
 	}
-	c.setTransport(config.Transport)
+	c.setTransport(config.Transport, config.MaxConnections)
 	c.breaker = newBreaker(config.Breaker, c.log)
 	if c.metrics, err = newClientMetrics(config.Registerer, c.breaker.open); err != nil {
 		return nil, err
@@ -109,13 +112,19 @@ func NewClient(config ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-func (c *Client) setTransport(rt http.RoundTripper) {
+// setTransport takes the transport, or makes one whose connections are bounded: as many encoders
+// may come at once as a gateway takes, and each asks whether it may publish.
+func (c *Client) setTransport(rt http.RoundTripper, connections int) {
+	if connections <= 0 {
+		connections = 64
+	}
 	if rt == nil {
 		c.own = &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 			TLSHandshakeTimeout:    10 * time.Second,
 			MaxIdleConnsPerHost:    16,
+			MaxConnsPerHost:        connections,
 			IdleConnTimeout:        30 * time.Second,
 			ForceAttemptHTTP2:      true,
 			MaxResponseHeaderBytes: 64 << 10,

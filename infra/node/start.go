@@ -91,7 +91,7 @@ func (n *Node) startClient(context.Context) error {
 	k := n.settings.Kaltura
 	cfg := kaltura.ClientConfig{
 		URL: k.URL, PartnerID: k.PartnerID, AdminSecret: k.Secret.Reveal(), Hostname: n.deployment(), Timeout: k.Timeout,
-		Breaker: breaker(k.Breaker), ByProfile: k.FlavorParams == "profile", Tracer: n.tracer, Transport: n.cfg.Transport, Logger: n.log, Registerer: n.cfg.Registry,
+		Breaker: breaker(k.Breaker), ByProfile: k.FlavorParams == "profile", Tracer: n.tracer, Transport: n.cfg.Transport, MaxConnections: k.MaxConnections, Logger: n.log, Registerer: n.cfg.Registry,
 	}
 	if n.embedded() {
 		if n.listeners.admin == nil {
