@@ -253,17 +253,20 @@ func TestDeadly(t *testing.T) {
 	}
 }
 
-// TestOtherProtocols sends what is no RTMP at all.
+// TestOtherProtocols sends what is no RTMP at all: the log says what it is, and which port takes it.
 func TestOtherProtocols(t *testing.T) {
-	for name, greeting := range map[string][]byte{
-		"HTTP": []byte("GET / HTTP/1.1\r\n\r\n"), "RTMPE": append([]byte{6}, make([]byte, 1536)...), "TLS": {0x16, 3, 1, 2, 0},
+	for want, greeting := range map[string][]byte{
+		"that is HTTP: http:// goes to the port of http.listen":  []byte("GET / HTTP/1.1\r\n\r\n"),
+		"version 6, encrypted RTMP (RTMPE), is not taken":        append([]byte{6}, make([]byte, 1536)...),
+		"that is TLS: rtmps:// goes to the port of rtmps.listen": {0x16, 3, 1, 2, 0},
+		"version 255": {0xff},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(want, func(t *testing.T) {
 			inBubble(t, nil, func(r *rig) {
 				conn := r.dial()
 				go func() { _, _ = conn.Write(greeting) }()
 				time.Sleep(2 * lingerTime)
-				if !strings.Contains(r.log.String(), "this port takes RTMP version 3") {
+				if log := r.log.String(); !strings.Contains(log, "this port takes RTMP version 3") || !strings.Contains(log, want) {
 					t.Errorf("log:\n%s", r.log)
 				}
 				conn.Close()

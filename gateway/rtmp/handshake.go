@@ -22,7 +22,7 @@ func shakeHands(rw io.ReadWriter) error {
 		return err
 	}
 	if v := greeting[0]; v != versionRTMP {
-		return fmt.Errorf("%w: version %d (%q), this port takes RTMP version 3", errProtocol, v, v)
+		return fmt.Errorf("%w: %s; this port takes RTMP version 3", errProtocol, spoken(v))
 	}
 	if _, err := io.ReadFull(rw, greeting[1:]); err != nil {
 		return err
@@ -33,6 +33,19 @@ func shakeHands(rw io.ReadWriter) error {
 		return err
 	}
 	return nil
+}
+
+// spoken says what a peer speaks instead of RTMP, by its first byte.
+func spoken(first byte) string {
+	switch first {
+	case 0x16: // a record of TLS's handshake (RFC 8446 §5.1)
+		return "that is TLS: rtmps:// goes to the port of rtmps.listen"
+	case 'G', 'P', 'H', 'O', 'C', 'D': // the methods of HTTP begin so
+		return "that is HTTP: http:// goes to the port of http.listen"
+	case 6, 8, 9:
+		return fmt.Sprintf("version %d, encrypted RTMP (RTMPE), is not taken: use rtmps://", first)
+	}
+	return fmt.Sprintf("version %d (%q)", first, first)
 }
 
 // handshakeIO gives the library first what has been read already, and gathers what it
