@@ -21,6 +21,8 @@ var (
 	// secretInQuery finds "t=…", "ks=…" and so on, plain or percent-encoded, up to the next
 	// parameter. A token may hold a slash, so what follows it in the address is hidden with it.
 	secretInQuery = regexp.MustCompile(`(?i)(^|[^0-9A-Za-z]|%3F|%26)((?:t|` + secretNames + `)(?:=|%3D))[^&\s"']+`)
+	// placeholder is what texts for people have in place of a value.
+	placeholder = regexp.MustCompile(`^<[a-z ]+>(/|$)`)
 	// secretInJSON finds "ks": "…".
 	secretInJSON = regexp.MustCompile(`(?i)("(?:` + secretNames + `)"\s*:\s*)"(?:[^"\\]|\\.)*"`)
 	// secretInStruct finds "Token:…", as %+v writes a struct's field.
@@ -43,14 +45,16 @@ func Redact(s string) string {
 	return userInURL.ReplaceAllString(s, "//"+hidden+"@")
 }
 
-// hideInQuery hides the value of one match of secretInQuery. One that is no value stays: the
-// comma behind a parameter that is missing, the stars of one that was hidden before.
+// hideInQuery hides the value of one match of secretInQuery. One that is no value stays: what
+// stands for one ("<token>"), and the stars of one that was hidden before; and so does the
+// punctuation of the sentence that the parameter stands in.
 func hideInQuery(match string) string {
 	m := secretInQuery.FindStringSubmatchIndex(match)
-	if value := match[m[5]:]; value == "," || strings.HasPrefix(value, "***") {
+	value := strings.TrimRight(match[m[5]:], ",;:.)")
+	if value == "" || strings.HasPrefix(value, "***") || placeholder.MatchString(value) {
 		return match
 	}
-	return match[:m[5]] + hidden
+	return match[:m[5]] + hidden + match[m[5]+len(value):]
 }
 
 // suspicious is the cheap test that most texts end at: without one of these there is

@@ -15,6 +15,10 @@ func TestRedact(t *testing.T) {
 	for in, want := range map[string]string{
 		"rtmp://h/kLive/?p=102&e=0_demolive&i=0&t=demo1234": "rtmp://h/kLive/?p=102&e=0_demolive&i=0&t=[hidden]",
 		"rtmp://h/kLive/?t=a/b+c==&p=102":                   "rtmp://h/kLive/?t=[hidden]&p=102",
+		"give t=demo1234, or put it on the key (t=a.b).":    "give t=[hidden], or put it on the key (t=[hidden]).",
+		"the address lacks t=, or e=":                       "the address lacks t=, or e=",
+		"rtmp://h/kLive/?e=<entry>&i=0&t=<token>":           "rtmp://h/kLive/?e=<entry>&i=0&t=<token>",
+		"rtmp://h/kLive/?t=<token>/0_x_1, or t=<real":       "rtmp://h/kLive/?t=<token>/0_x_1, or t=[hidden]",
 		"kLive?p=1&t%3Ddemo%2F1":                            "kLive?p=1&t%3D[hidden]",
 		"0_x_1?ks=abc~d&x=1":                                "0_x_1?ks=[hidden]&x=1",
 		`{"ks":"a\"b","token": "c"}`:                        `{"ks":"[hidden]","token": "[hidden]"}`,
