@@ -36,6 +36,7 @@ func banner(w io.Writer, g *global, c *config.Config, demo bool) error {
 	default:
 		demoBanner(&b, g, c, server)
 	}
+	encryptedBanner(&b, c, server)
 	if c.Admin.Listen != "" {
 		fmt.Fprintf(&b, "  console  http://%s/\n", node.Dialable(c.Admin.Listen))
 	}
@@ -62,6 +63,16 @@ klive is ready. Publish to its demo entry:
 	}
 }
 
+// encryptedBanner names the encrypted listeners that are on beside the plain ones.
+func encryptedBanner(b *strings.Builder, c *config.Config, server string) {
+	if c.RTMPS.Listen != "" && !strings.HasPrefix(server, "rtmps:") {
+		fmt.Fprintf(b, "  rtmps    rtmps://%s/%s takes the same\n", node.Dialable(c.RTMPS.Listen), c.RTMP.App)
+	}
+	if c.HTTPS.Listen != "" && c.HTTP.PublicURL == "" && c.HTTP.Listen != "" {
+		fmt.Fprintf(b, "  https    https://%s/ plays the same\n", node.Dialable(c.HTTPS.Listen))
+	}
+}
+
 // self is how another command of this program is called under the same configuration.
 func (g *global) self(command string) string {
 	text := os.Args[0] + " " + command
@@ -71,10 +82,13 @@ func (g *global) self(command string) string {
 	return text
 }
 
-// demoURL is the broadcast address of the demo entry on this machine; empty when klive's
-// listeners are off.
+// demoURL is the broadcast address of the demo entry: on this machine or, in a deployment whose
+// gateways may be on others, under rtmp.publicUrl. It is empty when klive's listeners are off.
 func demoURL(c *config.Config) string {
 	server := node.LocalIngestURL(c)
+	if c.Bus.URL != "" {
+		server = node.IngestURL(c)
+	}
 	if server == "" {
 		return ""
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 type publishCmd struct {
-	URL      string        `arg:"" optional:"" help:"Address with stream name, rtmp://host/kLive/?p=…&e=…&i=0&t=…/<entry>_1. Without it the demo entry of a klive on this machine."`
+	URL      string        `arg:"" optional:"" help:"Address with stream name, rtmp://host/kLive/?p=…&e=…&i=0&t=…/<entry>_1. Without it the demo entry of the klive on this machine or, with bus.url set, under rtmp.publicUrl."`
 	Size     string        `default:"1280x720" help:"Picture size in pixels."`
 	FPS      int           `default:"30" help:"Frames per second."`
 	Bitrate  int           `default:"2500000" help:"Video bit rate in bit/s."`
