@@ -107,7 +107,7 @@ func (s *Spool) drain(it *item) {
 		s.unreadable(it, damaged)
 		return
 	case final(err):
-		s.well(time.Since(began) - stretch(it.size))
+		s.well(began, it.size)
 	default:
 		s.failed(it, err)
 	}
@@ -120,6 +120,7 @@ func (s *Spool) failed(it *item, err error) {
 	if s.health.away {
 		s.health.cause = err
 		s.health.probes++
+		s.health.news.still(s, err, time.Now())
 		s.postpone(time.Now())
 		return
 	}
@@ -128,7 +129,9 @@ func (s *Spool) failed(it *item, err error) {
 		return
 	}
 	it.notBefore = time.Now().Add(min(time.Second<<min(it.fails-stubborn, 5), mostItemWait))
-	s.log.Warn("spool: an object can't be stored, others go first", "key", it.key, "failures", it.fails, "err", err)
+	if it.fails == stubborn+1 { // once for each: a full store has many
+		s.log.Warn("spool: an object can't be stored, others go first", "key", it.key, "err", err)
+	}
 }
 
 // tried notes the end of an attempt to store an item. s.mu is held.

@@ -23,6 +23,9 @@ type health struct {
 	probes    int
 	// nextTrial is when a write may be let through to find out.
 	nextTrial time.Time
+	// back is when the store last answered again.
+	back time.Time
+	news news
 }
 
 // The pauses between probes, and how often a write is let through as one when nothing is spooled.
@@ -48,16 +51,23 @@ func stretch(size int64) time.Duration {
 	return time.Duration(float64(size) / slowestRate * float64(time.Second))
 }
 
-// well notes a write that the store has answered after d, the stretch for its body left out. s.mu is held.
-func (s *Spool) well(d time.Duration) {
-	h := &s.health
+// relapse is how soon after the store was back its next failure continues the same outage: a
+// full disk takes small objects and no large ones.
+const relapse = 10 * time.Second
+
+// well notes a write of size bytes, begun then, that the store has answered. s.mu is held.
+func (s *Spool) well(began time.Time, size int64) {
+	h, now := &s.health, time.Now()
+	d := now.Sub(began) - stretch(size)
 	h.patience = min(max(2*d, h.patience*3/4, leastPatience*s.cfg.After), s.slowest(0))
 	if !h.away {
 		return
 	}
-	s.log.Info("spool: the store answers again", "away", time.Since(h.since).Round(time.Millisecond),
-		"objects", len(s.shelf.byKey), "bytes", s.shelf.bytes)
-	*h = health{patience: h.patience}
+	if !began.After(h.since) && !errors.Is(h.cause, errSlow) {
+		return // it was on its way when another one failed, and says nothing of what came after
+	}
+	h.news.back(s, now)
+	*h = health{patience: h.patience, pause: h.pause, back: now, news: h.news}
 	s.nudge()
 }
 
@@ -68,12 +78,16 @@ func (s *Spool) ill(err error) {
 	if errors.Is(err, errSlow) {
 		h.patience = min(2*h.patience, s.slowest(0))
 	}
+	now := time.Now()
 	if h.away {
+		h.news.still(s, err, now)
 		return
 	}
-	now := time.Now()
-	h.away, h.since, h.pause, h.probes, h.nextTrial = true, now, 0, 0, now
-	s.log.Warn("spool: the store is away; finished media wait on this host", "err", err)
+	h.away, h.since, h.probes, h.nextTrial = true, now, 0, now
+	if h.back.IsZero() || now.Sub(h.back) >= relapse {
+		h.pause, h.news = 0, news{}
+	}
+	h.news.still(s, err, now)
 	for w := range s.writes {
 		w.cancel(errOthers)
 	}

@@ -109,7 +109,7 @@ func (s *Spool) start(it *item, data [][]byte) *attempt {
 			a.timer.Stop()
 		}
 		if final(err) {
-			s.well(time.Since(a.began) - stretch(a.size))
+			s.well(a.began, a.size)
 		} else if !cancelled {
 			s.ill(err)
 		}

@@ -191,6 +191,8 @@ type Stats struct {
 	Oldest time.Duration
 	// AwaySince is when the store was last found to be away, zero while it answers.
 	AwaySince time.Time
+	// Reason is what it said last while it is away.
+	Reason string
 }
 
 // Stats returns what is spooled now.
@@ -202,7 +204,7 @@ func (s *Spool) Stats() Stats {
 		out.Oldest = time.Since(it.at)
 	}
 	if s.health.away {
-		out.AwaySince = s.health.since
+		out.AwaySince, out.Reason = s.health.since, s.health.cause.Error()
 	}
 	return out
 }

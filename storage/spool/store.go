@@ -83,7 +83,7 @@ func (s *Spool) finish(caller context.Context, w *write, err error) error {
 	}
 	switch {
 	case final(err):
-		s.well(time.Since(w.began) - stretch(w.size))
+		s.well(w.began, w.size)
 		return err
 	case caller.Err() != nil:
 		return err
