@@ -33,6 +33,8 @@ type NodeState struct {
 	// SpoolBytes wait on its disk for the store, the oldest since SpoolOldest.
 	SpoolBytes  int64     `json:"spoolBytes"`
 	SpoolOldest time.Time `json:"spoolOldest,omitzero"`
+	// StoreAway is why the store does not take them; empty while it does.
+	StoreAway string `json:"storeAway,omitempty"`
 	// BusRTT is how long the bus took for its last answer, in seconds.
 	BusRTT float64   `json:"busRtt"`
 	Heard  time.Time `json:"heard"`

@@ -3,6 +3,7 @@ package live
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -12,6 +13,7 @@ const beatVersion = 1
 const (
 	maxBeatRoles = 16
 	maxBeatText  = 256
+	maxBeatAway  = 512
 )
 
 // Beat is what each process of a deployment says of itself, about twice a second, to all
@@ -57,11 +59,18 @@ type SpoolBeat struct {
 	Bytes int64 `json:"bytes"`
 	// Oldest is when the oldest of it came; zero when nothing waits.
 	Oldest time.Time `json:"oldest,omitzero"`
+	// Away is why the store does not take it, at most 512 bytes; empty while it does.
+	Away string `json:"away,omitempty"`
 }
 
 // Marshal returns the beat's wire form.
 func (b Beat) Marshal() ([]byte, error) {
 	b.Version = beatVersion
+	if b.Spool != nil && len(b.Spool.Away) > maxBeatAway {
+		cut := *b.Spool
+		cut.Away = strings.ToValidUTF8(cut.Away[:maxBeatAway], "")
+		b.Spool = &cut
+	}
 	return json.Marshal(b)
 }
 
@@ -84,6 +93,9 @@ func UnmarshalBeat(data []byte) (Beat, error) {
 	}
 	if b.Name == "" || len(b.Name) > maxBeatText || len(b.Release) > maxBeatText || len(b.Internal) > maxBeatText || len(b.Roles) > maxBeatRoles {
 		return b, fmt.Errorf("live: beat: it has no name, or lists more than a beat may")
+	}
+	if b.Spool != nil && len(b.Spool.Away) > maxBeatAway {
+		return b, fmt.Errorf("live: beat of %s: its reason is too long", b.Name)
 	}
 	if w := b.Worker; w != nil && (w.Owned < 0 || w.Load < 0) {
 		return b, fmt.Errorf("live: beat of %s: a negative share", b.Name)

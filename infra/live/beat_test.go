@@ -52,11 +52,25 @@ func TestBeatOfAnotherRelease(t *testing.T) {
 	}
 }
 
+// What a store says of itself may be long; the beat goes out all the same.
+func TestBeatWithALongReason(t *testing.T) {
+	sent := Beat{Name: "a", Spool: &SpoolBeat{Away: strings.Repeat("x", 511) + "ü" + strings.Repeat("y", 1000)}}
+	wire, err := sent.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := UnmarshalBeat(wire)
+	if err != nil || b.Spool.Away != strings.Repeat("x", 511) || len(sent.Spool.Away) < 1000 {
+		t.Errorf("%+v, %v", b.Spool, err)
+	}
+}
+
 func TestBadBeats(t *testing.T) {
 	for name, wire := range map[string]string{
 		"empty": "", "no name": `{"v":1}`, "no version": `{"name":"a"}`, "text": `hello`,
 		"long name": `{"v":1,"name":"` + strings.Repeat("x", 300) + `"}`,
 		"roles":     `{"v":1,"name":"a","roles":[` + strings.Repeat(`"x",`, 20) + `"x"]}`,
+		"reason":    `{"v":1,"name":"a","spool":{"bytes":1,"away":"` + strings.Repeat("x", 600) + `"}}`,
 		"negative":  `{"v":1,"name":"a","worker":{"owned":-1,"load":0}}`,
 	} {
 		if b, err := UnmarshalBeat([]byte(wire)); err == nil {

@@ -81,7 +81,7 @@ func (n *Node) describe() live.Beat {
 	}
 	if n.spool != nil {
 		s := n.spool.Stats()
-		b.Spool = &live.SpoolBeat{Bytes: s.Bytes}
+		b.Spool = &live.SpoolBeat{Bytes: s.Bytes, Away: s.Reason}
 		if s.Objects > 0 {
 			b.Spool.Oldest = time.Now().Add(-s.Oldest)
 		}

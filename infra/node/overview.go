@@ -57,7 +57,7 @@ func nodeState(b *live.Beat, heard time.Time) admin.NodeState {
 		s.Owned, s.Load = b.Worker.Owned, b.Worker.Load
 	}
 	if b.Spool != nil {
-		s.SpoolBytes, s.SpoolOldest = b.Spool.Bytes, b.Spool.Oldest
+		s.SpoolBytes, s.SpoolOldest, s.StoreAway = b.Spool.Bytes, b.Spool.Oldest, b.Spool.Away
 	}
 	return s
 }
@@ -158,7 +158,27 @@ func (o overview) judge(ctx context.Context, e *admin.LiveEntry, now time.Time) 
 	case e.Lag > float64(behindAfter*max(1, b.Target)):
 		return admin.HealthBehind, "no new segment for longer than three target durations"
 	case e.Pending > 0 && now.Sub(settled.Std()) > time.Duration(behindAfter*max(1, b.Target))*time.Second:
-		return admin.HealthHeld, "the store is away: its newest segments wait in the owner's spool"
+		return admin.HealthHeld, "the store is away: its newest segments wait in the owner's spool" + o.reason(e.Owner)
 	}
 	return admin.HealthLive, ""
+}
+
+// reason is why the store is away, as the owner hears it, behind a colon; empty when nothing is
+// known.
+func (o overview) reason(owner string) string {
+	away := ""
+	switch {
+	case owner == o.n.process && o.n.spool != nil:
+		away = o.n.spool.Stats().Reason
+	case o.n.beats != nil:
+		for _, p := range known(o.n.beats.Peers()) {
+			if p.Name == owner && p.Spool != nil {
+				away = p.Spool.Away
+			}
+		}
+	}
+	if away == "" {
+		return ""
+	}
+	return ": " + away
 }

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"klive/infra/admin"
+	"klive/infra/bus"
+	"klive/infra/bus/bustest"
+	"klive/infra/live"
 	"klive/storage"
 	"klive/storage/storagetest"
 	"klive/storage/timeline"
@@ -43,4 +47,36 @@ func TestHealthOfUnreadable(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Any node tells why the store of an entry's owner is away.
+func TestReasonOfTheOwner(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		control := bustest.Start(t)
+		hear := func(name string, payload func() []byte) *bus.Beats {
+			b, err := bus.StartBeats(t.Context(), control, bus.BeatsConfig{Name: name, Every: 100 * time.Millisecond, Payload: payload})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(b.Close)
+			return b
+		}
+		hear("worker-1-abcdefgh", func() []byte {
+			wire, err := live.Beat{Name: "worker-1-abcdefgh", Spool: &live.SpoolBeat{Bytes: 9, Away: "the bucket: AccessDenied"}}.Marshal()
+			if err != nil {
+				t.Error(err)
+			}
+			return wire
+		})
+		beats := hear("origin-1-ijklmnop", func() []byte { return nil })
+		time.Sleep(time.Second)
+		o := overview{&Node{process: "origin-1-ijklmnop", beats: beats}}
+		if got := o.reason("worker-1-abcdefgh"); got != ": the bucket: AccessDenied" {
+			t.Errorf("the owner's reason is %q", got)
+		}
+		if got := o.reason("worker-2-qrstuvwx"); got != "" {
+			t.Errorf("a node that is not heard: %q", got)
+		}
+	})
 }

@@ -49,7 +49,7 @@ func TestFolderAway(t *testing.T) {
 		if after := number(); after == before {
 			t.Errorf("the live playlist stands still at %s", after)
 		}
-		if l := entry(); l.Health != admin.HealthHeld || l.Pending == 0 || l.Lag > 10 {
+		if l := entry(); l.Health != admin.HealthHeld || l.Pending == 0 || l.Lag > 10 || !strings.Contains(l.Text, "the folder of storage.url is not there") {
 			t.Errorf("while the folder is away: %+v", l)
 		}
 		if !strings.Contains(r.log.String(), "the folder of storage.url is not there any more") {

@@ -40,7 +40,9 @@ func TestOutageIsToldOf(t *testing.T) {
 		var log journal
 		r := newRig(t, func(c *spool.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		fail := func(code string) func(context.Context, string) error {
-			return func(_ context.Context, key string) error { return fmt.Errorf("put %s: %s (request 4F2A%p)", key, code, &code) }
+			return func(_ context.Context, key string) error {
+				return fmt.Errorf("put %s: %s (request 4F2A%p)", key, code, &code)
+			}
 		}
 		minutes := func(n, from int) {
 			for i := range n * 15 {
