@@ -96,7 +96,7 @@ func configFinding(g *global, warnings []config.Warning, err error) finding {
 // are in use, as they should be.
 func portFindings(ctx context.Context, c *config.Config) []finding {
 	var out []finding
-	running := runs(ctx, c)
+	klive := findRunning(ctx, c)
 	for _, l := range []struct{ key, address string }{
 		{"rtmp.listen", c.RTMP.Listen}, {"rtmps.listen", c.RTMPS.Listen}, {"http.listen", c.HTTP.Listen},
 		{"https.listen", c.HTTPS.Listen}, {"admin.listen", c.Admin.Listen}, {"internal.listen", internalListen(c)},
@@ -107,11 +107,16 @@ func portFindings(ctx context.Context, c *config.Config) []finding {
 		}
 		f := finding{Check: l.key, OK: true, Detail: l.address + " is free"}
 		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.address)
-		if running && errors.Is(err, syscall.EADDRINUSE) {
+		if errors.Is(err, syscall.EADDRINUSE) && klive.has(l.key, l.address) {
 			f.Detail = l.address + " is in use, by the klive that runs"
+		} else if errors.Is(err, syscall.EADDRINUSE) && klive.without(l.key, c) {
+			f.Detail = l.address + " is in use by another program; the klive that runs does not listen there"
 		} else if err != nil {
 			f.OK, f.Detail = false, err.Error()
 			f.Advice = "stop what holds the port (a klive that runs already?), or set " + l.key + " to another address"
+			if klive != nil && klive.holds != nil {
+				f.Advice = "another program holds the port, not the klive that runs under this configuration: stop it, or set " + l.key + " to another address"
+			}
 		} else {
 			ln.Close()
 		}
@@ -217,6 +222,11 @@ func storeFinding(ctx context.Context, c *config.Config) finding {
 		return f
 	}
 	dir := filepath.FromSlash(u.Path)
+	if findRunning(ctx, c).lost(c, dir) {
+		f.Detail = dir + " is not there any more, while klive runs"
+		f.Advice = "mount or restore it: media wait in the spool meanwhile; or restart klive to begin with an empty one"
+		return f
+	}
 	detail, full, err := probeFolder(dir)
 	if _, none := os.Stat(filepath.Join(dir, "objects")); err == nil && none == nil {
 		err = node.CheckFolder(ctx, dir)

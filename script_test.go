@@ -71,7 +71,7 @@ func TestScripts(t *testing.T) {
 			return err == nil, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": cmdServe, "run": cmdRun, "signal": cmdSignal, "ends": cmdEnds, "logs": cmdLogs, "fetch": cmdFetch, "replace": cmdReplace,
+			"serve": cmdServe, "run": cmdRun, "signal": cmdSignal, "ends": cmdEnds, "logs": cmdLogs, "fetch": cmdFetch, "replace": cmdReplace, "occupy": cmdOccupy,
 		},
 	})
 }
@@ -262,6 +262,16 @@ func fetch(url string) (status string, text []byte, err error) {
 	defer res.Body.Close()
 	text, err = io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	return fmt.Sprint(res.StatusCode), text, err
+}
+
+// cmdOccupy runs "occupy ADDRESS": another program holds the address until the script ends.
+func cmdOccupy(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: occupy address")
+	}
+	l, err := net.Listen("tcp", args[0])
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
 }
 
 // cmdReplace runs "replace FILE OLD NEW".

@@ -43,6 +43,8 @@ type Config struct {
 	Entries Entries
 	// Cluster may be nil: then nothing is told of nodes and owners.
 	Cluster Cluster
+	// Process says what this process holds; nil means that it does not tell.
+	Process func() Process
 	// Feeds answers /v1/feeds/{id}/…, which ask something of a feed; nil when nothing can be.
 	Feeds http.Handler
 	// Metrics is what /metrics shows; nil means nothing.

@@ -40,6 +40,15 @@ type NodeState struct {
 	Heard  time.Time `json:"heard"`
 }
 
+// Process is what a process holds of its host, by which "klive doctor" tells its ports and
+// folders from those of others.
+type Process struct {
+	// Listeners are the addresses that it listens on, by configuration key.
+	Listeners map[string]string `json:"listeners"`
+	// Store is the address of the store, once it is open.
+	Store string `json:"store,omitempty"`
+}
+
 // Health says how an entry that is on the air is.
 type Health string
 

@@ -166,9 +166,13 @@ func (h *Handler) entryView(e Entry, r *http.Request) entryView {
 }
 
 func (h *Handler) server(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, map[string]any{
+	answer := map[string]any{
 		"version": h.config.Version, "rtmp": h.config.Places.rtmp(r), "rtmps": h.config.Places.rtmps(r), "play": h.config.Places.play("/", r),
-	})
+	}
+	if h.config.Process != nil {
+		answer["process"] = h.config.Process()
+	}
+	writeJSON(w, answer)
 }
 
 func (h *Handler) failed(w http.ResponseWriter, r *http.Request, what string, err error) {

@@ -104,7 +104,7 @@ func answerHealth(w http.ResponseWriter, err error) {
 func (n *Node) adminHandler() (http.Handler, error) {
 	c := admin.Config{
 		Log: n.log, Version: n.cfg.Version, Token: n.settings.Admin.Token.Reveal(),
-		Places:  n.places(),
+		Places: n.places(), Process: n.holds,
 		Streams: streams{n}, Cluster: overview{n}, Feeds: http.HandlerFunc(n.serveFeeds), Metrics: n.cfg.Registry, Ready: n.Ready,
 	}
 	if n.embedded() {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"syscall"
 
+	"klive/infra/admin"
 	"klive/infra/config"
 )
 
@@ -67,9 +69,29 @@ func openListeners(ctx context.Context, listen ListenFunc, r Roles, c *config.Co
 }
 
 func (ls listeners) close() {
-	for _, l := range []net.Listener{ls.rtmp, ls.rtmps, ls.http, ls.https, ls.admin, ls.internal} {
-		if l != nil {
-			l.Close()
-		}
+	for _, l := range ls.byKey() {
+		l.Close()
 	}
+}
+
+// byKey are those that are on.
+func (ls listeners) byKey() map[string]net.Listener {
+	all := map[string]net.Listener{
+		"rtmp.listen": ls.rtmp, "rtmps.listen": ls.rtmps, "http.listen": ls.http,
+		"https.listen": ls.https, "admin.listen": ls.admin, "internal.listen": ls.internal,
+	}
+	maps.DeleteFunc(all, func(_ string, l net.Listener) bool { return l == nil })
+	return all
+}
+
+// holds tells operators what this process holds of its host.
+func (n *Node) holds() admin.Process {
+	p := admin.Process{Listeners: map[string]string{}}
+	for key, l := range n.listeners.byKey() {
+		p.Listeners[key] = l.Addr().String()
+	}
+	if n.assembled.Load() {
+		p.Store, _ = n.settings.StorageURL() // which the start has seen to be one
+	}
+	return p
 }

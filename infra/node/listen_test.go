@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
+	"klive/infra/bus/bustest"
 	"klive/infra/check"
 	"klive/infra/config"
 )
@@ -75,4 +77,25 @@ func TestOpenListeners(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What a process holds is told by key, for the doctor.
+func TestHolds(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.close()
+		p := r.node.holds()
+		if want, _ := r.cfg.Settings.StorageURL(); p.Store != want || want == "" {
+			t.Errorf("the store is %q, want %q", p.Store, want)
+		}
+		for _, key := range []string{"rtmp.listen", "http.listen", "admin.listen"} {
+			if p.Listeners[key] == "" {
+				t.Errorf("no %s in %v", key, p.Listeners)
+			}
+		}
+		if _, on := p.Listeners["rtmps.listen"]; on {
+			t.Errorf("a listener that is off: %v", p.Listeners)
+		}
+	})
 }

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"klive/infra/admin"
+	"klive/infra/config"
+	"klive/infra/node"
+)
+
+// running is the klive that answers at a configuration's admin listener.
+type running struct {
+	// holds is nil when it does not say: a release before this one, a bus node, another token.
+	holds *admin.Process
+}
+
+// findRunning asks the admin listener; nil when no klive answers there.
+func findRunning(ctx context.Context, c *config.Config) *running {
+	if !runs(ctx, c) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	a := adminClient{base: "http://" + node.Dialable(c.Admin.Listen), token: c.Admin.Token.Reveal()}
+	var answer struct {
+		Process *admin.Process `json:"process"`
+	}
+	if status, text, err := a.call(ctx, http.MethodGet, "/v1/server", nil); err == nil && status == http.StatusOK {
+		_ = json.Unmarshal(text, &answer) // what can't be read says nothing
+	}
+	return &running{holds: answer.Process}
+}
+
+// has reports whether a port that is in use is this klive's. One that does not say is believed.
+func (r *running) has(key, address string) bool {
+	if r == nil || r.holds == nil {
+		return r != nil
+	}
+	_, port, err := net.SplitHostPort(r.holds.Listeners[key])
+	_, want, _ := net.SplitHostPort(address)
+	return err == nil && port == want
+}
+
+// without reports whether this klive is one of a deployment's, and has a role that does not
+// listen for the key.
+func (r *running) without(key string, c *config.Config) bool {
+	return r != nil && r.holds != nil && c.Bus.URL != "" && r.holds.Listeners[key] == ""
+}
+
+// lost reports whether this klive has a store in the folder, which is not there any more.
+func (r *running) lost(c *config.Config, dir string) bool {
+	address, err := c.StorageURL()
+	if err != nil || r == nil || r.holds == nil || r.holds.Store != address {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(dir, "objects"))
+	return err != nil
+}
