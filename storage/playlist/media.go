@@ -40,12 +40,32 @@ func begun(b *timeline.Broadcast, d *timeline.Rendition) bool {
 // playable reports whether the rendition's playlist names anything and something was stored.
 func playable(b *timeline.Broadcast, d *timeline.Rendition) bool { return d.Bytes > 0 && begun(b, d) }
 
+// shown reports whether the rendition has a media playlist. That of an encoded one may have
+// nothing but gaps, while no worker makes it.
+func shown(b *timeline.Broadcast, d *timeline.Rendition) bool {
+	return playable(b, d) || d.Encoded && begun(b, d)
+}
+
+// encodes reports whether some of the broadcast's renditions come from transcode workers, and
+// so later than the others.
+func encodes(b *timeline.Broadcast) bool {
+	return slices.ContainsFunc(b.Renditions, func(d timeline.Rendition) bool { return d.Encoded })
+}
+
+// How many target durations players stay behind the end of a playlist (RFC 8216bis §4.4.3.8),
+// when renditions may be the two late that an encoded segment may take, and how much more than
+// usual a live playlist then holds.
+const (
+	holdBack   = 3 + 2
+	moreWindow = holdBack - minWindow + 1
+)
+
 // Live returns the media playlist of a rendition's live window: the newest window segments,
 // and at least three target durations. It names what is stored, held or a gap. It is empty
 // when there is nothing of the rendition.
 func Live(b *timeline.Broadcast, rendition string, window int) string {
 	d := b.Rendition(rendition)
-	if d == nil || !playable(b, d) {
+	if d == nil || !shown(b, d) {
 		return ""
 	}
 	items, complete := listed(b, d, b.Items)
@@ -63,7 +83,7 @@ type Past struct {
 // [DVRChapters] names. Without a DVR window it is the live playlist.
 func DVR(b *timeline.Broadcast, rendition string, window int, past []Past) string {
 	d := b.Rendition(rendition)
-	if d == nil || !playable(b, d) {
+	if d == nil || !shown(b, d) {
 		return ""
 	}
 	items, complete := listed(b, d, b.Items)
@@ -144,9 +164,13 @@ func liveStart(b *timeline.Broadcast, items []timeline.Item, window int) int {
 	if window <= 0 {
 		window = DefaultWindow
 	}
+	least := minWindow
+	if encodes(b) {
+		window, least = window+moreWindow, least+moreWindow
+	}
 	i := len(items)
 	var length time.Duration
-	for i > 0 && (len(items)-i < window || length < minWindow*time.Duration(b.Target)*time.Second) {
+	for i > 0 && (len(items)-i < window || length < time.Duration(least*b.Target)*time.Second) {
 		i--
 		length += items[i].Duration
 	}
@@ -195,6 +219,9 @@ func writeHeader(w *strings.Builder, b *timeline.Broadcast, first *timeline.Item
 	writeTag(w, "#EXT-X-TARGETDURATION:", uint64(b.Target))
 	writeTag(w, "#EXT-X-MEDIA-SEQUENCE:", first.Seq)
 	writeTag(w, "#EXT-X-DISCONTINUITY-SEQUENCE:", disc)
+	if encodes(b) {
+		w.WriteString("#EXT-X-SERVER-CONTROL:HOLD-BACK=" + strconv.Itoa(holdBack*b.Target) + "\n")
+	}
 	if !b.Dependent {
 		w.WriteString("#EXT-X-INDEPENDENT-SEGMENTS\n")
 	}

@@ -67,6 +67,8 @@ type Options struct {
 	LiveGrace  time.Duration
 	// StoreGiveUp is how long a segment is tried to be stored before it becomes a gap.
 	StoreGiveUp time.Duration
+	// Upscale lets rungs be larger than the source.
+	Upscale bool
 	// MaxSegmentBytes bounds one feed's open segment; MaxBacklogBytes what waits for the store.
 	MaxSegmentBytes, MaxBacklogBytes int
 }
@@ -95,6 +97,16 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// Jobs takes jobs for transcode workers; *bus.Queue implements it.
+type Jobs interface {
+	Put(ctx context.Context, id string, task []byte) error
+}
+
+// Ends is the log in which workers say what became of jobs; *bus.Log implements it.
+type Ends interface {
+	Follow(ctx context.Context, pattern string, from uint64) (*bus.LogFollower, error)
+}
+
 // Config is what [New] needs.
 type Config struct {
 	Entry string
@@ -108,6 +120,10 @@ type Config struct {
 	// store, and are tried again for StoreGiveUp.
 	Shelf      Shelf
 	Broadcasts Bucket
+	// Jobs and Ends reach the transcode workers. Without them rungs that need encoding are left
+	// out.
+	Jobs Jobs
+	Ends Ends
 	// Chapters reads the items of a closed chapter, for the stored playlists of the DVR window.
 	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
 	// Stored is called after each item that rests in the store, from the writer's goroutine,
@@ -142,6 +158,8 @@ type Packager struct {
 	saver        *saver
 	choice       choice
 	tracks       map[string]live.Feed // by rendition: where its newest media came from
+	plans        map[string]*plan     // by rendition: what is encoded for it
+	leads        map[live.Feed]uint64 // the first part of the newest segment that begins by itself
 	end          endpoint
 	backlog      []*item
 	backlogBytes int
@@ -175,6 +193,8 @@ func New(c Config) *Packager {
 		feeds:    map[live.FeedID]*feed{},
 		released: newReleaser(c.Media),
 		tracks:   map[string]live.Feed{},
+		plans:    map[string]*plan{},
+		leads:    map[live.Feed]uint64{},
 	}
 	p.saver = newSaver(p)
 	p.restore(time.Now())

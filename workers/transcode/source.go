@@ -47,6 +47,11 @@ func read(ctx context.Context, m bus.Media, j *live.Job) (*source, error) {
 	var before, parts []*live.Part
 	for {
 		seq, p, err := next(ctx, f, partWait)
+		var aged *bus.AgedOutError
+		if errors.As(err, &aged) && len(parts) == 0 && aged.First <= j.First {
+			before = nil // what lies before the segment has gone
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +83,7 @@ func next(ctx context.Context, f bus.Follower, wait time.Duration) (uint64, *liv
 	msg, err := f.Next(ctx)
 	var aged *bus.AgedOutError
 	if errors.As(err, &aged) {
-		return 0, nil, fmt.Errorf("%w: its parts have left the bus", ErrSource)
+		return 0, nil, fmt.Errorf("%w: its parts have left the bus: %w", ErrSource, err)
 	}
 	if err != nil {
 		return 0, nil, err

@@ -1,0 +1,384 @@
+package packager
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"klive/infra/live"
+	"klive/infra/media"
+	"klive/infra/media/mp4"
+	"klive/storage/timeline"
+)
+
+// rungs is what the writer has ordered from transcode workers. Results come by the log of
+// ends: the first end of an output counts, for every owner of the entry alike. What has none
+// at its deadline is a gap.
+type rungs struct {
+	w    *writer
+	news chan struct{} // 1: something was ordered, perhaps with an earlier deadline
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	pending map[string]*rung // by end subject
+}
+
+// rung is one medium that was ordered.
+type rung struct {
+	broadcast *timeline.Broadcast
+	seq       uint64
+	media     timeline.Media
+	of        *shelved
+	deadline  time.Time
+}
+
+// rungResult is a rung with what came of it.
+type rungResult struct {
+	*rung
+	made *live.Assembly
+}
+
+const (
+	// endsAgain is the pause before the log of ends is followed again.
+	endsAgain = 300 * time.Millisecond
+	// deadlineCheck is how often deadlines are looked at.
+	deadlineCheck = 200 * time.Millisecond
+	// fetchWait bounds the reading of a result, which is on the bus.
+	fetchWait = 5 * time.Second
+)
+
+func newRungs(w *writer) *rungs {
+	return &rungs{w: w, pending: map[string]*rung{}, news: make(chan struct{}, 1)}
+}
+
+// start follows the ends of jobs and looks at the deadlines until the context ends.
+func (r *rungs) start(ctx context.Context) {
+	r.w.others.Go(func() { r.follow(ctx) })
+	r.w.others.Go(func() { r.expire(ctx) })
+}
+
+// plan describes the item's encoded renditions and adds their media to its record.
+func (w *writer) plan(ctx context.Context, it *item, rec *timeline.Adopted) error {
+	now := time.Now()
+	for i := range it.outputs {
+		o := &it.outputs[i]
+		if !o.encoded() || len(o.seg.Frames(o.track.ID)) == 0 {
+			continue
+		}
+		r := w.rendition(o)
+		next := expected(it, o, r)
+		if changed(&r.said, &next) {
+			err := w.append(ctx, &timeline.Described{Rendition: next})
+			if errors.Is(err, timeline.ErrRecord) {
+				w.log.Error("the timeline refuses a rung, which is left out of the segment", "rendition", o.rendition, "error", err)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			r.said = next
+		}
+		m := timeline.Media{Rendition: o.rendition, Name: o.seg.Name(), Encode: &timeline.Encode{Feed: o.seg.Feed, LastPart: o.seg.Last, Job: jobOf(it, o, now)}}
+		m.Start, m.Duration = span(o, nil)
+		rec.Item.Media = append(rec.Item.Media, m)
+	}
+	return nil
+}
+
+// expected describes a rendition before anything of it is there. What is known of it then
+// stays, unless something else is asked for now.
+func expected(it *item, o *output, r *rendition) timeline.Rendition {
+	d := r.said
+	d.Name, d.Kind, d.Rung, d.Groups, d.Encoded = o.rendition, o.track.Params.Kind(), o.rung, o.groups, true
+	if v := o.video; v != nil {
+		if d.Inits == 0 || d.Width != v.Width || d.Height != v.Height {
+			d.Codecs, d.Width, d.Height = v.CodecString(), v.Width, v.Height
+		}
+		r.rate.add(o.seg.Frames(o.track.ID))
+		rate := r.rate.result(o.track.Params.(media.VideoParams).FrameRate()) / float64(v.Skip+1)
+		if d.FrameRate == 0 || r.rate.segments == rateSegments {
+			d.FrameRate = rate
+		}
+		d.Audio = audioOf(it, r)
+	}
+	if a := o.sound; a != nil && d.Inits == 0 {
+		d.Codecs, d.Channels, d.SampleRate = "mp4a.40.2", a.Channels, a.SampleRate
+	}
+	return d
+}
+
+// order asks for an item's rungs: one job for each segment that they are made of.
+func (w *writer) order(ctx context.Context, broadcast string, seq uint64, list []timeline.Media, of *shelved) {
+	if len(list) == 0 {
+		return
+	}
+	b := w.p.Timeline.State().Current()
+	jobs := map[string]*live.Job{}
+	var ids []string
+	for _, m := range list {
+		j := m.Encode.Job
+		w.rungs.expect(&rung{broadcast: b, seq: seq, media: m, of: of, deadline: j.Deadline}, j)
+		all := jobs[j.ID()]
+		if all == nil {
+			c := *j
+			jobs[j.ID()] = &c
+			ids = append(ids, j.ID())
+			continue
+		}
+		all.Video = append(all.Video, j.Video...)
+		if j.Audio != nil {
+			all.Audio = j.Audio
+		}
+	}
+	w.hold(len(list))
+	for _, id := range ids {
+		w.others.Go(func() { w.rungs.put(ctx, id, jobs[id]) })
+	}
+}
+
+// orderAgain waits for a rung that an owner before this one ordered. Its job may have been
+// lost with that owner: it is put again, under an id of its own, because the queue knows the
+// first one for a while and would leave out what is only a part of it.
+func (w *writer) orderAgain(ctx context.Context, l left) {
+	if w.rungs == nil {
+		m := l.media
+		m.Gap, m.Encode = true, m.Encode.Without()
+		w.notify(notice{seq: l.seq, media: m, err: errors.New("there is no queue for transcode workers any more"), cause: "transcode", of: l.of})
+		return
+	}
+	j := *l.media.Encode.Job
+	now := time.Now()
+	// The owner before this one has had a part of the time.
+	j.Deadline = now.Add(min(deadlineTargets*j.Target, max(j.Target, j.Deadline.Sub(now))))
+	w.rungs.expect(&rung{broadcast: l.broadcast, seq: l.seq, media: l.media, of: l.of, deadline: j.Deadline}, &j)
+	w.others.Go(func() {
+		w.rungs.put(ctx, fmt.Sprintf("%s.%d.%s", j.ID(), w.p.Timeline.State().Epoch, l.media.Rendition), &j)
+	})
+}
+
+// expect notes that a result is to come.
+func (r *rungs) expect(x *rung, j *live.Job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pending[j.EndSubject(x.media.Rendition)] = x
+}
+
+// take gives out what is expected under a subject, once; nil when it is not.
+func (r *rungs) take(subject string) *rung {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	x := r.pending[subject]
+	delete(r.pending, subject)
+	return x
+}
+
+// put brings a job to the queue, again and again until its deadline.
+func (r *rungs) put(ctx context.Context, id string, j *live.Job) {
+	data, err := j.Marshal()
+	if err != nil {
+		r.fail(j, err)
+		return
+	}
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		if err = r.w.p.Jobs.Put(ctx, id, data); err == nil || ctx.Err() != nil {
+			return
+		}
+		r.w.log.Warn("a transcode job could not be put into the queue, trying again", "segment", j.Name(), "error", err)
+		if !time.Now().Add(wait).Before(j.Deadline) || !sleep(ctx, wait) {
+			return // the deadline makes it a gap
+		}
+	}
+}
+
+// fail gives up all that a job was to make.
+func (r *rungs) fail(j *live.Job, err error) {
+	for _, name := range j.Outputs() {
+		if x := r.take(j.EndSubject(name)); x != nil {
+			x.gap(r.w, err)
+		}
+	}
+}
+
+// gap says that the rung has nothing in its item.
+func (x *rung) gap(w *writer, err error) {
+	m := x.media
+	m.Gap, m.Encode = true, m.Encode.Without()
+	w.notify(notice{seq: x.seq, media: m, err: err, cause: "transcode", of: x.of})
+}
+
+var errDeadline = errors.New("no transcode worker has made it in time; see klive_transcode_backlog_seconds, and that workers run (klive worker --roles transcode)")
+
+// expire gives up what is late.
+func (r *rungs) expire(ctx context.Context) {
+	for sleep(ctx, deadlineCheck) {
+		now := time.Now()
+		var late []*rung
+		r.mu.Lock()
+		for subject, x := range r.pending {
+			if now.After(x.deadline) {
+				late = append(late, x)
+				delete(r.pending, subject)
+			}
+		}
+		r.mu.Unlock()
+		for _, x := range late {
+			x.gap(r.w, errDeadline)
+		}
+	}
+}
+
+// follow reads the ends of the entry's jobs, from the oldest that is kept: an owner before
+// this one may have died between an end and what it would have written of it.
+func (r *rungs) follow(ctx context.Context) {
+	for {
+		err := r.followOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		r.w.log.Warn("reading the ends of transcode jobs failed, trying again", "error", err)
+		if !sleep(ctx, endsAgain) {
+			return
+		}
+	}
+}
+
+func (r *rungs) followOnce(ctx context.Context) error {
+	f, err := r.w.p.Ends.Follow(ctx, r.w.p.Entry+".>", 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		rec, err := f.Next(ctx)
+		if err != nil {
+			return err
+		}
+		x := r.take(rec.Subject)
+		if x == nil {
+			continue
+		}
+		end, err := live.UnmarshalJobEnd(rec.Data)
+		switch {
+		case err != nil:
+			x.gap(r.w, err)
+		case end.Failure != "":
+			x.gap(r.w, errors.New(end.Failure))
+		default:
+			r.w.others.Go(func() { r.fetch(ctx, x, end) })
+		}
+	}
+}
+
+// fetch reads a result from the bus.
+func (r *rungs) fetch(ctx context.Context, x *rung, end live.JobEnd) {
+	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	var a *live.Assembly
+	var err error
+	for {
+		a, err = r.w.gather(ctx, live.RungSubject(r.w.p.Entry, x.media.Rendition, end.Attempt), 1, end.Parts, 0)
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			break
+		}
+	}
+	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+		return
+	}
+	if err == nil && !a.Complete() {
+		err = fmt.Errorf("%w: the last one is missing", live.ErrAssembly)
+	}
+	if err != nil {
+		x.gap(r.w, fmt.Errorf("what a transcode worker made could not be read from the bus: %w", err))
+		return
+	}
+	x.media.Encode = x.media.Encode.Without()
+	x.media.Encode.Attempt, x.media.Encode.Parts = end.Attempt, end.Parts
+	r.w.notify(notice{seq: x.seq, of: x.of, rung: &rungResult{rung: x, made: a}})
+}
+
+// finishRung sees that the result's initialization section is in place and sends the media to
+// the store, which nobody waits for. It is the writer's own.
+func (w *writer) finishRung(ctx context.Context, x *rungResult) error {
+	kind := x.broadcast.Rendition(x.media.Rendition).Kind
+	number, err := w.rungInit(ctx, x, kind)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	w.hold(1)
+	if err != nil {
+		if errors.Is(err, timeline.ErrFenced) {
+			return err
+		}
+		x.gap(w, err)
+		return nil
+	}
+	m := x.media
+	m.Init = number
+	t, _ := x.made.Track(kind)
+	frames := x.made.Frames(t.ID)
+	if kind == media.Audio {
+		m.Start, m.Duration = frames[0].PTS, frames[len(frames)-1].End().Sub(frames[0].PTS)
+	}
+	w.others.Go(func() {
+		pieces, err := mp4.SegmentOf(x.made, kind)
+		if err == nil {
+			err = w.shelve(ctx, x.broadcast.ID, x.seq, &m, contentTypeOf(kind), pieces, x.of)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			m.Gap = true
+		}
+		w.notify(notice{seq: x.seq, media: m, err: err, cause: "store", of: x.of})
+	})
+	return nil
+}
+
+// rungInit returns the number of the result's initialization section, which it stores and
+// describes when it is new.
+func (w *writer) rungInit(ctx context.Context, x *rungResult, kind media.Kind) (int, error) {
+	t, ok := x.made.Track(kind)
+	if !ok || len(x.made.Frames(t.ID)) == 0 {
+		return 0, fmt.Errorf("%w: it has no frames of the kind that was asked for", live.ErrAssembly)
+	}
+	init, err := mp4.Init(t)
+	if err != nil {
+		return 0, err
+	}
+	b := w.p.Timeline.State().Current()
+	if b.ID != x.broadcast.ID {
+		for _, b := range w.p.Timeline.State().Broadcasts {
+			if d := b.Rendition(x.media.Rendition); b.ID == x.broadcast.ID && d != nil && d.Inits > 0 && d.InitSum == initSum(init) {
+				return d.Inits, nil
+			}
+		}
+		return 0, errors.New("its broadcast was over before anything of the rung was made")
+	}
+	r := w.rendition(&output{rendition: x.media.Rendition})
+	if r.init != nil && bytes.Equal(r.init, init) {
+		return r.said.Inits, nil
+	}
+	number, err := w.putInit(ctx, x.media.Rendition, kind, init, r)
+	if err != nil {
+		return 0, fmt.Errorf("its initialization section could not be stored: %w", err)
+	}
+	next := r.said
+	next.Inits, next.InitSum, next.Codecs = number, initSum(init), t.Params.CodecString()
+	switch p := t.Params.(type) {
+	case media.VideoParams:
+		next.Width, next.Height = p.Size()
+	case media.AudioParams:
+		next.Channels, next.SampleRate = p.Channels(), p.SampleRate()
+	}
+	if changed(&r.said, &next) {
+		if err := w.append(ctx, &timeline.Described{Rendition: next}); err != nil {
+			return 0, err
+		}
+	}
+	r.said, r.init = next, init
+	return number, nil
+}
