@@ -47,7 +47,10 @@ type Config struct {
 	// API is Kaltura's; calls of different entries run at the same time.
 	API registrar.API
 	// Chapters reads the items of a closed chapter; see [packager.Config].
-	Chapters   func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
+	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
+	// Jobs and Ends reach the transcode workers; may be nil.
+	Jobs       packager.Jobs
+	Ends       packager.Ends
 	Packager   packager.Options
 	Registrar  registrar.Options
 	Log        *slog.Logger

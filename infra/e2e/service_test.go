@@ -29,7 +29,8 @@ func startService(t *testing.T, settings []check.Setting) *service {
 	t.Helper()
 	s := &service{net: check.NewPipes()}
 	env := []string{config.EnvName("data") + "=" + t.TempDir(), config.EnvName("kaltura.hostname") + "=ms1.example.com",
-		config.EnvName("control.secret") + "=" + controlSecret, config.EnvName("rtmps.listen") + "=", config.EnvName("https.listen") + "="}
+		config.EnvName("control.secret") + "=" + controlSecret, config.EnvName("rtmps.listen") + "=", config.EnvName("https.listen") + "=",
+		config.EnvName("transcode.encoder") + "=none"} // virtual time has no subprocesses
 	for _, set := range settings {
 		env = append(env, config.EnvName(set.Key)+"="+set.Value)
 	}

@@ -122,4 +122,6 @@ func (a *AudioJob) Grid(start, end media.Time) (first, last int64, from, to medi
 }
 
 // At is when the AAC frame with the given number begins.
-func (a *AudioJob) At(frame int64) media.Time { return media.TimeFromTicks(frame*AACFrame, a.SampleRate) }
+func (a *AudioJob) At(frame int64) media.Time {
+	return media.TimeFromTicks(frame*AACFrame, a.SampleRate)
+}
