@@ -27,6 +27,12 @@ type service struct {
 // synctest bubble it lives in virtual time; [bustest.Prepare] has to come before the bubble.
 func startService(t *testing.T, settings []check.Setting) *service {
 	t.Helper()
+	return startServiceWith(t, settings, nil)
+}
+
+// startServiceWith is startService with something that works off transcode jobs.
+func startServiceWith(t *testing.T, settings []check.Setting, work node.Transcoder) *service {
+	t.Helper()
 	s := &service{net: check.NewPipes()}
 	env := []string{config.EnvName("data") + "=" + t.TempDir(), config.EnvName("kaltura.hostname") + "=ms1.example.com",
 		config.EnvName("control.secret") + "=" + controlSecret, config.EnvName("rtmps.listen") + "=", config.EnvName("https.listen") + "=",
@@ -42,7 +48,7 @@ func startService(t *testing.T, settings []check.Setting) *service {
 	s.node, err = node.Start(t.Context(), node.Config{
 		Settings: cfg, Version: "test", Registry: prometheus.NewRegistry(), Listen: s.net.Listen,
 		Log:     slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Control: bustest.Start(t), Transport: api, Observe: s.calls.observe,
+		Control: bustest.Start(t), Transport: api, Observe: s.calls.observe, Transcoder: work,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &s.log)
