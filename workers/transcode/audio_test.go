@@ -55,7 +55,7 @@ func TestOpusToAAC(t *testing.T) {
 	const skip, window = 8 * live.AACFrame, 480 // ten periods
 	start := c.parts[0].Segment.Start
 	at := s.Frames[0].PTS.Sub(start).Seconds()
-	const preSkip = 312 // by which ffmpeg's MP4 has Opus late when it writes no edit list
+	const preSkip = 312    // by which ffmpeg's MP4 has Opus late when it writes no edit list
 	var drift, off float64 // the largest mean of a segment, and the largest at a join, in samples
 	var sum, n float64
 	for i := skip; i+window < len(pcm)-2*live.AACFrame; i += window / 2 {

@@ -52,6 +52,7 @@ func (w *Worker) do(ctx context.Context, task *bus.Task) {
 	a := &attempt{w: w, job: job, task: task, id: strings.ToLower(rand.Text()),
 		log: w.Log.With("entry", job.Feed.Entry, "segment", job.Name(), "try", task.Tries)}
 	threads := w.begin()
+	a.log.Debug("a segment is taken", "threads", threads)
 	err = a.run(ctx, threads)
 	w.end()
 	switch {
@@ -122,7 +123,7 @@ func (a *attempt) run(ctx context.Context, threads int) error {
 	if err := a.publish(ctx, good); err != nil {
 		return err
 	}
-	a.log.Debug("a segment is transcoded", "took", time.Since(began), "renditions", len(good), "threads", threads)
+	a.log.Debug("a segment is transcoded", "took", time.Since(began), "renditions", len(good))
 	return errors.Join(slices.Collect(values(bad))...)
 }
 
