@@ -15,7 +15,8 @@ import (
 // a segment. Every segment of every rung is made by somebody, and is listed in time.
 func TestClusterTranscodersKilled(t *testing.T) {
 	ffmpeg(t)
-	c := startCluster(t, shape{buses: 1, gateways: 1, workers: 1, origins: 1, settings: []string{"transcode.preset=" + lightPreset(), "transcode.threads=1", "broadcast.resume=15s"}})
+	beside(t)
+	c := startCluster(t, shape{buses: 1, gateways: 1, workers: 1, origins: 1, settings: []string{"transcode.preset=" + lightPreset(), "transcode.threads=1", "broadcast.resume=8s"}})
 	var transcoders []*member
 	for i := range 3 {
 		transcoders = append(transcoders, c.launch(fmt.Sprintf("transcoder-%d", i+1), "worker", "--roles", "transcode"))
@@ -24,7 +25,7 @@ func TestClusterTranscodersKilled(t *testing.T) {
 		m.WaitReady()
 	}
 	e := controlPlane{c.client, c.control.admin}.addEntriesOf(t, cloudTranscode, 1)[0]
-	f := publish(t, c.gateways[0].ingest(e, 0), x264Clip(t, "12", "0"), length(2*time.Minute, 26*time.Second))
+	f := publish(t, c.gateways[0].ingest(e, 0), x264Clip(t, "12", "0"), length(2*time.Minute, 20*time.Second))
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { f.wait(); close(done) })

@@ -149,10 +149,10 @@ func latest(f *check.Follower, entry string) (most float64) {
 // frames: B-frames, 29.97 fps.
 func TestLadder(t *testing.T) {
 	ffmpeg(t)
-	p := start(t, "KLIVE_BROADCAST_RESUME=10s", "KLIVE_TRANSCODE_PRESET="+lightPreset())
+	p := start(t, "KLIVE_BROADCAST_RESUME=3s", "KLIVE_TRANSCODE_PRESET="+lightPreset())
 	e := controlPlane{p.client, p.admin}.addEntriesOf(t, cloudTranscode, 1)[0]
 	clip := x264Clip(t, "12", "0")
-	f := publish(t, fmt.Sprintf("rtmp://%s/kLive/?p=102&e=%s&i=0&t=%s/%s_1", p.rtmp, e.ID, e.Token, e.ID), clip, length(5*time.Minute, 18*time.Second))
+	f := publish(t, fmt.Sprintf("rtmp://%s/kLive/?p=102&e=%s&i=0&t=%s/%s_1", p.rtmp, e.ID, e.Token, e.ID), clip, length(5*time.Minute, 14*time.Second))
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { f.wait(); close(done) })

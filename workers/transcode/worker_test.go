@@ -180,6 +180,7 @@ func TestClips(t *testing.T) {
 		{name: "odd size", args: []string{"-f", "lavfi", "-i", "testsrc=s=199x111:r=25", "-t", "3", "-pix_fmt", "yuv444p", "-c:v", "libx264", "-preset", "superfast", "-g", "50"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			c := record(t, 2*time.Second, tt.forced, tt.args...)
 			g := newRig(t, c)
 			rungs := []live.VideoJob{video(34, 160, 90, 400e3, "high"), video(33, 128, 72, 120e3, "main"), video(35, 96, 54, 80e3, "baseline")}
