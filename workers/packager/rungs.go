@@ -117,46 +117,68 @@ func (w *writer) order(ctx context.Context, broadcast string, seq uint64, list [
 	}
 	b := w.p.Timeline.State().Current()
 	jobs := map[string]*live.Job{}
-	var ids []string
 	for _, m := range list {
 		j := m.Encode.Job
 		w.rungs.expect(&rung{broadcast: b, seq: seq, media: m, of: of, deadline: j.Deadline}, j)
-		all := jobs[j.ID()]
-		if all == nil {
-			c := *j
-			jobs[j.ID()] = &c
-			ids = append(ids, j.ID())
-			continue
-		}
-		all.Video = append(all.Video, j.Video...)
-		if j.Audio != nil {
-			all.Audio = j.Audio
-		}
+		addTo(jobs, j)
 	}
-	w.hold(len(list))
-	for _, id := range ids {
-		w.others.Go(func() { w.rungs.put(ctx, id, jobs[id]) })
+	w.expect(len(list))
+	for id, j := range jobs {
+		w.others.Go(func() { w.rungs.put(ctx, id, j) })
 	}
 }
 
-// orderAgain waits for a rung that an owner before this one ordered. Its job may have been
-// lost with that owner: it is put again, under an id of its own, because the queue knows the
-// first one for a while and would leave out what is only a part of it.
-func (w *writer) orderAgain(ctx context.Context, l left) {
-	if w.rungs == nil {
+// orderAgain waits for the rungs among what is left that an owner before this one ordered, and
+// returns the rest. It puts their jobs once more, under the same ids: the queue takes those that
+// the owner before did not come to put, and knows the others.
+func (w *writer) orderAgain(ctx context.Context, list []left) (rest []left) {
+	jobs := map[string]*live.Job{}
+	for _, l := range list {
 		m := l.media
-		m.Gap, m.Encode = true, m.Encode.Without()
-		w.notify(notice{seq: l.seq, media: m, err: errors.New("there is no queue for transcode workers any more"), cause: "transcode", of: l.of})
+		if m.Encode == nil || m.Encode.Job == nil || m.Held {
+			rest = append(rest, l)
+			continue
+		}
+		w.hold(-1)
+		w.expect(1)
+		j := *m.Encode.Job
+		x := &rung{broadcast: l.broadcast, seq: l.seq, media: m, of: l.of}
+		if w.rungs == nil {
+			x.gap(w, errors.New("nothing is transcoded here any more"))
+			continue
+		}
+		// The owner before this one has had a part of the time.
+		now := time.Now()
+		j.Deadline = now.Add(min(deadlineTargets*j.Target, max(j.Target, j.Deadline.Sub(now))))
+		x.deadline = j.Deadline
+		w.rungs.expect(x, &j)
+		addTo(jobs, &j)
+	}
+	for id, j := range jobs {
+		w.others.Go(func() { w.rungs.put(ctx, id, j) })
+	}
+	return rest
+}
+
+// addTo puts an output's job together with those of the same segment.
+func addTo(jobs map[string]*live.Job, j *live.Job) {
+	all := jobs[j.ID()]
+	if all == nil {
+		c := *j
+		jobs[j.ID()] = &c
 		return
 	}
-	j := *l.media.Encode.Job
-	now := time.Now()
-	// The owner before this one has had a part of the time.
-	j.Deadline = now.Add(min(deadlineTargets*j.Target, max(j.Target, j.Deadline.Sub(now))))
-	w.rungs.expect(&rung{broadcast: l.broadcast, seq: l.seq, media: l.media, of: l.of, deadline: j.Deadline}, &j)
-	w.others.Go(func() {
-		w.rungs.put(ctx, fmt.Sprintf("%s.%d.%s", j.ID(), w.p.Timeline.State().Epoch, l.media.Rendition), &j)
-	})
+	all.Video = append(all.Video, j.Video...)
+	if j.Audio != nil {
+		all.Audio = j.Audio
+	}
+}
+
+// expect counts results that are to come.
+func (w *writer) expect(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ordered += n
 }
 
 // expect notes that a result is to come.
@@ -206,7 +228,7 @@ func (r *rungs) fail(j *live.Job, err error) {
 func (x *rung) gap(w *writer, err error) {
 	m := x.media
 	m.Gap, m.Encode = true, m.Encode.Without()
-	w.notify(notice{seq: x.seq, media: m, err: err, cause: "transcode", of: x.of})
+	w.notify(notice{seq: x.seq, media: m, err: err, cause: "transcode", of: x.of, ordered: true})
 }
 
 var errDeadline = errors.New("no transcode worker has made it in time; see klive_transcode_backlog_seconds, and that workers run (klive worker --roles transcode)")
@@ -296,7 +318,7 @@ func (r *rungs) fetch(ctx context.Context, x *rung, end live.JobEnd) {
 	}
 	x.media.Encode = x.media.Encode.Without()
 	x.media.Encode.Attempt, x.media.Encode.Parts = end.Attempt, end.Parts
-	r.w.notify(notice{seq: x.seq, of: x.of, rung: &rungResult{rung: x, made: a}})
+	r.w.notify(notice{seq: x.seq, of: x.of, rung: &rungResult{rung: x, made: a}, ordered: true})
 }
 
 // finishRung sees that the result's initialization section is in place and sends the media to
@@ -307,7 +329,7 @@ func (w *writer) finishRung(ctx context.Context, x *rungResult) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	w.hold(1)
+	w.expect(1)
 	if err != nil {
 		if errors.Is(err, timeline.ErrFenced) {
 			return err
@@ -333,7 +355,7 @@ func (w *writer) finishRung(ctx context.Context, x *rungResult) error {
 		if err != nil {
 			m.Gap = true
 		}
-		w.notify(notice{seq: x.seq, media: m, err: err, cause: "store", of: x.of})
+		w.notify(notice{seq: x.seq, media: m, err: err, cause: "store", of: x.of, ordered: true})
 	})
 	return nil
 }

@@ -25,6 +25,8 @@ type notice struct {
 	// of is what waits for it; nil for an initialization section, and then rendition names it.
 	of        *shelved
 	rendition string
+	// ordered says that the writer has expected it from a transcode worker.
+	ordered bool
 }
 
 // shelved is an item, or one medium of an owner before this one, that is not settled.
@@ -60,13 +62,13 @@ func (w *writer) hold(n int) {
 func (w *writer) holds() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.held > 0 || len(w.notices) > 0
+	return w.held > 0 || w.ordered > 0 || len(w.notices) > 0
 }
 
 // clean reports whether the broadcast has ended and nothing of it is left to be written.
 func (w *writer) clean() bool {
 	w.mu.Lock()
-	clean := w.finished && w.held == 0 && len(w.notices) == 0
+	clean := w.finished && w.held == 0 && w.ordered == 0 && len(w.notices) == 0
 	w.mu.Unlock()
 	return clean && w.saver.clean()
 }
@@ -182,7 +184,14 @@ func (w *writer) settle(ctx context.Context) error {
 		if len(list) == 0 {
 			return nil
 		}
-		w.hold(-len(list))
+		ordered := 0
+		for i := range list {
+			if list[i].ordered {
+				ordered++
+			}
+		}
+		w.expect(-ordered)
+		w.hold(ordered - len(list))
 		for len(list) > 0 {
 			of := list[0].of
 			if r := list[0].rung; r != nil {

@@ -64,11 +64,7 @@ func (w *writer) takeOver(ctx context.Context, list []left) {
 	w.log.Info("settling what the owner before this one left", "media", len(list))
 	slots := make(chan struct{}, takeOverAtOnce)
 	w.others.Go(func() {
-		for _, l := range list {
-			if e := l.media.Encode; e != nil && e.Job != nil && !l.media.Held {
-				w.orderAgain(ctx, l)
-				continue
-			}
+		for _, l := range w.orderAgain(ctx, list) {
 			select {
 			case slots <- struct{}{}:
 			case <-ctx.Done():

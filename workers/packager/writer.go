@@ -35,7 +35,9 @@ type writer struct {
 	mu      sync.Mutex
 	notices []notice
 	// held counts media that are on their way to the store, or are being looked for.
-	held     int
+	held int
+	// ordered counts results of transcode workers that are to come.
+	ordered  int
 	finished bool // the broadcast has ended
 }
 
