@@ -18,6 +18,7 @@ import (
 // order, and holds the decoded result against the sine: its phase goes on over the joins, no
 // step at a join is larger than those inside, and nothing drifts. The encoded frames abut.
 func TestOpusToAAC(t *testing.T) {
+	t.Parallel()
 	const hz, rate = 1000.0, 48000
 	c := record(t, 2*time.Second, false, "-f", "lavfi", "-i", testVideo, "-f", "lavfi", "-i", "sine=frequency=1000:sample_rate=48000", "-t", length(),
 		"-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-x264-params", "scenecut=0", "-c:a", "libopus", "-b:a", "128k")

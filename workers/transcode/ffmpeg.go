@@ -32,7 +32,8 @@ type process struct {
 	// alive is called each second while it advances.
 	alive func()
 
-	moved atomic.Int64 // bytes that went in and came out
+	moved atomic.Int64  // bytes that went in and came out
+	cpu   time.Duration // that it took, once it has ended
 }
 
 // run writes the input and returns what came out.
@@ -59,6 +60,7 @@ func (p *process) run(ctx context.Context, input [][]byte) ([]byte, error) {
 	err = cmd.Wait()
 	close(done)
 	wg.Wait()
+	p.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	} else if out.full {

@@ -164,6 +164,7 @@ const (
 // taken first by a worker that dies, and holds the results against the sources: each picture
 // at its time, a keyframe first, one set of parameters, and segments that join.
 func TestClips(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		forced bool
@@ -260,6 +261,7 @@ func (g *rig) audit(c *clip, jobs []live.Job, r live.VideoJob) {
 // TestBadInput holds what comes of segments that can't be transcoded: an end with the reason
 // for each rung, and a dead job with its input.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	c := record(t, 2*time.Second, false, "-f", "lavfi", "-i", testVideo, "-t", "2", "-c:v", "libx264", "-preset", "superfast", "-g", "60")
 	for _, p := range c.parts {
 		for i := range p.Frames {
