@@ -142,6 +142,8 @@ type Encode struct {
 	// Attempt made the media; its parts are numbered 1 to Parts.
 	Attempt string `json:"attempt,omitempty"`
 	Parts   uint64 `json:"parts,omitempty"`
+	// Failure is why the media are a gap, for operators.
+	Failure string `json:"failure,omitempty"`
 }
 
 // Without returns what is said of the media once they are settled.

@@ -228,8 +228,13 @@ func (r *rungs) fail(j *live.Job, err error) {
 func (x *rung) gap(w *writer, err error) {
 	m := x.media
 	m.Gap, m.Encode = true, m.Encode.Without()
+	m.Encode.Failure = err.Error()
+	m.Encode.Failure = m.Encode.Failure[:min(len(m.Encode.Failure), maxFailure)]
 	w.notify(notice{seq: x.seq, media: m, err: err, cause: "transcode", of: x.of, ordered: true})
 }
+
+// maxFailure bounds what a timeline keeps of why a rung is a gap, in bytes.
+const maxFailure = 200
 
 var errDeadline = errors.New("no transcode worker has made it in time; see klive_transcode_backlog_seconds, and that workers run (klive worker --roles transcode)")
 

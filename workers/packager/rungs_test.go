@@ -217,6 +217,11 @@ func TestLadderFailure(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.wholeLadder(1)
+		for _, it := range g.items(g.state().Current()) {
+			if m := it.Of(entry + "_34"); m.Gap && m.Encode.Failure != "it can't be decoded" {
+				t.Errorf("item %d is a gap because %q", it.Seq, m.Encode.Failure)
+			}
+		}
 	})
 }
 
