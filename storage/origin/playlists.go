@@ -1,10 +1,12 @@
 package origin
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"klive/storage/playlist"
 )
@@ -51,7 +53,7 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, folder, l
 }
 
 func (o *Origin) writePlaylist(w http.ResponseWriter, r *http.Request, req request) {
-	t, err := o.texts.get(r.Context(), req)
+	t, err := o.await(r.Context(), req)
 	if err != nil {
 		o.failErr(w, r, err)
 		return
@@ -71,6 +73,28 @@ func (o *Origin) writePlaylist(w http.ResponseWriter, r *http.Request, req reque
 	h.Set("Content-Length", strconv.Itoa(len(t.body)))
 	if r.Method != http.MethodHead {
 		io.WriteString(w, t.body)
+	}
+}
+
+// How long a player waits for the first segment of a rendition that is announced, and how often
+// it is looked for. Without that, players take the rendition for broken.
+const (
+	announcedWait  = 3 * time.Second
+	announcedCheck = 100 * time.Millisecond
+)
+
+// await returns a playlist as the timeline stands, or stands in a moment.
+func (o *Origin) await(ctx context.Context, req request) (text, error) {
+	for end := time.Now().Add(announcedWait); ; {
+		t, err := o.texts.get(ctx, req)
+		if err != nil || t.body != "" || !t.announced || !time.Now().Before(end) {
+			return t, err
+		}
+		select {
+		case <-time.After(announcedCheck):
+		case <-ctx.Done():
+			return text{}, ctx.Err()
+		}
 	}
 }
 

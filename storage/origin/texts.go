@@ -36,6 +36,8 @@ type text struct {
 	body   string
 	etag   string
 	target int
+	// announced says that there is nothing yet of a rendition that is to come.
+	announced bool
 }
 
 // texts renders each playlist once for each state of its timeline, however many ask.
@@ -159,7 +161,8 @@ func (t *texts) render(ctx context.Context, e *entryTexts, s *timeline.State, r 
 		body = playlist.Live(b, r.media, t.window)
 	}
 	sum := sha256.Sum256([]byte(body))
-	return text{body: body, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, target: b.Target}, nil
+	return text{body: body, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, target: b.Target,
+		announced: body == "" && r.media != "" && playlist.Announced(b, r.media)}, nil
 }
 
 // past returns the closed chapters of the DVR window with their lines, which are made once.

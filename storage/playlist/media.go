@@ -46,6 +46,13 @@ func shown(b *timeline.Broadcast, d *timeline.Rendition) bool {
 	return playable(b, d) || d.Encoded && begun(b, d)
 }
 
+// Announced reports whether multivariant playlists name the rendition and nothing of it is there
+// yet: transcode workers are about to make it.
+func Announced(b *timeline.Broadcast, rendition string) bool {
+	d := b.Rendition(rendition)
+	return d != nil && d.Encoded && !b.Ended && !begun(b, d)
+}
+
 // encodes reports whether some of the broadcast's renditions come from transcode workers, and
 // so later than the others.
 func encodes(b *timeline.Broadcast) bool {
