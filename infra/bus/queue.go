@@ -13,7 +13,7 @@ import (
 
 const (
 	defaultQueueAge   = 5 * time.Minute
-	defaultQueueBytes = 64 << 20
+	defaultQueueBytes = 16 << 20
 	defaultQueueAck   = 3 * time.Second
 
 	// MaxTaskBytes bounds a task.
@@ -37,7 +37,7 @@ type QueueConfig struct {
 	// MaxAge is how long a task waits at most; 0 means five minutes. Then it is dropped, and
 	// whoever put it must have a deadline of its own.
 	MaxAge time.Duration
-	// MaxBytes bounds what waits; 0 means 64 MiB. A queue that is full takes no more.
+	// MaxBytes bounds what waits, in the servers' memory; 0 means 16 MiB. A queue that is full takes no more.
 	MaxBytes int64
 }
 
@@ -190,7 +190,7 @@ func (q *Queue) take(ctx context.Context) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	for msg := range batch.Messages() {
+	if msg, ok := <-batch.Messages(); ok {
 		meta, err := msg.Metadata()
 		if err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package playlist_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,31 @@ func TestEncoded(t *testing.T) {
 	golden(t, "encoded-multivariant", playlist.Multivariant(b, sel(t, "smil:0_rkij47dr_all.smil"), false))
 	if playlist.Announced(b, rung) {
 		t.Error("a rung that has begun is announced")
+	}
+}
+
+// TestEncodedLater adds a rung to a broadcast that has run without: no playlist begins earlier
+// than it did.
+func TestEncodedLater(t *testing.T) {
+	whole := encodedLadder(t, 20, 20).Current()
+	last := uint64(0)
+	for n := 1; n <= 20; n++ {
+		b := *whole
+		b.Items = whole.Items[:n]
+		b.Renditions = append([]timeline.Rendition(nil), whole.Renditions...)
+		if b.Renditions[1].First = 10; n < 10 {
+			b.Renditions = b.Renditions[:1]
+		}
+		text := playlist.Live(&b, "0_rkij47dr_32", 5)
+		_, rest, _ := strings.Cut(text, "MEDIA-SEQUENCE:")
+		var seq uint64
+		if _, err := fmt.Sscan(rest, &seq); err != nil || seq < last {
+			t.Fatalf("with %d items the playlist begins with %d, before with %d, %v", n, seq, last, err)
+		}
+		last = seq
+	}
+	if last != 13 {
+		t.Errorf("the last window begins with %d, want 13", last)
 	}
 }
 

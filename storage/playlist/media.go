@@ -53,10 +53,15 @@ func Announced(b *timeline.Broadcast, rendition string) bool {
 	return d != nil && d.Encoded && !b.Ended && !begun(b, d)
 }
 
-// encodes reports whether some of the broadcast's renditions come from transcode workers, and
-// so later than the others.
-func encodes(b *timeline.Broadcast) bool {
-	return slices.ContainsFunc(b.Renditions, func(d timeline.Rendition) bool { return d.Encoded })
+// encodes returns the first item of which something comes from transcode workers, and so later
+// than the rest; 0 when nothing does.
+func encodes(b *timeline.Broadcast) (first uint64) {
+	for i := range b.Renditions {
+		if d := &b.Renditions[i]; d.Encoded && d.First != 0 && (first == 0 || d.First < first) {
+			first = d.First
+		}
+	}
+	return first
 }
 
 // How many target durations players stay behind the end of a playlist (RFC 8216bis §4.4.3.8),
@@ -166,18 +171,28 @@ func listed(b *timeline.Broadcast, d *timeline.Rendition, items []timeline.Item)
 }
 
 // liveStart returns where the live window begins in a list. It never goes back while items
-// are added.
+// are added, nor when something begins to be encoded.
 func liveStart(b *timeline.Broadcast, items []timeline.Item, window int) int {
 	if window <= 0 {
 		window = DefaultWindow
 	}
-	least := minWindow
-	if encodes(b) {
-		window, least = window+moreWindow, least+moreWindow
+	first := encodes(b)
+	if first == 0 {
+		return windowStart(b, items, window, minWindow)
 	}
+	before := 0
+	for before < len(items) && items[before].Seq < first {
+		before++
+	}
+	return max(windowStart(b, items, window+moreWindow, minWindow+moreWindow), windowStart(b, items[:before], window, minWindow))
+}
+
+// windowStart returns where a window begins that holds at least so many items, and so many
+// target durations.
+func windowStart(b *timeline.Broadcast, items []timeline.Item, window, targets int) int {
 	i := len(items)
 	var length time.Duration
-	for i > 0 && (len(items)-i < window || length < time.Duration(least*b.Target)*time.Second) {
+	for i > 0 && (len(items)-i < window || length < time.Duration(targets*b.Target)*time.Second) {
 		i--
 		length += items[i].Duration
 	}
@@ -226,7 +241,7 @@ func writeHeader(w *strings.Builder, b *timeline.Broadcast, first *timeline.Item
 	writeTag(w, "#EXT-X-TARGETDURATION:", uint64(b.Target))
 	writeTag(w, "#EXT-X-MEDIA-SEQUENCE:", first.Seq)
 	writeTag(w, "#EXT-X-DISCONTINUITY-SEQUENCE:", disc)
-	if encodes(b) {
+	if encodes(b) != 0 {
 		w.WriteString("#EXT-X-SERVER-CONTROL:HOLD-BACK=" + strconv.Itoa(holdBack*b.Target) + "\n")
 	}
 	if !b.Dependent {

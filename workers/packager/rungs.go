@@ -160,6 +160,35 @@ func (w *writer) orderAgain(ctx context.Context, list []left) (rest []left) {
 	return rest
 }
 
+// complete settles what is there. When the process ends and nobody takes the entry over, it
+// waits for what was ordered too, at the longest for the deadlines: the parts die with the
+// process.
+func (w *writer) complete(ctx context.Context) error {
+	for {
+		if err := w.settle(ctx); err != nil {
+			return err
+		}
+		w.mu.Lock()
+		ordered := w.ordered
+		w.mu.Unlock()
+		if ordered == 0 || !w.p.stopped() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-w.news:
+		}
+	}
+}
+
+// stopped reports whether Stop was called: nobody takes the entry over.
+func (p *Packager) stopped() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stop
+}
+
 // addTo puts an output's job together with those of the same segment.
 func addTo(jobs map[string]*live.Job, j *live.Job) {
 	all := jobs[j.ID()]

@@ -259,6 +259,28 @@ func TestLadderTakeOver(t *testing.T) {
 	})
 }
 
+// TestLadderStop ends the process on the air: what is complete gets its rungs before.
+func TestLadderStop(t *testing.T) {
+	ladderRig(t, func(t *testing.T, g *rig, w *transcodetest.Worker) {
+		w.Took = func(*live.Job) time.Duration { return 3 * time.Second }
+		dismiss := employ(t, w)
+		defer dismiss()
+		result, _ := g.start()
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: coded(), duration: 20 * time.Second, rate: 30, video: hd(t), audio: aac(t)})
+		}()
+		time.Sleep(12500 * time.Millisecond)
+		g.p.Stop()
+		if err := <-result; !errors.Is(err, ErrStopped) {
+			t.Error(err)
+		}
+		g.wholeLadder(0)
+		<-over
+	})
+}
+
 func sameTimes(t *testing.T, what string, got, want []media.Frame) {
 	t.Helper()
 	if len(got) != len(want) {

@@ -117,7 +117,7 @@ func (w *writer) work(ctx context.Context) error {
 			}
 		case it, ok := <-w.jobs:
 			if !ok {
-				return w.settle(ctx)
+				return w.complete(ctx)
 			}
 			if err := w.write(ctx, it); err != nil {
 				return err
