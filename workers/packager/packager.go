@@ -7,7 +7,9 @@
 // Three goroutines share the work of an entry: the loop decides (this file, with sources,
 // chooser and slots), the writer brings items into the timeline and the store (writer.go),
 // and the saver brings the timeline's head and the playlists there (saver.go), so that a
-// slow store does not hold up the live edge. What waits between them is bounded.
+// slow store does not hold up the live edge. What waits between them is bounded. Renditions
+// that need encoding are ordered from transcode workers (encode.go, rungs.go); they settle
+// later than the rest of their items, and nothing waits for them.
 package packager
 
 import (

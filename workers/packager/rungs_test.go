@@ -259,6 +259,32 @@ func TestLadderTakeOver(t *testing.T) {
 	})
 }
 
+// TestLadderOpus makes AAC of Opus where the profile asks for it: one audio rendition, which all
+// pictures go with.
+func TestLadderOpus(t *testing.T) {
+	ladderRig(t, func(t *testing.T, g *rig, w *transcodetest.Worker) {
+		dismiss := employ(t, w)
+		defer dismiss()
+		result, _ := g.start()
+		l := coded()
+		l.Rungs[0].Audio = live.AudioRung{Mode: live.ModeEncode, Bitrate: 96e3}
+		g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: l, duration: 20 * time.Second, rate: 30, video: hd(t), audio: &media.Opus{ChannelCount: 2}})
+		if err := <-result; err != nil {
+			t.Fatal(err)
+		}
+		g.wholeLadder(0)
+		b := g.state().Current()
+		d := b.Rendition(entry + "_a1")
+		if d == nil || !d.Encoded || d.Codecs != "mp4a.40.2" || d.Inits != 1 {
+			t.Errorf("the sound is %+v", d)
+		}
+		text := playlist.Multivariant(b, playlist.Selection{Entry: entry, Group: "all"}, false)
+		if strings.Count(text, `mp4a.40.2",RES`) != 3 || strings.Contains(text, "opus") || strings.Count(text, `AUDIO="a1"`) != 3 {
+			t.Errorf("the multivariant playlist:\n%s", text)
+		}
+	})
+}
+
 // TestLadderStop ends the process on the air: what is complete gets its rungs before.
 func TestLadderStop(t *testing.T) {
 	ladderRig(t, func(t *testing.T, g *rig, w *transcodetest.Worker) {

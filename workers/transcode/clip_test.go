@@ -43,7 +43,7 @@ func record(t testing.TB, segment time.Duration, forced bool, args ...string) *c
 	t.Helper()
 	path := needFFmpeg(t)
 	args = append(append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1"}, args...),
-		"-threads", "1", "-f", "mp4", "-movflags", "empty_moov+default_base_moof+frag_every_frame", "-use_editlist", "0",
+		"-threads", "1", "-f", "mp4", "-movflags", "empty_moov+default_base_moof", "-frag_duration", "500000", "-use_editlist", "0",
 		"-video_track_timescale", "90000", "-avoid_negative_ts", "disabled", "pipe:1")
 	var errs bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), path, args...)
@@ -52,7 +52,7 @@ func record(t testing.TB, segment time.Duration, forced bool, args ...string) *c
 	if err != nil {
 		t.Skipf("SKIP: this ffmpeg does not make the clip: %v: %s", err, errs.Bytes())
 	}
-	tracks, err := parseLong(out)
+	tracks, err := mp4.ParseFile(out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,11 +85,6 @@ func record(t testing.TB, segment time.Duration, forced bool, args ...string) *c
 	slices.SortStableFunc(frames, func(a, b media.Frame) int { return cmp.Compare(a.DTS, b.DTS) })
 	c.cut(list, frames, segment, forced)
 	return c
-}
-
-// parseLong reads a file of more boxes than [mp4.ParseFile] takes at once.
-func parseLong(b []byte) ([]mp4.ParsedTrack, error) {
-	return mp4.ParseFile(b)
 }
 
 // idr reports whether an access unit is one that a gateway takes for a random access point.
@@ -189,7 +184,7 @@ func (c *clip) job(n int, video []live.VideoJob, audio *live.AudioJob) live.Job 
 	now := time.Now()
 	return live.Job{Feed: c.feed, Number: p.Segment.Number, LeadIn: uint64(lead + 1), First: uint64(s.first + 1), Last: uint64(s.last + 1),
 		Start: p.Segment.Start, End: c.parts[s.last].End, Follows: n > 0, Continues: n+1 < len(c.segs), Target: 4 * time.Second,
-		Put: now, Deadline: now.Add(time.Minute), Video: slices.Clone(video), Audio: audio}
+		Put: now, Deadline: now.Add(patience()), Video: slices.Clone(video), Audio: audio}
 }
 
 // shown are the pictures of a segment, in order of display.

@@ -37,11 +37,11 @@ func newRig(t testing.TB, clips ...*clip) *rig {
 	t.Helper()
 	c := bustest.Start(t)
 	g := &rig{t: t}
-	ring := bus.NewRing(bus.RingConfig{MaxBytes: 512 << 20})
+	ring := bus.NewRing(bus.RingConfig{MaxBytes: 512 << 20, MaxTotalBytes: 1 << 30, MaxAge: time.Hour})
 	t.Cleanup(ring.Close)
 	g.media = ring
 	var err error
-	if g.queue, err = c.Queue(t.Context(), bus.QueueConfig{Name: live.JobsQueue}); err == nil {
+	if g.queue, err = c.Queue(t.Context(), bus.QueueConfig{Name: live.JobsQueue, MaxAge: time.Hour}); err == nil {
 		g.ends, err = c.Log(t.Context(), bus.LogConfig{Name: live.RungsLog})
 	}
 	if err == nil {
@@ -97,7 +97,7 @@ func (g *rig) put(j live.Job) {
 // end waits for an output's end.
 func (g *rig) end(j *live.Job, rendition string) live.JobEnd {
 	g.t.Helper()
-	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience())
 	defer cancel()
 	f, err := g.ends.Follow(ctx, j.EndSubject(rendition), 0)
 	if err != nil {
@@ -153,6 +153,14 @@ func length() string {
 		return "300"
 	}
 	return "6.5"
+}
+
+// patience is how long all jobs of a test may take together.
+func patience() time.Duration {
+	if os.Getenv("KLIVE_PROVE") != "" {
+		return 30 * time.Minute
+	}
+	return 2 * time.Minute
 }
 
 const (
