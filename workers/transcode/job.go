@@ -115,11 +115,13 @@ func (a *attempt) run(ctx context.Context, threads int) error {
 	a.args = c.args()
 	p := process{path: a.w.FFmpeg, args: a.args, memory: a.w.Memory, stall: a.w.Stall, alive: func() { _ = a.task.Extend() }}
 	file, err := p.run(ctx, a.input)
+	if err == nil || errors.Is(err, errLate) {
+		a.w.count(a.job, src, time.Since(began)) // of one that was ended it is less than the truth
+	}
 	if err != nil {
 		return err
 	}
 	good, bad := verify(a.job, src, file)
-	a.w.count(a.job, src, time.Since(began))
 	if err := a.publish(ctx, good); err != nil {
 		return err
 	}
@@ -163,11 +165,18 @@ func (a *attempt) leaveOut(ctx context.Context) error {
 	return nil
 }
 
-// shed gives up rungs when the time that is left does not do for all.
+// shed gives up rungs when the time that is left does not do for all. When it does not do for the
+// lowest, and the job has waited for the most of its time, the job is given up: those behind it
+// in the queue have more left.
 func (a *attempt) shed(ctx context.Context, src *source) error {
+	left := time.Until(a.job.Deadline) - margin
 	a.w.mu.Lock()
-	keep, gone := a.w.pace.shed(a.job.Video, src.pixels, len(src.shown), time.Until(a.job.Deadline)-margin)
+	keep, gone := a.w.pace.shed(a.job.Video, src.pixels, len(src.shown), left)
+	fits := a.w.pace.fits(keep, src.pixels, len(src.shown), left)
 	a.w.mu.Unlock()
+	if !fits && left < a.job.Deadline.Sub(a.job.Put)/2 {
+		return errLate
+	}
 	for _, v := range gone {
 		a.log.Warn("too few workers for all rungs: one is left out of this segment; start more, or take rungs from the ladder", "rendition", v.Rendition, "left", time.Until(a.job.Deadline).Round(time.Millisecond))
 		a.w.metrics.rungs.WithLabelValues("shed").Inc()

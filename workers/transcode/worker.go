@@ -223,11 +223,16 @@ func workOf(decoded int, video []live.VideoJob, frames int) float64 {
 	return work * float64(frames)
 }
 
+// fits reports whether the rungs can be made in the time left, as far as that is known.
+func (p *pace) fits(video []live.VideoJob, decoded, frames int, left time.Duration) bool {
+	return p.perSecond == 0 || workOf(decoded, video, frames)/p.perSecond <= left.Seconds()
+}
+
 // shed returns the rungs that can be made in the time left, lowest bitrate last to go, and
-// those that are given up, highest first. The lowest always stays.
+// those that are given up, highest first; one always stays.
 func (p *pace) shed(video []live.VideoJob, decoded, frames int, left time.Duration) (keep, gone []live.VideoJob) {
 	keep = video
-	for len(keep) > 1 && p.perSecond > 0 && workOf(decoded, keep, frames)/p.perSecond > left.Seconds() {
+	for len(keep) > 1 && !p.fits(keep, decoded, frames, left) {
 		most := 0
 		for i := range keep {
 			if keep[i].Bitrate > keep[most].Bitrate {
