@@ -170,7 +170,11 @@ func (w *writer) gap(ctx context.Context, m *timeline.Media, cause string, err e
 	if ctx.Err() != nil {
 		return
 	}
-	w.log.Error("a segment could not be stored; the playlist shows a gap", "rendition", m.Rendition, "segment", m.Name, "error", err)
+	text := "a segment could not be stored; the playlist shows a gap"
+	if cause == "transcode" {
+		text = "a segment of a rung was not made; its playlist shows a gap"
+	}
+	w.log.Error(text, "rendition", m.Rendition, "segment", m.Name, "error", err)
 	w.p.Metrics.gaps.WithLabelValues(cause).Inc()
 }
 
