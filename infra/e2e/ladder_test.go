@@ -17,6 +17,7 @@ import (
 	"klive/infra/bus/bustest"
 	"klive/infra/check"
 	"klive/infra/media"
+	"klive/infra/publisher"
 	"klive/workers/transcode/transcodetest"
 )
 
@@ -186,4 +187,30 @@ func lightPreset() string {
 		return "veryfast"
 	}
 	return "ultrafast"
+}
+
+// TestLadderWithoutFFmpeg holds what comes of a ladder where ffmpeg is missing: the source plays
+// in time, its rungs show gaps, and log and API say why.
+func TestLadderWithoutFFmpeg(t *testing.T) {
+	p := start(t, "KLIVE_BROADCAST_RESUME=1s", "KLIVE_TRANSCODE_FFMPEG=/nowhere/ffmpeg", "KLIVE_SEGMENT_DURATION=2s")
+	e := controlPlane{p.client, p.admin}.addEntriesOf(t, cloudTranscode, 1)[0]
+	f := publish(t, fmt.Sprintf("rtmp://%s/kLive/?p=102&e=%s&i=0&t=%s/%s_1", p.rtmp, e.ID, e.Token, e.ID), demoClip(t, publisher.Synthetic{GOP: time.Second}), 30*time.Second)
+	rung := "http://" + p.http + "/kLive/" + e.ID + "_33/v.m3u8"
+	p.wait(t, 40*time.Second, "a gap in the rung", func() bool { return strings.Contains(p.get(t.Context(), rung), "#EXT-X-GAP") })
+	source := p.get(t.Context(), "http://"+p.http+"/kLive/"+e.ID+"_32/v.m3u8")
+	if strings.Count(source, "#EXTINF") < 3 || strings.Contains(source, "GAP") {
+		t.Errorf("the source:\n%s", source)
+	}
+	said := p.get(t.Context(), "http://"+p.admin+"/v1/streams")
+	for _, want := range []string{`"rendition":"` + e.ID + `_33"`, `"failed":"`, `"reason":"no transcode worker has made it in time`} {
+		if !strings.Contains(said, want) {
+			t.Errorf("/v1/streams does not say %s:\n%s", want, said)
+		}
+	}
+	if log := p.log.String(); !strings.Contains(log, "nothing can be transcoded here") || !strings.Contains(log, "transcode.ffmpeg") {
+		t.Errorf("the log does not say why:\n%s", log)
+	}
+	if err := f.stop(); err != nil {
+		t.Error(err)
+	}
 }
