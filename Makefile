@@ -57,7 +57,7 @@ prove: setup-test build
 
 ## bench: CPU, memory and allocations per stream (BENCH=regexp chooses)
 bench: setup-test build
-	$(GO) test -count=1 -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 60m ./infra/e2e/...
+	$(GO) test -count=1 -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 60m ./infra/e2e/... ./workers/transcode/...
 
 ## fuzz: every fuzz target for FUZZTIME
 fuzz: $(BUNDLE)

@@ -21,6 +21,7 @@ import (
 	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/node"
+	"klive/workers/transcode"
 )
 
 type doctorCmd struct{}
@@ -49,7 +50,10 @@ func (doctorCmd) Run(ctx context.Context, g *global) error {
 		findings = append(findings, sharedFindings(ctx, c)...)
 		findings = append(findings, kalturaFinding(ctx, c))
 	}
-	findings = append(findings, ffmpegFinding(ctx))
+	if err != nil {
+		c = config.Default()
+	}
+	findings = append(findings, ffmpegFindings(ctx, c)...)
 	if err := printFindings(g, findings); err != nil {
 		return err
 	}
@@ -304,20 +308,32 @@ func kalturaFinding(ctx context.Context, c *config.Config) finding {
 	return f
 }
 
-func ffmpegFinding(ctx context.Context) finding {
-	f := finding{Check: "ffmpeg", Advice: `install it ("apt-get install ffmpeg"); klive publish needs it`}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+// ffmpegFindings look at the program that transcodes, and at each of its encoders. Those of
+// hardware that is not there are no fault unless the configuration names them.
+func ffmpegFindings(ctx context.Context, c *config.Config) []finding {
+	f := finding{Check: "ffmpeg", Advice: `install it ("apt-get install ffmpeg"), or set transcode.ffmpeg to its path; klive publish and rungs that need encoding use it`}
+	try, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "ffmpeg", "-hide_banner", "-version").Output()
+	out, err := exec.CommandContext(try, c.Transcode.FFmpeg, "-hide_banner", "-version").Output()
 	if err != nil {
 		f.Detail = err.Error()
-		return f
+		return []finding{f}
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
-	encoders, err := exec.CommandContext(ctx, "ffmpeg", "-hide_banner", "-encoders").Output()
-	if err != nil || !strings.Contains(string(encoders), "libx264") {
-		f.Detail, f.Advice = line, "this build has no libx264; install one that has"
-		return f
+	list := []finding{{Check: "ffmpeg", OK: true, Detail: line}}
+	for _, p := range transcode.Probe(ctx, c.Transcode.FFmpeg) {
+		wanted := c.Transcode.Encoder == p.Name
+		f := finding{Check: "encoder " + p.Name, OK: p.Err == nil || !wanted, Detail: "works"}
+		if !p.Tested {
+			f.Detail += "; klive's tests do not cover it"
+		}
+		if p.Err != nil {
+			f.Detail = "does not work here: " + p.Err.Error()
+		}
+		if !f.OK {
+			f.Advice = "install a build of ffmpeg that has it, and its drivers, or choose another with transcode.encoder"
+		}
+		list = append(list, f)
 	}
-	return finding{Check: "ffmpeg", OK: true, Detail: line}
+	return list
 }

@@ -23,19 +23,21 @@ type controlCmd struct{}
 func (controlCmd) Run(ctx context.Context, g *global) error { return g.runNode(ctx, node.Control, nil) }
 
 type workerCmd struct {
-	Roles []string `default:"live" help:"What the worker does: live."`
+	Roles []string `default:"live" help:"What the worker does: live (it owns entries), transcode (it makes the renditions of ladders), or both, joined by a comma."`
 }
 
 // Run runs a worker until a signal ends it.
 func (w *workerCmd) Run(ctx context.Context, g *global) error {
+	var roles node.Roles
 	for _, role := range w.Roles {
 		switch role {
 		case "live":
+			roles |= node.LiveWorker
 		case "transcode":
-			return fmt.Errorf("--roles transcode: this release does not transcode; the one role of a worker is live")
+			roles |= node.Transcode
 		default:
-			return fmt.Errorf("--roles %s: want live", role)
+			return fmt.Errorf("--roles %s: want live, transcode, or live,transcode", role)
 		}
 	}
-	return g.runNode(ctx, node.LiveWorker, nil)
+	return g.runNode(ctx, roles, nil)
 }

@@ -21,7 +21,7 @@ type commands struct {
 
 	Serve   serveCmd   `cmd:"" help:"Run the whole service in this process."`
 	Gateway gatewayCmd `cmd:"" help:"Run a gateway: it takes encoders' streams."`
-	Worker  workerCmd  `cmd:"" help:"Run a worker: it owns live entries, packages and stores them."`
+	Worker  workerCmd  `cmd:"" help:"Run a worker: it owns live entries, packages and stores them, or transcodes them."`
 	Origin  originCmd  `cmd:"" help:"Run an origin: it serves players."`
 	Control controlCmd `cmd:"" help:"Run the control plane and the console, for deployments without Kaltura."`
 	Bus     busCmd     `cmd:"" help:"Run a node of the bus (NATS), for deployments without their own."`

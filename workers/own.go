@@ -172,7 +172,7 @@ func (o *owner) pack(ctx context.Context, t *tenure, r *registrar.Registrar, ope
 	o.opened(t, w, r)
 	opened()
 	p := packager.New(packager.Config{
-		Entry: o.entry, Said: o.said, Media: o.p.Media, Timeline: w, Store: store, Shelf: shelf(o.p.Store), Broadcasts: fencedBroadcasts{o.p.Broadcasts, t.guard}, Chapters: o.p.Chapters,
+		Entry: o.entry, Said: o.said, Media: o.p.Media, Timeline: w, Store: store, Shelf: shelf(o.p.Store), Broadcasts: fencedBroadcasts{o.p.Broadcasts, t.guard}, Chapters: o.p.Chapters, Jobs: o.p.Jobs, Ends: o.p.Ends,
 		Stored: r.Stored, Hearing: o.p.hearing(), Metrics: o.p.packaging, Log: o.p.Log, Options: o.p.Packager,
 	})
 	o.attach(p, r)

@@ -48,6 +48,9 @@ type Config struct {
 	API registrar.API
 	// Chapters reads the items of a closed chapter; see [packager.Config].
 	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
+	// Jobs and Ends reach the transcode workers; may be nil.
+	Jobs     packager.Jobs
+	Ends     packager.Ends
 	Packager packager.Options
 	// MaxDVR is the longest DVR window, and that of entries that name none. Default 2 h.
 	MaxDVR     time.Duration

@@ -53,8 +53,23 @@ type Stream struct {
 	Encoder  string    `json:"encoder,omitempty"`
 	Peer     string    `json:"peer"`
 	Gateway  string    `json:"gateway,omitempty"`
+	// Rungs are the renditions of the entry that transcode workers make.
+	Rungs []Rung `json:"rungs,omitempty"`
 	// PlayPath is the path of the entry's playlist. The answer holds the whole address.
 	PlayPath string `json:"-"`
+}
+
+// Rung is a rendition that transcode workers make, as of the newest segments.
+type Rung struct {
+	Rendition string `json:"rendition"`
+	Width     int    `json:"width,omitempty"`
+	Height    int    `json:"height,omitempty"`
+	// Segments is how many of the newest segments count, Gaps how many of them it lacks.
+	Segments int `json:"segments"`
+	Gaps     int `json:"gaps"`
+	// Failed is the newest segment that it lacks, Reason why.
+	Failed string `json:"failed,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // Entry is a live entry that encoders may publish to.

@@ -66,7 +66,7 @@ func classify(err error) (advice string, sentinel error) {
 	case is(nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired):
 		return "check bus.user and bus.password, or bus.credentials", ErrDenied
 	case is(nats.ErrPermissionViolation):
-		return "let the user of bus.user or bus.credentials publish and subscribe to klive.>, $KV.>, $JS.API.> and _INBOX.>", ErrDenied
+		return "let the user of bus.user or bus.credentials publish and subscribe to klive.>, $KV.>, $JS.API.>, $JS.ACK.> and _INBOX.>", ErrDenied
 	case is(jetstream.ErrStreamNotFound):
 		return "the bus has lost it; it is made anew in a moment", ErrUnavailable
 	case is(nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrStaleConnection):

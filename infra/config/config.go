@@ -39,6 +39,7 @@ type Config struct {
 	Internal  Internal  `yaml:"internal"`
 	Cluster   Cluster   `yaml:"cluster"`
 	Worker    Worker    `yaml:"worker"`
+	Transcode Transcode `yaml:"transcode"`
 	Spool     Spool     `yaml:"spool"`
 	Sweeper   Sweeper   `yaml:"sweeper"`
 }
@@ -264,6 +265,26 @@ type Worker struct {
 	MoveEvery time.Duration `yaml:"moveEvery" min:"1s" max:"1h"`
 	// Drain is how long a worker that was told to end may take to hand its entries over.
 	Drain time.Duration `yaml:"drain" min:"1s" max:"10m"`
+}
+
+// Transcode makes the renditions of ladders.
+type Transcode struct {
+	// Encoder is ffmpeg's; auto takes the first of the hardware's that works. None transcodes
+	// nothing in this process.
+	Encoder string `yaml:"encoder" oneof:"libx264,h264_nvenc,h264_vaapi,h264_qsv,auto,none"`
+	// Preset is the encoder's; empty means its default.
+	Preset string `yaml:"preset"`
+	FFmpeg string `yaml:"ffmpeg"`
+	// Jobs run at a time, Threads each; 0 means what the cores give.
+	Jobs    int `yaml:"jobs" min:"0" max:"256"`
+	Threads int `yaml:"threads" min:"0" max:"64"`
+	// Memory bounds one ffmpeg's address space, Stall the time for which it may not advance,
+	// Tries how often a segment is begun.
+	Memory Size          `yaml:"memory" min:"256MiB" max:"64GiB"`
+	Stall  time.Duration `yaml:"stall" min:"1s" max:"1m"`
+	Tries  int           `yaml:"tries" min:"1" max:"10"`
+	// Upscale lets rungs be larger than their source.
+	Upscale bool `yaml:"upscale"`
 }
 
 // Spool keeps media on this host while the store is away.

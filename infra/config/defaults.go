@@ -49,6 +49,9 @@ func Default() *Config {
 		Worker: Worker{
 			Beat: 500 * time.Millisecond, StealAfter: 2 * time.Second, MoveEvery: 10 * time.Second, Drain: 30 * time.Second,
 		},
+		Transcode: Transcode{
+			Encoder: "libx264", FFmpeg: "ffmpeg", Memory: 4 * GiB, Stall: 10 * time.Second, Tries: 3,
+		},
 		Spool:   Spool{Bytes: 8 * GiB, Age: 30 * time.Minute, After: time.Second},
 		Sweeper: Sweeper{Every: 10 * time.Minute, After: time.Hour},
 	}

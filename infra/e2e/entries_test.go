@@ -47,14 +47,20 @@ func (p *process) addEntries(t testing.TB, n int) []entry {
 	return controlPlane{p.client, p.admin}.addEntries(t, n)
 }
 
-func (p controlPlane) addEntries(t testing.TB, n int) []entry {
+// cloudTranscode is the profile "Cloud transcode" of partner 102: the source and three rungs.
+const cloudTranscode = "502"
+
+func (p controlPlane) addEntries(t testing.TB, n int) []entry { return p.addEntriesOf(t, "", n) }
+
+// addEntriesOf adds entries with a conversion profile, or the partner's default.
+func (p controlPlane) addEntriesOf(t testing.TB, profile string, n int) []entry {
 	t.Helper()
 	var ks string
 	p.api(t, "session", "start", url.Values{"secret": {controlSecret}, "type": {"2"}, "partnerId": {"102"}}, &ks)
 	out := make([]entry, n)
 	for i := range out {
 		p.api(t, "liveStream", "add", url.Values{
-			"ks": {ks}, "liveStreamEntry:objectType": {"KalturaLiveStreamEntry"}, "liveStreamEntry:name": {"test"}, "sourceType": {"32"},
+			"ks": {ks}, "liveStreamEntry:objectType": {"KalturaLiveStreamEntry"}, "liveStreamEntry:name": {"test"}, "sourceType": {"32"}, "liveStreamEntry:conversionProfileId": {profile},
 		}, &out[i])
 	}
 	return out

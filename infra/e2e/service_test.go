@@ -30,6 +30,7 @@ type service struct {
 	env   []string     // of every node
 	calls callLog
 	api   apiFaults
+	work  node.Transcoder // works off transcode jobs; may be nil
 	http  *http.Client
 	log   lines
 }
@@ -49,10 +50,17 @@ const startUp = time.Second
 // lives in virtual time; [bustest.Prepare] has to come before the bubble.
 func startService(t *testing.T, scenario *check.Scenario) *service {
 	t.Helper()
-	s := &service{t: t, nodes: map[string]*instance{}, env: []string{
+	return startServiceWith(t, scenario, nil)
+}
+
+// startServiceWith is startService with something that works off transcode jobs.
+func startServiceWith(t *testing.T, scenario *check.Scenario, work node.Transcoder) *service {
+	t.Helper()
+	s := &service{t: t, nodes: map[string]*instance{}, work: work, env: []string{
 		config.EnvName("kaltura.hostname") + "=ms1.example.com", config.EnvName("control.secret") + "=" + controlSecret,
 		config.EnvName("rtmps.listen") + "=", config.EnvName("https.listen") + "=",
 		config.EnvName("kaltura.keepAliveJitter") + "=0s", // the lists of calls have exact times
+		config.EnvName("transcode.encoder") + "=none",     // virtual time has no subprocesses
 	}}
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -164,7 +172,8 @@ func (s *service) launch(m *instance, name string, roles node.Roles, control *bu
 	m.Node, err = node.Start(context.Background(), node.Config{
 		Settings: cfg, Roles: roles, Version: "test", Registry: prometheus.NewRegistry(), Listen: m.net.Listen,
 		Log: log, Control: control, Transport: s.api.before(api),
-		Observe: func(next http.Handler) http.Handler { return s.calls.observe(s.api.refusing(next)) },
+		Observe:    func(next http.Handler) http.Handler { return s.calls.observe(s.api.refusing(next)) },
+		Transcoder: s.work,
 	})
 	if err != nil {
 		s.t.Errorf("node %s: %v\n%s", name, err, &s.log)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 )
@@ -17,6 +18,7 @@ type H264 struct {
 	SPS, PPS [][]byte
 
 	width, height int
+	sarX, sarY    int // of a pixel; 0 when not stated
 	frameRate     float64
 }
 
@@ -29,7 +31,9 @@ func NewH264(sps, pps [][]byte) (*H264, error) {
 	if err := s.Unmarshal(sps[0]); err != nil {
 		return nil, fmt.Errorf("H264 SPS: %w", err)
 	}
-	return &H264{SPS: sps, PPS: pps, width: s.Width(), height: s.Height(), frameRate: saneRate(s.FPS())}, nil
+	p := &H264{SPS: sps, PPS: pps, width: s.Width(), height: s.Height(), frameRate: saneRate(s.FPS())}
+	p.sarX, p.sarY = pixelAspect(s.VUI)
+	return p, nil
 }
 
 // Kind is Video.
@@ -51,6 +55,38 @@ func (p *H264) Equal(o Params) bool {
 
 // Size is the cropped picture size in pixels.
 func (p *H264) Size() (width, height int) { return p.width, p.height }
+
+// DisplaySize is the picture's size in square pixels: as [H264.Size], with the width that its
+// pixels' aspect ratio makes of it.
+func (p *H264) DisplaySize() (width, height int) {
+	if p.sarX <= 0 || p.sarY <= 0 {
+		return p.width, p.height
+	}
+	return int(math.Round(float64(p.width) * float64(p.sarX) / float64(p.sarY))), p.height
+}
+
+// aspects are the ratios of ITU-T H.264 table E-1, by aspect_ratio_idc.
+var aspects = [...][2]int{{}, {1, 1}, {12, 11}, {10, 11}, {16, 11}, {40, 33}, {24, 11}, {20, 11}, {32, 11}, {80, 33},
+	{18, 11}, {15, 11}, {64, 33}, {160, 99}, {4, 3}, {3, 2}, {2, 1}}
+
+// extendedSAR is the aspect_ratio_idc of a ratio that is spelled out.
+const extendedSAR = 255
+
+// pixelAspect reads the aspect ratio of a pixel; 0 when it is not stated, or odd.
+func pixelAspect(v *h264.SPS_VUI) (x, y int) {
+	if v == nil || !v.AspectRatioInfoPresentFlag {
+		return 0, 0
+	}
+	if v.AspectRatioIdc == extendedSAR {
+		x, y = int(v.SarWidth), int(v.SarHeight)
+	} else if int(v.AspectRatioIdc) < len(aspects) {
+		x, y = aspects[v.AspectRatioIdc][0], aspects[v.AspectRatioIdc][1]
+	}
+	if x > 8*y || y > 8*x {
+		return 0, 0
+	}
+	return x, y
+}
 
 // FrameRate is the VUI's rate, or 0.
 func (p *H264) FrameRate() float64 { return p.frameRate }

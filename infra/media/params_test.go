@@ -25,6 +25,24 @@ const (
 	hevcPPS = "4401c172b46240"
 )
 
+// TestH264DisplaySize takes the sizes of anamorphic pictures, 720x576 by x264.
+func TestH264DisplaySize(t *testing.T) {
+	for sps, want := range map[string][2]int{
+		"6742c01eda02d049b011000003000100000300320f162ea0": {720, 576},  // square
+		"6742c01eda02d049b041000003000100000300320f162ea0": {1047, 576}, // 16:11
+		"6742c01eda02d049b0e1000003000100000300320f162ea0": {960, 576},  // 4:3
+		h264SPS: {640, 360}, // not stated
+	} {
+		p, err := NewH264([][]byte{unhex(t, sps)}, [][]byte{unhex(t, h264PPS)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w, h := p.DisplaySize(); w != want[0] || h != want[1] {
+			t.Errorf("%s: %dx%d, want %v", sps, w, h, want)
+		}
+	}
+}
+
 func TestH264Params(t *testing.T) {
 	p, err := NewH264([][]byte{unhex(t, h264SPS)}, [][]byte{unhex(t, h264PPS)})
 	if err != nil {

@@ -49,6 +49,8 @@ type Config struct {
 	// Control is the bus's control plane; nil means the one that Settings name. The node does
 	// not close one that was given.
 	Control *bus.Control
+	// Transcoder works off transcode jobs; nil means workers/transcode with ffmpeg.
+	Transcoder Transcoder
 	// Observe is called with each request of Kaltura's embedded API; may be nil.
 	Observe func(http.Handler) http.Handler
 }
@@ -82,6 +84,8 @@ type Node struct {
 	store      storage.Store
 	spool      *spool.Spool // in front of a worker's store; nil without the role
 	timelines  timeline.Log
+	jobs       *bus.Queue // transcode jobs, the log of their ends and that of dead ones; nil where
+	ends, dead *bus.Log   // nothing is transcoded
 	view       *timeline.View
 	origin     http.Handler // nil without the role
 	secret     string       // of the embedded control plane
@@ -143,7 +147,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		n.openListeners, n.startHTTP, n.startRTMP, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
-		n.startBeats, n.startWorkers, n.startGateway, n.startInternal, n.closeRTMPHere, n.checkKaltura, n.startStatus,
+		n.startBeats, n.openJobs, n.startTranscode, n.startWorkers, n.startGateway, n.startInternal, n.closeRTMPHere, n.checkKaltura, n.startStatus,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))

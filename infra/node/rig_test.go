@@ -42,6 +42,7 @@ func newRig(t *testing.T, set func(*config.Config)) *rig {
 	settings := config.Default()
 	settings.Data = t.TempDir()
 	settings.Kaltura.Hostname = "ms1.example.com"
+	settings.Transcode.Encoder = noEncoder // virtual time has no subprocesses
 	if set != nil {
 		set(settings)
 	}

@@ -21,15 +21,17 @@ const (
 	Origin
 	// Control is Kaltura's API for people without Kaltura, and the console.
 	Control
+	// Transcode makes the renditions of ladders, for all live entries of the deployment.
+	Transcode
 
 	// All is what "klive serve" runs.
-	All = Gateway | LiveWorker | Origin | Control
+	All = Gateway | LiveWorker | Origin | Control | Transcode
 )
 
 var roleNames = []struct {
 	role Roles
 	name string
-}{{Gateway, "gateway"}, {LiveWorker, "worker"}, {Origin, "origin"}, {Control, "control"}}
+}{{Gateway, "gateway"}, {LiveWorker, "worker"}, {Origin, "origin"}, {Control, "control"}, {Transcode, "transcode"}}
 
 // Has reports whether the process runs one of the given roles.
 func (r Roles) Has(some Roles) bool { return r&some != 0 }

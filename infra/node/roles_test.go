@@ -74,7 +74,7 @@ func TestFoldersOfTheirOwn(t *testing.T) {
 }
 
 func TestRoleNames(t *testing.T) {
-	if got := All.String(); got != "gateway, worker, origin, control" {
+	if got := All.String(); got != "gateway, worker, origin, control, transcode" {
 		t.Errorf("all roles are %q", got)
 	}
 	if r := Gateway | Origin; !r.Has(Origin) || r.Has(Control) || r.String() != "gateway, origin" {

@@ -80,7 +80,34 @@ func stream(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.Stre
 	}
 	if b != nil {
 		out.Started = b.Start.Std()
+		out.Rungs = rungs(b)
 		out.PlayPath = "/" + playlist.GroupKey(r.Feed.Entry, "all", false)
+	}
+	return out
+}
+
+// rungs says how the renditions stand that transcode workers make.
+func rungs(b *timeline.Broadcast) (out []admin.Rung) {
+	for i := range b.Renditions {
+		d := &b.Renditions[i]
+		if !d.Encoded {
+			continue
+		}
+		r := admin.Rung{Rendition: d.Name, Width: d.Width, Height: d.Height}
+		for k := range b.Items {
+			m := b.Items[k].Of(d.Name)
+			if m == nil || !m.Settled() {
+				continue
+			}
+			r.Segments++
+			if m.Gap {
+				r.Gaps++
+				if r.Failed = m.Name; m.Encode != nil {
+					r.Reason = m.Encode.Failure
+				}
+			}
+		}
+		out = append(out, r)
 	}
 	return out
 }
@@ -100,12 +127,12 @@ func state(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.State
 	}
 	newest := newestMedia(b)
 	for _, m := range newest {
-		if m.Feed.FeedID == r.Feed.FeedID {
+		if feed, _ := m.MadeOf(); feed.FeedID == r.Feed.FeedID {
 			return admin.StateLive
 		}
 	}
 	for _, m := range newest {
-		if m.Feed.Index != r.Feed.Index {
+		if feed, _ := m.MadeOf(); feed.Index != r.Feed.Index {
 			return admin.StateStandby
 		}
 	}

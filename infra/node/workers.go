@@ -21,12 +21,14 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		Media: n.media, Store: n.store, Timeline: n.timelines,
 		API:      registrarAPI{n.client},
 		Chapters: n.view.Items,
+		Jobs:     jobsOf(n), Ends: endsOf(n),
 		Packager: packager.Options{
 			FailoverAfter: c.Failover.After,
 			ReturnAfter:   c.Failover.Health,
 			Resume:        c.Broadcast.Resume,
 			LiveWindow:    c.HLS.Window,
 			LiveGrace:     c.DVR.Grace,
+			Upscale:       c.Transcode.Upscale,
 		},
 		Registrar: registrar.Options{
 			Hostname: n.deployment(), Application: c.Kaltura.Application, StartDelay: c.Kaltura.StartDelay,
@@ -84,4 +86,20 @@ func (n *Node) startSweeper(ctx context.Context) error {
 	})
 	n.onClose(func(context.Context) { stop(); <-ended })
 	return nil
+}
+
+// jobsOf and endsOf are the ways to transcode workers, as interfaces that are nil where there
+// are none.
+func jobsOf(n *Node) packager.Jobs {
+	if n.jobs == nil {
+		return nil
+	}
+	return n.jobs
+}
+
+func endsOf(n *Node) packager.Ends {
+	if n.ends == nil {
+		return nil
+	}
+	return n.ends
 }

@@ -1,11 +1,13 @@
 package origin
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"klive/storage/playlist"
 )
@@ -78,7 +80,7 @@ func (o *Origin) writeText(w http.ResponseWriter, r *http.Request, req request) 
 		}
 		req.sel.Group, req.sel.Params = "", params
 	}
-	t, err := o.texts.get(r.Context(), req)
+	t, err := o.await(r.Context(), req)
 	if err != nil {
 		o.failErr(w, r, err)
 		return
@@ -143,6 +145,28 @@ func notModified(r *http.Request, etag, modified string) bool {
 	}
 	at, err := http.ParseTime(modified)
 	return err == nil && !at.After(since)
+}
+
+// How long a player waits for the first segment of a rendition that is announced, and how often
+// it is looked for. Without that, players take the rendition for broken.
+const (
+	announcedWait  = 3 * time.Second
+	announcedCheck = 100 * time.Millisecond
+)
+
+// await returns a playlist as the timeline stands, or stands in a moment.
+func (o *Origin) await(ctx context.Context, req request) (text, error) {
+	for end := time.Now().Add(announcedWait); ; {
+		t, err := o.texts.get(ctx, req)
+		if err != nil || t.body != "" || !t.announced || !time.Now().Before(end) {
+			return t, err
+		}
+		select {
+		case <-time.After(announcedCheck):
+		case <-ctx.Done():
+			return text{}, ctx.Err()
+		}
+	}
 }
 
 // matches reports whether a list of ETags names this one (weak comparison).

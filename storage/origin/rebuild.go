@@ -202,25 +202,25 @@ func (b *rebuilder) make(ctx context.Context, a mediaAddress) (*made, error) {
 
 // assemble reads the object's parts and puts them together.
 func (b *rebuilder) assemble(ctx context.Context, a mediaAddress, rendition *timeline.Rendition, m *timeline.Media) (*made, error) {
-	if m.Feed.Epoch == 0 || m.LastPart < m.FirstPart || m.LastPart-m.FirstPart >= maxParts {
+	subject, first, last, from, ok := m.Parts(a.entry)
+	if !ok || last-first >= maxParts {
 		return nil, errNoParts
 	}
-	last := m.LastPart
 	if a.init > 0 {
-		last = m.FirstPart // each part names the parameters of its tracks
+		last = first // each part names the parameters of its tracks
 	}
-	segment, err := b.gather(ctx, m, last)
+	segment, err := b.gather(ctx, subject, first, last, from)
 	if err != nil {
 		return nil, err
 	}
 	return a.mux(segment, rendition.Kind, m)
 }
 
-// gather reads the parts of a segment up to the number last.
-func (b *rebuilder) gather(ctx context.Context, m *timeline.Media, last uint64) (*live.Assembly, error) {
-	r := &partReader{bus: b.bus, subject: m.Feed.Subject(), next: m.FirstPart}
+// gather reads the parts of a segment from the number first to last.
+func (b *rebuilder) gather(ctx context.Context, subject string, first, last uint64, from media.Time) (*live.Assembly, error) {
+	r := &partReader{bus: b.bus, subject: subject, next: first}
 	defer r.close()
-	segment, err := live.Gather(ctx, r.read, m.FirstPart, last, m.From)
+	segment, err := live.Gather(ctx, r.read, first, last, from)
 	var aged *bus.AgedOutError
 	if errors.As(err, &aged) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, live.ErrAssembly) {
 		return nil, fmt.Errorf("%w (%w)", errNoParts, err)

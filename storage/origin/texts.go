@@ -50,6 +50,8 @@ type text struct {
 	body   string
 	etag   string
 	target int
+	// announced says that there is nothing yet of a rendition that is to come.
+	announced bool
 }
 
 // texts renders each playlist once for each state of its timeline, however many ask.
@@ -167,7 +169,8 @@ func (t *texts) render(ctx context.Context, e *entryTexts, s *timeline.State, r 
 		return text{}, err
 	}
 	sum := sha256.Sum256([]byte(body))
-	return text{body: body, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, target: b.Target}, nil
+	return text{body: body, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, target: b.Target,
+		announced: body == "" && (r.form == formMedia || r.form == formTS) && playlist.Announced(b, r.sel.Rendition)}, nil
 }
 
 func (t *texts) text(ctx context.Context, e *entryTexts, b *timeline.Broadcast, r request) (string, error) {

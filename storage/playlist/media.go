@@ -40,12 +40,44 @@ func begun(b *timeline.Broadcast, d *timeline.Rendition) bool {
 // playable reports whether the rendition's playlist names anything and something was stored.
 func playable(b *timeline.Broadcast, d *timeline.Rendition) bool { return d.Bytes > 0 && begun(b, d) }
 
+// shown reports whether the rendition has a media playlist. That of an encoded one may have
+// nothing but gaps, while no worker makes it.
+func shown(b *timeline.Broadcast, d *timeline.Rendition) bool {
+	return playable(b, d) || d.Encoded && begun(b, d)
+}
+
+// Announced reports whether multivariant playlists name the rendition and nothing of it is there
+// yet: transcode workers are about to make it.
+func Announced(b *timeline.Broadcast, rendition string) bool {
+	d := b.Rendition(rendition)
+	return d != nil && d.Encoded && !b.Ended && !begun(b, d)
+}
+
+// encodes returns the first item of which something comes from transcode workers, and so later
+// than the rest; 0 when nothing does.
+func encodes(b *timeline.Broadcast) (first uint64) {
+	for i := range b.Renditions {
+		if d := &b.Renditions[i]; d.Encoded && d.First != 0 && (first == 0 || d.First < first) {
+			first = d.First
+		}
+	}
+	return first
+}
+
+// How many target durations players stay behind the end of a playlist (RFC 8216bis §4.4.3.8),
+// when renditions may be the two late that an encoded segment may take, and how much more than
+// usual a live playlist then holds.
+const (
+	holdBack   = 3 + 2
+	moreWindow = holdBack - minWindow + 1
+)
+
 // Live returns the media playlist of a rendition's live window: the newest window segments,
 // and at least three target durations. It names what is stored, held or a gap. It is empty
 // when there is nothing of the rendition.
 func Live(b *timeline.Broadcast, rendition string, window int) string {
 	d := b.Rendition(rendition)
-	if d == nil || !playable(b, d) {
+	if d == nil || !shown(b, d) {
 		return ""
 	}
 	items, complete := listed(b, d, b.Items)
@@ -63,7 +95,7 @@ type Past struct {
 // [DVRChapters] names. Without a DVR window it is the live playlist.
 func DVR(b *timeline.Broadcast, rendition string, window int, past []Past) string {
 	d := b.Rendition(rendition)
-	if d == nil || !playable(b, d) {
+	if d == nil || !shown(b, d) {
 		return ""
 	}
 	kept, items, complete := dvrItems(b, d, window, past)
@@ -145,14 +177,28 @@ func listed(b *timeline.Broadcast, d *timeline.Rendition, items []timeline.Item)
 }
 
 // liveStart returns where the live window begins in a list. It never goes back while items
-// are added.
+// are added, nor when something begins to be encoded.
 func liveStart(b *timeline.Broadcast, items []timeline.Item, window int) int {
 	if window <= 0 {
 		window = DefaultWindow
 	}
+	first := encodes(b)
+	if first == 0 {
+		return windowStart(b, items, window, minWindow)
+	}
+	before := 0
+	for before < len(items) && items[before].Seq < first {
+		before++
+	}
+	return max(windowStart(b, items, window+moreWindow, minWindow+moreWindow), windowStart(b, items[:before], window, minWindow))
+}
+
+// windowStart returns where a window begins that holds at least so many items, and so many
+// target durations.
+func windowStart(b *timeline.Broadcast, items []timeline.Item, window, targets int) int {
 	i := len(items)
 	var length time.Duration
-	for i > 0 && (len(items)-i < window || length < minWindow*time.Duration(b.Target)*time.Second) {
+	for i > 0 && (len(items)-i < window || length < time.Duration(targets*b.Target)*time.Second) {
 		i--
 		length += items[i].Duration
 	}
@@ -201,6 +247,9 @@ func writeHeader(w *strings.Builder, b *timeline.Broadcast, first *timeline.Item
 	writeTag(w, "#EXT-X-TARGETDURATION:", uint64(b.Target))
 	writeTag(w, "#EXT-X-MEDIA-SEQUENCE:", first.Seq)
 	writeTag(w, "#EXT-X-DISCONTINUITY-SEQUENCE:", disc)
+	if encodes(b) != 0 {
+		w.WriteString("#EXT-X-SERVER-CONTROL:HOLD-BACK=" + strconv.Itoa(holdBack*b.Target) + "\n")
+	}
 	if !b.Dependent {
 		w.WriteString("#EXT-X-INDEPENDENT-SEGMENTS\n")
 	}

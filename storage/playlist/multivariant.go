@@ -24,12 +24,15 @@ func Multivariant(b *timeline.Broadcast, sel Selection, dvr bool) string {
 		g.write(&w, dvr)
 	}
 	n := 0
+	if !slices.ContainsFunc(videos, func(d *timeline.Rendition) bool { return shown(b, d) }) {
+		videos = nil
+	}
 	for _, d := range videos {
 		if writeVideo(&w, b, d, groups, dvr) {
 			n++
 		}
 	}
-	if len(videos) == 0 && (sel.isAudio() || !hasVideo(b)) {
+	if n == 0 && (sel.isAudio() || !hasVideo(b)) {
 		for _, d := range selected(b, sel, media.Audio) {
 			writeVariant(&w, d, nil, dvr)
 			n++
@@ -55,12 +58,12 @@ func hasVideo(b *timeline.Broadcast) bool {
 }
 
 // selected returns the renditions of one kind that the selection names and that have
-// something to play.
+// something to play. Pictures that are encoded count before: players read the playlist once.
 func selected(b *timeline.Broadcast, sel Selection, kind media.Kind) []*timeline.Rendition {
 	var out []*timeline.Rendition
 	for i := range b.Renditions {
 		d := &b.Renditions[i]
-		if d.Kind == kind && playable(b, d) && sel.has(d) {
+		if d.Kind == kind && (playable(b, d) || d.Encoded && kind == media.Video) && sel.has(d) {
 			out = append(out, d)
 		}
 	}
@@ -251,6 +254,13 @@ func steady(rate int64) int64 {
 // before there was enough to measure, what its rung states or a little more than what came.
 func rates(d *timeline.Rendition) (peak, average int64) {
 	average = timeline.BitRate(d.Bytes, d.Duration)
+	if d.Encoded && d.Kind == media.Video {
+		// It may use what its rung says, whatever it has used so far; measured rates would change
+		// the playlist again and again.
+		most, _ := d.Rung.Video.Rate()
+		average = max(average, int64(d.Rung.Video.Bitrate))
+		return max(int64(most)*11/10, d.Peak, average), average
+	}
 	if d.Peak > 0 {
 		return max(d.Peak, average), average
 	}

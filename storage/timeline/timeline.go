@@ -70,6 +70,9 @@ type Rendition struct {
 	Groups []string `json:"groups,omitempty"`
 	// Audio is the name of the audio rendition that goes with a video rendition; may be empty.
 	Audio string `json:"audio,omitempty"`
+	// Encoded says that transcode workers make the rendition. Until something of it is there,
+	// Codecs and what follows say what it will be.
+	Encoded bool `json:"encoded,omitempty"`
 	// Codecs, Width, Height, FrameRate, Channels and SampleRate describe the newest init.
 	Codecs     string  `json:"codecs"`
 	Width      int     `json:"width,omitempty"`
@@ -133,6 +136,48 @@ type Media struct {
 	FirstPart uint64     `json:"firstPart,omitempty"`
 	LastPart  uint64     `json:"lastPart,omitempty"`
 	From      media.Time `json:"from,omitempty"`
+	// Encode is set for media that transcode workers make; the four fields above are then empty.
+	Encode *Encode `json:"encode,omitempty"`
+}
+
+// Encode says how encoded media come to be: by which job, or, once it is known, where on the
+// media plane its result is.
+type Encode struct {
+	// Feed and LastPart tell what it is made of.
+	Feed     live.Feed `json:"feed,omitzero"`
+	LastPart uint64    `json:"lastPart,omitempty"`
+	// Job asks for it, without its other outputs. It is nil once the media are settled.
+	Job *live.Job `json:"job,omitempty"`
+	// Attempt made the media; its parts are numbered 1 to Parts.
+	Attempt string `json:"attempt,omitempty"`
+	Parts   uint64 `json:"parts,omitempty"`
+	// Failure is why the media are a gap, for operators.
+	Failure string `json:"failure,omitempty"`
+}
+
+// Without returns what is said of the media once they are settled.
+func (e *Encode) Without() *Encode {
+	n := *e
+	n.Job = nil
+	return &n
+}
+
+// MadeOf returns the feed that the media come from and the number of its last part in them; the
+// feed's epoch is 0 when there is none.
+func (m *Media) MadeOf() (live.Feed, uint64) {
+	if m.Encode != nil {
+		return m.Encode.Feed, m.Encode.LastPart
+	}
+	return m.Feed, m.LastPart
+}
+
+// Parts returns where on the media plane the parts are that the object can be made from, their
+// numbers, and where the segment is entered; ok is false when that is not known.
+func (m *Media) Parts(entry string) (subject string, first, last uint64, from media.Time, ok bool) {
+	if e := m.Encode; e != nil {
+		return live.RungSubject(entry, m.Rendition, e.Attempt), 1, e.Parts, 0, e.Attempt != ""
+	}
+	return m.Feed.Subject(), m.FirstPart, m.LastPart, m.From, m.Feed.Epoch != 0 && m.FirstPart > 0 && m.LastPart >= m.FirstPart
 }
 
 // Settled reports whether the media is stored or a gap: nothing more will be said of it.

@@ -24,21 +24,21 @@ func (m *Media) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func (m *Media) forget() { m.Held, m.From = false, 0 }
+func (m *Media) forget() { m.Held, m.From, m.Encode = false, 0, nil }
 
 // plainMedia is Media without methods.
 type plainMedia Media
 
 // MarshalJSON is as [Media.MarshalJSON].
 func (r Rendition) MarshalJSON() ([]byte, error) {
-	r.InitSum = ""
+	r.InitSum, r.Encoded = "", false
 	return json.Marshal(plainRendition(r))
 }
 
 // UnmarshalJSON is as [Media.UnmarshalJSON].
 func (r *Rendition) UnmarshalJSON(b []byte) error {
 	err := json.Unmarshal(b, (*plainRendition)(r))
-	r.InitSum = ""
+	r.InitSum, r.Encoded = "", false
 	return err
 }
 

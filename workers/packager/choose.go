@@ -241,14 +241,15 @@ func (p *Packager) restore(now time.Time) {
 		it := &b.Items[i]
 		p.end.at = it.End()
 		for _, m := range it.Media {
-			if m.Feed.Epoch == 0 {
+			feed, _ := m.MadeOf()
+			if feed.Epoch == 0 {
 				continue
 			}
-			p.tracks[m.Rendition] = m.Feed
-			p.choice.index, p.choice.fixed = m.Feed.Index, true
-			p.end.publishes[m.Feed.FeedID] = max(p.end.publishes[m.Feed.FeedID], m.Feed.Epoch)
+			p.tracks[m.Rendition] = feed
+			p.choice.index, p.choice.fixed = feed.Index, true
+			p.end.publishes[feed.FeedID] = max(p.end.publishes[feed.FeedID], feed.Epoch)
 			if i == len(b.Items)-1 {
-				p.end.feeds[m.Feed] = true
+				p.end.feeds[feed] = true
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 type segment struct {
 	*live.Assembly
 	done time.Time // when the last part came
+	lead uint64    // the first part that a transcode job reads
 }
 
 // last reports whether nothing follows the segment in its publish: it is the publish's last,

@@ -7,7 +7,9 @@
 // Three goroutines share the work of an entry: the loop decides (this file, with sources,
 // chooser and slots), the writer brings items into the timeline and the store (writer.go),
 // and the saver brings the timeline's head and the playlists there (saver.go), so that a
-// slow store does not hold up the live edge. What waits between them is bounded.
+// slow store does not hold up the live edge. What waits between them is bounded. Renditions
+// that need encoding are ordered from transcode workers (encode.go, rungs.go); they settle
+// later than the rest of their items, and nothing waits for them.
 package packager
 
 import (
@@ -74,6 +76,8 @@ type Options struct {
 	LiveGrace  time.Duration
 	// StoreGiveUp is how long a segment is tried to be stored before it becomes a gap.
 	StoreGiveUp time.Duration
+	// Upscale lets rungs be larger than the source.
+	Upscale bool
 	// MaxSegmentBytes bounds one feed's open segment; MaxBacklogBytes what waits for the store.
 	MaxSegmentBytes, MaxBacklogBytes int
 }
@@ -102,6 +106,16 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// Jobs takes jobs for transcode workers; *bus.Queue implements it.
+type Jobs interface {
+	Put(ctx context.Context, id string, task []byte) error
+}
+
+// Ends is the log in which workers say what became of jobs; *bus.Log implements it.
+type Ends interface {
+	Follow(ctx context.Context, pattern string, from uint64) (*bus.LogFollower, error)
+}
+
 // Config is what [New] needs.
 type Config struct {
 	Entry string
@@ -115,6 +129,10 @@ type Config struct {
 	// store, and are tried again for StoreGiveUp.
 	Shelf      Shelf
 	Broadcasts Bucket
+	// Jobs and Ends reach the transcode workers. Without them rungs that need encoding are left
+	// out.
+	Jobs Jobs
+	Ends Ends
 	// Chapters reads the items of a closed chapter, for the stored playlists of the DVR window.
 	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
 	// Floor protects media that a recording still needs; nil when nothing does.
@@ -151,6 +169,8 @@ type Packager struct {
 	saver        *saver
 	choice       choice
 	tracks       map[string]live.Feed // by rendition: where its newest media came from
+	plans        map[string]*plan     // by rendition: what is encoded for it
+	leads        map[live.Feed]uint64 // the first part of the newest segment that begins by itself
 	end          endpoint
 	backlog      []*item
 	backlogBytes int
@@ -184,6 +204,8 @@ func New(c Config) *Packager {
 		feeds:    map[live.FeedID]*feed{},
 		released: newReleaser(c.Media),
 		tracks:   map[string]live.Feed{},
+		plans:    map[string]*plan{},
+		leads:    map[live.Feed]uint64{},
 	}
 	p.saver = newSaver(p)
 	p.restore(time.Now())

@@ -42,6 +42,9 @@ func (w *writer) prepare(ctx context.Context, it *item) []*prepared {
 	var list []*prepared
 	for i := range it.outputs {
 		o := &prepared{output: &it.outputs[i]}
+		if o.encoded() {
+			continue
+		}
 		o.frames = o.seg.Frames(o.track.ID)
 		if len(o.frames) == 0 {
 			w.log.Warn("a track sent nothing in a segment; the playlist shows a gap", "rendition", o.rendition, "start", it.start.Std())
@@ -62,7 +65,7 @@ func (w *writer) prepare(ctx context.Context, it *item) []*prepared {
 		if o.number = r.said.Inits; bytes.Equal(o.init, r.init) {
 			continue
 		}
-		wg.Go(func() { o.number, o.err = w.putInit(ctx, o, r) })
+		wg.Go(func() { o.number, o.err = w.putInit(ctx, o.rendition, o.track.Params.Kind(), o.init, r) })
 	}
 	wg.Wait()
 	return list
@@ -72,7 +75,7 @@ func (w *writer) prepare(ctx context.Context, it *item) []*prepared {
 // adopt: nil when its initialization section can't be stored or the timeline refuses it.
 func (w *writer) describe(ctx context.Context, it *item, o *prepared) (*timeline.Media, error) {
 	if o.err != nil {
-		return nil, w.noInit(ctx, o, o.err)
+		return nil, w.noInit(ctx, o.rendition, o.err)
 	}
 	r := w.rendition(o.output)
 	if o.track.Params.Kind() == media.Video {
@@ -85,7 +88,7 @@ func (w *writer) describe(ctx context.Context, it *item, o *prepared) (*timeline
 	if changed(&r.said, &next) {
 		err := w.append(ctx, &timeline.Described{Rendition: next})
 		if errors.Is(err, timeline.ErrRecord) {
-			return nil, w.noInit(ctx, o, err)
+			return nil, w.noInit(ctx, o.rendition, err)
 		}
 		if err != nil {
 			return nil, err
@@ -104,11 +107,11 @@ func (w *writer) describe(ctx context.Context, it *item, o *prepared) (*timeline
 // putInit stores an initialization section and returns its number. One that an owner before
 // this one has described keeps its number, but may never have got from there to the store. A
 // new one goes under the next number that nobody has used.
-func (w *writer) putInit(ctx context.Context, o *prepared, r *rendition) (int, error) {
+func (w *writer) putInit(ctx context.Context, name string, kind media.Kind, init []byte, r *rendition) (int, error) {
 	b := w.p.Timeline.State().Current()
 	put := func(n int) error {
-		held, err := w.put(ctx, playlist.InitKey(o.rendition, b.ID, n), contentTypeOf(o.track.Params.Kind()), [][]byte{o.init}, func(err error) {
-			w.notify(notice{rendition: o.rendition, err: err})
+		held, err := w.put(ctx, playlist.InitKey(name, b.ID, n), contentTypeOf(kind), [][]byte{init}, func(err error) {
+			w.notify(notice{rendition: name, err: err})
 		})
 		if held {
 			w.hold(1)
@@ -116,7 +119,7 @@ func (w *writer) putInit(ctx context.Context, o *prepared, r *rendition) (int, e
 		return err
 	}
 	n := r.said.Inits
-	if r.init == nil && n > 0 && w.sameInit(ctx, o, r, b.ID) {
+	if r.init == nil && n > 0 && w.sameInit(ctx, name, init, r, b.ID) {
 		if err := put(n); err != nil && !errors.Is(err, storage.ErrPrecondition) {
 			return n, err
 		}
@@ -131,20 +134,20 @@ func (w *writer) putInit(ctx context.Context, o *prepared, r *rendition) (int, e
 }
 
 // sameInit reports whether the section that was described last is this one.
-func (w *writer) sameInit(ctx context.Context, o *prepared, r *rendition, broadcast string) bool {
+func (w *writer) sameInit(ctx context.Context, name string, init []byte, r *rendition, broadcast string) bool {
 	if r.said.InitSum != "" {
-		return r.said.InitSum == initSum(o.init)
+		return r.said.InitSum == initSum(init)
 	}
 	// An older release described it: the store knows.
 	try, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	body, _, err := w.p.Store.Get(try, playlist.InitKey(o.rendition, broadcast, r.said.Inits), nil)
+	body, _, err := w.p.Store.Get(try, playlist.InitKey(name, broadcast, r.said.Inits), nil)
 	if err != nil {
 		return false
 	}
 	defer body.Close()
-	old, err := io.ReadAll(io.LimitReader(body, int64(len(o.init))+1))
-	return err == nil && bytes.Equal(old, o.init)
+	old, err := io.ReadAll(io.LimitReader(body, int64(len(init))+1))
+	return err == nil && bytes.Equal(old, init)
 }
 
 func initSum(init []byte) string {
@@ -166,11 +169,11 @@ func (w *writer) settleInit(n *notice) {
 
 // noInit says that an output has no initialization section; the error is nil unless the
 // context has ended.
-func (w *writer) noInit(ctx context.Context, o *prepared, err error) error {
+func (w *writer) noInit(ctx context.Context, name string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	w.log.Error("an initialization section could not be stored; the playlist shows a gap", "rendition", o.rendition, "error", err)
+	w.log.Error("an initialization section could not be stored; the playlist shows a gap", "rendition", name, "error", err)
 	w.p.Metrics.gaps.WithLabelValues("init").Inc()
 	return nil
 }
@@ -198,19 +201,24 @@ func (w *writer) description(it *item, o *prepared, r *rendition) timeline.Rendi
 	case media.VideoParams:
 		d.Width, d.Height = p.Size()
 		d.FrameRate = r.rate.result(p.FrameRate())
-		d.Audio = r.said.Audio
-		if i := slices.IndexFunc(it.outputs, func(o output) bool { return o.audio }); i >= 0 {
-			d.Audio = it.outputs[i].rendition
-		}
+		d.Audio = audioOf(it, r)
 	case media.AudioParams:
 		d.Channels, d.SampleRate = p.Channels(), p.SampleRate()
 	}
 	return d
 }
 
+// audioOf names the audio rendition that goes with an item's pictures.
+func audioOf(it *item, r *rendition) string {
+	if i := slices.IndexFunc(it.outputs, func(o output) bool { return o.audio }); i >= 0 {
+		return it.outputs[i].rendition
+	}
+	return r.said.Audio
+}
+
 // changed compares what a description says; the fold keeps the rest.
 func changed(a, b *timeline.Rendition) bool {
-	return a.Name != b.Name || a.Codecs != b.Codecs || a.Width != b.Width || a.Height != b.Height || a.FrameRate != b.FrameRate ||
+	return a.Name != b.Name || a.Encoded != b.Encoded || a.Codecs != b.Codecs || a.Width != b.Width || a.Height != b.Height || a.FrameRate != b.FrameRate ||
 		a.Channels != b.Channels || a.SampleRate != b.SampleRate || a.Audio != b.Audio || a.Inits != b.Inits || a.InitSum != b.InitSum ||
 		!slices.Equal(a.Groups, b.Groups) || !sameRung(&a.Rung, &b.Rung)
 }

@@ -44,6 +44,9 @@ type rig struct {
 	opt     Options
 	// stored becomes the packager's hook.
 	stored func(int)
+	// jobs and ends reach transcode workers; nil when there are none.
+	jobs Jobs
+	ends Ends
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -134,7 +137,7 @@ func (g *rig) start() (result <-chan error, end func()) {
 		out = os.Stderr
 	}
 	g.mu.Lock()
-	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Shelf: g.shelf, Broadcasts: g, Options: g.opt, Stored: g.stored, Hearing: g.hearing,
+	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Shelf: g.shelf, Broadcasts: g, Options: g.opt, Stored: g.stored, Hearing: g.hearing, Jobs: g.jobs, Ends: g.ends,
 		Chapters: func(ctx context.Context, b string, c timeline.Chapter) ([]timeline.Item, error) {
 			return timeline.LoadChapter(ctx, g.store, b, c)
 		},

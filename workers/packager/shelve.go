@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"klive/infra/live"
 	"klive/infra/media/mp4"
 	"klive/storage"
 	"klive/storage/playlist"
@@ -19,9 +20,13 @@ type notice struct {
 	media timeline.Media
 	err   error  // why it is a gap
 	cause string // of the gap, for metrics
+	// rung is the result of a transcode job, which has no media yet.
+	rung *rungResult
 	// of is what waits for it; nil for an initialization section, and then rendition names it.
 	of        *shelved
 	rendition string
+	// ordered says that the writer has expected it from a transcode worker.
+	ordered bool
 }
 
 // shelved is an item, or one medium of an owner before this one, that is not settled.
@@ -29,6 +34,7 @@ type shelved struct {
 	left   int // media that are not settled; the writer's own
 	claims []*claim
 	done   []time.Time // when the last parts of its segments came
+	source int         // media that are no transcode job's and not settled
 	stored bool        // something of it rests in the store
 	told   bool        // that is no news
 }
@@ -56,13 +62,13 @@ func (w *writer) hold(n int) {
 func (w *writer) holds() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.held > 0 || len(w.notices) > 0
+	return w.held > 0 || w.ordered > 0 || len(w.notices) > 0
 }
 
 // clean reports whether the broadcast has ended and nothing of it is left to be written.
 func (w *writer) clean() bool {
 	w.mu.Lock()
-	clean := w.finished && w.held == 0 && len(w.notices) == 0
+	clean := w.finished && w.held == 0 && w.ordered == 0 && len(w.notices) == 0
 	w.mu.Unlock()
 	return clean && w.saver.clean()
 }
@@ -74,13 +80,19 @@ func (w *writer) store(ctx context.Context, broadcast string, seq uint64, it *it
 	for _, s := range it.segments {
 		of.done = append(of.done, s.done)
 	}
-	var out []timeline.Media
+	var out, rungs []timeline.Media
 	for _, m := range adopted {
-		if !m.Gap {
+		switch {
+		case m.Gap:
+		case m.Encode != nil:
+			rungs = append(rungs, m)
+		default:
 			out = append(out, m)
 		}
 	}
-	if of.left = len(out); of.left == 0 {
+	of.source, of.left = len(out), len(out)+len(rungs)
+	w.order(ctx, broadcast, seq, rungs, of)
+	if of.left == 0 {
 		w.p.released.release(it.claims...)
 		return nil
 	}
@@ -92,6 +104,9 @@ func (w *writer) store(ctx context.Context, broadcast string, seq uint64, it *it
 	wg.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if len(out) == 0 {
+		return nil
 	}
 	return w.say(ctx, seq, out, of)
 }
@@ -155,7 +170,11 @@ func (w *writer) gap(ctx context.Context, m *timeline.Media, cause string, err e
 	if ctx.Err() != nil {
 		return
 	}
-	w.log.Error("a segment could not be stored; the playlist shows a gap", "rendition", m.Rendition, "segment", m.Name, "error", err)
+	text := "a segment could not be stored; the playlist shows a gap"
+	if cause == "transcode" {
+		text = "a segment of a rung was not made; its playlist shows a gap"
+	}
+	w.log.Error(text, "rendition", m.Rendition, "segment", m.Name, "error", err)
 	w.p.Metrics.gaps.WithLabelValues(cause).Inc()
 }
 
@@ -169,9 +188,23 @@ func (w *writer) settle(ctx context.Context) error {
 		if len(list) == 0 {
 			return nil
 		}
-		w.hold(-len(list))
+		ordered := 0
+		for i := range list {
+			if list[i].ordered {
+				ordered++
+			}
+		}
+		w.expect(-ordered)
+		w.hold(ordered - len(list))
 		for len(list) > 0 {
 			of := list[0].of
+			if r := list[0].rung; r != nil {
+				if err := w.finishRung(ctx, r); err != nil {
+					return err
+				}
+				list = list[1:]
+				continue
+			}
 			if of == nil {
 				w.settleInit(&list[0])
 				list = list[1:]
@@ -181,7 +214,7 @@ func (w *writer) settle(ctx context.Context) error {
 			var out []timeline.Media
 			seq := list[0].seq
 			list = slices.DeleteFunc(list, func(n notice) bool {
-				if n.of != of || n.seq != seq {
+				if n.of != of || n.seq != seq || n.rung != nil {
 					return false
 				}
 				if n.media.Gap {
@@ -212,6 +245,13 @@ func (w *writer) say(ctx context.Context, seq uint64, out []timeline.Media, of *
 			continue
 		}
 		of.left--
+		if m.Encode == nil {
+			if of.source--; of.source == 0 {
+				w.observe(of)
+			}
+		} else if m.Encode.Attempt != "" {
+			w.p.Media.Release(live.RungSubject(w.p.Entry, m.Rendition, m.Encode.Attempt), m.Encode.Parts)
+		}
 		if m.Stored {
 			of.stored = true
 			w.p.Metrics.segments.Inc()
@@ -225,16 +265,21 @@ func (w *writer) say(ctx context.Context, seq uint64, out []timeline.Media, of *
 	return nil
 }
 
+// observe measures how long the source's media took to the store.
+func (w *writer) observe(of *shelved) {
+	now := time.Now()
+	for _, done := range of.done {
+		w.p.Metrics.delay.Observe(now.Sub(done).Seconds())
+	}
+	of.done = nil
+}
+
 // tell counts an item that rests in the store for those who wait for a playable broadcast.
 func (w *writer) tell(of *shelved) {
 	if !of.stored || of.told {
 		return
 	}
 	w.stored++
-	now := time.Now()
-	for _, done := range of.done {
-		w.p.Metrics.delay.Observe(now.Sub(done).Seconds())
-	}
 	if w.p.Stored != nil {
 		w.p.Stored(w.stored)
 	}

@@ -36,7 +36,13 @@ type output struct {
 	audio     bool
 	seg       *segment
 	track     media.Track
+	// video or sound is set when it is encoded.
+	video *live.VideoJob
+	sound *live.AudioJob
 }
+
+// encoded reports whether transcode workers make it.
+func (o *output) encoded() bool { return o.video != nil || o.sound != nil }
 
 // alignment is how far the starts of two feeds' segments may lie apart in one slot, however
 // short the segments are.
@@ -206,13 +212,13 @@ func (p *Packager) enqueue(it *item) {
 		it.gap, it.outputs, it.segments, it.size = "backlog", nil, nil, 0
 	}
 	for _, s := range it.segments {
-		it.claims = append(it.claims, p.released.claim(s.Feed, s.Last))
+		it.claims = append(it.claims, p.claim(it, s))
 	}
 	p.backlog, p.backlogBytes = append(p.backlog, it), p.backlogBytes+it.size
 }
 
-// outputs lists the renditions that the slot's segments make: each pass-through rung of
-// each bitrate's ladder, and the audio of the lowest bitrate that has any.
+// outputs lists the renditions that the slot's segments make: each rung of each bitrate's
+// ladder, and the audio of the lowest bitrate that has any.
 func (p *Packager) outputs(slot []*segment) []output {
 	var out []output
 	var audio *output
@@ -225,16 +231,17 @@ func (p *Packager) outputs(slot []*segment) []output {
 		for i := range ladder.Rungs {
 			r := &ladder.Rungs[i]
 			name := r.Rendition(p.Entry)
-			if !r.PassThrough() {
-				p.once(name, "a rung needs encoding and is left out; this release does not transcode yet", "rendition", name, "rung", r.Name)
-				continue
-			}
-			if t, ok := s.Track(media.Video); ok && !slices.ContainsFunc(out, func(o output) bool { return o.rendition == name }) {
+			if r.Video.Mode == live.ModeEncode {
+				if o := p.encode(s, r, name); o != nil && !slices.ContainsFunc(out, func(o output) bool { return o.rendition == name }) {
+					o.groups = groups(ladder, r)
+					out = append(out, *o)
+				}
+			} else if t, ok := s.Track(media.Video); ok && r.PassThrough() && !slices.ContainsFunc(out, func(o output) bool { return o.rendition == name }) {
 				out = append(out, output{rendition: name, rung: *r, groups: groups(ladder, r), seg: s, track: t})
 			}
 			if t, ok := s.Track(media.Audio); ok && r.Audio.Mode != live.ModeDisable {
 				if audio == nil {
-					audio = &output{rendition: p.Entry + "_a1", rung: *r, audio: true, seg: s, track: t}
+					audio = p.sound(s, r, t)
 				}
 				if audio.seg == s {
 					audio.groups = union(audio.groups, groups(ladder, r))

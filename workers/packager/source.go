@@ -217,8 +217,8 @@ func (p *Packager) resumeAt(id live.Feed) uint64 {
 	if b := p.Timeline.State().Current(); b != nil {
 		for i := range b.Items {
 			for _, m := range b.Items[i].Media {
-				if m.Feed == id {
-					from = max(from, m.LastPart+1)
+				if feed, last := m.MadeOf(); feed == id {
+					from = max(from, last+1)
 				}
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"klive/infra/live"
+	"klive/infra/media"
 	"klive/infra/media/mp4"
 	"klive/storage"
 	"klive/storage/playlist"
@@ -63,7 +64,7 @@ func (w *writer) takeOver(ctx context.Context, list []left) {
 	w.log.Info("settling what the owner before this one left", "media", len(list))
 	slots := make(chan struct{}, takeOverAtOnce)
 	w.others.Go(func() {
-		for _, l := range list {
+		for _, l := range w.orderAgain(ctx, list) {
 			select {
 			case slots <- struct{}{}:
 			case <-ctx.Done():
@@ -83,6 +84,12 @@ func (w *writer) leftOf(b *timeline.Broadcast, it *timeline.Item, past bool) []l
 			continue
 		}
 		list = append(list, left{broadcast: b, seq: it.Seq, media: m, of: of})
+		if m.Encode == nil {
+			of.source++
+		} else if j := m.Encode.Job; j != nil && !claimed[j.Feed] {
+			claimed[j.Feed] = true
+			of.claims = append(of.claims, w.p.released.claim(j.Feed, max(j.LeadIn, 2)-1))
+		}
 		if m.LastPart > 0 && !claimed[m.Feed] {
 			claimed[m.Feed] = true
 			of.claims = append(of.claims, w.p.released.claim(m.Feed, m.LastPart))
@@ -116,28 +123,11 @@ func (w *writer) settleLeft(ctx context.Context, l left, next func()) {
 func (w *writer) rebuild(ctx context.Context, l *left) ([][]byte, error) {
 	m := &l.media
 	d := l.broadcast.Rendition(m.Rendition)
-	if d == nil || m.FirstPart == 0 || m.LastPart < m.FirstPart {
+	subject, first, last, from, ok := m.Parts(w.p.Entry)
+	if d == nil || !ok {
 		return nil, errLeft
 	}
-	f, err := w.p.Media.Follow(ctx, m.Feed.Subject(), m.FirstPart)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	next := func(ctx context.Context) (uint64, *live.Part, error) {
-		ctx, cancel := context.WithTimeout(ctx, partWait)
-		defer cancel()
-		msg, err := f.Next(ctx)
-		if err != nil {
-			return 0, nil, err
-		}
-		part, ok := any(msg.Body).(*live.Part)
-		if !ok {
-			return 0, nil, fmt.Errorf("message %d of %s is no part", msg.Seq, m.Feed)
-		}
-		return msg.Seq, part, nil
-	}
-	a, err := live.Gather(ctx, next, m.FirstPart, m.LastPart, m.From)
+	a, err := w.gather(ctx, subject, first, last, from)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +145,29 @@ func (w *writer) rebuild(ctx context.Context, l *left) ([][]byte, error) {
 		return nil, err
 	}
 	return mp4.SegmentOf(a, d.Kind)
+}
+
+// gather puts together what the parts numbered first to last of a subject hold.
+func (w *writer) gather(ctx context.Context, subject string, first, last uint64, from media.Time) (*live.Assembly, error) {
+	f, err := w.p.Media.Follow(ctx, subject, first)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	next := func(ctx context.Context) (uint64, *live.Part, error) {
+		ctx, cancel := context.WithTimeout(ctx, partWait)
+		defer cancel()
+		msg, err := f.Next(ctx)
+		if err != nil {
+			return 0, nil, err
+		}
+		part, ok := any(msg.Body).(*live.Part)
+		if !ok {
+			return 0, nil, fmt.Errorf("message %d of %s is no part", msg.Seq, subject)
+		}
+		return msg.Seq, part, nil
+	}
+	return live.Gather(ctx, next, first, last, from)
 }
 
 // find looks for media in the store that can't be made again for the given reason. What a

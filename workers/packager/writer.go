@@ -27,6 +27,7 @@ type writer struct {
 	left   []left
 
 	renditions map[string]*rendition // of the current broadcast
+	rungs      *rungs                // nil without transcode workers
 	stored     int                   // items of the broadcast with media in the store
 
 	news chan struct{} // 1: there are notices
@@ -34,7 +35,9 @@ type writer struct {
 	mu      sync.Mutex
 	notices []notice
 	// held counts media that are on their way to the store, or are being looked for.
-	held     int
+	held int
+	// ordered counts results of transcode workers that are to come.
+	ordered  int
 	finished bool // the broadcast has ended
 }
 
@@ -66,6 +69,9 @@ func newWriter(p *Packager) *writer {
 			}
 		}
 	}
+	if p.Jobs != nil && p.Ends != nil {
+		w.rungs = newRungs(w)
+	}
 	w.left = w.unsettled()
 	return w
 }
@@ -82,6 +88,9 @@ func (w *writer) run(ctx context.Context) {
 		}
 	})
 	w.takeOver(ctx, w.left)
+	if w.rungs != nil {
+		w.rungs.start(ctx)
+	}
 	err := w.work(ctx)
 	if err == nil {
 		err = w.saver.flush(ctx)
@@ -108,7 +117,7 @@ func (w *writer) work(ctx context.Context) error {
 			}
 		case it, ok := <-w.jobs:
 			if !ok {
-				return w.settle(ctx)
+				return w.complete(ctx)
 			}
 			if err := w.write(ctx, it); err != nil {
 				return err
@@ -213,6 +222,9 @@ func (w *writer) adopted(ctx context.Context, it *item) (*timeline.Adopted, erro
 			rec.Item.Media = append(rec.Item.Media, *m)
 		}
 	}
+	if err := w.plan(ctx, it, rec); err != nil {
+		return nil, err
+	}
 	if len(rec.Item.Media) == 0 {
 		w.log.Warn("a segment makes no rendition and is left out", "start", it.start.Std())
 		return nil, nil
@@ -252,6 +264,10 @@ func (w *writer) retry(ctx context.Context, what string, f func(context.Context)
 
 // span is when a rendition's share of an item begins and how long it lasts.
 func span(o *output, frames []*media.Frame) (media.Time, time.Duration) {
+	if o.sound != nil {
+		_, _, from, to := o.sound.Grid(o.seg.Start(), o.seg.End())
+		return from, to.Sub(from)
+	}
 	if o.track.Params.Kind() == media.Video || len(frames) == 0 {
 		return o.seg.Start(), o.seg.Duration()
 	}

@@ -1,4 +1,5 @@
-// Package transcode will take jobs of one segment each from the bus, let ffmpeg make the
-// rungs of the ladder that need encoding, and put the result back on the bus. Until it
-// does, the packager leaves such rungs out of the playlists and says so in one log line.
+// Package transcode takes jobs of one segment each from the bus, lets one ffmpeg make all
+// renditions of it, holds the result against the source's frames, and puts it back on the bus
+// (design of the job: [live.Job]). A worker knows nothing of a stream: any of them takes any
+// job, and may die with it at any moment, at the cost of one redelivery.
 package transcode

@@ -27,7 +27,7 @@ try {
     const level = i % levels;
     const before = await stats();
     const begin = Date.now();
-    await page.evaluate((level) => window.__force(level), level);
+    await page.evaluate((level) => window.__choose(level), level);
     let took = -1;
     await page.waitForFunction((level) => window.__stats.level === level, level, { timeout: switching, polling: 50 })
       .then(() => { took = Date.now() - begin; }, () => {});

@@ -37,7 +37,7 @@ func Segment(params media.Params, frames []*media.Frame, seq uint32) ([][]byte, 
 	if err != nil {
 		return nil, err
 	}
-	header, err := segmentHeader(samples, uint64(frames[0].DTS.Ticks(Timescale(params))), size, seq)
+	header, err := segmentHeader(samples, uint64(frames[0].DTS.Ticks(Timescale(params))), size, seq, trackID)
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +90,8 @@ func flags(key bool) uint32 {
 }
 
 // segmentHeader encodes the moof and the header of the mdat behind it.
-func segmentHeader(samples []mp4.Sample, base, size uint64, seq uint32) ([]byte, error) {
-	frag, err := mp4.CreateFragment(seq, trackID)
+func segmentHeader(samples []mp4.Sample, base, size uint64, seq, track uint32) ([]byte, error) {
+	frag, err := mp4.CreateFragment(seq, track)
 	if err != nil {
 		return nil, err
 	}

@@ -28,8 +28,10 @@ interface Stats {
 declare global {
   interface Window {
     readonly __stats: Stats;
-    /** Has hls.js play one level from its next segment on. */
-    readonly __force: (level: number) => void;
+    // __levels are the renditions that hls.js found; __choose plays one of them, -1 leaves the
+    // choice to hls.js.
+    readonly __levels: { width: number; height: number; bitrate: number }[];
+    __choose(level: number): void;
   }
 }
 
@@ -79,11 +81,12 @@ Object.defineProperty(window, '__stats', {
   },
 });
 
-Object.defineProperty(window, '__force', {
-  value: (level: number) => {
-    if (hls) hls.nextLevel = level;
-  },
+Object.defineProperty(window, '__levels', {
+  get: () => (hls?.levels ?? []).map((l) => ({ width: l.width, height: l.height, bitrate: l.bitrate })),
 });
+window.__choose = (level) => {
+  if (hls) hls.nextLevel = level;
+};
 
 function run() {
   if (!/^https?:\/\/|^\//.test(src)) {

@@ -1,0 +1,100 @@
+package transcode
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"klive/infra/live"
+)
+
+// ladder1080 is a usual ladder below 1080p.
+func ladder1080() []live.VideoJob {
+	list := []live.VideoJob{video(33, 1280, 720, 2500e3, "main"), video(34, 854, 480, 1200e3, "main"), video(35, 640, 360, 600e3, "main")}
+	for i := range list {
+		list[i].Level = 40
+	}
+	return list
+}
+
+const motion1080 = "testsrc2=s=1920x1080:r=30"
+
+// benchSeconds is how long the clip of the benchmarks is.
+func benchSeconds() string {
+	if os.Getenv("KLIVE_PROVE") != "" {
+		return "60"
+	}
+	return "16"
+}
+
+// cpuOf runs ffmpeg on each segment of a clip and returns the CPU time of all runs.
+func cpuOf(b *testing.B, c *clip, rungs []live.VideoJob) (cpu time.Duration) {
+	b.Helper()
+	encoder := Encoders()[0]
+	for n := range c.segs {
+		j := c.job(n, rungs, nil)
+		src, err := newSource(&j, nil, c.parts[c.segs[n].first:c.segs[n].last+1], nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		input, err := src.file(&j)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p := process{path: needFFmpeg(b), args: (&command{job: &j, encoder: &encoder, threads: 1}).args(), stall: time.Minute}
+		file, err := p.run(b.Context(), input)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, bad := verify(&j, src, file); len(bad) > 0 {
+			b.Fatal(bad)
+		}
+		cpu += p.cpu
+	}
+	return cpu
+}
+
+// BenchmarkSegmentCPU compares the CPU time of a ladder that is made segment by segment with
+// that of one continuous ffmpeg with the same settings, run in pairs.
+func BenchmarkSegmentCPU(b *testing.B) {
+	args := []string{"-f", "lavfi", "-i", motion1080, "-t", benchSeconds(), "-c:v", "libx264", "-preset", "ultrafast", "-b:v", "6M", "-g", "120", "-x264-params", "scenecut=0"}
+	segments, whole := record(b, 4*time.Second, false, args...), record(b, time.Hour, false, args...)
+	var one, many time.Duration
+	for b.Loop() {
+		many += cpuOf(b, segments, ladder1080())
+		one += cpuOf(b, whole, ladder1080())
+	}
+	ratio := many.Seconds() / one.Seconds()
+	b.ReportMetric(ratio, "cpu/continuous")
+	if ratio > 1.15 {
+		b.Errorf("a ladder by segments costs %.3f of a continuous one, want at most 1.15", ratio)
+	}
+}
+
+// BenchmarkWorkers compares how much one worker and two make of the same jobs in a time, each
+// with one thread. Two need two free cores.
+func BenchmarkWorkers(b *testing.B) {
+	c := record(b, 2*time.Second, false, "-f", "lavfi", "-i", "testsrc2=s=640x360:r=30", "-t", benchSeconds(), "-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-x264-params", "scenecut=0")
+	rungs := []live.VideoJob{video(33, 640, 360, 600e3, "main"), video(34, 480, 270, 400e3, "main")}
+	took := map[int]time.Duration{}
+	for b.Loop() {
+		for _, workers := range []int{1, 2} {
+			g := newRig(b, c)
+			var jobs []live.Job
+			for n := range c.segs {
+				jobs = append(jobs, c.job(n, rungs, nil))
+				g.put(jobs[n])
+			}
+			began := time.Now()
+			for range workers {
+				g.work(func(c *Config) { c.Preset = "veryfast" })
+			}
+			for n := range jobs {
+				g.end(&jobs[n], rungs[0].Rendition)
+				g.end(&jobs[n], rungs[1].Rendition)
+			}
+			took[workers] += time.Since(began)
+		}
+	}
+	b.ReportMetric(took[1].Seconds()/took[2].Seconds(), "speedup-of-2")
+}

@@ -1,0 +1,117 @@
+package transcode
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"klive/infra/live"
+	"klive/infra/media"
+)
+
+// pad is how far before a job's first frame its own clock begins. ffmpeg gets small
+// times, so nothing in it wraps or loses digits; base is a whole second, so every rate's
+// ticks stay exact.
+const pad = 20
+
+// base is the instant that times on the pipes are counted from.
+func base(j *live.Job) media.Time { return media.Time((int64(j.Start)/1e9 - pad) * 1e9) }
+
+// command builds ffmpeg's arguments: a fixed list, nothing of it from outside but numbers and
+// the words that [live.UnmarshalJob] lets pass.
+type command struct {
+	job     *live.Job
+	encoder *Encoder
+	preset  string
+	threads int
+	// trim is when the segment's first picture is shown, when the input has some before it; else 0.
+	trim media.Time
+}
+
+// audioWarmUp is how many AAC frames are encoded before the segment's first, so that the
+// encoder stands where the one of the segment before stood; audioBehind is what a frame's
+// window and the encoder's look-ahead take behind the last.
+const (
+	audioWarmUp = 4
+	audioBehind = 3
+)
+
+func (c *command) args() []string {
+	threads := strconv.Itoa(c.threads)
+	args := append([]string{"-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe", "-filter_complex_threads", "1"}, c.encoder.Device...)
+	args = append(args, "-copyts", "-noautorotate", "-threads", threads, "-f", "mp4", "-i", "pipe:0", "-filter_complex", c.filters())
+	for i := range c.job.Video {
+		v := &c.job.Video[i]
+		args = append(args, "-map", fmt.Sprintf("[v%d]", i))
+		args = append(args, c.encoder.args(i, v, c.preset)...)
+		interval := "9999"
+		if v.KeyInterval > 0 {
+			interval = strconv.Itoa(v.KeyInterval)
+		}
+		args = append(args, fmt.Sprintf("-g:v:%d", i), interval, fmt.Sprintf("-keyint_min:v:%d", i), "1")
+	}
+	if len(c.job.Video) > 0 {
+		args = append(args, "-threads:v", threads, "-fps_mode", "passthrough", "-enc_time_base:v", "1:90000")
+	}
+	if a := c.job.Audio; a != nil {
+		args = append(args, "-map", "[a]", "-c:a", "aac", "-profile:a", "aac_low", "-b:a", strconv.Itoa(a.Bitrate))
+	}
+	return append(args, "-map_metadata", "-1", "-f", "mp4", "-movflags", "empty_moov+default_base_moof+frag_discont", "-frag_duration", "200000",
+		"-use_editlist", "0", "-video_track_timescale", "90000", "-avoid_negative_ts", "disabled", "-flush_packets", "1", "pipe:1")
+}
+
+// filters is the graph from the decoded tracks to the outputs.
+func (c *command) filters() string {
+	var chains []string
+	if n := len(c.job.Video); n > 0 {
+		in := "[0:v]"
+		if c.trim != 0 {
+			in += fmt.Sprintf(`select=gte(pts\,%d),`, c.trim.Ticks(videoRate)-base(c.job).Ticks(videoRate))
+		}
+		split := in + fmt.Sprintf("split=%d", n)
+		for i := range n {
+			split += fmt.Sprintf("[s%d]", i)
+		}
+		chains = append(chains, split)
+		for i := range c.job.Video {
+			chains = append(chains, c.picture(i))
+		}
+	}
+	if a := c.job.Audio; a != nil {
+		first, last, _, _ := a.Grid(c.job.Start, c.job.End)
+		begin := (first-audioWarmUp)*live.AACFrame - base(c.job).Ticks(a.SampleRate)
+		end := (last+1+audioBehind)*live.AACFrame - base(c.job).Ticks(a.SampleRate)
+		chains = append(chains, fmt.Sprintf("[0:a]aresample=%d:async=1:first_pts=%d,aformat=sample_fmts=fltp:channel_layouts=%s,apad,atrim=end_pts=%d[a]",
+			a.SampleRate, begin, layout(a.Channels), end))
+	}
+	return strings.Join(chains, ";")
+}
+
+// picture is one output's chain.
+func (c *command) picture(i int) string {
+	v := &c.job.Video[i]
+	var f []string
+	if v.Deinterlace {
+		f = append(f, "yadif")
+	}
+	if v.Skip > 0 {
+		f = append(f, fmt.Sprintf(`select=not(mod(n\,%d))`, v.Skip+1))
+	}
+	size := fmt.Sprintf("%d:%d", v.Width, v.Height)
+	switch v.Fit {
+	case live.FitLetterbox:
+		f = append(f, "scale="+size+":force_original_aspect_ratio=decrease:flags=bicubic", "pad="+size+":(ow-iw)/2:(oh-ih)/2")
+	case live.FitCrop:
+		f = append(f, "scale="+size+":force_original_aspect_ratio=increase:flags=bicubic", "crop="+size)
+	default:
+		f = append(f, "scale="+size+":flags=bicubic")
+	}
+	f = append(f, "setsar=1", c.encoder.Upload)
+	return fmt.Sprintf("[s%d]%s[v%d]", i, strings.Join(f, ","), i)
+}
+
+// layout is ffmpeg's name for so many channels.
+func layout(channels int) string {
+	names := []string{"mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1"}
+	return names[min(max(channels, 1), len(names))-1]
+}
