@@ -35,7 +35,9 @@ type Sample struct {
 	DTS, PTS int64
 	Duration uint32
 	Key      bool
-	// Data is shared with the bytes that were parsed.
+	// Size is the sample's in bytes. Data is shared with the bytes that were parsed; an [Index]
+	// has none.
+	Size uint32
 	Data []byte
 }
 
@@ -106,7 +108,7 @@ func (h *Header) Segment(b []byte) (out []Sample, err error) {
 			}
 			for i := range full {
 				s := &full[i]
-				out = append(out, Sample{DTS: int64(s.DecodeTime), PTS: s.PresentationTime(), Duration: s.Dur, Key: s.IsSync(), Data: s.Data})
+				out = append(out, Sample{DTS: int64(s.DecodeTime), PTS: s.PresentationTime(), Duration: s.Dur, Key: s.IsSync(), Size: s.Size, Data: s.Data})
 			}
 		}
 	}
