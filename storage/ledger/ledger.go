@@ -41,8 +41,10 @@ type Session struct {
 	// Index is the server index under which the files are appended, 0 is the primary.
 	Index int `json:"index,omitempty"`
 	// Stopped says in words why the session is not recorded any further; empty while it is.
-	Stopped string  `json:"stopped,omitempty"`
-	Tracks  []Track `json:"tracks,omitempty"`
+	Stopped string `json:"stopped,omitempty"`
+	// Splits are the instants at or after which files must end (splitRecordingNow).
+	Splits []media.Time `json:"splits,omitempty"`
+	Tracks []Track      `json:"tracks,omitempty"`
 }
 
 // Track is one live asset of a session.
@@ -90,6 +92,9 @@ type File struct {
 	Duration time.Duration `json:"duration"`
 	// Last is set on the file with which the asset's session ends (isLastChunk).
 	Last bool `json:"last,omitempty"`
+	// Fresh is set on the file with which a recorded entry of its own begins (PER_SESSION): the
+	// duration before it says nothing of the one after it.
+	Fresh bool `json:"fresh,omitempty"`
 	// Cut says why the file ends where it does, for people. Split asks for media.cancelReplace.
 	Cut   string `json:"cut,omitempty"`
 	Split bool   `json:"split,omitempty"`
@@ -242,6 +247,7 @@ func (l *Ledger) clone() *Ledger {
 	n.Sessions = slices.Clone(l.Sessions)
 	for i := range n.Sessions {
 		n.Sessions[i].Tracks = slices.Clone(n.Sessions[i].Tracks)
+		n.Sessions[i].Splits = slices.Clone(n.Sessions[i].Splits)
 	}
 	return &n
 }
@@ -258,6 +264,8 @@ const (
 	maxFiles    = 20_000
 	maxSessions = 64
 	maxTracks   = 64
+	// MaxSplits bounds the splits that wait for their item.
+	MaxSplits = 100
 )
 
 // check holds a ledger against itself: people edit what they can open.
@@ -292,8 +300,8 @@ func (l *Ledger) check(entry string) error {
 	seen := map[string]bool{}
 	for i := range l.Sessions {
 		s := &l.Sessions[i]
-		if s.Broadcast == "" || seen[s.Broadcast] || len(s.Tracks) > maxTracks {
-			return bad("session %d has no broadcast, one that is there twice, or more than %d tracks", i, maxTracks)
+		if s.Broadcast == "" || seen[s.Broadcast] || len(s.Tracks) > maxTracks || len(s.Splits) > MaxSplits {
+			return bad("session %d has no broadcast, one that is there twice, or more than %d tracks or %d splits", i, maxTracks, MaxSplits)
 		}
 		seen[s.Broadcast] = true
 		for _, t := range s.Tracks {

@@ -1,4 +1,9 @@
-// Package recorder will turn an entry's timeline and stored segments into one progressive
-// MP4 per live asset and hand it to Kaltura with liveStream.appendRecording. Until it does,
-// the packager says in one log line that an entry's recording is left out.
+// Package recorder makes recordings of entries: it cuts their timelines into files, writes one
+// progressive MP4 for each live asset and hands them to Kaltura with liveStream.appendRecording,
+// each once and in order (contract §3.6, §6.9).
+//
+// It works from the timeline and the store alone. What it has decided and done is in the
+// entry's ledger, so whoever comes after a recorder that died goes on where it was. An entry's
+// recorder holds a lease of its own, not that of the entry: finishing a broadcast's files must
+// not keep the next one from the air, and goes on when the entry has no owner any more.
 package recorder

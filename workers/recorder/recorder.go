@@ -1,0 +1,559 @@
+package recorder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"klive/infra/live"
+	"klive/infra/media"
+	"klive/infra/media/mp4"
+	"klive/storage"
+	"klive/storage/ledger"
+	"klive/storage/timeline"
+)
+
+// Config is what a recorder needs. All but Sign, Live, Orders and Log is required.
+type Config struct {
+	// Entry is recorded by Owner, the name of this process.
+	Entry, Owner string
+	// Store holds the media and the ledger, Recordings gets the MP4s.
+	Store      storage.Store
+	Recordings Recordings
+	Timelines  Timelines
+	API        API
+	// Sign returns an address that Kaltura can fetch an MP4 from.
+	Sign func(ctx context.Context, key string) (string, error)
+	// Guard returns an error when the recorder may have lost its lease.
+	Guard func(ctx context.Context) error
+	// Live returns the records of the entry's feeds, none when it is not on the air here.
+	Live func() []live.FeedRecord
+	// Orders returns what operators ask for, with a way to say that it is done.
+	Orders func() []Order
+	Log    *slog.Logger
+	// Writing bounds the MP4s that the process writes at once; nil is one at a time here.
+	Writing chan struct{}
+	Metrics *Metrics
+	Options Options
+}
+
+// Order is what an operator asks of an entry's recorder.
+type Order struct {
+	Kind string // OrderSplit, OrderRetry or OrderSkip
+	File string // the file's id, for OrderRetry and OrderSkip
+	At   time.Time
+	Done func()
+}
+
+// The kinds of orders.
+const (
+	OrderSplit = "split"
+	OrderRetry = "retry"
+	OrderSkip  = "skip"
+)
+
+// Recorder records one entry.
+type Recorder struct {
+	Config
+	book    *ledger.Book
+	metrics *Metrics
+	nudged  chan struct{}
+	said    map[string]bool
+	// noted says why nothing was done last, so that it is said once.
+	noted string
+	// expired is when files were last looked at whose time is over.
+	expired time.Time
+
+	// mu guards the fields below.
+	mu     sync.Mutex
+	series map[string]bool // that somebody appends
+	failed error
+	cancel context.CancelFunc
+}
+
+// New claims the entry's ledger. The error wraps [ledger.ErrDamaged] when it can't be used.
+func New(ctx context.Context, c Config) (*Recorder, error) {
+	c.Options = c.Options.withDefaults()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Live == nil {
+		c.Live = func() []live.FeedRecord { return nil }
+	}
+	if c.Orders == nil {
+		c.Orders = func() []Order { return nil }
+	}
+	if c.Sign == nil {
+		c.Sign = func(context.Context, string) (string, error) {
+			return "", errors.New("recorder: this store gives no addresses; set recording.address")
+		}
+	}
+	if c.Writing == nil {
+		c.Writing = make(chan struct{}, 1)
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics(nil)
+	}
+	c.Log = c.Log.With("entry", c.Entry)
+	book, err := ledger.Open(ctx, c.Store, c.Entry, c.Owner)
+	if err != nil {
+		return nil, err
+	}
+	return &Recorder{Config: c, book: book, metrics: c.Metrics, nudged: make(chan struct{}, 1), said: map[string]bool{}, series: map[string]bool{}}, nil
+}
+
+// Run records until there is nothing left to do: no feed, no broadcast that is open, no file
+// that could be written or appended. It returns an error when the ledger is another's, or damaged.
+func (r *Recorder) Run(ctx context.Context) error {
+	ctx, r.cancel = context.WithCancel(ctx)
+	defer r.cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { r.writeAll(ctx) })
+	for ctx.Err() == nil {
+		err := r.turn(ctx)
+		if err != nil && r.over(ctx, err) {
+			break
+		}
+		r.note(err)
+		if err == nil && r.finished() {
+			r.cancel()
+			return nil
+		}
+		r.startAppending(ctx, &wg)
+		r.pauseOrNudge(ctx, r.Options.Poll)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+// note says once why the recorder does not get on.
+func (r *Recorder) note(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	switch {
+	case text == r.noted:
+	case err != nil:
+		r.Log.Warn("recording does not get on, trying again", "error", err)
+	default:
+		r.Log.Info("recording gets on again")
+	}
+	r.noted = text
+}
+
+// fail ends the recorder.
+func (r *Recorder) fail(err error) {
+	r.mu.Lock()
+	r.failed = err
+	r.mu.Unlock()
+	r.cancel()
+}
+
+// finished reports whether nothing is left to do for now.
+func (r *Recorder) finished() bool {
+	r.mu.Lock()
+	busy := len(r.series) > 0
+	r.mu.Unlock()
+	return !busy && !r.book.Ledger().Unfinished() && len(r.recorded()) == 0 && len(r.Orders()) == 0
+}
+
+// recorded returns the feeds whose entry is to be recorded.
+func (r *Recorder) recorded() []live.FeedRecord {
+	return slices.DeleteFunc(r.Live(), func(f live.FeedRecord) bool { return f.Grant.Record == 0 })
+}
+
+// turn brings the ledger up to what the timeline and the operators say.
+func (r *Recorder) turn(ctx context.Context) error {
+	if err := r.book.Refresh(ctx); err != nil {
+		return err
+	}
+	if err := r.obey(ctx); err != nil {
+		return err
+	}
+	if err := r.expire(ctx); err != nil {
+		return err
+	}
+	if feeds := r.recorded(); len(feeds) == 0 && len(r.book.Ledger().Sessions) == 0 {
+		return nil
+	}
+	s, err := r.Timelines.State(ctx, r.Entry)
+	if errors.Is(err, timeline.ErrNoTimeline) {
+		return nil // nothing is on the air yet
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.begin(ctx, s); err != nil {
+		return err
+	}
+	for _, session := range r.book.Ledger().Sessions {
+		if err := r.plan(ctx, s, session.Broadcast); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin opens a session for the broadcast that is on the air.
+func (r *Recorder) begin(ctx context.Context, s *timeline.State) error {
+	b := s.Current()
+	feeds := r.recorded()
+	if b == nil || b.Ended || len(feeds) == 0 || r.book.Ledger().Session(b.ID) != nil {
+		return nil
+	}
+	g := feeds[0].Grant
+	err := r.book.Change(ctx, func(l *ledger.Ledger) error {
+		l.Sessions = append(l.Sessions, ledger.Session{Broadcast: b.ID, Partner: g.PartnerID, Record: g.Record})
+		if g.RecordedEntryID != "" {
+			l.RecordedEntry = g.RecordedEntryID
+		}
+		return nil
+	})
+	if err == nil {
+		r.Log.Info("recording", "broadcast", b.ID, "recordStatus", g.Record, "vod", g.RecordedEntryID)
+	}
+	return err
+}
+
+// plan plans the files of a broadcast, and ends its session when all are planned.
+func (r *Recorder) plan(ctx context.Context, s *timeline.State, broadcast string) error {
+	i := slices.IndexFunc(s.Broadcasts, func(b *timeline.Broadcast) bool { return b.ID == broadcast })
+	var b *timeline.Broadcast
+	var items []timeline.Item
+	if i >= 0 {
+		b = s.Broadcasts[i]
+		var err error
+		if items, err = r.items(ctx, b, needed(r.book.Ledger(), b), 0); err != nil {
+			return err
+		}
+	}
+	errSame := errors.New("nothing to change")
+	err := r.book.Change(ctx, func(l *ledger.Ledger) error {
+		session := l.Session(broadcast)
+		if session == nil {
+			return errSame
+		}
+		changed := false
+		if b != nil {
+			p := &planner{led: l, session: session, b: b, items: items, segment: r.Options.Segment, now: time.Now(),
+				impatient: b.Ended && time.Since(b.End.Std()) > r.Options.Settle, say: r.sayOnce}
+			changed = p.run()
+			changed = passed(session, items) || changed
+		}
+		if closed(session, b) {
+			r.leave(session, b)
+			l.Sessions = slices.DeleteFunc(l.Sessions, func(x ledger.Session) bool { return x.Broadcast == broadcast })
+			changed = true
+		}
+		if !changed {
+			return errSame
+		}
+		return nil
+	})
+	if errors.Is(err, errSame) {
+		return nil
+	}
+	if err == nil {
+		r.nudge()
+	}
+	return err
+}
+
+// leave says how a session ends.
+func (r *Recorder) leave(s *ledger.Session, b *timeline.Broadcast) {
+	switch {
+	case s.Stopped != "":
+	case b == nil:
+		r.Log.Error("the timeline does not know a broadcast any more that was being recorded; what was not cut yet is lost", "broadcast", s.Broadcast, "tracks", len(s.Tracks))
+	default:
+		r.Log.Info("the broadcast is over; its last files are cut", "broadcast", s.Broadcast)
+	}
+}
+
+// passed forgets splits that every track has made.
+func passed(s *ledger.Session, items []timeline.Item) bool {
+	n := len(s.Splits)
+	s.Splits = slices.DeleteFunc(s.Splits, func(at media.Time) bool {
+		return !slices.ContainsFunc(s.Tracks, func(t ledger.Track) bool {
+			if t.Asset == "" || t.Closed {
+				return false
+			}
+			i := slices.IndexFunc(items, func(it timeline.Item) bool { return it.Seq >= t.NextSeq })
+			return i < 0 || items[i].Start < at
+		})
+	})
+	return len(s.Splits) != n
+}
+
+// sayOnce tells an operator of something that stays as it is.
+func (r *Recorder) sayOnce(text string, args ...any) {
+	key := text + fmt.Sprint(args...)
+	if len(r.said) < 1000 && !r.said[key] {
+		r.said[key] = true
+		r.Log.Warn(text, args...)
+	}
+}
+
+// needed is the first item of a broadcast that is still to be cut.
+func needed(l *ledger.Ledger, b *timeline.Broadcast) uint64 {
+	s := l.Session(b.ID)
+	if s == nil || len(s.Tracks) == 0 {
+		return 0
+	}
+	var from uint64
+	for i, t := range slices.DeleteFunc(slices.Clone(s.Tracks), func(t ledger.Track) bool { return t.Asset == "" || t.Closed }) {
+		if i == 0 || t.NextSeq < from {
+			from = t.NextSeq
+		}
+	}
+	return from
+}
+
+// items returns a broadcast's items from one on, up to another if that is not 0.
+func (r *Recorder) items(ctx context.Context, b *timeline.Broadcast, from, to uint64) ([]timeline.Item, error) {
+	from = max(from, b.FirstSeq)
+	within := func(seq uint64) bool { return seq >= from && (to == 0 || seq <= to) }
+	var out []timeline.Item
+	for _, c := range b.Chapters {
+		if c.LastSeq < from || to != 0 && c.FirstSeq > to {
+			continue
+		}
+		items, err := r.Timelines.Items(ctx, b.ID, c)
+		if err != nil {
+			return nil, err
+		}
+		for i := range items {
+			if within(items[i].Seq) {
+				out = append(out, items[i])
+			}
+		}
+	}
+	for i := range b.Items {
+		if within(b.Items[i].Seq) && (len(out) == 0 || b.Items[i].Seq > out[len(out)-1].Seq) {
+			out = append(out, b.Items[i])
+		}
+	}
+	return out, nil
+}
+
+// obey does what operators ask for.
+func (r *Recorder) obey(ctx context.Context) error {
+	for _, o := range r.Orders() {
+		err := r.book.Change(ctx, func(l *ledger.Ledger) error { r.apply(l, o); return nil })
+		if err != nil {
+			return err
+		}
+		o.Done()
+	}
+	return nil
+}
+
+func (r *Recorder) apply(l *ledger.Ledger, o Order) {
+	if o.Kind == OrderSplit {
+		for i := range l.Sessions {
+			if s := &l.Sessions[i]; s.Stopped == "" && len(s.Splits) < ledger.MaxSplits && !slices.Contains(s.Splits, media.At(o.At)) {
+				s.Splits = append(s.Splits, media.At(o.At))
+				r.Log.Info("a split was asked for", "broadcast", s.Broadcast)
+			}
+		}
+		return
+	}
+	f := l.File(o.File)
+	switch {
+	case f == nil:
+		r.Log.Warn("an operator asks for a file that the ledger does not have", "file", o.File, "order", o.Kind)
+		return
+	case f.Settled() && !(f.State == ledger.Skipped && o.Kind == OrderRetry && f.Size > 0 && lastOf(l, f)):
+		r.Log.Warn("an operator asks for a file that is settled", "file", o.File, "order", o.Kind, "state", f.State)
+		return
+	case o.Kind == OrderSkip:
+		f.State, f.Reason = ledger.Skipped, "an operator skipped it"
+	case o.Kind == OrderRetry && f.Size == 0:
+		f.State, f.Reason = ledger.Planned, ""
+	case o.Kind == OrderRetry:
+		f.State, f.Reason, f.Token, f.Attempts = ledger.Uploaded, "", "", 0
+	}
+	f.Changed = time.Now()
+	r.Log.Info("an operator decided on a recording", "file", o.File, "order", o.Kind)
+}
+
+// lastOf reports whether no file of the series stands behind f: one that was skipped can still
+// be appended without changing places.
+func lastOf(l *ledger.Ledger, f *ledger.File) bool {
+	return !slices.ContainsFunc(l.Files, func(g ledger.File) bool { return g.Series() == f.Series() && g.N > f.N })
+}
+
+// startAppending sees to it that somebody appends each series that has a file to append.
+func (r *Recorder) startAppending(ctx context.Context, wg *sync.WaitGroup) {
+	l := r.book.Ledger()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range l.Files {
+		series := l.Files[i].Series()
+		f := l.Due(series)
+		if f == nil || f.Size == 0 || f.State == ledger.Parked || r.series[series] {
+			continue
+		}
+		r.series[series] = true
+		wg.Go(func() {
+			r.appendAll(ctx, series)
+			r.mu.Lock()
+			delete(r.series, series)
+			r.mu.Unlock()
+		})
+	}
+}
+
+// writeAll writes the files that are planned, one at a time, oldest first.
+func (r *Recorder) writeAll(ctx context.Context) {
+	wait := r.Options.Retry
+	for ctx.Err() == nil {
+		l := r.book.Ledger()
+		i := slices.IndexFunc(l.Files, func(f ledger.File) bool { return f.State == ledger.Planned && f.Size == 0 })
+		if i < 0 {
+			r.pauseOrNudge(ctx, r.Options.Poll)
+			continue
+		}
+		f := l.Files[i]
+		err := r.writeOne(ctx, f)
+		switch {
+		case err == nil:
+			wait = r.Options.Retry
+			r.nudge()
+			continue
+		case r.over(ctx, err):
+			return
+		}
+		r.Log.Warn("a recording could not be written, trying again", append(describeFile(&f), "in", wait, "error", err)...)
+		r.metrics.retries.Inc()
+		r.pause(ctx, wait)
+		wait = min(2*wait, r.Options.RetryMost)
+	}
+}
+
+// writeOne makes a file's MP4. An error may pass.
+func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
+	select {
+	case r.Writing <- struct{}{}:
+		defer func() { <-r.Writing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	items, err := r.itemsOf(ctx, &f)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	w := &movieWriter{from: r.Store, to: r.Recordings, entry: r.Entry, file: &f, items: items, log: r.Log}
+	var size int64
+	var lost int
+	err = errEmpty
+	if len(items) > 0 {
+		size, lost, err = w.write(ctx)
+	}
+	r.metrics.lost.Add(float64(lost))
+	switch {
+	case errors.Is(err, errEmpty):
+		r.Log.Error("a recording is lost: none of its media are in the store", append(describeFile(&f), "error", err)...)
+		return r.change(ctx, f, func(f *ledger.File) { f.State, f.Reason = ledger.Skipped, err.Error() })
+	case errors.Is(err, mp4.ErrMovie):
+		return r.park(ctx, f, "its media don't make one file: "+err.Error()+"; its segments stay until it is skipped")
+	case err != nil:
+		return err
+	}
+	r.Log.Info("a recording is written", append(describeFile(&f), "bytes", size, "lost", lost, "cut", f.Cut, "took", time.Since(began))...)
+	r.metrics.bytes.Add(float64(size))
+	return r.change(ctx, f, func(f *ledger.File) { f.State, f.Size, f.Lost = ledger.Uploaded, size, f.Lost+lost })
+}
+
+// itemsOf returns the items of a file, as far as the timeline has them.
+func (r *Recorder) itemsOf(ctx context.Context, f *ledger.File) ([]timeline.Item, error) {
+	s, err := r.Timelines.State(ctx, r.Entry)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range s.Broadcasts {
+		if b.ID == f.Broadcast {
+			return r.items(ctx, b, f.FirstSeq, f.LastSeq)
+		}
+	}
+	return nil, nil
+}
+
+// expireEvery is how often files are looked at whose time is over, keepFiles how many settled
+// ones the ledger names when they stay for ever.
+const (
+	expireEvery = 10 * time.Second
+	keepFiles   = 1000
+)
+
+// expire removes the MP4s of confirmed files whose time is over, and forgets them. Only what
+// is confirmed is ever removed.
+func (r *Recorder) expire(ctx context.Context) error {
+	if time.Since(r.expired) < expireEvery {
+		return nil
+	}
+	r.expired = time.Now()
+	l := r.book.Ledger()
+	var gone []ledger.File
+	for i, f := range l.Files {
+		over := r.Options.Keep > 0 && f.State == ledger.Confirmed && time.Since(f.Changed) >= r.Options.Keep
+		stays := r.Options.Keep == 0 || f.State == ledger.Skipped
+		if over || f.Settled() && stays && i < len(l.Files)-keepFiles {
+			gone = append(gone, f)
+		}
+		if over {
+			if err := r.Recordings.Delete(ctx, f.Key(r.Entry)); err != nil {
+				return err
+			}
+			r.Log.Info("a confirmed recording's file is removed, its time is over", describeFile(&f)...)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return r.book.Change(ctx, func(l *ledger.Ledger) error {
+		for _, f := range gone {
+			l.Forget(f.ID())
+		}
+		return nil
+	})
+}
+
+// nudge wakes whoever waits for a change.
+func (r *Recorder) nudge() {
+	select {
+	case r.nudged <- struct{}{}:
+	default:
+	}
+}
+
+// pauseOrNudge waits until something has changed, at most d.
+func (r *Recorder) pauseOrNudge(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-r.nudged:
+	case <-t.C:
+	}
+}
+
+// pause waits; false when the context has ended.
+func (r *Recorder) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
