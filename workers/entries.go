@@ -1,6 +1,15 @@
 package workers
 
-import "time"
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"klive/infra/live"
+	"klive/infra/media"
+	"klive/storage/timeline"
+)
 
 // Tenure is what an operator wants to know of an entry that this process owns.
 type Tenure struct {
@@ -39,4 +48,39 @@ func (o *owner) describe() (s Tenure, ok bool) {
 		s.Error = o.packager.Problem()
 	}
 	return s, true
+}
+
+// OwnedFeeds returns the feed records of the entries that this process owns.
+func (p *Pool) OwnedFeeds() map[string][]live.FeedRecord {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string][]live.FeedRecord{}
+	for entry, o := range p.owners {
+		o.mu.Lock()
+		if o.tenure != nil {
+			out[entry] = slices.Collect(maps.Values(o.records))
+		}
+		o.mu.Unlock()
+	}
+	return out
+}
+
+// floor protects the media that are still to be recorded, as far as the entry's owner knows.
+type floor struct {
+	o *owner
+	w *timeline.Writer
+}
+
+// Floor implements [packager.Floor].
+func (f floor) Floor(ctx context.Context, _ string) (at media.Time, ok bool, err error) {
+	if f.o.p.Keep == nil {
+		return 0, false, nil
+	}
+	f.o.mu.Lock()
+	recorded := false
+	for _, r := range f.o.records {
+		recorded = recorded || r.Grant.Record != 0
+	}
+	f.o.mu.Unlock()
+	return f.o.p.Keep(ctx, f.w.State(), recorded)
 }

@@ -17,6 +17,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/live"
+	"klive/infra/media"
 	"klive/storage"
 	"klive/storage/timeline"
 	"klive/workers/packager"
@@ -49,8 +50,11 @@ type Config struct {
 	// Chapters reads the items of a closed chapter; see [packager.Config].
 	Chapters func(ctx context.Context, broadcast string, c timeline.Chapter) ([]timeline.Item, error)
 	// Jobs and Ends reach the transcode workers; may be nil.
-	Jobs     packager.Jobs
-	Ends     packager.Ends
+	Jobs packager.Jobs
+	Ends packager.Ends
+	// Keep returns the instant from which on media of an entry must stay because they are still
+	// to be recorded; recorded says that the present broadcast is. Nil means that none must.
+	Keep     func(ctx context.Context, s *timeline.State, recorded bool) (at media.Time, ok bool, err error)
 	Packager packager.Options
 	// MaxDVR is the longest DVR window, and that of entries that name none. Default 2 h.
 	MaxDVR     time.Duration

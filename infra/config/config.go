@@ -42,6 +42,7 @@ type Config struct {
 	Transcode Transcode `yaml:"transcode"`
 	Spool     Spool     `yaml:"spool"`
 	Sweeper   Sweeper   `yaml:"sweeper"`
+	Recording Recording `yaml:"recording"`
 }
 
 // Log is how klive tells what it does.
@@ -241,6 +242,36 @@ type Storage struct {
 	// Encryption is what the bucket is asked for; KMSKey names the key of aws:kms.
 	Encryption string `yaml:"encryption" oneof:"none,AES256,aws:kms"`
 	KMSKey     string `yaml:"kmsKey"`
+	// Recordings is the store of recorded files.
+	Recordings RecordingStorage `yaml:"recordings"`
+}
+
+// RecordingStorage is where recorded files rest.
+type RecordingStorage struct {
+	// URL is a file:// or s3:// address; empty means storage.url's.
+	URL string `yaml:"url" is:"storage"`
+}
+
+// Recording makes files of broadcasts and hands them to Kaltura.
+type Recording struct {
+	Enabled bool          `yaml:"enabled"`
+	Segment time.Duration `yaml:"segment" min:"5s" max:"1h"`
+	// Strategy is how Kaltura gets at a file. Path and Address are templates for serverFile and url.
+	Strategy string `yaml:"strategy" oneof:"uploadToken,serverFile,url"`
+	Path     string `yaml:"path"`
+	Address  string `yaml:"address"`
+	// Keep is how long a file stays that Kaltura has; 0 is for ever.
+	Keep time.Duration `yaml:"keep" min:"0s" max:"87600h"`
+	// Retry is the longest wait before something that failed is tried again, Unknown the time
+	// after a lost answer in which the call may still be under way.
+	Retry   time.Duration `yaml:"retry" min:"1s" max:"1h"`
+	Unknown time.Duration `yaml:"unknown" min:"1s" max:"1h"`
+	// Settle is how long after a broadcast's end its last media are waited for, Scan how often
+	// unfinished recordings are looked for.
+	Settle time.Duration `yaml:"settle" min:"1s" max:"24h"`
+	Scan   time.Duration `yaml:"scan" min:"1s" max:"1h"`
+	// Writing is how many files a worker writes at once.
+	Writing int `yaml:"writing" min:"1" max:"64"`
 }
 
 // Internal is the listener on which the nodes of one deployment reach each other.

@@ -54,6 +54,10 @@ func Default() *Config {
 		},
 		Spool:   Spool{Bytes: 8 * GiB, Age: 30 * time.Minute, After: time.Second},
 		Sweeper: Sweeper{Every: 10 * time.Minute, After: time.Hour},
+		Recording: Recording{
+			Enabled: true, Segment: 15 * time.Minute, Strategy: "uploadToken", Keep: 168 * time.Hour,
+			Retry: time.Minute, Unknown: time.Minute, Settle: 10 * time.Minute, Scan: time.Minute, Writing: 2,
+		},
 	}
 }
 

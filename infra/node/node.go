@@ -30,6 +30,7 @@ import (
 	"klive/storage/spool"
 	"klive/storage/timeline"
 	"klive/workers"
+	"klive/workers/recorder"
 )
 
 // Config is what a node needs beyond its settings. Settings, Log and Registry are required.
@@ -97,6 +98,9 @@ type Node struct {
 	gateway    *gateway.Gateway
 	forwarder  *gateway.Forwarder
 	workers    *workers.Pool
+	recordings recordings // where recorded files rest
+	recorders  *recorder.Pool
+	orders     *bus.Bucket // for recorders; nil where no operator asks
 
 	waiting   atomic.Pointer[string] // what a starting node waits for
 	assembled atomic.Bool            // the fields above are what they will be
@@ -147,7 +151,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		n.openListeners, n.startHTTP, n.startRTMP, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
-		n.startBeats, n.openJobs, n.startTranscode, n.startWorkers, n.startGateway, n.startInternal, n.closeRTMPHere, n.checkKaltura, n.startStatus,
+		n.startBeats, n.openRecordings, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startInternal, n.closeRTMPHere, n.checkKaltura, n.startStatus,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))

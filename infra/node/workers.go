@@ -22,6 +22,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		API:      registrarAPI{n.client},
 		Chapters: n.view.Items,
 		Jobs:     jobsOf(n), Ends: endsOf(n),
+		Keep: n.keepForRecording(),
 		Packager: packager.Options{
 			FailoverAfter: c.Failover.After,
 			ReturnAfter:   c.Failover.Health,
@@ -70,7 +71,7 @@ func (n *Node) startSweeper(ctx context.Context) error {
 	c := n.settings
 	s, err := sweeper.New(sweeper.Config{
 		Name: n.process, Control: n.control, Owners: n.owners, Store: n.store, Log: n.timelines,
-		Every: c.Sweeper.Every, After: c.Sweeper.After, Keep: c.DVR.Keep, Window: c.HLS.Window, Logger: n.log, Registerer: n.cfg.Registry,
+		Every: c.Sweeper.Every, After: c.Sweeper.After, Keep: c.DVR.Keep, Window: c.HLS.Window, Floor: n.recordingFloor(), Logger: n.log, Registerer: n.cfg.Registry,
 	})
 	if err != nil {
 		return err

@@ -224,9 +224,6 @@ func (p *Packager) outputs(slot []*segment) []output {
 	var audio *output
 	for _, s := range slot {
 		grant := &p.feeds[s.Feed.FeedID].record.Grant
-		if grant.Record != 0 {
-			p.once("record", "the entry is to be recorded; this release does not record yet", "recordStatus", grant.Record)
-		}
 		ladder := &grant.Ladder
 		for i := range ladder.Rungs {
 			r := &ladder.Rungs[i]

@@ -373,6 +373,9 @@ func (r *Recorder) apply(l *ledger.Ledger, o Order) {
 	case f.Settled() && !(f.State == ledger.Skipped && o.Kind == OrderRetry && f.Size > 0 && lastOf(l, f)):
 		r.Log.Warn("an operator asks for a file that is settled", "file", o.File, "order", o.Kind, "state", f.State)
 		return
+	case f.State == ledger.Appending || o.Kind == OrderRetry && f.State == ledger.Uploaded:
+		r.Log.Warn("an operator asks for a file that is being appended; wait until it is or is parked", "file", o.File, "order", o.Kind)
+		return
 	case o.Kind == OrderSkip:
 		f.State, f.Reason = ledger.Skipped, "an operator skipped it"
 	case o.Kind == OrderRetry && f.Size == 0:
