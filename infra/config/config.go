@@ -399,4 +399,6 @@ type Control struct {
 	Uploads    int           `yaml:"uploads" min:"1" max:"1000"`
 	UploadIdle time.Duration `yaml:"uploadIdle" min:"1s" max:"10m"`
 	UploadKeep time.Duration `yaml:"uploadKeep" min:"10m" max:"720h"`
+	// AcceptURLResource lets appendRecording fetch files from addresses.
+	AcceptURLResource bool `yaml:"acceptUrlResource"`
 }

@@ -149,9 +149,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.showReadiness()
 	for _, start := range []func(context.Context) error{
 		n.openListeners, n.startHTTP, n.startRTMP, // they say "not yet" until all is there
-		n.startBus, n.openStorage, n.startControlPlane, n.startTraces, n.startClient,
+		n.startBus, n.openStorage, n.openRecordings, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
-		n.startBeats, n.openRecordings, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startInternal, n.closeRTMPHere, n.checkKaltura, n.startStatus,
+		n.startBeats, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startInternal, n.closeRTMPHere, n.checkKaltura, n.startStatus,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))

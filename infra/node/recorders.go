@@ -39,7 +39,7 @@ func (n *Node) openRecordings(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if !n.roles.Has(LiveWorker) || !n.settings.Recording.Enabled {
+	if !n.roles.Has(LiveWorker | Control) {
 		return nil
 	}
 	address, err := n.settings.StorageURL()

@@ -42,6 +42,10 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 	n.plane, err = controlplane.New(ctx, controlplane.Config{
 		State:             state,
 		Files:             n.uploadFiles(),
+		Recorded:          recordedFiles{n},
+		FFmpeg:            ffmpegPath(),
+		Work:              n.settings.Data,
+		AcceptURLResource: c.AcceptURLResource,
 		Secret:            n.secret,
 		MediaServerSecret: n.secret,
 		PublicHost:        publicHost(n.settings),

@@ -74,6 +74,9 @@ type entryDoc struct {
 	Recorded bool `json:"recorded,omitempty"`
 	// Sessions counts the recorded entries made so far, for their names.
 	Sessions int `json:"sessions,omitempty"`
+	// Recording is what was appended to a live entry, Flavors what a recorded one consists of.
+	Recording *recording  `json:"recording,omitempty"`
+	Flavors   []vodFlavor `json:"flavors,omitempty"`
 }
 
 // node is the registration of an entry on one media server.

@@ -31,6 +31,14 @@ type Config struct {
 	State State
 	// Files keeps uploaded files. Nil: uploads fail.
 	Files Files
+	// Recorded is where recorded files come from. Nil: files can't be joined or watched.
+	Recorded RecordedFiles
+	// FFmpeg is the program that joins recorded files, Work the folder for what it works on
+	// (default the system's for temporary files).
+	FFmpeg, Work string
+	// AcceptURLResource lets appendRecording fetch files from addresses, which Kaltura's own
+	// does not.
+	AcceptURLResource bool
 	// UploadIdle is how long an upload may bring nothing (default 30 s), UploadKeep how long
 	// an uploaded file waits to be used (default a day).
 	UploadIdle, UploadKeep time.Duration
@@ -126,7 +134,9 @@ type Server struct {
 	services map[string]map[string]*action
 	metrics  *metrics
 	// uploads holds a place for each file that comes in.
-	uploads  chan struct{}
+	uploads chan struct{}
+	// joins says that files were appended.
+	joins    chan struct{}
 	stop     context.CancelFunc
 	sweeping sync.WaitGroup
 }
@@ -138,7 +148,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, state: config.State, log: config.Logger, services: services(table()), uploads: make(chan struct{}, config.Limits.Uploads)}
+	s := &Server{config: config, state: config.State, log: config.Logger, services: services(table()), uploads: make(chan struct{}, config.Limits.Uploads), joins: make(chan struct{}, 1)}
 	if s.metrics, err = newMetrics(config.Registerer); err != nil {
 		return nil, err
 	}
@@ -149,6 +159,7 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	sweep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	s.sweeping.Go(func() { s.sweep(sweep) })
+	s.sweeping.Go(func() { s.joinAll(sweep) })
 	return s, nil
 }
 

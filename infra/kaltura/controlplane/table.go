@@ -170,7 +170,7 @@ func table() []action {
 	for _, service := range []string{"wowza_liveConversionProfile", "wowza_liveStreamConversionProfile"} {
 		rows = append(rows, asFile(on(service, "serve", anyone, everyPartnerNow, (*Server).serveTemplate)))
 	}
-	return rows
+	return append(rows, recordingTable()...)
 }
 
 // services indexes the table by lower-case service and action.

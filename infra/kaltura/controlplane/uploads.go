@@ -207,7 +207,7 @@ func (s *Server) sweepUploads(ctx context.Context, now int64) error {
 	var failures []error
 	named := map[string]bool{}
 	for _, doc := range all {
-		if doc.Token.UpdatedAt <= old {
+		if doc.Token.UpdatedAt <= old && doc.Token.Status != uploadClosed { // a closed one's files are an entry's
 			failures = append(failures, s.removeUpload(ctx, doc))
 			continue
 		}

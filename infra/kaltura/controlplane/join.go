@@ -1,0 +1,397 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/kaltura"
+)
+
+// vodFlavor is one flavor of a recorded entry: what viewers get.
+type vodFlavor struct {
+	Params int `json:"params"`
+	// Joined counts the appended files that are in it.
+	Joined int `json:"joined"`
+	// Chunks are its bytes: those of the only appended file, or, when Own is set, of a file that
+	// was joined from several.
+	Chunks []chunk `json:"chunks"`
+	Own    bool    `json:"own,omitempty"`
+}
+
+func (f *vodFlavor) size() (n int64) {
+	for _, c := range f.Chunks {
+		n += c.Size
+	}
+	return n
+}
+
+// group is the files of one flavor of one recorded entry, in the order of their appends. Files
+// of the backup are kept and not joined (row 103).
+type group struct {
+	vod    string
+	params int
+}
+
+func groups(doc *entryDoc) (order []group, files map[group][]recordedSegment) {
+	files = map[group][]recordedSegment{}
+	if doc.Recording == nil {
+		return nil, files
+	}
+	for _, g := range doc.Recording.Segments {
+		if g.Index != kaltura.IndexPrimary || g.VOD == "" {
+			continue
+		}
+		k := group{g.VOD, g.Params}
+		if files[k] == nil {
+			order = append(order, k)
+		}
+		files[k] = append(files[k], g)
+	}
+	return order, files
+}
+
+// nudgeJoins lets the joiner look at once.
+func (s *Server) nudgeJoins() {
+	select {
+	case s.joins <- struct{}{}:
+	default:
+	}
+}
+
+// joinRest is how much longer than a join the joiner rests: each join takes all files of a
+// flavor anew, and a long broadcast appends many.
+const joinRest = 3
+
+// joinAll makes recorded entries of appended files until the context ends.
+func (s *Server) joinAll(ctx context.Context) {
+	tick := time.NewTicker(s.config.Sweep)
+	defer tick.Stop()
+	for {
+		began := time.Now()
+		if err := s.joinOnce(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("recorded entries could not all be brought up to date, trying again", "err", err)
+		}
+		rest := time.NewTimer(joinRest * time.Since(began))
+		select {
+		case <-ctx.Done():
+			rest.Stop()
+			return
+		case <-rest.C:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.joins:
+		}
+	}
+}
+
+func (s *Server) joinOnce(ctx context.Context) error {
+	all, err := loadAll[entryDoc](ctx, s.state, everyEntry)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for i := range all {
+		order, files := groups(&all[i])
+		for _, g := range order {
+			if err := s.joinGroup(ctx, &all[i], g, files[g]); err != nil {
+				failures = append(failures, fmt.Errorf("recorded entry %s, flavor %d: %w", g.vod, g.params, err))
+			}
+		}
+		failures = append(failures, s.prune(ctx, &all[i]))
+	}
+	return errors.Join(failures...)
+}
+
+// joinGroup brings a flavor up to date.
+func (s *Server) joinGroup(ctx context.Context, entry *entryDoc, g group, files []recordedSegment) error {
+	vod, err := load[entryDoc](ctx, s.state, entryKey(g.vod))
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil // it was removed
+	}
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(vod.Flavors, func(f vodFlavor) bool { return f.Params == g.params })
+	if at >= 0 && vod.Flavors[at].Joined >= len(files) {
+		return nil
+	}
+	made := vodFlavor{Params: g.params, Joined: len(files), Chunks: files[0].Chunks}
+	if len(files) > 1 {
+		if at < 0 {
+			// What is there can be watched while the rest is joined (row 102).
+			if err := s.publish(ctx, entry, g, vodFlavor{Params: g.params, Joined: 1, Chunks: files[0].Chunks}, files[:1]); err != nil {
+				return err
+			}
+		}
+		began := time.Now()
+		f, err := s.join(ctx, files)
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if !f.kept {
+				s.drop(ctx, map[string]*incoming{"": f})
+			}
+		}()
+		made.Own, made.Chunks = true, []chunk{{f.key, f.size}}
+		if err := s.publish(ctx, entry, g, made, files); err != nil {
+			return err
+		}
+		s.claimed(ctx, f)
+		s.log.Info("a recording is joined", "entry", entry.Entry.ID, "vod", g.vod, "flavor", g.params, "files", len(files), "bytes", f.size, "took", time.Since(began))
+		return nil
+	}
+	return s.publish(ctx, entry, g, made, files)
+}
+
+// prune forgets the appended files of recorded entries that the live entry has left behind,
+// once they are joined: nothing is added to them any more.
+func (s *Server) prune(ctx context.Context, entry *entryDoc) error {
+	order, files := groups(entry)
+	over := map[string]bool{}
+	var gone []chunk
+	for _, g := range order {
+		if g.vod == entry.Entry.RecordedEntryID {
+			continue
+		}
+		vod, err := load[entryDoc](ctx, s.state, entryKey(g.vod))
+		if err != nil && !errors.Is(err, bus.ErrNotFound) {
+			return err
+		}
+		i := slices.IndexFunc(vod.Flavors, func(f vodFlavor) bool { return f.Params == g.params && f.Joined >= len(files[g]) })
+		if err == nil && i < 0 {
+			return nil // not yet
+		}
+		over[g.vod] = true
+		if err != nil || vod.Flavors[i].Own {
+			for _, f := range files[g] {
+				gone = append(gone, f.Chunks...)
+			}
+		}
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	_, err := change(ctx, s.state, entryKey(entry.Entry.ID), func(doc *entryDoc) error {
+		if doc.Recording == nil {
+			return errKeep
+		}
+		left := slices.DeleteFunc(slices.Clone(doc.Recording.Segments), func(g recordedSegment) bool { return over[g.VOD] })
+		doc.Recording = &recording{Segments: left}
+		return nil
+	})
+	if err == nil {
+		s.removeChunks(ctx, gone)
+	}
+	return err
+}
+
+// publish makes a file the content of a recorded entry's flavor.
+func (s *Server) publish(ctx context.Context, entry *entryDoc, g group, made vodFlavor, files []recordedSegment) error {
+	var old []chunk
+	now := time.Now().Unix()
+	_, err := change(ctx, s.state, entryKey(g.vod), func(vod *entryDoc) error {
+		old = nil
+		vod.Flavors = slices.Clone(vod.Flavors)
+		i := slices.IndexFunc(vod.Flavors, func(f vodFlavor) bool { return f.Params == g.params })
+		switch {
+		case i < 0:
+			vod.Flavors = append(vod.Flavors, made)
+		case vod.Flavors[i].Joined > made.Joined:
+			return errKeep
+		default:
+			if vod.Flavors[i].Own {
+				old = vod.Flavors[i].Chunks
+			}
+			vod.Flavors[i] = made
+		}
+		vod.flavorAsset(entry, g.params, now)
+		e := &vod.Entry
+		e.Status, e.ReplacementStatus, e.UpdatedAt = kaltura.EntryStatusReady, "0", now
+		e.Version++
+		var seconds float64
+		for _, f := range files {
+			seconds += f.Second
+		}
+		e.MsDuration = max(e.MsDuration, int64(seconds*1000))
+		e.Duration = e.MsDuration / 1000
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.removeChunks(ctx, old)
+	return nil
+}
+
+// flavorAsset gives a recorded entry the asset that stands for a flavor (row 102).
+func (d *entryDoc) flavorAsset(entry *entryDoc, params int, now int64) {
+	if slices.ContainsFunc(d.Assets, func(a kaltura.LiveAsset) bool { return a.FlavorParamsID == params }) {
+		return
+	}
+	a := kaltura.LiveAsset{}
+	if i := slices.IndexFunc(entry.Assets, func(l kaltura.LiveAsset) bool { return l.FlavorParamsID == params }); i >= 0 {
+		a = entry.Assets[i]
+	}
+	a.ID, a.EntryID, a.FlavorParamsID, a.CreatedAt, a.UpdatedAt = newID(), d.Entry.ID, params, now, now
+	a.Status, a.Container = kaltura.AssetReady, "mp4"
+	a.IsOriginal = slices.Contains(a.TagList(), "source")
+	d.Assets = append(slices.Clone(d.Assets), a)
+}
+
+// join makes one MP4 of several: each is remuxed to MPEG-TS without transcoding, and those are
+// put one behind the other (contract §3.6, effects 3 and 5).
+func (s *Server) join(ctx context.Context, files []recordedSegment) (*incoming, error) {
+	if s.config.FFmpeg == "" || s.config.Recorded == nil || s.config.Files == nil {
+		return nil, errors.New("no ffmpeg here: install it, or name it in the PATH")
+	}
+	dir, err := os.MkdirTemp(s.config.Work, "join-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	var list strings.Builder
+	for i, f := range files {
+		name := fmt.Sprintf("%d.ts", i)
+		body := &chunkReader{ctx: ctx, files: s.config.Recorded, chunks: f.Chunks}
+		err := s.ffmpeg(ctx, body, "-i", "pipe:0", "-map", "0", "-c", "copy", "-f", "mpegts", filepath.Join(dir, name))
+		body.Close()
+		if err != nil {
+			return nil, fmt.Errorf("file %d of %d: %w", i+1, len(files), err)
+		}
+		fmt.Fprintf(&list, "file '%s'\nduration %.6f\n", name, f.Second)
+	}
+	index, out := filepath.Join(dir, "list.txt"), filepath.Join(dir, "out.mp4")
+	if err := os.WriteFile(index, []byte(list.String()), 0o600); err != nil {
+		return nil, err
+	}
+	if err := s.ffmpeg(ctx, nil, "-f", "concat", "-safe", "0", "-i", index, "-map", "0", "-c", "copy", "-movflags", "+faststart", out); err != nil {
+		return nil, err
+	}
+	joined, err := os.Open(out)
+	if err != nil {
+		return nil, err
+	}
+	defer joined.Close()
+	f := &incoming{}
+	if err := s.storeFile(ctx, f, joined, func() {}); err != nil {
+		s.drop(ctx, map[string]*incoming{"": f})
+		return nil, err
+	}
+	return f, nil
+}
+
+// ffmpegWait bounds one run.
+const ffmpegWait = 30 * time.Minute
+
+func (s *Server) ffmpeg(ctx context.Context, in io.Reader, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, ffmpegWait)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.config.FFmpeg, append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-y"}, args...)...)
+	cmd.Stdin = in
+	cmd.WaitDelay = 5 * time.Second
+	words := &tail{}
+	cmd.Stderr = words
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("ffmpeg: %w: %s", err, words.text)
+	}
+	return nil
+}
+
+// tail keeps the end of what a process says.
+type tail struct{ text []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 2000
+	t.text = append(t.text, p...)
+	if n := len(t.text); n > most {
+		t.text = slices.Clone(t.text[n-most:])
+	}
+	return len(p), nil
+}
+
+// chunkReader reads a file that lies in pieces, from any place.
+type chunkReader struct {
+	ctx    context.Context
+	files  RecordedFiles
+	chunks []chunk
+	at     int64
+	body   io.ReadCloser
+	left   int64 // of the piece that is open
+}
+
+// Read implements [io.Reader].
+func (r *chunkReader) Read(p []byte) (int, error) {
+	if r.body == nil {
+		if err := r.open(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := r.body.Read(p[:min(int64(len(p)), r.left)])
+	r.at, r.left = r.at+int64(n), r.left-int64(n)
+	switch {
+	case r.left == 0:
+		r.Close()
+		err = nil
+	case errors.Is(err, io.EOF):
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// open opens the piece that holds the present place.
+func (r *chunkReader) open() error {
+	start := int64(0)
+	for _, c := range r.chunks {
+		if r.at < start+c.Size {
+			body, err := r.files.Open(r.ctx, fileKey(c.File), r.at-start)
+			if err != nil {
+				return err
+			}
+			r.body, r.left = body, start+c.Size-r.at
+			return nil
+		}
+		start += c.Size
+	}
+	return io.EOF
+}
+
+// Seek implements [io.Seeker].
+func (r *chunkReader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.at
+	case io.SeekEnd:
+		for _, c := range r.chunks {
+			offset += c.Size
+		}
+	}
+	if offset < 0 {
+		return 0, errors.New("control plane: seek before the file")
+	}
+	r.Close()
+	r.at = offset
+	return offset, nil
+}
+
+// Close ends the reading for now.
+func (r *chunkReader) Close() error {
+	if r.body == nil {
+		return nil
+	}
+	body := r.body
+	r.body = nil
+	return body.Close()
+}
