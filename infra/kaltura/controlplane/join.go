@@ -9,7 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"klive/infra/bus"
@@ -251,8 +251,8 @@ func (d *entryDoc) flavorAsset(entry *entryDoc, params int, now int64) {
 	d.Assets = append(slices.Clone(d.Assets), a)
 }
 
-// join makes one MP4 of several: each is remuxed to MPEG-TS without transcoding, and those are
-// put one behind the other (contract §3.6, effects 3 and 5).
+// join makes one MP4 of several: each is remuxed to MPEG-TS without transcoding, on a time line
+// of its own place, and those behind each other are one stream (contract §3.6, effects 3 and 5).
 func (s *Server) join(ctx context.Context, files []recordedSegment) (*incoming, error) {
 	if s.config.FFmpeg == "" || s.config.Recorded == nil || s.config.Files == nil {
 		return nil, errors.New("no ffmpeg here: install it, or name it in the PATH")
@@ -262,22 +262,11 @@ func (s *Server) join(ctx context.Context, files []recordedSegment) (*incoming, 
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	var list strings.Builder
-	for i, f := range files {
-		name := fmt.Sprintf("%d.ts", i)
-		body := &chunkReader{ctx: ctx, files: s.config.Recorded, chunks: f.Chunks}
-		err := s.ffmpeg(ctx, body, "-i", "pipe:0", "-map", "0", "-c", "copy", "-f", "mpegts", filepath.Join(dir, name))
-		body.Close()
-		if err != nil {
-			return nil, fmt.Errorf("file %d of %d: %w", i+1, len(files), err)
-		}
-		fmt.Fprintf(&list, "file '%s'\nduration %.6f\n", name, f.Second)
-	}
-	index, out := filepath.Join(dir, "list.txt"), filepath.Join(dir, "out.mp4")
-	if err := os.WriteFile(index, []byte(list.String()), 0o600); err != nil {
+	whole, out := filepath.Join(dir, "all.ts"), filepath.Join(dir, "out.mp4")
+	if err := s.remux(ctx, files, whole); err != nil {
 		return nil, err
 	}
-	if err := s.ffmpeg(ctx, nil, "-f", "concat", "-safe", "0", "-i", index, "-map", "0", "-c", "copy", "-movflags", "+faststart", out); err != nil {
+	if err := s.ffmpeg(ctx, nil, nil, "-i", whole, "-map", "0", "-c", "copy", "-movflags", "+faststart", out); err != nil {
 		return nil, err
 	}
 	joined, err := os.Open(out)
@@ -293,14 +282,38 @@ func (s *Server) join(ctx context.Context, files []recordedSegment) (*incoming, 
 	return f, nil
 }
 
+// tsStart keeps sound that begins before the pictures above zero.
+const tsStart = 10.0
+
+// remux writes all files into one MPEG-TS.
+func (s *Server) remux(ctx context.Context, files []recordedSegment, path string) error {
+	w, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	at := tsStart
+	for i, f := range files {
+		body := &chunkReader{ctx: ctx, files: s.config.Recorded, chunks: f.Chunks}
+		err := s.ffmpeg(ctx, body, w, "-copyts", "-i", "pipe:0", "-map", "0", "-c", "copy", "-muxdelay", "0", "-muxpreload", "0",
+			"-output_ts_offset", strconv.FormatFloat(at, 'f', 6, 64), "-f", "mpegts", "pipe:1")
+		body.Close()
+		if err != nil {
+			return fmt.Errorf("file %d of %d: %w", i+1, len(files), err)
+		}
+		at += f.Second
+	}
+	return w.Close()
+}
+
 // ffmpegWait bounds one run.
 const ffmpegWait = 30 * time.Minute
 
-func (s *Server) ffmpeg(ctx context.Context, in io.Reader, args ...string) error {
+func (s *Server) ffmpeg(ctx context.Context, in io.Reader, out io.Writer, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, ffmpegWait)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.config.FFmpeg, append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-y"}, args...)...)
-	cmd.Stdin = in
+	cmd.Stdin, cmd.Stdout = in, out
 	cmd.WaitDelay = 5 * time.Second
 	words := &tail{}
 	cmd.Stderr = words
