@@ -19,20 +19,21 @@ import (
 type commands struct {
 	global
 
-	Serve   serveCmd   `cmd:"" help:"Run the whole service in this process."`
-	Gateway gatewayCmd `cmd:"" help:"Run a gateway: it takes encoders' streams."`
-	Worker  workerCmd  `cmd:"" help:"Run a worker: it owns live entries, packages and stores them, or transcodes them."`
-	Origin  originCmd  `cmd:"" help:"Run an origin: it serves players."`
-	Control controlCmd `cmd:"" help:"Run the control plane and the console, for deployments without Kaltura."`
-	Bus     busCmd     `cmd:"" help:"Run a node of the bus (NATS), for deployments without their own."`
-	Doctor  doctorCmd  `cmd:"" help:"Check the configuration, ports, tools and folders, and say what to do."`
-	Publish publishCmd `cmd:"" help:"Publish a moving test picture and a tone, as an encoder would."`
-	Entry   entryCmd   `cmd:"" help:"List, add and remove live entries."`
-	Sign    signCmd    `cmd:"" help:"Sign a viewer's address of an entry, for deployments with viewer.keys."`
-	KS      ksCmd      `cmd:"" name:"ks" help:"Sign a Kaltura session for the API."`
-	Feed    feedCmd    `cmd:"" help:"List the streams that are on the air, and end one."`
-	Health  healthCmd  `cmd:"" help:"Ask the klive that runs here whether it takes work; the exit code says so."`
-	Version versionCmd `cmd:"" help:"Show the version."`
+	Serve     serveCmd     `cmd:"" help:"Run the whole service in this process."`
+	Gateway   gatewayCmd   `cmd:"" help:"Run a gateway: it takes encoders' streams."`
+	Worker    workerCmd    `cmd:"" help:"Run a worker: it owns live entries, packages and stores them, or transcodes them."`
+	Origin    originCmd    `cmd:"" help:"Run an origin: it serves players."`
+	Control   controlCmd   `cmd:"" help:"Run the control plane and the console, for deployments without Kaltura."`
+	Bus       busCmd       `cmd:"" help:"Run a node of the bus (NATS), for deployments without their own."`
+	Doctor    doctorCmd    `cmd:"" help:"Check the configuration, ports, tools and folders, and say what to do."`
+	Publish   publishCmd   `cmd:"" help:"Publish a moving test picture and a tone, as an encoder would."`
+	Entry     entryCmd     `cmd:"" help:"List, add and remove live entries."`
+	Sign      signCmd      `cmd:"" help:"Sign a viewer's address of an entry, for deployments with viewer.keys."`
+	KS        ksCmd        `cmd:"" name:"ks" help:"Sign a Kaltura session for the API."`
+	Feed      feedCmd      `cmd:"" help:"List the streams that are on the air, and end one."`
+	Health    healthCmd    `cmd:"" help:"Ask the klive that runs here whether it takes work; the exit code says so."`
+	Version   versionCmd   `cmd:"" help:"Show the version."`
+	Recording recordingCmd `cmd:"" help:"List recorded files, split them, and decide on those that wait."`
 }
 
 // global are the flags that every command takes.

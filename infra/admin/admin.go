@@ -47,6 +47,10 @@ type Config struct {
 	Process func() Process
 	// Feeds answers /v1/feeds/{id}/…, which ask something of a feed; nil when nothing can be.
 	Feeds http.Handler
+	// Recordings may be nil: then nothing is told of recorded files.
+	Recordings Recordings
+	// VOD answers /vod/…, the files of recorded entries; nil when there are none here.
+	VOD http.Handler
 	// Metrics is what /metrics shows; nil means nothing.
 	Metrics prometheus.Gatherer
 	// Ready returns nil when this process can take work, or says what it waits for; nil means
@@ -105,6 +109,13 @@ func (h *Handler) routes() http.Handler {
 	}
 	if h.config.Feeds != nil {
 		api.handle(http.MethodPost, "/v1/feeds/{id}/kick", own.Handler(h.config.Feeds))
+	}
+	if h.config.Recordings != nil {
+		api.handle(http.MethodGet, "/v1/recordings", http.HandlerFunc(h.recordings))
+		api.handle(http.MethodPost, "/v1/recordings/{entry}/{kind}", own.Handler(http.HandlerFunc(h.orderRecording)))
+	}
+	if h.config.VOD != nil {
+		inner.Handle("GET /vod/", h.config.VOD)
 	}
 	api.refuseOthers()
 	inner.HandleFunc("/v1/", h.notFound)

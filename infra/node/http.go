@@ -106,6 +106,7 @@ func (n *Node) adminHandler() (http.Handler, error) {
 		Log: n.log, Version: n.cfg.Version, Token: n.settings.Admin.Token.Reveal(),
 		Places: n.places(), Process: n.holds,
 		Streams: streams{n}, Cluster: overview{n}, Feeds: http.HandlerFunc(n.serveFeeds), Metrics: n.cfg.Registry, Ready: n.Ready,
+		Recordings: recordingList{n},
 	}
 	if n.embedded() {
 		c.ControlPlane = http.HandlerFunc(n.serveControlPlane)
@@ -113,6 +114,7 @@ func (n *Node) adminHandler() (http.Handler, error) {
 			c.ControlPlane = n.cfg.Observe(c.ControlPlane)
 		}
 		c.Entries = entries{n}
+		c.VOD = http.HandlerFunc(n.serveVOD)
 	}
 	return admin.New(c)
 }

@@ -78,6 +78,36 @@ export interface Server {
   play: string;
 }
 
+/** A recorded file on its way to Kaltura. */
+export interface Recording {
+  entry: string;
+  file: string;
+  rendition: string;
+  start: string;
+  duration: number; // seconds
+  last: boolean;
+  state: 'planned' | 'uploaded' | 'appending' | 'confirmed' | 'parked' | 'skipped' | 'damaged';
+  reason?: string;
+  bytes: number;
+  lost: number;
+}
+
+/** A recorded entry of klive's own control plane. */
+export interface Vod {
+  id: string;
+  entry: string;
+  name: string;
+  created: string;
+  duration: number; // seconds
+  flavors: { params: number; files: number; bytes: number; path: string }[];
+}
+
+export interface Recordings {
+  recordings: Recording[];
+  vods: Vod[];
+  more: boolean;
+}
+
 /** The entries, and whether they are managed here. */
 export interface Entries {
   entries: Entry[];
@@ -110,4 +140,7 @@ export const getEntries = () => get<Entries>('/v1/entries');
 export const addEntry = async (e: NewEntry) => (await (await ask('/v1/entries', { method: 'POST', body: JSON.stringify(e) })).json()) as Entry;
 export const removeEntry = (id: string) => ask(`/v1/entries/${encodeURIComponent(id)}`, { method: 'DELETE' });
 export const getNodes = async () => (await get<{ nodes: Node[] }>('/v1/nodes')).nodes;
+export const getRecordings = () => get<Recordings>('/v1/recordings');
+export const orderRecording = (entry: string, kind: 'retry' | 'skip' | 'split', file = '') =>
+  ask(`/v1/recordings/${encodeURIComponent(entry)}/${kind}`, { method: 'POST', body: JSON.stringify({ file }) });
 export const getServer = () => get<Server>('/v1/server');

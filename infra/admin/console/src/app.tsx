@@ -7,6 +7,7 @@ import { Empty } from './empty';
 import { ManageEntries } from './entries';
 import { bitrate } from './format';
 import { Player } from './player';
+import { RecordingSection } from './recordings';
 import { StreamTable } from './streams';
 import { ThemeButton } from './theme';
 
@@ -79,6 +80,7 @@ export function App() {
         {facts && managed && (
           <ManageEntries entries={publishable} changed={() => getEntries().then((list) => setEntries(list.entries), () => undefined)} />
         )}
+        {facts && <RecordingSection />}
         {facts && (nodes.length > 1 || onAir.length > 0) && (
           <section class="card list" aria-label="Entries and nodes">
             {onAir.length > 0 && <EntryTable entries={onAir} />}

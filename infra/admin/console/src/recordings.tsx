@@ -1,0 +1,106 @@
+import { useEffect, useState } from 'preact/hooks';
+import { getRecordings, orderRecording, type Recording, type Recordings, type Vod } from './api';
+
+const pollEvery = 5000;
+const shownFiles = 50;
+
+/** Recorded entries to watch, and the files on their way, those that need somebody first. */
+export function RecordingSection() {
+  const [list, setList] = useState<Recordings | null>(null);
+  const [watched, watch] = useState('');
+  const [trouble, setTrouble] = useState('');
+
+  const load = () => getRecordings().then(setList, () => undefined);
+  useEffect(() => {
+    void load();
+    const timer = window.setInterval(() => document.hidden || void load(), pollEvery);
+    return () => window.clearInterval(timer);
+  }, []);
+  const order = async (r: Recording, kind: 'retry' | 'skip') => {
+    try {
+      await orderRecording(r.entry, kind, r.file);
+      setTrouble('');
+    } catch (e) {
+      setTrouble((e as Error).message);
+    }
+    void load();
+  };
+
+  if (!list || (list.recordings.length === 0 && list.vods.length === 0)) return null;
+  const parked = list.recordings.filter((r) => r.state === 'parked' || r.state === 'damaged').length;
+  const files = list.recordings.slice(0, Math.max(shownFiles, parked));
+  return (
+    <section class="card list" aria-label="Recordings">
+      <h2>Recordings</h2>
+      {trouble && <p class="banner" role="alert">{trouble}</p>}
+      {parked > 0 && <p class="banner" role="alert">{parked === 1 ? 'One file waits' : `${parked} files wait`} for your decision.</p>}
+      {list.vods.length > 0 && <VodTable vods={list.vods} watched={watched} watch={watch} />}
+      {watched && <video class="vod" src={watched} controls autoplay />}
+      {files.length > 0 && <FileTable files={files} order={order} />}
+      {(list.more || files.length < list.recordings.length) && <p class="muted">Older files are not shown; see klive recording list.</p>}
+    </section>
+  );
+}
+
+function VodTable({ vods, watched, watch }: { vods: Vod[]; watched: string; watch(path: string): void }) {
+  return (
+    <table>
+      <thead><tr><th>Recorded entry</th><th>Of</th><th>Since</th><th class="number">Length</th><th>Watch</th></tr></thead>
+      <tbody>
+        {vods.map((v) => (
+          <tr key={v.id}>
+            <td>{v.name} <span class="muted">{v.id}</span></td>
+            <td>{v.entry}</td>
+            <td>{when(v.created)}</td>
+            <td class="number">{length(v.duration)}</td>
+            <td>
+              {v.flavors.map((f) => (
+                <button key={f.path} type="button" aria-pressed={watched === f.path} onClick={() => watch(watched === f.path ? '' : f.path)}>
+                  {`Flavor ${f.params}`}
+                </button>
+              ))}
+              {v.flavors.length === 0 && <span class="muted">nothing yet</span>}
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function FileTable({ files, order }: { files: Recording[]; order(r: Recording, kind: 'retry' | 'skip'): void }) {
+  return (
+    <table>
+      <thead><tr><th>File</th><th>Entry</th><th>From</th><th class="number">Length</th><th class="number">Size</th><th>State</th></tr></thead>
+      <tbody>
+        {files.map((r) => (
+          <tr key={r.entry + r.file}>
+            <td>{r.file}</td>
+            <td>{r.entry}</td>
+            <td>{r.file ? when(r.start) : ''}</td>
+            <td class="number">{length(r.duration)}</td>
+            <td class="number">{(r.bytes / 1e6).toFixed(1)} MB</td>
+            <td>
+              {r.state}{r.lost > 0 && `, ${r.lost} segments missing`}
+              {r.reason && <span class="muted"> {r.reason}</span>}
+              {r.state === 'parked' && (
+                <>
+                  {' '}<button type="button" onClick={() => order(r, 'retry')}>Retry</button>
+                  <button type="button" onClick={() => order(r, 'skip')}>Skip</button>
+                </>
+              )}
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+const when = (time: string) => new Date(time).toLocaleString(undefined, { dateStyle: 'short', timeStyle: 'medium' });
+
+function length(seconds: number): string {
+  const s = Math.round(seconds);
+  const two = (n: number) => String(n).padStart(2, '0');
+  return `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
+}

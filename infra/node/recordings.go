@@ -1,0 +1,147 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"klive/infra/admin"
+	"klive/infra/live"
+	"klive/storage"
+	"klive/storage/ledger"
+	"klive/workers/recorder"
+)
+
+// recordingList tells operators of recordings.
+type recordingList struct{ n *Node }
+
+const (
+	// maxLedgers is of how many entries recordings are listed at once, the newest ones.
+	maxLedgers = 200
+	// maxRecordings is how many files are listed.
+	maxRecordings = 500
+)
+
+// Recordings implements [admin.Recordings].
+func (r recordingList) Recordings(ctx context.Context, entry string) (list []admin.Recording, more bool, err error) {
+	if !r.n.assembled.Load() {
+		return nil, false, errStarting
+	}
+	entries := []string{entry}
+	switch {
+	case entry == "":
+		if entries, more, err = r.recorded(ctx); err != nil {
+			return nil, false, err
+		}
+	case !live.ValidEntryID(entry):
+		return nil, false, &admin.Refusal{Status: http.StatusBadRequest, Reason: "want an entry's id, such as 0_rkij47dr"}
+	}
+	for _, id := range entries {
+		l, err := ledger.Load(ctx, r.n.store, id)
+		switch {
+		case errors.Is(err, ledger.ErrNone):
+		case errors.Is(err, ledger.ErrDamaged), errors.Is(err, ledger.ErrVersion):
+			list = append(list, admin.Recording{Entry: id, Key: ledger.Key(id), State: "damaged", Reason: err.Error()})
+		case err != nil:
+			return nil, false, err
+		default:
+			for i := range l.Files {
+				list = append(list, recording(id, &l.Files[i]))
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b admin.Recording) int {
+		return cmp.Or(cmp.Compare(urgency(a.State), urgency(b.State)), b.Start.Compare(a.Start), cmp.Compare(a.File, b.File))
+	})
+	if len(list) > maxRecordings {
+		list, more = list[:maxRecordings], true
+	}
+	return list, more, nil
+}
+
+// urgency puts what needs somebody first.
+func urgency(state string) int {
+	if state == string(ledger.Parked) || state == "damaged" {
+		return 0
+	}
+	return 1
+}
+
+// recorded lists the entries that have a ledger, those that changed last first.
+func (r recordingList) recorded(ctx context.Context) (entries []string, more bool, err error) {
+	var all []storage.Info
+	for after := ""; ; after = all[len(all)-1].Key {
+		page, err := r.n.store.List(ctx, ledger.Prefix, after, 1000)
+		if err != nil {
+			return nil, false, err
+		}
+		if all = append(all, page...); len(page) < 1000 {
+			break
+		}
+	}
+	slices.SortFunc(all, func(a, b storage.Info) int { return b.Modified.Compare(a.Modified) })
+	if len(all) > maxLedgers {
+		all, more = all[:maxLedgers], true
+	}
+	for _, o := range all {
+		if id := strings.TrimSuffix(strings.TrimPrefix(o.Key, ledger.Prefix), ".json"); live.ValidEntryID(id) {
+			entries = append(entries, id)
+		}
+	}
+	return entries, more, nil
+}
+
+func recording(entry string, f *ledger.File) admin.Recording {
+	return admin.Recording{
+		Entry: entry, File: f.ID(), Key: f.Key(entry), Asset: f.Asset, Index: f.Index, Rendition: f.Rendition, Start: f.Start.Std(),
+		Duration: f.Duration.Seconds(), Last: f.Last, State: string(f.State), Reason: f.Reason, Bytes: f.Size, Lost: f.Lost, Changed: f.Changed,
+	}
+}
+
+// Order implements [admin.Recordings].
+func (r recordingList) Order(ctx context.Context, entry, kind, file string) error {
+	if !r.n.assembled.Load() || r.n.orders == nil {
+		return errStarting
+	}
+	if kind != recorder.OrderSplit {
+		l, err := ledger.Load(ctx, r.n.store, entry)
+		if errors.Is(err, ledger.ErrNone) || err == nil && l.File(file) == nil {
+			return &admin.Refusal{Status: http.StatusNotFound, Reason: "there is no such file; klive recording list shows those that there are"}
+		}
+	}
+	err := recorder.Send(ctx, r.n.orders, entry, kind, file, time.Now())
+	if errors.Is(err, recorder.ErrOrder) {
+		return &admin.Refusal{Status: http.StatusBadRequest, Reason: err.Error()}
+	}
+	return err
+}
+
+// VODs implements [admin.Recordings].
+func (r recordingList) VODs(ctx context.Context) (out []admin.VOD, err error) {
+	plane := r.n.planeNow.Load()
+	if plane == nil {
+		return nil, nil
+	}
+	list, err := plane.VODs(ctx)
+	for _, v := range list[:min(len(list), maxRecordings)] {
+		o := admin.VOD{ID: v.ID, Entry: v.Entry, Name: v.Name, Created: v.Created, Duration: v.Duration.Seconds(), Flavors: []admin.VODFlavor{}}
+		for _, f := range v.Flavors {
+			o.Flavors = append(o.Flavors, admin.VODFlavor(f))
+		}
+		out = append(out, o)
+	}
+	return out, err
+}
+
+// serveVOD answers for recorded entries.
+func (n *Node) serveVOD(w http.ResponseWriter, r *http.Request) {
+	if plane := n.planeNow.Load(); plane != nil {
+		plane.ServeVOD(w, r)
+		return
+	}
+	answerHealth(w, n.Ready(r.Context()))
+}
