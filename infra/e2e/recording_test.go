@@ -1,0 +1,331 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"klive/infra/admin"
+	"klive/infra/check"
+	"klive/infra/media"
+	"klive/infra/publisher"
+)
+
+// recorded is what the admin listener says of recordings.
+type recorded struct {
+	Recordings []admin.Recording `json:"recordings"`
+	VODs       []admin.VOD       `json:"vods"`
+}
+
+// recordings asks an admin listener; it is nil while that does not answer.
+func recordings(client *http.Client, address, token string) *recorded {
+	req, err := http.NewRequest(http.MethodGet, "http://"+address+"/v1/recordings", nil)
+	if err != nil {
+		return nil
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := client.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer res.Body.Close()
+	var r recorded
+	if res.StatusCode != http.StatusOK || json.NewDecoder(res.Body).Decode(&r) != nil {
+		return nil
+	}
+	// In the order of their numbers, asset by asset.
+	number := func(f string) int { n, _ := strconv.Atoi(f[strings.LastIndexByte(f, '_')+1:]); return n }
+	sort.Slice(r.Recordings, func(i, j int) bool {
+		a, b := &r.Recordings[i], &r.Recordings[j]
+		if a.Asset != b.Asset {
+			return a.Asset < b.Asset
+		}
+		return number(a.File) < number(b.File)
+	})
+	return &r
+}
+
+// over says whether the broadcast is recorded to its end and the VOD holds all of it.
+func (r *recorded) over() bool {
+	if r == nil || len(r.Recordings) == 0 || len(r.VODs) != 1 || len(r.VODs[0].Flavors) == 0 {
+		return false
+	}
+	n := 0
+	for i := range r.Recordings {
+		if r.Recordings[i].State != "confirmed" {
+			return false
+		}
+		n++
+	}
+	joined := 0
+	for _, f := range r.VODs[0].Flavors {
+		joined += f.Files
+	}
+	return r.Recordings[n-1].Last && joined == n
+}
+
+// packetsOf reads the frames of an MP4 by ffprobe's word on where they lie.
+func packetsOf(t testing.TB, path string) (video, audio []uint64, moovFirst bool) {
+	t.Helper()
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moovFirst = strings.Index(string(file), "moov") < strings.Index(string(file), "mdat")
+	out, err := exec.Command(ffprobe(t), "-v", "error", "-of", "json", "-show_entries", "packet=codec_type,pos,size", path).Output()
+	if err != nil {
+		t.Fatalf("ffprobe %s: %v", path, err)
+	}
+	var p struct {
+		Packets []struct {
+			Kind string `json:"codec_type"`
+			Pos  int64  `json:"pos,string"`
+			Size int64  `json:"size,string"`
+		}
+	}
+	if err := json.Unmarshal(out, &p); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range p.Packets {
+		unit := file[k.Pos : k.Pos+k.Size]
+		if k.Kind == "video" {
+			n, ok := publisher.ReadMarkH264(unit)
+			if !ok {
+				t.Fatalf("%s holds a picture without a number", path)
+			}
+			video = append(video, n)
+		} else {
+			n, ok := publisher.ReadMarkAAC(unit)
+			if !ok {
+				t.Fatalf("%s holds a sound without a number", path)
+			}
+			audio = append(audio, n)
+		}
+	}
+	return video, audio, moovFirst
+}
+
+// auditFiles holds that files hold each frame that was sent once and in order. Frames that may
+// be missing are named by allowed.
+func auditFiles(t testing.TB, paths []string, sent []check.Sent, allowed func(kind media.Kind, number uint64) bool) (pictures int) {
+	t.Helper()
+	got := map[media.Kind][]uint64{}
+	for _, path := range paths {
+		v, a, first := packetsOf(t, path)
+		if !first {
+			t.Errorf("%s: the moov is not in front", path)
+		}
+		got[media.Video], got[media.Audio] = append(got[media.Video], v...), append(got[media.Audio], a...)
+	}
+	for kind, list := range got {
+		for i := 1; i < len(list); i++ {
+			if list[i] <= list[i-1] {
+				t.Errorf("%v %d stands behind %d", kind, list[i], list[i-1])
+			}
+		}
+		have := map[uint64]bool{}
+		for _, n := range list {
+			have[n] = true
+		}
+		var lost []uint64
+		for _, s := range sent {
+			if s.Kind == kind && !have[s.Number] && !allowed(kind, s.Number) {
+				lost = append(lost, s.Number)
+			}
+		}
+		if len(lost) > 0 {
+			t.Errorf("%d of %d %v frames are missing, the first is %d", len(lost), len(list), kind, lost[0])
+		}
+		t.Logf("%v: %d frames in %d files, each once", kind, len(list), len(paths))
+	}
+	return len(got[media.Video])
+}
+
+// TestRecordingBecomesVOD records a broadcast with the default strategy and asks for each of its
+// frames in the appended files, and for its pictures in the control plane's VOD.
+func TestRecordingBecomesVOD(t *testing.T) {
+	ffmpeg(t)
+	segment := length(time.Minute, 10*time.Second)
+	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_RECORDING_SEGMENT="+segment.String(), "KLIVE_RECORDING_SCAN=1s", "KLIVE_CONTROL_SWEEP=1s")
+	run := length(6*time.Minute, 33*time.Second)
+	f := publish(t, p.demo(), demoClip(t, publisher.Synthetic{GOP: 2 * time.Second, BFrames: 2}), run)
+	if err := f.wait(); err != nil {
+		t.Fatal(err)
+	}
+	var r *recorded
+	p.wait(t, 60*time.Second, "the recording to be joined", func() bool { r = recordings(p.client, p.admin, ""); return r.over() })
+	var paths []string
+	var sum float64
+	for n, file := range r.Recordings {
+		if want := fmt.Sprintf("%s.0_%d", file.Asset, n); file.File != want || file.Last != (n == len(r.Recordings)-1) {
+			t.Errorf("file %d is %+v", n, file)
+		}
+		sum += file.Duration
+		paths = append(paths, filepath.Join(p.dir, "data", "store", "objects", file.Key))
+	}
+	if want := max(4, int(run/segment)); len(paths) < want-1 || len(paths) > want+1 {
+		t.Errorf("%d files of %v in %v", len(paths), segment, run)
+	}
+	none := func(media.Kind, uint64) bool { return false }
+	pictures := auditFiles(t, paths, f.sent, none)
+	if d := sum - run.Seconds(); d > 0.2 || d < -0.2 {
+		t.Errorf("the files last %v s, want %v", sum, run)
+	}
+	vod := p.fetch(t, r.VODs[0].Flavors[0].Path)
+	joined, _, first := packetsOf(t, vod)
+	if !first || len(joined) != pictures || !slices.IsSorted(joined) {
+		t.Errorf("the VOD has %d pictures, the files %d", len(joined), pictures)
+	}
+	if e := p.liveEntry(t); e.RecordedEntryID != r.VODs[0].ID || e.MsDuration < int64(sum*1000)-int64(len(paths)) || e.LastElapsed != e.MsDuration {
+		t.Errorf("the live entry says %+v, the files last %v s", e, sum)
+	}
+	t.Logf("%v in %d files, VOD %s with %d pictures", run, len(paths), r.VODs[0].ID, len(joined))
+}
+
+// fetch gets what the admin listener serves and returns the name of a file with it.
+func (p *process) fetch(t testing.TB, path string) string {
+	t.Helper()
+	res, err := p.client.Get("http://" + p.admin + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s %v", path, res.Status, err)
+	}
+	name := filepath.Join(t.TempDir(), "vod.mp4")
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// liveFacts is what the API says of the demo entry's recording.
+type liveFacts struct {
+	RecordedEntryID string `json:"recordedEntryId"`
+	MsDuration      int64  `json:"msDuration"`
+	LastElapsed     int64  `json:"lastElapsedRecordingTime"`
+}
+
+func (p *process) liveEntry(t testing.TB) (e liveFacts) {
+	t.Helper()
+	plane := controlPlane{p.client, p.admin}
+	var ks string
+	plane.api(t, "session", "start", map[string][]string{"secret": {controlSecret}, "type": {"2"}, "partnerId": {"102"}}, &ks)
+	plane.api(t, "liveStream", "get", map[string][]string{"ks": {ks}, "entryId": {"0_demolive"}}, &e)
+	return e
+}
+
+// TestRecordingStrategies records once for each way in which Kaltura may get at the files.
+func TestRecordingStrategies(t *testing.T) {
+	ffmpeg(t)
+	for _, strategy := range []string{"serverFile", "url"} {
+		t.Run(strategy, func(t *testing.T) {
+			beside(t)
+			var p *process
+			files := &fileHost{dir: func() string { return filepath.Join(p.dir, "data", "store", "objects") }}
+			address := files.start(t)
+			p = start(t, "KLIVE_BROADCAST_RESUME=1s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_HLS_WINDOW=20", "KLIVE_RECORDING_SEGMENT=5s", "KLIVE_RECORDING_SCAN=1s",
+				"KLIVE_RECORDING_STRATEGY="+strategy, "KLIVE_RECORDING_ADDRESS="+address+"/{key}", "KLIVE_CONTROL_ACCEPT_URL_RESOURCE=true", "KLIVE_CONTROL_SWEEP=1s")
+			f := publish(t, p.demo(), demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), 12*time.Second)
+			if err := f.wait(); err != nil {
+				t.Fatal(err)
+			}
+			var r *recorded
+			p.wait(t, 60*time.Second, "the recording to be joined", func() bool { r = recordings(p.client, p.admin, ""); return r.over() })
+			sent := 0
+			for _, s := range f.sent {
+				if s.Kind == media.Video {
+					sent++
+				}
+			}
+			if joined, _, _ := packetsOf(t, p.fetch(t, r.VODs[0].Flavors[0].Path)); len(joined) != sent {
+				t.Errorf("the VOD has %d pictures, want %d", len(joined), sent)
+			}
+			t.Logf("%s: %d files, %d pictures", strategy, len(r.Recordings), sent)
+		})
+	}
+}
+
+// fileHost serves a folder's files.
+type fileHost struct{ dir func() string }
+
+func (h *fileHost) start(t testing.TB) string {
+	t.Helper()
+	address := freePorts(t, 1)[0]
+	s := &http.Server{Addr: address, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, filepath.Join(h.dir(), filepath.Clean(r.URL.Path)))
+	})}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = s.ListenAndServe() }()
+	t.Cleanup(func() { s.Close(); <-ended })
+	return "http://" + address
+}
+
+// TestRecordingSurvivesKills kills the owner and the API in turn while a broadcast is recorded:
+// each file is appended once, in order, none missing, and every frame that was kept is in one.
+func TestRecordingSurvivesKills(t *testing.T) {
+	ffmpeg(t)
+	beside(t)
+	settings := append(slices.Clone(clusterSegments), "broadcast.resume=4s", "recording.segment="+length(time.Minute, 5*time.Second).String(),
+		"recording.scan=1s", "recording.retry=1s", "control.sweep=1s")
+	c := startCluster(t, shape{buses: 1, gateways: 1, workers: 2, origins: 1, settings: settings})
+	s := c.air("owner and API are killed in turn while a broadcast is recorded")
+	for i := range length(36, 4) {
+		time.Sleep(length(10*time.Second, 4*time.Second))
+		victim := c.control
+		if i%2 == 0 {
+			victim = c.owner(s.entry.ID)
+		}
+		victim.Kill()
+		victim.Relaunch()
+		victim.WaitReady()
+	}
+	time.Sleep(3 * time.Second)
+	s.encoder.Stop()
+	var r *recorded
+	deadline := time.Now().Add(2 * time.Minute)
+	for r = recordings(c.client, c.control.admin, adminToken); !r.over(); r = recordings(c.client, c.control.admin, adminToken) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the recording is not over: %+v", r)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	var paths []string
+	for n, file := range r.Recordings {
+		if want := fmt.Sprintf("%s.0_%d", file.Asset, n); file.File != want || file.Last != (n == len(r.Recordings)-1) || file.Lost > 0 {
+			t.Errorf("file %d is %+v", n, file)
+		}
+		paths = append(paths, c.recordedFile(file.Key))
+	}
+	f := s.encoder.Sent()
+	pictures := auditFiles(t, paths, f, func(media.Kind, uint64) bool { return false })
+	if got := r.VODs[0].Flavors[0].Files; got != len(paths) {
+		t.Errorf("%d files were appended, %d are in the ledger", got, len(paths))
+	}
+	s.table.Add("files", len(paths), "")
+	s.table.Add("appended", r.VODs[0].Flavors[0].Files, "")
+	s.table.Add("pictures", pictures, "")
+}
+
+// recordedFile copies a recorded file out of the bucket's folder.
+func (c *cluster) recordedFile(key string) string {
+	c.t.Helper()
+	path := filepath.Join(c.bucketDir, "klive", key)
+	if _, err := os.Stat(path); err != nil {
+		c.t.Fatal(err)
+	}
+	return path
+}
+
