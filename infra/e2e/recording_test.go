@@ -328,4 +328,3 @@ func (c *cluster) recordedFile(key string) string {
 	}
 	return path
 }
-

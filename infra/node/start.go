@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strconv"
 
 	"klive/infra/bus"
@@ -44,7 +45,7 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 		Files:             n.uploadFiles(),
 		Recorded:          recordedFiles{n},
 		FFmpeg:            ffmpegPath(),
-		Work:              n.settings.Data,
+		Work:              filepath.Join(n.settings.Data, "join"),
 		AcceptURLResource: c.AcceptURLResource,
 		Secret:            n.secret,
 		MediaServerSecret: n.secret,

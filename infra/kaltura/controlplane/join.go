@@ -257,6 +257,11 @@ func (s *Server) join(ctx context.Context, files []recordedSegment) (*incoming, 
 	if s.config.FFmpeg == "" || s.config.Recorded == nil || s.config.Files == nil {
 		return nil, errors.New("no ffmpeg here: install it, or name it in the PATH")
 	}
+	if s.config.Work != "" {
+		if err := os.MkdirAll(s.config.Work, 0o700); err != nil {
+			return nil, err
+		}
+	}
 	dir, err := os.MkdirTemp(s.config.Work, "join-")
 	if err != nil {
 		return nil, err

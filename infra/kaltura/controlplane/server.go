@@ -33,8 +33,8 @@ type Config struct {
 	Files Files
 	// Recorded is where recorded files come from. Nil: files can't be joined or watched.
 	Recorded RecordedFiles
-	// FFmpeg is the program that joins recorded files, Work the folder for what it works on
-	// (default the system's for temporary files).
+	// FFmpeg is the program that joins recorded files, Work a folder of its own for what it works
+	// on, which is emptied at the start (default the system's for temporary files).
 	FFmpeg, Work string
 	// AcceptURLResource lets appendRecording fetch files from addresses, which Kaltura's own
 	// does not.
@@ -154,6 +154,11 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	}
 	if err := s.seed(ctx); err != nil {
 		return nil, fmt.Errorf("control plane: first data: %w", err)
+	}
+	if config.Work != "" {
+		if err := os.RemoveAll(config.Work); err != nil {
+			return nil, fmt.Errorf("control plane: what was being joined when it ended: %w", err)
+		}
 	}
 	// The sweeper outlives the context of the start.
 	sweep, stop := context.WithCancel(context.WithoutCancel(ctx))
