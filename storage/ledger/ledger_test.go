@@ -26,6 +26,17 @@ func file(asset string, seq uint64) ledger.File {
 		FirstSeq: seq, LastSeq: seq, Start: media.Time(seq) * 1e9, Duration: time.Second}
 }
 
+// next is the item that no file of an asset holds yet.
+func next(l *ledger.Ledger, asset string) uint64 {
+	var n uint64
+	for i := range l.Files {
+		if l.Files[i].Asset == asset {
+			n = l.Files[i].LastSeq
+		}
+	}
+	return n + 1
+}
+
 // TestLedgerSurvivesLostAnswers lets two recorders that each believe in themselves plan and
 // settle files over a store that loses writes and answers. Whatever dies on the way, the files
 // of a series hold each item once and in order under numbers without a hole.
@@ -50,15 +61,6 @@ func TestLedgerSurvivesLostAnswers(t *testing.T) {
 		ctx := context.Background()
 		books := [2]*ledger.Book{}
 		latest := -1 // who claimed last
-		next := func(l *ledger.Ledger, asset string) uint64 {
-			var n uint64
-			for i := range l.Files {
-				if l.Files[i].Asset == asset {
-					n = l.Files[i].LastSeq
-				}
-			}
-			return n + 1
-		}
 		t.Repeat(map[string]func(*rapid.T){
 			"claim": func(t *rapid.T) {
 				i := rapid.IntRange(0, 1).Draw(t, "who")
@@ -105,30 +107,33 @@ func TestLedgerSurvivesLostAnswers(t *testing.T) {
 					return nil
 				})
 			},
-			"": func(t *rapid.T) {
-				l, err := ledger.Load(ctx, mem, entry)
-				if errors.Is(err, ledger.ErrNone) {
-					return
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				count := map[string]int{}
-				settled := map[string]bool{}
-				for i := range l.Files {
-					f := &l.Files[i]
-					if f.N != count[f.Asset] || f.FirstSeq != uint64(f.N+1) {
-						t.Fatalf("file %s holds item %d as number %d", f.ID(), f.FirstSeq, count[f.Asset])
-					}
-					count[f.Asset]++
-					if f.Settled() && settled[f.Asset] {
-						t.Fatalf("file %s was settled before one in front of it", f.ID())
-					}
-					settled[f.Asset] = !f.Settled()
-				}
-			},
+			"": func(t *rapid.T) { inOrder(t, mem) },
 		})
 	})
+}
+
+// inOrder holds what is stored: numbers without a hole, each item once, settled in order.
+func inOrder(t *rapid.T, mem *storagetest.Memory) {
+	l, err := ledger.Load(context.Background(), mem, entry)
+	if errors.Is(err, ledger.ErrNone) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	waits := map[string]bool{}
+	for i := range l.Files {
+		f := &l.Files[i]
+		if f.N != count[f.Asset] || f.FirstSeq != uint64(f.N+1) {
+			t.Fatalf("file %s holds item %d as number %d", f.ID(), f.FirstSeq, count[f.Asset])
+		}
+		count[f.Asset]++
+		if f.Settled() && waits[f.Asset] {
+			t.Fatalf("file %s was settled before one in front of it", f.ID())
+		}
+		waits[f.Asset] = !f.Settled()
+	}
 }
 
 func TestNumbersOutliveTheirFiles(t *testing.T) {

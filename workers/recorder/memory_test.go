@@ -92,19 +92,7 @@ func (u *vastUpload) Abort() {}
 func TestMemoryOfAVastFile(t *testing.T) {
 	const items, perItem, size = 225, 240, 4 << 30 / 225 / 240 // 60 pictures a second
 	s := newStream(1, false)
-	frames := make([]*media.Frame, perItem)
-	payload := make([]byte, size)
-	for i := range frames {
-		at := origin.Add(time.Duration(i) * time.Second / 60)
-		frames[i] = &media.Frame{DTS: at, PTS: at, Duration: time.Second / 60, Key: i == 0, Payload: payload}
-	}
-	pieces, err := mp4.Segment(videoParams(false), frames, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &vastStore{Memory: s.store, header: bytes.Clone(pieces[0])}
-	v.size = int64(len(v.header)) + perItem*size
-	frames, pieces = nil, nil
+	v := newVastStore(t, s, perItem, size)
 	s.noData = true
 	for range items {
 		s.add(100)
@@ -165,7 +153,29 @@ func TestMemoryOfAVastFile(t *testing.T) {
 	if above > 64<<20 {
 		t.Errorf("the recorder takes %d MiB above idle, want at most 64", above>>20)
 	}
-	// The last chunk lies beyond 2^32: moov first, co64.
+	v.checkOffsets(t, items, perItem*size)
+}
+
+func newVastStore(t *testing.T, s *stream, frames, size int) *vastStore {
+	t.Helper()
+	list := make([]*media.Frame, frames)
+	payload := make([]byte, size)
+	for i := range list {
+		at := origin.Add(time.Duration(i) * time.Second / 60)
+		list[i] = &media.Frame{DTS: at, PTS: at, Duration: time.Second / 60, Key: i == 0, Payload: payload}
+	}
+	pieces, err := mp4.Segment(videoParams(false), list, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &vastStore{Memory: s.store, header: bytes.Clone(pieces[0])}
+	v.size = int64(len(v.header) + frames*size)
+	return v
+}
+
+// checkOffsets looks at the moov in front, whose last chunk lies beyond 2^32.
+func (v *vastStore) checkOffsets(t *testing.T, items, bytesEach int) {
+	t.Helper()
 	moov, mdat := bytes.Index(v.head, []byte("moov")), bytes.Index(v.head, []byte("mdat"))
 	co64 := bytes.Index(v.head, []byte("co64"))
 	if moov < 0 || mdat < moov || co64 < 0 {
@@ -173,7 +183,7 @@ func TestMemoryOfAVastFile(t *testing.T) {
 	}
 	n := int(binary.BigEndian.Uint32(v.head[co64+8:]))
 	last := binary.BigEndian.Uint64(v.head[co64+12+8*(n-1):])
-	if want := uint64(mdat+12) + uint64(items-1)*perItem*size; n != items || last != want {
+	if want := uint64(mdat+12) + uint64(items-1)*uint64(bytesEach); n != items || last != want {
 		t.Errorf("the last of %d chunks is at %d, want %d", n, last, want)
 	}
 }
