@@ -25,7 +25,6 @@ func (k OldKey) hint() string {
 }
 
 const (
-	noRecorder = "this release does not record"
 	noChannels = "live channels from playlists are not offered"
 	noPush     = "push publish and multicast are not offered"
 	noSOAP     = "there is no SOAP service; the commands and the API on admin.listen do its work"
@@ -47,12 +46,12 @@ func OldKeys() []OldKey {
 		{"KalturaLiveStreamKeepAliveInterval", "kaltura.keepAlive", asDuration},
 		{"KalturaLiveStreamMaxDvrWindow", "dvr.maxWindow", asDuration},
 		{"KalturaIsLiveRegistrationMinBufferTime", "kaltura.startDelay", asDuration},
-		{"KalturaRecordedChunckMaxDuration", "", noRecorder},
-		{"DefaultRecordedSegmentDuration", "", noRecorder},
-		{"CopySegmentToLocation", "", noRecorder},
-		{"KalturaRecordedFileGroup", "", noRecorder},
-		{"KalturaWorkMode", "", noRecorder},
-		{"uploadXMLSavePath", "", noRecorder},
+		{"KalturaRecordedChunckMaxDuration", "recording.segment", asDuration},
+		{"DefaultRecordedSegmentDuration", "recording.segment", asDuration},
+		{"CopySegmentToLocation", "storage.recordings.url", "files are written there at once"},
+		{"KalturaRecordedFileGroup", "", "recorded files have the permissions of the store they are written to"},
+		{"KalturaWorkMode", "recording.strategy", "kaltura is serverFile, remote is uploadToken"},
+		{"uploadXMLSavePath", "", "recordings that Kaltura does not have yet wait in klive's own ledger, and are handed over when it answers"},
 		{"KalturaSyncEntryids", "", "segments of every entry are numbered and cut alike for both encoders"},
 		{"KalturaReloadScheduledChannelsInterval", "", noChannels},
 		{"KalturaChannelsVHostName", "", noChannels},

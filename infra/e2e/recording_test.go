@@ -192,6 +192,63 @@ func TestRecordingBecomesVOD(t *testing.T) {
 	t.Logf("%v in %d files, VOD %s with %d pictures", run, len(paths), r.VODs[0].ID, len(joined))
 }
 
+// TestRecordingIsSplit asks for a split on the admin listener, lets the encoder come back once,
+// and another take over: one VOD, and every frame in it.
+func TestRecordingIsSplit(t *testing.T) {
+	ffmpeg(t)
+	beside(t)
+	p := start(t, "KLIVE_BROADCAST_RESUME=4s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_HLS_WINDOW=20", "KLIVE_RECORDING_SCAN=1s", "KLIVE_CONTROL_SWEEP=1s")
+	clip := demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2})
+	var sent int
+	play := func(url string, d time.Duration) {
+		t.Helper()
+		f := publish(t, url, clip, d)
+		if err := f.wait(); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range f.sent {
+			if s.Kind == media.Video {
+				sent++
+			}
+		}
+	}
+	f := publish(t, p.demo(), clip, 8*time.Second)
+	p.wait(t, 30*time.Second, "the recording to begin", func() bool { return len(p.log.with("msg=recording")) > 0 })
+	time.Sleep(2 * time.Second)
+	res, err := p.client.Post("http://"+p.admin+"/v1/recordings/0_demolive/split", "application/json", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Body.Close(); res.StatusCode != http.StatusOK {
+		t.Fatal(res.Status)
+	}
+	if err := f.wait(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range f.sent {
+		if s.Kind == media.Video {
+			sent++
+		}
+	}
+	play(p.demo(), 4*time.Second)                                   // it comes back
+	play(strings.Replace(p.demo(), "i=0", "i=1", 1), 4*time.Second) // and the backup follows
+	var r *recorded
+	p.wait(t, 60*time.Second, "the recording to be joined", func() bool { r = recordings(p.client, p.admin, ""); return r.over() })
+	var pictures int
+	for _, file := range r.Recordings {
+		v, _, _ := packetsOf(t, filepath.Join(p.dir, "data", "store", "objects", file.Key))
+		pictures += len(v)
+	}
+	joined, _, _ := packetsOf(t, p.fetch(t, r.VODs[0].Flavors[0].Path))
+	t.Logf("%d files, %d pictures were sent, %d are in the files, %d in the VOD", len(r.Recordings), sent, pictures, len(joined))
+	if len(r.Recordings) != 2 || !slices.ContainsFunc(r.Recordings, func(f admin.Recording) bool { return f.Last }) {
+		t.Errorf("%d files, want two: %+v", len(r.Recordings), r.Recordings)
+	}
+	if pictures != sent || len(joined) != sent {
+		t.Errorf("%d pictures were sent, %d are in the files, %d in the VOD", sent, pictures, len(joined))
+	}
+}
+
 // fetch gets what the admin listener serves and returns the name of a file with it.
 func (p *process) fetch(t testing.TB, path string) string {
 	t.Helper()

@@ -280,3 +280,58 @@ func TestTokenIsUsedOnce(t *testing.T) {
 		t.Errorf("%d files are left, want the three that were appended", n)
 	}
 }
+
+// TestEachSessionHasItsVOD records two broadcasts of an entry whose recordings are kept apart,
+// with more than 180 s between them, and one that goes on sooner (row 104).
+func TestEachSessionHasItsVOD(t *testing.T) {
+	r := startRecordings(t)
+	r.files.files["one.mp4"] = []byte("bytes")
+	set := func(f func(e *kaltura.LiveStreamEntry)) {
+		t.Helper()
+		if _, err := change(t.Context(), r.state, entryKey(r.entry.ID), func(d *entryDoc) error { f(&d.Entry); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(func(e *kaltura.LiveStreamEntry) { e.RecordStatus = kaltura.RecordPerSession })
+	broadcast := func() *kaltura.LiveStreamEntry {
+		t.Helper()
+		on := kaltura.RegisterRequest{EntryID: r.entry.ID, Hostname: "ms1", LiveEntryStatus: kaltura.StatusPlayable}
+		if _, err := r.client.RegisterMediaServer(t.Context(), 102, on); err != nil {
+			t.Fatal(err)
+		}
+		e, err := r.append(kaltura.AppendRequest{Resource: kaltura.Resource{LocalFilePath: "/shared/one.mp4"}, Duration: 5, Last: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.vodReady(e.RecordedEntryID)
+		if _, err := r.client.UnregisterMediaServer(t.Context(), 102, kaltura.UnregisterRequest{EntryID: r.entry.ID, Hostname: "ms1"}); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	first := broadcast()
+	soon := broadcast()
+	if soon.RecordedEntryID != first.RecordedEntryID || soon.MsDuration != 10_000 {
+		t.Errorf("a broadcast that goes on: %s with %d ms, want %s with 10000", soon.RecordedEntryID, soon.MsDuration, first.RecordedEntryID)
+	}
+	set(func(e *kaltura.LiveStreamEntry) { e.LastBroadcastEndTime = time.Now().Unix() - 200 })
+	second := broadcast()
+	if second.RecordedEntryID == first.RecordedEntryID || second.MsDuration != 5000 {
+		t.Errorf("the next broadcast: %s with %d ms", second.RecordedEntryID, second.MsDuration)
+	}
+	list, err := r.VODs(t.Context())
+	if err != nil || len(list) != 2 || !strings.HasSuffix(list[0].Name+list[1].Name, "1") && !strings.HasSuffix(list[0].Name+list[1].Name, "2") {
+		t.Errorf("the recorded entries: %+v, %v", list, err)
+	}
+}
+
+// vodReady waits until a recorded entry can be watched.
+func (r *recordings) vodReady(id string) {
+	r.t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if doc, err := load[entryDoc](r.t.Context(), r.state, entryKey(id)); err == nil && doc.Entry.Status == kaltura.EntryStatusReady {
+			return
+		}
+	}
+	r.t.Fatalf("recorded entry %s is not ready", id)
+}
