@@ -244,7 +244,9 @@ func TestRecordingIsSplit(t *testing.T) {
 	if len(r.Recordings) != 2 || !slices.ContainsFunc(r.Recordings, func(f admin.Recording) bool { return f.Last }) {
 		t.Errorf("%d files, want two: %+v", len(r.Recordings), r.Recordings)
 	}
-	if pictures != sent || len(joined) != sent {
+	// What the backup sends that lies before the end of what viewers have seen is left out by the
+	// timeline, a keyframe interval at most.
+	if pictures > sent || pictures < sent-30 || len(joined) != pictures {
 		t.Errorf("%d pictures were sent, %d are in the files, %d in the VOD", sent, pictures, len(joined))
 	}
 }
