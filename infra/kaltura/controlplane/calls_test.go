@@ -63,6 +63,7 @@ func TestImpersonation(t *testing.T) {
 		"liveStream.authenticate": true, "liveStream.registerMediaServer": true, "liveStream.unregisterMediaServer": true,
 		"liveStream.get": true, "liveStream.update": true, "conversionProfileAssetParams.list": true, "flavorParams.get": true,
 		"flavorParams.list": true, "flavorAsset.list": true, "baseEntry.update": true, "uploadToken.add": true, "uploadToken.upload": true,
+		"liveStream.appendRecording": true, "media.get": true, "media.cancelReplace": true,
 		// These need no session, so the media server's does no harm.
 		"session.start": true, "liveStream.isLive": true, "liveStream.getDetails": true,
 	}

@@ -47,7 +47,9 @@ type recordedSegment struct {
 	Second float64 `json:"seconds"`
 	Last   bool    `json:"last,omitempty"`
 	// Token is the upload that the file came by. Its repeat is told that the token is gone.
-	Token  string  `json:"token,omitempty"`
+	Token string `json:"token,omitempty"`
+	// Path is the server file that it was copied from. Its repeat changes nothing (row 98).
+	Path   string  `json:"path,omitempty"`
 	Chunks []chunk `json:"chunks"`
 }
 
@@ -85,6 +87,9 @@ func (s *Server) appendRecording(ctx context.Context, c *call, p appendParams) (
 	if err := doc.recordable(p); err != nil {
 		return nil, err
 	}
+	if doc.holds(p) {
+		return s.view(ctx, c, doc, "KalturaLiveStreamEntry")
+	}
 	a := doc.Assets[at]
 	segment := recordedSegment{Asset: a.ID, Params: a.FlavorParamsID, Index: int(p.Index), Second: p.Duration, Last: p.Last,
 		Anchor: slices.Contains(a.TagList(), anchorTag)}
@@ -101,6 +106,9 @@ func (s *Server) appendRecording(ctx context.Context, c *call, p appendParams) (
 		if err := doc.recordable(p); err != nil {
 			return err
 		}
+		if doc.holds(p) {
+			return errKeep
+		}
 		segment.VOD = doc.Entry.RecordedEntryID
 		doc.append(segment)
 		return nil
@@ -111,6 +119,16 @@ func (s *Server) appendRecording(ctx context.Context, c *call, p appendParams) (
 	done(ctx)
 	s.nudgeJoins()
 	return s.view(ctx, c, doc, "KalturaLiveStreamEntry")
+}
+
+// holds says whether the server file was appended already: media servers never use a name for
+// two files.
+func (d *entryDoc) holds(p appendParams) bool {
+	path := p.Resource.Path("localFilePath").Text
+	return p.Resource.Class == "KalturaServerFileResource" && path != "" && d.Recording != nil &&
+		slices.ContainsFunc(d.Recording.Segments, func(g recordedSegment) bool {
+			return g.Path == path && g.Asset == p.AssetID && g.Index == int(p.Index)
+		})
 }
 
 // recordable refuses what would make a recording too long.
@@ -196,6 +214,7 @@ func (s *Server) takeResource(ctx context.Context, c *call, doc entryDoc, r kalt
 			s.log.Warn("a recorded file can't be read", "path", short(path), "err", err)
 			return nil, notFound
 		}
+		g.Path = path
 		return s.takeBody(ctx, body, g)
 	case "KalturaUrlResource":
 		if s.config.AcceptURLResource {

@@ -155,6 +155,9 @@ func TestAppendedFilesBecomeOne(t *testing.T) {
 	if _, err := r.append(kaltura.AppendRequest{Resource: kaltura.Resource{LocalFilePath: "/shared/one.mp4"}, Duration: 2}); err != nil {
 		t.Fatal(err)
 	}
+	if e, err := r.append(kaltura.AppendRequest{Resource: kaltura.Resource{LocalFilePath: "/shared/one.mp4"}, Duration: 2}); err != nil || e.MsDuration != 4000 {
+		t.Errorf("the same file once more: %v, %v", e, err)
+	}
 	if err := r.client.CancelReplace(t.Context(), 102, e.RecordedEntryID); err != nil {
 		t.Fatal(err)
 	}
@@ -222,6 +225,8 @@ func TestAppendIsRefused(t *testing.T) {
 		ms    int64
 		code  string
 	}{{1, 3600, 0, ""}, {0, 25 * 3600, 25 * 3600 * 1000, ""}, {0, 1, 0, kaltura.CodeRecordingFull}} {
+		good.LocalFilePath += "x"
+		r.files.files[strings.TrimPrefix(good.LocalFilePath, "/shared/")] = []byte("bytes")
 		e, err := r.append(kaltura.AppendRequest{Resource: good, Index: c.index, Duration: c.d})
 		if c.code != "" {
 			if !kaltura.IsCode(err, c.code) {
@@ -285,7 +290,7 @@ func TestTokenIsUsedOnce(t *testing.T) {
 // with more than 180 s between them, and one that goes on sooner (row 104).
 func TestEachSessionHasItsVOD(t *testing.T) {
 	r := startRecordings(t)
-	r.files.files["one.mp4"] = []byte("bytes")
+	n := 0
 	set := func(f func(e *kaltura.LiveStreamEntry)) {
 		t.Helper()
 		if _, err := change(t.Context(), r.state, entryKey(r.entry.ID), func(d *entryDoc) error { f(&d.Entry); return nil }); err != nil {
@@ -299,7 +304,10 @@ func TestEachSessionHasItsVOD(t *testing.T) {
 		if _, err := r.client.RegisterMediaServer(t.Context(), 102, on); err != nil {
 			t.Fatal(err)
 		}
-		e, err := r.append(kaltura.AppendRequest{Resource: kaltura.Resource{LocalFilePath: "/shared/one.mp4"}, Duration: 5, Last: true})
+		n++
+		name := fmt.Sprintf("%d.mp4", n)
+		r.files.files[name] = []byte("bytes")
+		e, err := r.append(kaltura.AppendRequest{Resource: kaltura.Resource{LocalFilePath: "/shared/" + name}, Duration: 5, Last: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,7 +30,7 @@ export function RecordingSection() {
   const parked = list.recordings.filter((r) => r.state === 'parked' || r.state === 'damaged').length;
   const files = list.recordings.slice(0, Math.max(shownFiles, parked));
   return (
-    <section class="card list" aria-label="Recordings">
+    <section class="card entries recordings" aria-label="Recordings">
       <h2>Recordings</h2>
       {trouble && <p class="banner" role="alert">{trouble}</p>}
       {parked > 0 && <p class="banner" role="alert">{parked === 1 ? 'One file waits' : `${parked} files wait`} for your decision.</p>}
@@ -44,15 +44,15 @@ export function RecordingSection() {
 
 function VodTable({ vods, watched, watch }: { vods: Vod[]; watched: string; watch(path: string): void }) {
   return (
-    <table>
-      <thead><tr><th>Recorded entry</th><th>Of</th><th>Since</th><th class="number">Length</th><th>Watch</th></tr></thead>
+    <table class="plain">
+      <thead><tr><th scope="col">Recorded entry</th><th scope="col">Of</th><th scope="col">Since</th><th scope="col" class="num">Length</th><th scope="col">Watch</th></tr></thead>
       <tbody>
         {vods.map((v) => (
           <tr key={v.id}>
             <td>{v.name} <span class="muted">{v.id}</span></td>
             <td>{v.entry}</td>
             <td>{when(v.created)}</td>
-            <td class="number">{length(v.duration)}</td>
+            <td class="num">{length(v.duration)}</td>
             <td>
               {v.flavors.map((f) => (
                 <button key={f.path} type="button" aria-pressed={watched === f.path} onClick={() => watch(watched === f.path ? '' : f.path)}>
@@ -70,19 +70,19 @@ function VodTable({ vods, watched, watch }: { vods: Vod[]; watched: string; watc
 
 function FileTable({ files, order }: { files: Recording[]; order(r: Recording, kind: 'retry' | 'skip'): void }) {
   return (
-    <table>
-      <thead><tr><th>File</th><th>Entry</th><th>From</th><th class="number">Length</th><th class="number">Size</th><th>State</th></tr></thead>
+    <table class="plain">
+      <thead><tr><th scope="col">File</th><th scope="col">Entry</th><th scope="col">From</th><th scope="col" class="num">Length</th><th scope="col" class="num">Size</th><th scope="col">State</th></tr></thead>
       <tbody>
         {files.map((r) => (
           <tr key={r.entry + r.file}>
             <td>{r.file}</td>
             <td>{r.entry}</td>
             <td>{r.file ? when(r.start) : ''}</td>
-            <td class="number">{length(r.duration)}</td>
-            <td class="number">{(r.bytes / 1e6).toFixed(1)} MB</td>
+            <td class="num">{length(r.duration)}</td>
+            <td class="num">{(r.bytes / 1e6).toFixed(1)} MB</td>
             <td>
               {r.state}{r.lost > 0 && `, ${r.lost} segments missing`}
-              {r.reason && <span class="muted"> {r.reason}</span>}
+              {r.reason && <small class="muted reason"> {r.reason}</small>}
               {r.state === 'parked' && (
                 <>
                   {' '}<button type="button" onClick={() => order(r, 'retry')}>Retry</button>
