@@ -65,6 +65,18 @@ func (p *Pool) OwnedFeeds() map[string][]live.FeedRecord {
 	return out
 }
 
+// FeedsOf returns the feed records of an entry, whoever owns it.
+func (p *Pool) FeedsOf(entry string) (out []live.FeedRecord) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, r := range p.records {
+		if id.Entry == entry {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 // floor protects the media that are still to be recorded, as far as the entry's owner knows.
 type floor struct {
 	o *owner

@@ -155,9 +155,10 @@ func auditFiles(t testing.TB, paths []string, sent []check.Sent, allowed func(ki
 // frames in the appended files, and for its pictures in the control plane's VOD.
 func TestRecordingBecomesVOD(t *testing.T) {
 	ffmpeg(t)
+	beside(t)
 	segment := length(time.Minute, 10*time.Second)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_RECORDING_SEGMENT="+segment.String(), "KLIVE_RECORDING_SCAN=1s", "KLIVE_CONTROL_SWEEP=1s")
-	run := length(6*time.Minute, 33*time.Second)
+	run := length(6*time.Minute, 23*time.Second)
 	f := publish(t, p.demo(), demoClip(t, publisher.Synthetic{GOP: 2 * time.Second, BFrames: 2}), run)
 	if err := f.wait(); err != nil {
 		t.Fatal(err)
@@ -173,7 +174,7 @@ func TestRecordingBecomesVOD(t *testing.T) {
 		sum += file.Duration
 		paths = append(paths, filepath.Join(p.dir, "data", "store", "objects", file.Key))
 	}
-	if want := max(4, int(run/segment)); len(paths) < want-1 || len(paths) > want+1 {
+	if want := max(3, int(run/segment)); len(paths) < want-1 || len(paths) > want+1 {
 		t.Errorf("%d files of %v in %v", len(paths), segment, run)
 	}
 	none := func(media.Kind, uint64) bool { return false }

@@ -27,6 +27,8 @@ type Ledger struct {
 	Next map[string]int `json:"next,omitempty"`
 	// Sessions are the broadcasts that are being recorded or cut, oldest first.
 	Sessions []Session `json:"sessions,omitempty"`
+	// Done are the broadcasts whose sessions are over, the newest last: none is recorded twice.
+	Done []string `json:"done,omitempty"`
 	// Files are in the order in which they were planned; the files of a series are appended in
 	// that order.
 	Files []File `json:"files,omitempty"`
@@ -157,6 +159,18 @@ func (l *Ledger) Session(broadcast string) *Session {
 	return nil
 }
 
+// Finish ends a session: its broadcast is not recorded again.
+func (l *Ledger) Finish(broadcast string) {
+	l.Sessions = slices.DeleteFunc(l.Sessions, func(s Session) bool { return s.Broadcast == broadcast })
+	l.Done = append(l.Done, broadcast)
+	l.Done = l.Done[max(0, len(l.Done)-maxSessions):]
+}
+
+// Knows reports whether a broadcast is, or was, recorded.
+func (l *Ledger) Knows(broadcast string) bool {
+	return l.Session(broadcast) != nil || slices.Contains(l.Done, broadcast)
+}
+
 // Due returns the file of a series that is to be appended next: the first that is not settled.
 func (l *Ledger) Due(series string) *File {
 	for i := range l.Files {
@@ -242,7 +256,7 @@ func (l *Ledger) Forget(id string) {
 // clone returns a copy that shares nothing.
 func (l *Ledger) clone() *Ledger {
 	n := *l
-	n.Next = maps.Clone(l.Next)
+	n.Next, n.Done = maps.Clone(l.Next), slices.Clone(l.Done)
 	n.Files = slices.Clone(l.Files)
 	n.Sessions = slices.Clone(l.Sessions)
 	for i := range n.Sessions {

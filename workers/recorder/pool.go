@@ -39,8 +39,9 @@ type PoolConfig struct {
 	Timelines  Timelines
 	API        API
 	Sign       func(ctx context.Context, key string) (string, error)
-	// Owned returns the feeds of the entries that this process owns.
+	// Owned returns the feeds of the entries that this process owns, Feeds those of any entry.
 	Owned      func() map[string][]live.FeedRecord
+	Feeds      func(entry string) []live.FeedRecord
 	Options    Options
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -68,12 +69,13 @@ type Pool struct {
 	running map[string]bool
 	waiting map[string][]waiting // orders by entry
 	rest    map[string]time.Time // entries not to be tried before
+	debts   map[string]*live.Grant
 }
 
 // NewPool opens the buckets and returns a pool that is ready to run.
 func NewPool(ctx context.Context, c PoolConfig) (*Pool, error) {
-	if c.Name == "" || c.Control == nil || c.Store == nil || c.Recordings == nil || c.Timelines == nil || c.API == nil || c.Owned == nil {
-		return nil, errors.New("recorder: Name, Control, Store, Recordings, Timelines, API and Owned are required")
+	if c.Name == "" || c.Control == nil || c.Store == nil || c.Recordings == nil || c.Timelines == nil || c.API == nil || c.Owned == nil || c.Feeds == nil {
+		return nil, errors.New("recorder: Name, Control, Store, Recordings, Timelines, API, Owned and Feeds are required")
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -94,7 +96,7 @@ func NewPool(ctx context.Context, c PoolConfig) (*Pool, error) {
 		return nil, err
 	}
 	return &Pool{PoolConfig: c, leases: leases, orders: orders, metrics: NewMetrics(c.Registerer), writing: make(chan struct{}, c.Writing),
-		running: map[string]bool{}, waiting: map[string][]waiting{}, idle: map[string]string{}, orphaned: map[string]bool{}, rest: map[string]time.Time{}}, nil
+		running: map[string]bool{}, waiting: map[string][]waiting{}, idle: map[string]string{}, orphaned: map[string]bool{}, rest: map[string]time.Time{}, debts: map[string]*live.Grant{}}, nil
 }
 
 // Run records until the context ends. What is under way then is left to who comes after.
@@ -107,10 +109,13 @@ func (p *Pool) Run(ctx context.Context) error {
 		for entry, feeds := range p.Owned() {
 			for i := range feeds {
 				if feeds[i].Grant.Record != 0 && feeds[i].Alive(time.Now()) {
-					p.start(ctx, &wg, entry)
+					p.owe(entry, &feeds[i].Grant)
 					break
 				}
 			}
+		}
+		for _, entry := range p.owing() {
+			p.start(ctx, &wg, entry)
 		}
 		for _, entry := range p.ordered() {
 			p.start(ctx, &wg, entry)
@@ -154,6 +159,7 @@ func (p *Pool) start(ctx context.Context, wg *sync.WaitGroup, entry string) {
 		case err == nil || ctx.Err() != nil:
 			return
 		case errors.As(err, &held):
+			delete(p.debts, entry) // its holder sees the feeds too
 			p.rest[entry] = time.Now().Add(time.Second)
 			return
 		case errors.Is(err, ledger.ErrDamaged) || errors.Is(err, ledger.ErrVersion):
@@ -164,6 +170,34 @@ func (p *Pool) start(ctx context.Context, wg *sync.WaitGroup, entry string) {
 		p.Log.Warn("the recorder of an entry ended, another goes on", "entry", entry, "error", err)
 		p.rest[entry] = time.Now().Add(2 * time.Second)
 	})
+}
+
+// owe remembers that a broadcast of the entry is to be recorded until a recorder has begun; nil
+// forgets it.
+func (p *Pool) owe(entry string, g *live.Grant) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case g == nil:
+		delete(p.debts, entry)
+	case !p.running[entry] || p.debts[entry] != nil:
+		p.debts[entry] = g
+	}
+}
+
+func (p *Pool) owed(entry string) *live.Grant {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.debts[entry]
+}
+
+func (p *Pool) owing() (entries []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for entry := range p.debts {
+		entries = append(entries, entry)
+	}
+	return entries
 }
 
 // record takes the entry's lease and records until nothing is left to do.
@@ -191,7 +225,8 @@ func (p *Pool) record(ctx context.Context, entry string) error {
 	r, err := New(ctx, Config{
 		Entry: entry, Owner: p.Name, Store: p.Store, Recordings: p.Recordings, Timelines: p.Timelines, API: p.API, Sign: p.Sign,
 		Guard:  func(ctx context.Context) error { return guard(ctx, lease) },
-		Live:   func() []live.FeedRecord { return alive(p.Owned()[entry]) },
+		Live:   func() []live.FeedRecord { return alive(p.Feeds(entry)) },
+		Owed:   p.owed(entry),
 		Orders: func() []Order { return p.ordersOf(entry) },
 		Log:    p.Log, Writing: p.writing, Metrics: p.metrics, Options: p.Options,
 	})
@@ -199,6 +234,7 @@ func (p *Pool) record(ctx context.Context, entry string) error {
 		cancel(nil)
 		return err
 	}
+	p.owe(entry, nil) // the recorder sees to it from here on
 	p.metrics.running.Inc()
 	defer p.metrics.running.Dec()
 	err = r.Run(ctx)

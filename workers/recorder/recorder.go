@@ -32,6 +32,9 @@ type Config struct {
 	Guard func(ctx context.Context) error
 	// Live returns the records of the entry's feeds, none when it is not on the air here.
 	Live func() []live.FeedRecord
+	// Owed, when set, is the grant of a broadcast that was to be recorded and may be over by now:
+	// no recorder could begin while it was on the air.
+	Owed *live.Grant
 	// Orders returns what operators ask for, with a way to say that it is done.
 	Orders func() []Order
 	Log    *slog.Logger
@@ -161,7 +164,7 @@ func (r *Recorder) finished() bool {
 	r.mu.Lock()
 	busy := len(r.series) > 0
 	r.mu.Unlock()
-	return !busy && !r.book.Ledger().Unfinished() && len(r.recorded()) == 0 && len(r.Orders()) == 0
+	return !busy && !r.book.Ledger().Unfinished() && len(r.recorded()) == 0 && len(r.Orders()) == 0 && r.Owed == nil
 }
 
 // recorded returns the feeds whose entry is to be recorded.
@@ -171,6 +174,9 @@ func (r *Recorder) recorded() []live.FeedRecord {
 
 // turn brings the ledger up to what the timeline and the operators say.
 func (r *Recorder) turn(ctx context.Context) error {
+	if feeds := r.recorded(); len(feeds) > 0 {
+		r.Owed = &feeds[0].Grant // until its broadcast has a session
+	}
 	if err := r.book.Refresh(ctx); err != nil {
 		return err
 	}
@@ -180,11 +186,14 @@ func (r *Recorder) turn(ctx context.Context) error {
 	if err := r.expire(ctx); err != nil {
 		return err
 	}
-	if feeds := r.recorded(); len(feeds) == 0 && len(r.book.Ledger().Sessions) == 0 {
+	if len(r.recorded()) == 0 && len(r.book.Ledger().Sessions) == 0 && r.Owed == nil {
 		return nil
 	}
 	s, err := r.Timelines.State(ctx, r.Entry)
 	if errors.Is(err, timeline.ErrNoTimeline) {
+		if len(r.recorded()) == 0 {
+			r.Owed = nil
+		}
 		return nil // nothing is on the air yet
 	}
 	if err != nil {
@@ -204,11 +213,22 @@ func (r *Recorder) turn(ctx context.Context) error {
 // begin opens a session for the broadcast that is on the air.
 func (r *Recorder) begin(ctx context.Context, s *timeline.State) error {
 	b := s.Current()
-	feeds := r.recorded()
-	if b == nil || b.Ended || len(feeds) == 0 || r.book.Ledger().Session(b.ID) != nil {
+	if b == nil || r.book.Ledger().Knows(b.ID) {
+		r.Owed = nil
 		return nil
 	}
-	g := feeds[0].Grant
+	var g live.Grant
+	switch feeds := r.recorded(); {
+	case len(feeds) > 0 && !b.Ended:
+		g = feeds[0].Grant
+	case len(feeds) == 0 && r.Owed != nil:
+		if g = *r.Owed; b.Ended && b.End < media.At(g.At) {
+			r.Owed = nil // it was over before; what was granted never came on the air
+			return nil
+		}
+	default:
+		return nil
+	}
 	err := r.book.Change(ctx, func(l *ledger.Ledger) error {
 		l.Sessions = append(l.Sessions, ledger.Session{Broadcast: b.ID, Partner: g.PartnerID, Record: g.Record})
 		if g.RecordedEntryID != "" {
@@ -249,7 +269,7 @@ func (r *Recorder) plan(ctx context.Context, s *timeline.State, broadcast string
 		}
 		if closed(session, b) {
 			r.leave(session, b)
-			l.Sessions = slices.DeleteFunc(l.Sessions, func(x ledger.Session) bool { return x.Broadcast == broadcast })
+			l.Finish(broadcast)
 			changed = true
 		}
 		if !changed {

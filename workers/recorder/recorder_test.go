@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"klive/infra/kaltura"
+	"klive/infra/live"
 	"klive/storage/ledger"
 	"klive/workers/recorder"
 )
@@ -403,6 +404,35 @@ func TestBucketDownAtTheEnd(t *testing.T) {
 		}
 		k.inOrder(t, assets[0], true)
 		everyFrame(t, k, assets[0], 2000)
+	})
+}
+
+// TestStoreDownThroughout records a broadcast that was over before a recorder could begin, once.
+func TestStoreDownThroughout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, k := newStream(1, true), &kalturaAPI{}
+		for range 20 {
+			s.add(100)
+		}
+		s.end()
+		for range 2 {
+			r, err := recorder.New(t.Context(), recorder.Config{
+				Entry: entry, Owner: "worker", Store: s.store, Recordings: s.store, Timelines: s, API: k, Log: testLog(t),
+				Guard: func(context.Context) error { return nil }, Live: s.feeds, Options: options(time.Minute),
+				Owed: &live.Grant{Entry: entry, PartnerID: 102, Record: 1},
+			})
+			if err == nil {
+				err = r.Run(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		k.inOrder(t, assets[0], true)
+		everyFrame(t, k, assets[0], 2000)
+		if n := len(k.of(assets[0])); n != 2 {
+			t.Errorf("%d files, want 2", n)
+		}
 	})
 }
 
