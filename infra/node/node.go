@@ -98,7 +98,7 @@ type Node struct {
 	gateway    *gateway.Gateway
 	forwarder  *gateway.Forwarder
 	workers    *workers.Pool
-	recordings recordings // where recorded files rest
+	recordings recordingStore // where recorded files rest
 	recorders  *recorder.Pool
 	orders     *bus.Bucket // for recorders; nil where no operator asks
 

@@ -18,8 +18,8 @@ import (
 	"klive/workers/sweeper"
 )
 
-// recordings is the store of recorded files, and how Kaltura's servers may find one there.
-type recordings struct {
+// recordingStore is the store of recorded files, and how Kaltura's servers may find one there.
+type recordingStore struct {
 	store recorder.Recordings
 	path  string // template of a path that servers share
 	sign  func(ctx context.Context, key string) (string, error)

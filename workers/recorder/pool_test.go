@@ -1,0 +1,121 @@
+package recorder_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klive/infra/bus"
+	"klive/infra/bus/bustest"
+	"klive/infra/kaltura"
+	"klive/infra/live"
+	"klive/storage/ledger"
+	"klive/workers/recorder"
+)
+
+// worker is a pool of recorders in a process that can be killed.
+type worker struct {
+	p    *process
+	kill context.CancelFunc
+	done chan error
+}
+
+func startWorker(t *testing.T, n *bus.Node, name string, s *stream, k *kalturaAPI, owns func() bool) *worker {
+	t.Helper()
+	w := &worker{p: &process{}, done: make(chan error, 1)}
+	feeds := func() []live.FeedRecord {
+		list := s.feeds()
+		for i := range list {
+			list[i].Beat = time.Now()
+		}
+		return list
+	}
+	pool, err := recorder.NewPool(t.Context(), recorder.PoolConfig{
+		Name: name, Control: bustest.Connect(t, n, name), Store: mortal{s.store, w.p}, Recordings: mortal{s.store, w.p},
+		Timelines: s, API: mortalAPI{k, w.p}, Options: options(10 * time.Second), Log: testLog(t), Scan: 5 * time.Second,
+		Owned: func() map[string][]live.FeedRecord {
+			if owns() {
+				return map[string][]live.FeedRecord{entry: feeds()}
+			}
+			return nil
+		},
+		Feeds: func(string) []live.FeedRecord { return feeds() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ctx context.Context
+	ctx, w.kill = context.WithCancel(t.Context())
+	go func() { w.done <- pool.Run(ctx) }()
+	return w
+}
+
+// TestPoolsTakeOver kills the worker that records in the middle of a broadcast: another, which
+// owns nothing, finishes it, and obeys what an operator has ordered meanwhile.
+func TestPoolsTakeOver(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := bustest.StartNode(t)
+		orders, err := n.Control().Bucket(t.Context(), bus.BucketConfig{Name: recorder.OrdersBucket})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, k := newStream(1, true), &kalturaAPI{}
+		first := startWorker(t, n, "first", s, k, func() bool { return true })
+		second := startWorker(t, n, "second", s, k, func() bool { return false })
+		for i := range 20 {
+			s.add(100)
+			time.Sleep(4 * time.Second)
+			if i == 7 {
+				first.p.kill(0)
+				first.kill()
+				if err := <-first.done; !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			}
+		}
+		k.mu.Lock()
+		k.refuse = func(kaltura.AppendRequest) error { return &kaltura.APIError{Code: "SERVICE_FORBIDDEN", Message: "no"} }
+		k.mu.Unlock()
+		for range 3 {
+			s.add(100)
+			time.Sleep(4 * time.Second)
+		}
+		s.end()
+		time.Sleep(time.Minute)
+		l := loadLedger(t, s.store)
+		at := len(k.of(assets[0]))
+		f := l.Due(assets[0] + ".0")
+		if f == nil || f.State != ledger.Parked || f.N != at {
+			t.Fatalf("%d files are appended, the next is %+v", at, f)
+		}
+		k.mu.Lock()
+		k.refuse = nil
+		k.mu.Unlock()
+		if err := recorder.Send(t.Context(), orders, entry, recorder.OrderRetry, f.ID(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		k.inOrder(t, assets[0], true)
+		everyFrame(t, k, assets[0], 2300)
+		if left, err := orders.List(t.Context(), ""); err != nil || len(left) != 0 {
+			t.Errorf("%d orders are left, %v", len(left), err)
+		}
+		second.kill()
+		if err := <-second.done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOrdersThatCantBe(t *testing.T) {
+	for _, c := range []struct{ entry, kind, file string }{
+		{"../etc", recorder.OrderSplit, ""}, {entry, "delete", "x"}, {entry, recorder.OrderSkip, ""},
+	} {
+		if err := recorder.Send(t.Context(), nil, c.entry, c.kind, c.file, time.Now()); !errors.Is(err, recorder.ErrOrder) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
