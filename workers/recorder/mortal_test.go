@@ -2,7 +2,6 @@ package recorder_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -14,7 +13,19 @@ import (
 	"klive/workers/recorder"
 )
 
-func newChance(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }
+// chance draws numbers for several goroutines.
+type chance struct {
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+func newChance(seed uint64) *chance { return &chance{r: rand.New(rand.NewPCG(seed, 7))} }
+
+func (c *chance) IntN(n int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.r.IntN(n)
+}
 
 // process can be killed: then nothing that it does arrives anywhere.
 type process struct {
@@ -106,16 +117,7 @@ func (m mortalAPI) Upload(ctx context.Context, partner int, r kaltura.UploadRequ
 var _ recorder.API = mortalAPI{}
 
 // down makes the store fail while it says so.
-func (s *stream) down(down func() bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.store.Before = func(context.Context, string, string) error {
-		if down() {
-			return errors.New("503 Slow Down")
-		}
-		return nil
-	}
-}
+func (s *stream) down(down func() bool) { s.isDown.Store(&down) }
 
 // now is where the stream's media end.
 func (s *stream) now() time.Time {

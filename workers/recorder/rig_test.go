@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,13 +79,25 @@ type stream struct {
 	inits  int
 	mute   bool
 	noData bool // media are not stored; for what only plans
+
+	// isDown, when set, says whether the store fails.
+	isDown atomic.Pointer[func() bool]
 }
+
+// byRig marks the writes of the rig itself, which never fail.
+type byRig struct{}
 
 // assets are the live assets of the renditions; the first is the anchor.
 var assets = []string{"0_asset000", "0_asset001", "0_asset002", "0_asset003"}
 
 func newStream(renditions int, sound bool) *stream {
 	s := &stream{store: storagetest.NewMemory(), at: origin, mute: !sound}
+	s.store.Before = func(ctx context.Context, _, _ string) error {
+		if down := s.isDown.Load(); down != nil && ctx.Value(byRig{}) == nil && (*down)() {
+			return errors.New("503 Slow Down")
+		}
+		return nil
+	}
 	s.sound = origin.Ticks(48000)/1024 + 1
 	s.b = timeline.Broadcast{ID: broadcast, Start: origin, Target: 4}
 	for i := range renditions {
@@ -126,10 +139,7 @@ func (s *stream) put(key string, data [][]byte) int64 {
 	if s.noData {
 		return 1
 	}
-	before, after := s.store.Before, s.store.After
-	s.store.Before, s.store.After = nil, nil
-	info, err := s.store.Put(context.Background(), key, data, storage.PutOptions{})
-	s.store.Before, s.store.After = before, after
+	info, err := s.store.Put(context.WithValue(context.Background(), byRig{}, true), key, data, storage.PutOptions{})
 	if err != nil {
 		panic(err)
 	}
