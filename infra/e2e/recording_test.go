@@ -60,18 +60,24 @@ func (r *recorded) over() bool {
 	if r == nil || len(r.Recordings) == 0 || len(r.VODs) != 1 || len(r.VODs[0].Flavors) == 0 {
 		return false
 	}
-	n := 0
+	ended := map[string]bool{}
 	for i := range r.Recordings {
-		if r.Recordings[i].State != "confirmed" {
+		f := &r.Recordings[i]
+		if f.State != "confirmed" {
 			return false
 		}
-		n++
+		ended[f.Asset] = f.Last // in the order of their numbers
+	}
+	for _, last := range ended {
+		if !last {
+			return false
+		}
 	}
 	joined := 0
 	for _, f := range r.VODs[0].Flavors {
 		joined += f.Files
 	}
-	return r.Recordings[n-1].Last && joined == n
+	return joined == len(r.Recordings)
 }
 
 // packetsOf reads the frames of an MP4 by ffprobe's word on where they lie.
@@ -191,6 +197,53 @@ func TestRecordingBecomesVOD(t *testing.T) {
 		t.Errorf("the live entry says %+v, the files last %v s", e, sum)
 	}
 	t.Logf("%v in %d files, VOD %s with %d pictures", run, len(paths), r.VODs[0].ID, len(joined))
+}
+
+// TestRecordingOfALadder records every flavor of an entry that is transcoded: as many pictures in
+// each flavor of the VOD as the source has.
+func TestRecordingOfALadder(t *testing.T) {
+	ffmpeg(t)
+	beside(t)
+	segment := length(time.Minute, 10*time.Second)
+	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_RECORDING_SEGMENT="+segment.String(), "KLIVE_RECORDING_SCAN=1s", "KLIVE_CONTROL_SWEEP=1s")
+	plane := controlPlane{p.client, p.admin}
+	var ks string
+	var e entry
+	plane.api(t, "session", "start", map[string][]string{"secret": {controlSecret}, "type": {"2"}, "partnerId": {"102"}}, &ks)
+	plane.api(t, "liveStream", "add", map[string][]string{"ks": {ks}, "liveStreamEntry:objectType": {"KalturaLiveStreamEntry"}, "liveStreamEntry:name": {"ladder"},
+		"liveStreamEntry:conversionProfileId": {"502"}, "liveStreamEntry:recordStatus": {"1"}, "sourceType": {"32"}}, &e)
+	f := publish(t, p.broadcast(e.ID, e.Token), x264Clip(t, "12", "0"), length(6*time.Minute, 17*time.Second))
+	if err := f.wait(); err != nil {
+		t.Fatal(err)
+	}
+	var r *recorded
+	p.wait(t, 90*time.Second, "the recording to be joined", func() bool { r = recordings(p.client, p.admin, ""); return r.over() })
+	lost, want := 0, 0
+	for _, file := range r.Recordings {
+		lost += file.Lost
+	}
+	for _, s := range f.sent {
+		if s.Kind == media.Video {
+			want++
+		}
+	}
+	if n := len(r.VODs[0].Flavors); n != 4 {
+		t.Fatalf("%d flavors are recorded, want 4", n)
+	}
+	for _, flavor := range r.VODs[0].Flavors {
+		out, err := exec.Command(ffprobe(t), "-v", "error", "-select_streams", "v", "-of", "csv=p=0", "-show_entries", "packet=pts_time", p.fetch(t, flavor.Path)).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Count(string(out), "\n")
+		t.Logf("flavor %d: %d files, %d pictures of %d", flavor.Params, flavor.Files, got, want)
+		if flavor.Files*4 != len(r.Recordings) || lost == 0 && got != want {
+			t.Errorf("flavor %d has %d files of %d and %d pictures, want %d", flavor.Params, flavor.Files, len(r.Recordings), got, want)
+		}
+	}
+	if lost > 0 {
+		t.Logf("%d segments of rungs were late on this machine and are missing", lost)
+	}
 }
 
 // TestRecordingIsSplit asks for a split on the admin listener, lets the encoder come back once,
