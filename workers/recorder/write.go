@@ -38,7 +38,7 @@ type movieWriter struct {
 	items []timeline.Item // of the file, in order
 	log   *slog.Logger
 
-	movie  *mp4.Movie
+	movie  *mp4.Progressive
 	pieces []piece
 	lost   int
 }
@@ -51,7 +51,7 @@ type piece struct {
 }
 
 // write returns the MP4's size and how many segments were missing. The error wraps errEmpty or
-// [mp4.ErrMovie] when the file can't be made, whatever is done; others may pass.
+// [mp4.ErrProgressive] when the file can't be made, whatever is done; others may pass.
 func (w *movieWriter) write(ctx context.Context) (size int64, lost int, err error) {
 	if err := w.describe(ctx); err != nil {
 		return 0, w.lost, err
@@ -123,7 +123,7 @@ func (w *movieWriter) describe(ctx context.Context) error {
 			return err
 		}
 	}
-	if w.movie, err = mp4.NewMovie(splitKinds(video, audio)); err != nil {
+	if w.movie, err = mp4.NewProgressive(splitKinds(video, audio)); err != nil {
 		return err
 	}
 	var lag int64 // what the holes between items add up to, in ns

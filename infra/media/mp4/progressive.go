@@ -13,17 +13,17 @@ import (
 	"klive/infra/media"
 )
 
-// Movie describes a progressive MP4 file (ISO/IEC 14496-12 §8) with at most one video and one
+// Progressive describes a progressive MP4 file (ISO/IEC 14496-12 §8) with at most one video and one
 // audio track, whose header stands in front of its data: the samples are described first, with
-// [Movie.Add], then the header is written, and then the data in the order of the descriptions.
+// [Progressive.Add], then the header is written, and then the data in the order of the descriptions.
 // What it holds is a dozen bytes a sample. Offsets, and where need be times, have 64 bits.
-type Movie struct {
-	tracks []*movieTrack // video first
+type Progressive struct {
+	tracks []*fileTrack // video first
 	data   int64         // bytes described so far
 }
 
-// movieTrack is the table of one track's samples.
-type movieTrack struct {
+// fileTrack is the table of one track's samples.
+type fileTrack struct {
 	params media.Params
 	rate   uint32
 
@@ -42,22 +42,22 @@ type movieTrack struct {
 	runs   []uint32 // samples in each chunk
 }
 
-// ErrMovie is returned for samples that one file can't hold.
-var ErrMovie = errors.New("mp4: the file can't hold these samples")
+// ErrProgressive is returned for samples that one file can't hold.
+var ErrProgressive = errors.New("mp4: the file can't hold these samples")
 
-// MaxMovieSamples bounds the samples of a file, and with them the memory for its header.
-const MaxMovieSamples = 1 << 20
+// MaxProgressiveSamples bounds the samples of a file, and with them the memory for its header.
+const MaxProgressiveSamples = 1 << 20
 
-// NewMovie returns a description without samples. Either of the parameters may be nil.
-func NewMovie(video, audio media.Params) (*Movie, error) {
-	m := &Movie{}
+// NewProgressive returns a description without samples. Either of the parameters may be nil.
+func NewProgressive(video, audio media.Params) (*Progressive, error) {
+	m := &Progressive{}
 	for _, p := range []media.Params{video, audio} {
 		if p != nil {
-			m.tracks = append(m.tracks, &movieTrack{params: p, rate: Timescale(p), earliest: math.MaxInt64})
+			m.tracks = append(m.tracks, &fileTrack{params: p, rate: Timescale(p), earliest: math.MaxInt64})
 		}
 	}
 	if len(m.tracks) == 0 {
-		return nil, fmt.Errorf("%w: there is no track", ErrMovie)
+		return nil, fmt.Errorf("%w: there is no track", ErrProgressive)
 	}
 	return m, nil
 }
@@ -66,14 +66,14 @@ func NewMovie(video, audio media.Params) (*Movie, error) {
 // Times are in ticks of [Timescale] on one line for both tracks; shift is added to them. A
 // sample lasts until the next one of its track, also over a hole. One that would not lie
 // behind the one before it is moved there.
-func (m *Movie) Add(kind media.Kind, shift int64, samples []Sample) error {
-	i := slices.IndexFunc(m.tracks, func(t *movieTrack) bool { return t.params.Kind() == kind })
+func (m *Progressive) Add(kind media.Kind, shift int64, samples []Sample) error {
+	i := slices.IndexFunc(m.tracks, func(t *fileTrack) bool { return t.params.Kind() == kind })
 	if i < 0 {
-		return fmt.Errorf("%w: it has no %v track", ErrMovie, kind)
+		return fmt.Errorf("%w: it has no %v track", ErrProgressive, kind)
 	}
 	t := m.tracks[i]
-	if m.samples()+len(samples) > MaxMovieSamples {
-		return fmt.Errorf("%w: more than %d", ErrMovie, MaxMovieSamples)
+	if m.samples()+len(samples) > MaxProgressiveSamples {
+		return fmt.Errorf("%w: more than %d", ErrProgressive, MaxProgressiveSamples)
 	}
 	if len(samples) == 0 {
 		return nil
@@ -89,26 +89,26 @@ func (m *Movie) Add(kind media.Kind, shift int64, samples []Sample) error {
 	return nil
 }
 
-func (m *Movie) samples() (n int) {
+func (m *Progressive) samples() (n int) {
 	for _, t := range m.tracks {
 		n += len(t.sizes)
 	}
 	return n
 }
 
-func (t *movieTrack) add(dts, pts int64, s *Sample) error {
+func (t *fileTrack) add(dts, pts int64, s *Sample) error {
 	if len(t.sizes) == 0 {
 		t.first = dts
 	} else {
 		dts = max(dts, t.last+1)
 		if dts-t.last > math.MaxUint32 {
-			return fmt.Errorf("%w: a hole of %d ticks", ErrMovie, dts-t.last)
+			return fmt.Errorf("%w: a hole of %d ticks", ErrProgressive, dts-t.last)
 		}
 		t.lasts(uint32(dts - t.last))
 	}
 	offset := pts - dts
 	if offset > math.MaxInt32/2 || offset < math.MinInt32/2 {
-		return fmt.Errorf("%w: a composition offset of %d ticks", ErrMovie, offset)
+		return fmt.Errorf("%w: a composition offset of %d ticks", ErrProgressive, offset)
 	}
 	if n := len(t.offs); n > 0 && t.offs[n-1] == int32(offset) {
 		t.counts[n-1]++
@@ -130,7 +130,7 @@ func (t *movieTrack) add(dts, pts int64, s *Sample) error {
 }
 
 // lasts sets how long the newest sample lasts.
-func (t *movieTrack) lasts(ticks uint32) {
+func (t *fileTrack) lasts(ticks uint32) {
 	b := &t.stts
 	if n := len(b.SampleTimeDelta); n > 0 && b.SampleTimeDelta[n-1] == ticks {
 		b.SampleCount[n-1]++
@@ -140,14 +140,14 @@ func (t *movieTrack) lasts(ticks uint32) {
 }
 
 // length is the sum of the samples' durations in ticks.
-func (t *movieTrack) length() int64 { return t.last + int64(t.lastDur) - t.first }
+func (t *fileTrack) length() int64 { return t.last + int64(t.lastDur) - t.first }
 
 // Size is the length of the data that were described, in bytes.
-func (m *Movie) Size() int64 { return m.data }
+func (m *Progressive) Size() int64 { return m.data }
 
 // WriteHeader writes everything in front of the data, of which Size bytes are to follow: ftyp,
 // moov and the header of an mdat of 64-bit size. Nothing can be added afterwards.
-func (m *Movie) WriteHeader(w io.Writer) error {
+func (m *Progressive) WriteHeader(w io.Writer) error {
 	moov, err := m.moov()
 	if err != nil {
 		return err
@@ -175,10 +175,10 @@ func (m *Movie) WriteHeader(w io.Writer) error {
 	return err
 }
 
-func (m *Movie) moov() (*mp4.MoovBox, error) {
+func (m *Progressive) moov() (*mp4.MoovBox, error) {
 	for _, t := range m.tracks {
 		if len(t.sizes) == 0 {
-			return nil, fmt.Errorf("%w: the %v track has none", ErrMovie, t.params.Kind())
+			return nil, fmt.Errorf("%w: the %v track has none", ErrProgressive, t.params.Kind())
 		}
 	}
 	moov := mp4.NewMoovBox()
@@ -211,7 +211,7 @@ func (m *Movie) moov() (*mp4.MoovBox, error) {
 // place adds the edit list by which the track begins where it lies on the movie's line, whose
 // zero is given in the track's ticks. It returns how long the track is on that line, in ticks of
 // the movie. Composition offsets become such that no picture is shown before the track begins.
-func (t *movieTrack) place(trak *mp4.TrakBox, zero int64, scale uint32) uint64 {
+func (t *fileTrack) place(trak *mp4.TrakBox, zero int64, scale uint32) uint64 {
 	if early := t.first - t.earliest; early > 0 {
 		for i := range t.offs {
 			t.offs[i] += int32(early)
@@ -242,7 +242,7 @@ func (t *movieTrack) place(trak *mp4.TrakBox, zero int64, scale uint32) uint64 {
 }
 
 // fill writes the table of samples.
-func (t *movieTrack) fill(stbl *mp4.StblBox) {
+func (t *fileTrack) fill(stbl *mp4.StblBox) {
 	t.lasts(max(t.lastDur, 1))
 	stsd := stbl.Stsd
 	stbl.Children, stbl.Stco, stbl.Stts, stbl.Stsc, stbl.Stsz = nil, nil, nil, nil, nil

@@ -51,7 +51,7 @@ func (s *stored) read(offset, n int64) ([]byte, error) {
 // movie writes segments as one file; shifts are in seconds.
 func movie(t testing.TB, video, audio media.Params, shift int64, segments ...stored) []byte {
 	t.Helper()
-	m, err := NewMovie(video, audio)
+	m, err := NewProgressive(video, audio)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func seconds(t testing.TB, s string) float64 {
 	return f
 }
 
-func TestMovieIsProgressive(t *testing.T) {
+func TestProgressiveFile(t *testing.T) {
 	video, audio := h264Params(t), aacParams(t)
 	var segments []stored
 	for i := range 4 {
@@ -184,8 +184,8 @@ func TestMovieIsProgressive(t *testing.T) {
 	}
 }
 
-// TestMovieSoundBeginsLate holds that sound that starts after the pictures stays where it was.
-func TestMovieSoundBeginsLate(t *testing.T) {
+// TestProgressiveSoundBeginsLate holds that sound that starts after the pictures stays where it was.
+func TestProgressiveSoundBeginsLate(t *testing.T) {
 	video, audio := h264Params(t), aacParams(t)
 	file := movie(t, video, audio, 0, store(t, video, videoFrames(0, 120)), store(t, audio, audioFrames(43, 86)))
 	p := ffprobe(t, file)
@@ -195,16 +195,16 @@ func TestMovieSoundBeginsLate(t *testing.T) {
 	}
 }
 
-// TestMovieBridgesHoles lets the last picture stand over a hole and moves what would lie before
+// TestProgressiveBridgesHoles lets the last picture stand over a hole and moves what would lie before
 // the end.
-func TestMovieBridgesHoles(t *testing.T) {
+func TestProgressiveBridgesHoles(t *testing.T) {
 	video := h264Params(t)
 	file := movie(t, video, nil, 0, store(t, video, videoFrames(0, 30)), store(t, video, videoFrames(90, 30)))
 	p := ffprobe(t, file)
 	if got, want := seconds(t, p.Streams[0].Length), 120*1001.0/30000; math.Abs(got-want) > 1e-3 {
 		t.Errorf("it lasts %v, want %v", got, want)
 	}
-	m, _ := NewMovie(video, nil)
+	m, _ := NewProgressive(video, nil)
 	s := store(t, video, videoFrames(0, 30))
 	for range 2 {
 		if err := m.Add(media.Video, 0, s.index.Samples); err != nil {
@@ -218,23 +218,23 @@ func TestMovieBridgesHoles(t *testing.T) {
 	}
 }
 
-func TestMovieBounds(t *testing.T) {
-	if _, err := NewMovie(nil, nil); !errors.Is(err, ErrMovie) {
+func TestProgressiveBounds(t *testing.T) {
+	if _, err := NewProgressive(nil, nil); !errors.Is(err, ErrProgressive) {
 		t.Errorf("no tracks: %v", err)
 	}
-	m, _ := NewMovie(nil, aacParams(t))
-	if err := m.Add(media.Video, 0, nil); !errors.Is(err, ErrMovie) {
+	m, _ := NewProgressive(nil, aacParams(t))
+	if err := m.Add(media.Video, 0, nil); !errors.Is(err, ErrProgressive) {
 		t.Errorf("no such track: %v", err)
 	}
-	if err := m.WriteHeader(new(bytes.Buffer)); !errors.Is(err, ErrMovie) {
+	if err := m.WriteHeader(new(bytes.Buffer)); !errors.Is(err, ErrProgressive) {
 		t.Errorf("no samples: %v", err)
 	}
-	if err := m.Add(media.Audio, 0, make([]Sample, MaxMovieSamples+1)); !errors.Is(err, ErrMovie) {
+	if err := m.Add(media.Audio, 0, make([]Sample, MaxProgressiveSamples+1)); !errors.Is(err, ErrProgressive) {
 		t.Errorf("too many samples: %v", err)
 	}
 	// Far beyond 2^32 bytes and ticks.
 	v := h264Params(t)
-	m, _ = NewMovie(v, nil)
+	m, _ = NewProgressive(v, nil)
 	for i := range 3 {
 		s := []Sample{{DTS: int64(i) * math.MaxInt32, PTS: int64(i) * math.MaxInt32, Duration: math.MaxInt32, Key: true, Size: math.MaxInt32}}
 		if err := m.Add(media.Video, 0, s); err != nil {
