@@ -70,6 +70,10 @@ func appendAVCConfig(b []byte, p *media.H264) []byte {
 	return appendUnits(b, p.PPS)
 }
 
+// hevcVPS is the NAL unit type of the first kind of parameter set; SPS and PPS follow it
+// (ITU-T H.265 table 7-1).
+const hevcVPS = 32
+
 // appendHEVCConfig writes the record with the profile bytes of the SPS. What it repeats
 // beyond them (chroma format, bit depth) is given as 4:2:0 with 8 bits: decoders read the SPS.
 func appendHEVCConfig(b []byte, p *media.HEVC) ([]byte, error) {
