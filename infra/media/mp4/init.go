@@ -34,6 +34,13 @@ func Init(t media.Track) ([]byte, error) {
 	return sw.Bytes(), nil
 }
 
+// The object types of layer III audio in an elementary stream descriptor (ISO/IEC 14496-1
+// table 5): MPEG-1's, which is written for all rates, and MPEG-2's.
+const (
+	objectMP3  = 0x6b
+	objectMP3b = 0x69
+)
+
 // describe adds the sample entry.
 func describe(trak *mp4.TrakBox, params media.Params) error {
 	var err error
@@ -44,6 +51,19 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 		err = trak.SetHEVCDescriptor("hvc1", p.VPS, p.SPS, p.PPS, nil, true)
 	case *media.AAC:
 		addAudioEntry(trak, "mp4a", p, mp4.CreateEsdsBox(slices.Clone(p.Config)))
+	case *media.MP3:
+		esds := mp4.CreateEsdsBox(nil)
+		esds.DecConfigDescriptor.ObjectType = objectMP3
+		esds.DecConfigDescriptor.DecSpecificInfo = nil
+		addAudioEntry(trak, "mp4a", p, esds)
+	case *media.AC3:
+		lfe := byte(0)
+		if p.LFE {
+			lfe = 1
+		}
+		addAudioEntry(trak, "ac-3", p, &mp4.Dac3Box{
+			FSCod: p.RateCode, BSID: p.ID, BSMod: p.Mode, ACMod: p.Coding, LFEOn: lfe, BitRateCode: p.BitrateCode,
+		})
 	case *media.Opus:
 		addAudioEntry(trak, "Opus", p, &mp4.DopsBox{
 			OutputChannelCount: byte(p.ChannelCount),
