@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mpegts"
 
 	"klive/infra/media"
+	"klive/infra/media/nal"
 )
 
 // heard is a sink that keeps what it hears.
@@ -425,6 +427,43 @@ func BenchmarkMediacommon(b *testing.B) {
 			}
 		}
 		for r.Read() == nil {
+		}
+	}
+}
+
+// TestMutated flips, removes and repeats bytes of sound streams: whatever comes out is
+// well-formed, and nothing panics.
+func TestMutated(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, name := range []string{"multi", "latm", "hevc"} {
+		b := file(t, name)
+		b = b[:min(len(b), 100*packetSize)]
+		for range 300 {
+			m := bytes.Clone(b)
+			for range 1 + random.IntN(20) {
+				at := random.IntN(len(m))
+				switch random.IntN(3) {
+				case 0:
+					m[at] ^= byte(1 << random.IntN(8))
+				case 1:
+					m = append(m[:at], m[min(len(m), at+1+random.IntN(300)):]...)
+				case 2:
+					m = append(m[:at:at], m[max(0, at-random.IntN(300)):]...)
+				}
+			}
+			h := &heard{}
+			r := NewReader(h)
+			if _, err := r.Write(m); err != nil && !errors.Is(err, ErrCodec) && !errors.Is(err, ErrFormat) && !errors.Is(err, nal.ErrNoKeyframes) {
+				t.Fatal(err)
+			}
+			_ = r.Flush()
+			for id, units := range h.units {
+				for _, u := range units {
+					if id > maxAudio || u.Time > timeMask || len(u.Payload) == 0 {
+						t.Fatalf("track %d: unit %+v", id, u)
+					}
+				}
+			}
 		}
 	}
 }
