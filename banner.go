@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 
@@ -54,12 +55,29 @@ klive is ready. Publish to its demo entry:
   ffmpeg   ffmpeg -re -f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440 \
              -c:v libx264 -preset veryfast -pix_fmt yuv420p -g 60 -c:a aac -f flv \
              "%[1]s/%[2]s"
-  or just  %[3]s
+%[4]s  or just  %[3]s
 
-`, server+demoQuery, demoName, g.self("publish"))
+`, server+demoQuery, demoName, g.self("publish"), srtLine(c))
 	if play := node.PlayURL(c, demoEntry); play != "" {
 		fmt.Fprintf(b, "  play     %s\n", play)
 	}
+}
+
+// srtLine shows the address of SRT callers.
+func srtLine(c *config.Config) string {
+	if url := demoSRT(c); url != "" {
+		return fmt.Sprintf("  SRT      \"%s\"\n", url)
+	}
+	return ""
+}
+
+// demoSRT is the SRT address of the demo entry on this machine; empty when SRT is off.
+func demoSRT(c *config.Config) string {
+	server := node.SRTURL(c)
+	if server == "" {
+		return ""
+	}
+	return server + "?streamid=" + url.QueryEscape("#!::r="+demoName+",m=publish,u=102,i=0,s=demo1234")
 }
 
 // self is how another command of this program is called under the same configuration.

@@ -117,7 +117,26 @@ func portFindings(ctx context.Context, c *config.Config) []finding {
 		}
 		out = append(out, f)
 	}
+	for _, address := range c.SRT.Addresses() {
+		out = append(out, datagramFinding(ctx, address, running))
+	}
 	return out
+}
+
+// datagramFinding tries a listener of srt.listen.
+func datagramFinding(ctx context.Context, address string, running bool) finding {
+	f := finding{Check: "srt.listen", OK: true, Detail: address + " (UDP) is free"}
+	l, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp", address)
+	switch {
+	case running && errors.Is(err, syscall.EADDRINUSE):
+		f.Detail = address + " (UDP) is in use, by the klive that runs"
+	case err != nil:
+		f.OK, f.Detail = false, err.Error()
+		f.Advice = "stop what holds the port (a klive that runs already?), or set srt.listen to another address"
+	default:
+		l.Close()
+	}
+	return f
 }
 
 // internalListen is internal.listen where it is opened: a klive with a bus of its own does

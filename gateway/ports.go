@@ -39,6 +39,8 @@ type EntryFacts struct {
 	RecordedEntryID string
 	// SegmentDuration is the entry's own; 0 when it has none.
 	SegmentDuration time.Duration
+	// SRTPass is the entry's passphrase for SRT; empty when it has none.
+	SRTPass string
 	// ConversionProfileID says which profile the ladder comes from.
 	ConversionProfileID int
 }

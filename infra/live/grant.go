@@ -24,6 +24,9 @@ type Grant struct {
 	RecordedEntryID string `json:"recordedEntryId,omitempty"`
 	// SegmentDuration is the entry's own, or 0.
 	SegmentDuration time.Duration `json:"segmentDuration,omitempty"`
+	// SRTPass is the passphrase with which SRT callers encrypt, or "". A grant that stands in
+	// for Kaltura's answer has to know it.
+	SRTPass string `json:"srtPass,omitempty"`
 	// Ladder is what is to be made of this stream.
 	Ladder Ladder `json:"ladder"`
 }

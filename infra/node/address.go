@@ -78,6 +78,15 @@ func LocalIngestURL(c *config.Config) string {
 	return ""
 }
 
+// SRTURL is the SRT address to tell people of, "srt://127.0.0.1:8890"; empty when it is off.
+func SRTURL(c *config.Config) string {
+	addresses := c.SRT.Addresses()
+	if len(addresses) == 0 {
+		return ""
+	}
+	return "srt://" + Dialable(addresses[0])
+}
+
 // places are the addresses that operators are shown. A node shows its own listeners only for
 // what it does itself.
 func (n *Node) places() admin.Places {
@@ -85,6 +94,9 @@ func (n *Node) places() admin.Places {
 	p := admin.Places{App: c.RTMP.App, Ingest: n.ingest, PublicURL: c.HTTP.PublicURL}
 	if n.roles.Has(Gateway) {
 		p.RTMP, p.RTMPS = c.RTMP.Listen, c.RTMPS.Listen
+		if a := c.SRT.Addresses(); len(a) > 0 {
+			p.SRT = a[0]
+		}
 	}
 	if n.roles.Has(Origin) {
 		p.HTTP, p.PublicURL = c.HTTP.Listen, n.publicURL()

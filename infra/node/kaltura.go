@@ -43,6 +43,7 @@ func (a admissionAPI) Authenticate(ctx context.Context, r gateway.AuthRequest) (
 		Record:              e.RecordStatus,
 		RecordedEntryID:     e.RecordedEntryID,
 		SegmentDuration:     time.Duration(e.SegmentDuration) * time.Millisecond,
+		SRTPass:             e.SRTPass,
 		ConversionProfileID: e.ConversionProfileID,
 	}, nil
 }

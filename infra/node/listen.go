@@ -17,15 +17,21 @@ type ListenFunc func(ctx context.Context, key, address string) (net.Listener, er
 // changes it.
 func ListenTCP(ctx context.Context, key, address string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	switch {
-	case err == nil:
-		return l, nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("port %s is in use by another program: stop it, or set %s (%s) to another address", portOf(address), key, config.EnvName(key))
-	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("this user may not listen on %s: set %s (%s) to a port from 1024 up, or grant the right", address, key, config.EnvName(key))
+	if err != nil {
+		return nil, explainListen(err, key, address)
 	}
-	return nil, fmt.Errorf("can't listen on %s (key %s): %w", address, key, err)
+	return l, nil
+}
+
+// explainListen says what to do about a listener that can't be opened.
+func explainListen(err error, key, address string) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("port %s is in use by another program: stop it, or set %s (%s) to another address", portOf(address), key, config.EnvName(key))
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("this user may not listen on %s: set %s (%s) to a port from 1024 up, or grant the right", address, key, config.EnvName(key))
+	}
+	return fmt.Errorf("can't listen on %s (key %s): %w", address, key, err)
 }
 
 func portOf(address string) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -43,7 +44,7 @@ func (p Pattern) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w (%s)", ErrNoFFmpeg, p.FFmpeg)
 	}
-	if _, err := parseAddress(p.URL, ""); err != nil {
+	if err := p.checkURL(); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, program, p.args(hasDrawtext(ctx, program))...)
@@ -99,7 +100,22 @@ func (p *Pattern) args(clock bool) []string {
 	if p.Duration > 0 {
 		args = append(args, "-t", strconv.FormatFloat(p.Duration.Seconds(), 'f', 3, 64))
 	}
+	if strings.HasPrefix(p.URL, "srt://") {
+		return append(args, "-f", "mpegts", p.URL)
+	}
 	return append(args, "-f", "flv", p.URL)
+}
+
+// checkURL holds the address against the protocols that there are.
+func (p *Pattern) checkURL() error {
+	if strings.HasPrefix(p.URL, "srt://") {
+		if u, err := url.Parse(p.URL); err != nil || u.Port() == "" || !u.Query().Has("streamid") {
+			return fmt.Errorf("%q: an SRT address looks like srt://host:8890?streamid=%s", hideQuery(p.URL), url.QueryEscape("#!::r=0_rkij47dr_1,m=publish,u=102,i=0,s=token"))
+		}
+		return nil
+	}
+	_, err := parseAddress(p.URL, "")
+	return err
 }
 
 // hasDrawtext reports whether ffmpeg can write the clock: builds without FreeType can't.
@@ -111,8 +127,8 @@ func hasDrawtext(ctx context.Context, program string) bool {
 }
 
 // hideToken cuts the query out of the address wherever it stands in the text.
-func hideToken(text, url string) string {
-	_, query, ok := strings.Cut(url, "?")
+func hideToken(text, address string) string {
+	_, query, ok := strings.Cut(address, "?")
 	if !ok {
 		return strings.TrimSpace(text)
 	}
