@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"net/url"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,24 +17,78 @@ func callSRT(t testing.TB, p *process, file, streamID, more string) *tooling {
 		"srt://"+p.srt+"?streamid="+url.QueryEscape(streamID)+more)
 }
 
-// TestSRTFrameAudit publishes over SRT in each form of stream id: every frame that the
-// encoder sends is in the segments once.
+// srtPass is the passphrase of entries that ask for encryption.
+const srtPass = "entry-passphrase-77"
+
+// addSecretEntry adds an entry that asks SRT callers for encryption.
+func (p *process) addSecretEntry(t testing.TB) entry {
+	t.Helper()
+	cp := controlPlane{p.client, p.admin}
+	var ks string
+	cp.api(t, "session", "start", url.Values{"secret": {controlSecret}, "type": {"2"}, "partnerId": {"102"}}, &ks)
+	var e entry
+	cp.api(t, "liveStream", "add", url.Values{
+		"ks": {ks}, "liveStreamEntry:objectType": {"KalturaLiveStreamEntry"}, "liveStreamEntry:name": {"test"}, "sourceType": {"32"},
+		"liveStreamEntry:srtPass": {srtPass},
+	}, &e)
+	return e
+}
+
+// TestSRTFrameAudit publishes with ffmpeg and srt-live-transmit, in each form of stream id,
+// plain and encrypted: every frame that the encoder sends is in the segments once.
 func TestSRTFrameAudit(t *testing.T) {
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s")
 	long := length(60*time.Second, 6*time.Second)
 	file, sent := transportFile(t, demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), long)
-	for name, id := range map[string]string{
-		"access control": "#!::r=0_demolive_1,m=publish,u=102,i=0,s=demo1234",
-		"Kaltura's":      "#:::e=0_demolive,st=0,p=demo1234",
-		"plain":          "0_demolive_1?p=102&e=0_demolive&i=0&t=demo1234",
+	for _, c := range []struct {
+		name, id  string
+		encrypted bool
+		relayed   bool // by srt-live-transmit
+	}{
+		{"access control", "#!::r=ENTRY_1,m=publish,u=102,i=0,s=TOKEN", false, false},
+		{"Kaltura's", "#:::e=ENTRY,st=0,p=TOKEN", false, false},
+		{"plain", "ENTRY_1?p=102&e=ENTRY&i=0&t=TOKEN", false, false},
+		{"encrypted", "#!::r=ENTRY_1,m=publish,u=102,i=0,s=TOKEN", true, false},
+		{"srt-live-transmit, encrypted", "#:::e=ENTRY,st=0,p=TOKEN", true, true},
 	} {
-		done := make(chan struct{})
-		encoder := callSRT(t, p, file, id, "")
-		go func() { <-encoder.done; close(done) }()
-		follower := follow(t, p, "0_demolive", done)
-		if encoder.err != nil {
-			t.Fatalf("%s: ffmpeg: %v %s", name, encoder.err, encoder.says.Bytes())
+		e := p.addEntries(t, 1)[0]
+		if c.encrypted {
+			e = p.addSecretEntry(t)
 		}
-		auditWhole(t, name, follower.Audit(sent), 15)
+		id := strings.NewReplacer("ENTRY", e.ID, "TOKEN", e.Token).Replace(c.id)
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var encoder *tooling
+			switch {
+			case c.relayed:
+				encoder = transmit(t, p, file, id)
+			case c.encrypted:
+				encoder = callSRT(t, p, file, id, "&pbkeylen=32&passphrase="+url.QueryEscape(srtPass))
+			default:
+				encoder = callSRT(t, p, file, id, "")
+			}
+			done := make(chan struct{})
+			go func() { <-encoder.done; close(done) }()
+			follower := follow(t, p, e.ID, done)
+			auditWhole(t, c.name, follower.Audit(sent), 30)
+		})
 	}
+}
+
+// transmit has srt-live-transmit send what ffmpeg plays in real time.
+func transmit(t testing.TB, p *process, file, streamID string) *tooling {
+	t.Helper()
+	slt := tool(t, "srt-live-transmit", "apt-get install srt-tools")
+	ports := freePorts(t, 1)
+	relay := run(t, slt, "-q", "-a:no", "udp://"+ports[0], "srt://"+p.srt+"?mode=caller&pbkeylen=16&passphrase="+url.QueryEscape(srtPass)+
+		"&streamid="+url.QueryEscape(streamID))
+	time.Sleep(time.Second) // it listens on UDP from then on; nothing tells so
+	source := run(t, ffmpeg(t), "-loglevel", "error", "-nostdin", "-re", "-i", file, "-map", "0", "-c", "copy", "-f", "mpegts", "udp://"+ports[0]+"?pkt_size=1316")
+	t.Cleanup(relay.kill)
+	go func() {
+		<-source.done
+		time.Sleep(time.Second) // what is on its way
+		_ = relay.cmd.Process.Signal(syscall.SIGINT)
+	}()
+	return relay
 }

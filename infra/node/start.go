@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"klive/infra/bus"
+	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
 )
@@ -42,6 +43,7 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 		MediaServerSecret: n.secret,
 		PublicHost:        publicHost(n.settings),
 		RTMPPort:          port(n.settings.RTMP.Listen, 1935),
+		SRTPort:           srtPort(n.settings),
 		PlaybackURL:       playback(n.settings),
 		Application:       n.settings.RTMP.App,
 		RequireServerNode: n.settings.Control.RequireServerNode,
@@ -106,6 +108,14 @@ func (n *Node) deployment() string {
 		return n.settings.Kaltura.Hostname
 	}
 	return hostname()
+}
+
+// srtPort is the UDP port of SRT callers; 0 when SRT is off.
+func srtPort(c *config.Config) int {
+	if a := c.SRT.Addresses(); len(a) > 0 {
+		return port(a[0], 0)
+	}
+	return 0
 }
 
 // port is the number in a listen address.
