@@ -78,6 +78,7 @@ setup-run: .tools/run
 setup-test: setup-run .tools/test .tools/bin/versitygw $(BROWSER)/node_modules/.stamp
 .tools/test: .ci/install
 	.ci/install gcc=gcc=libc6-dev
+	.ci/install --optional srt-live-transmit=srt-tools
 	.ci/install --optional $(if $(CHROMIUM),$(CHROMIUM),chromium)=chromium
 	@mkdir -p .tools && touch $@
 

@@ -80,6 +80,15 @@ func demoSRT(c *config.Config) string {
 	return server + "?streamid=" + url.QueryEscape("#!::r="+demoName+",m=publish,u=102,i=0,s=demo1234")
 }
 
+// demoPush is the HTTP address of the demo entry on this machine; empty when it is off.
+func demoPush(c *config.Config) string {
+	server := node.PushURL(c)
+	if server == "" {
+		return ""
+	}
+	return server + demoName + "?p=102&i=0&t=demo1234"
+}
+
 // self is how another command of this program is called under the same configuration.
 func (g *global) self(command string) string {
 	text := os.Args[0] + " " + command

@@ -12,8 +12,8 @@ import (
 )
 
 type publishCmd struct {
-	URL      string        `arg:"" optional:"" help:"Address with stream name: rtmp://host/kLive/?p=…&e=…&i=0&t=…/<entry>_1, or srt://host:8890?streamid=…. Without it the demo entry of a klive on this machine."`
-	Protocol string        `enum:"rtmp,srt" default:"rtmp" help:"How to reach the demo entry when no address is given: rtmp or srt."`
+	URL      string        `arg:"" optional:"" help:"Address with stream name: rtmp://host/kLive/?p=…&e=…&i=0&t=…/<entry>_1, srt://host:8890?streamid=…, or http://host:8080/ingest/<entry>_1?p=…&t=…. Without it the demo entry of a klive on this machine."`
+	Protocol string        `enum:"rtmp,srt,push" default:"rtmp" help:"How to reach the demo entry when no address is given: rtmp, srt, or push (HTTP)."`
 	Size     string        `default:"1280x720" help:"Picture size in pixels."`
 	FPS      int           `default:"30" help:"Frames per second."`
 	Bitrate  int           `default:"2500000" help:"Video bit rate in bit/s."`
@@ -25,8 +25,11 @@ type publishCmd struct {
 // demoAddress is where the demo entry is published over a protocol.
 func demoAddress(c *config.Config, protocol string) (string, error) {
 	url, keys := demoURL(c), "rtmp.listen and rtmps.listen are both off"
-	if protocol == "srt" {
+	switch protocol {
+	case "srt":
 		url, keys = demoSRT(c), "srt.listen is off"
+	case "push":
+		url, keys = demoPush(c), "http.listen and https.listen are both off, or push.enabled is false"
 	}
 	if url == "" {
 		return "", errors.New(keys + ": give the address to publish to")

@@ -116,6 +116,16 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, id live.Feed
 	}
 }
 
+// Away reports whether another gateway holds a feed and can be asked about it. A request that
+// was forwarded already belongs here.
+func (f *Forwarder) Away(r *http.Request, id live.FeedID) bool {
+	if forwarded(r) {
+		return false
+	}
+	address, err := f.Owner(r.Context(), id)
+	return err == nil && address != "" && address != f.cfg.Address
+}
+
 // send streams a request to another gateway and its answer back.
 func (f *Forwarder) send(w http.ResponseWriter, r *http.Request, address string) {
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), destinationKey{}, address))

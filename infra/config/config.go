@@ -23,6 +23,7 @@ type Config struct {
 	RTMP      RTMP      `yaml:"rtmp"`
 	RTMPS     RTMPS     `yaml:"rtmps"`
 	SRT       SRT       `yaml:"srt"`
+	Push      Push      `yaml:"push"`
 	TLS       TLS       `yaml:"tls"`
 	HTTP      HTTP      `yaml:"http"`
 	HTTPS     HTTPS     `yaml:"https"`
@@ -140,6 +141,14 @@ func (s SRT) Addresses() []string {
 		}
 	}
 	return out
+}
+
+// Push is publishing over HTTP, on the public HTTP listeners.
+type Push struct {
+	Enabled        bool          `yaml:"enabled"`
+	MaxRequests    int           `yaml:"maxRequests" min:"1" max:"100000"`
+	PublishTimeout time.Duration `yaml:"publishTimeout" min:"1s" max:"5m"`
+	IdleTimeout    time.Duration `yaml:"idleTimeout" min:"1s" max:"1h"`
 }
 
 // TLS says where the certificate of every encrypted listener comes from.

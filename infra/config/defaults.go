@@ -25,6 +25,7 @@ func Default() *Config {
 			Listen: ":8890", Latency: 120 * time.Millisecond, Buffer: 4 * MiB, MaxConnections: 500,
 			PublishTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, PeerTimeout: 5 * time.Second,
 		},
+		Push:      Push{Enabled: true, MaxRequests: 1000, PublishTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second},
 		HTTP:      HTTP{Listen: ":8080"},
 		Admin:     Admin{Listen: "127.0.0.1:8081"},
 		Gateway:   Gateway{Takeover: 2 * time.Second, Drain: time.Second},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"klive/gateway/push"
 	"klive/infra/admin"
 	"klive/infra/config"
 	"klive/storage/playlist"
@@ -85,6 +86,20 @@ func SRTURL(c *config.Config) string {
 		return ""
 	}
 	return "srt://" + Dialable(addresses[0])
+}
+
+// PushURL is the address below which encoders on this machine publish over HTTP,
+// "http://127.0.0.1:8080/ingest/"; empty when they can't.
+func PushURL(c *config.Config) string {
+	switch {
+	case !c.Push.Enabled:
+		return ""
+	case c.HTTP.Listen != "":
+		return "http://" + Dialable(c.HTTP.Listen) + push.Prefix
+	case c.HTTPS.Listen != "":
+		return "https://" + Dialable(c.HTTPS.Listen) + push.Prefix
+	}
+	return ""
 }
 
 // places are the addresses that operators are shown. A node shows its own listeners only for

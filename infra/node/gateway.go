@@ -177,6 +177,9 @@ func (n *Node) closeProtocolsHere(context.Context) error {
 	if n.srt != nil {
 		n.onClose(func(context.Context) { n.stopSRT() })
 	}
+	if n.push != nil {
+		n.onClose(func(context.Context) { n.push.Close() })
+	}
 	return nil
 }
 

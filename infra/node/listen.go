@@ -56,7 +56,7 @@ func openListeners(ctx context.Context, listen ListenFunc, r Roles, c *config.Co
 		{"rtmp.listen", c.RTMP.Listen, r.Has(Gateway), &ls.rtmp},
 		{"rtmps.listen", c.RTMPS.Listen, r.Has(Gateway), &ls.rtmps},
 		{"http.listen", c.HTTP.Listen, r.Has(Gateway | Origin), &ls.http},
-		{"https.listen", c.HTTPS.Listen, r.Has(Origin), &ls.https},
+		{"https.listen", c.HTTPS.Listen, r.Has(Gateway | Origin), &ls.https},
 		{"admin.listen", c.Admin.Listen, true, &ls.admin},
 		// Gateways hold what others may ask them for. A node with a bus of its own has no others.
 		{"internal.listen", c.Internal.Listen, r.Has(Gateway) && cluster(c), &ls.internal},

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/gateway"
+	"klive/gateway/push"
 	"klive/gateway/rtmp"
 	"klive/gateway/srt"
 	"klive/infra/bus"
@@ -95,6 +96,7 @@ type Node struct {
 	owner      *kaltura.Client // of the demo partner's entries; nil without the embedded control plane
 	gateway    *gateway.Gateway
 	forwarder  *gateway.Forwarder
+	push       *push.Handler // nil when it is off
 	workers    *workers.Pool
 
 	waiting   atomic.Pointer[string] // what a starting node waits for

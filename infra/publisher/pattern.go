@@ -100,8 +100,11 @@ func (p *Pattern) args(clock bool) []string {
 	if p.Duration > 0 {
 		args = append(args, "-t", strconv.FormatFloat(p.Duration.Seconds(), 'f', 3, 64))
 	}
-	if strings.HasPrefix(p.URL, "srt://") {
+	switch {
+	case strings.HasPrefix(p.URL, "srt://"):
 		return append(args, "-f", "mpegts", p.URL)
+	case isHTTP(p.URL):
+		return append(args, "-f", "mpegts", "-method", "POST", p.URL)
 	}
 	return append(args, "-f", "flv", p.URL)
 }
@@ -114,8 +117,18 @@ func (p *Pattern) checkURL() error {
 		}
 		return nil
 	}
+	if isHTTP(p.URL) {
+		if u, err := url.Parse(p.URL); err != nil || u.Host == "" || !strings.HasPrefix(u.Path, "/ingest/") {
+			return fmt.Errorf("%q: an HTTP address looks like http://host:8080/ingest/0_rkij47dr_1?p=102&t=token", hideQuery(p.URL))
+		}
+		return nil
+	}
 	_, err := parseAddress(p.URL, "")
 	return err
+}
+
+func isHTTP(address string) bool {
+	return strings.HasPrefix(address, "http://") || strings.HasPrefix(address, "https://")
 }
 
 // hasDrawtext reports whether ffmpeg can write the clock: builds without FreeType can't.

@@ -1,0 +1,226 @@
+package push
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"klive/gateway"
+	"klive/infra/live"
+)
+
+// feed is one publish over one or many requests.
+type feed struct {
+	h     *Handler
+	id    live.FeedID
+	first target // of the request that began it
+	peer  string
+
+	admitted chan struct{} // closed when the first request was decided on
+	refusal  error         // set before admitted is closed
+	permit   *gateway.Permit
+
+	gone chan struct{} // closed when the feed ends
+	turn chan struct{} // holds a token while a transport stream is read
+
+	// mu guards the fields below.
+	mu       sync.Mutex
+	requests int
+	idle     *time.Timer
+	ended    bool
+	pub      gateway.Publication
+	format   format
+	merge    *merger
+	movies   map[string]*movie
+	late     lateness
+}
+
+var (
+	errEnded = &gateway.Refusal{Reason: gateway.ReasonNotReady, Text: "the stream has ended meanwhile; send again"}
+	errIdle  = errors.New("no request came in time")
+)
+
+func newFeed(h *Handler, to target) *feed {
+	return &feed{h: h, id: to.id, first: to, admitted: make(chan struct{}), gone: make(chan struct{}), turn: make(chan struct{}, 1), movies: map[string]*movie{}}
+}
+
+// authenticate decides on the feed by its first request.
+func (f *feed) authenticate(ctx context.Context, r *http.Request) error {
+	f.peer = r.RemoteAddr
+	p := f.first.params
+	if f.first.anyPartner {
+		if f.h.cfg.Partner == nil {
+			return refuse("the address lacks p=, the partner")
+		}
+		var err error
+		if p.Partner, err = f.h.cfg.Partner(ctx, p.Entry); err != nil {
+			return err
+		}
+	}
+	var err error
+	f.permit, err = f.h.cfg.Gateway.Connect(ctx, gateway.Connect{Protocol: "push", Peer: f.peer, Params: p})
+	return err
+}
+
+// ready lets the requests in that wait for the first one's answer.
+func (f *feed) ready(err error) {
+	f.refusal = err
+	close(f.admitted)
+}
+
+// hold counts a request in. Each needs a release.
+func (f *feed) hold(ctx context.Context) error {
+	select {
+	case <-f.admitted:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if f.refusal != nil {
+		return f.refusal
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return errEnded
+	}
+	f.requests++
+	if f.idle != nil {
+		f.idle.Stop()
+		f.idle = nil
+	}
+	return nil
+}
+
+// release counts a request out. A feed without requests ends after a while.
+func (f *feed) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.requests--; f.requests == 0 && !f.ended {
+		f.idle = time.AfterFunc(f.h.cfg.Idle, func() { f.end(errIdle) })
+	}
+}
+
+// end closes the publication. It may be called more than once.
+func (f *feed) end(cause error) {
+	f.mu.Lock()
+	if f.ended {
+		f.mu.Unlock()
+		return
+	}
+	f.ended = true
+	close(f.gone)
+	if f.idle != nil {
+		f.idle.Stop()
+	}
+	pub, merge := f.pub, f.merge
+	f.mu.Unlock()
+	f.h.forget(f)
+	if pub == nil {
+		return
+	}
+	if merge != nil {
+		_ = merge.flush()
+	}
+	pub.Close(cause)
+}
+
+// publication puts the feed on the air with its first media.
+func (f *feed) publication(r *http.Request, is format) (gateway.Publication, error) {
+	ctx, cancel := f.h.patience(r)
+	defer cancel()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.ended:
+		return nil, errEnded
+	case f.pub != nil && f.format != is:
+		return nil, &gateway.Refusal{Reason: gateway.ReasonMedia, Text: "the stream was begun as another format; stop it for a moment before it changes between MPEG-TS and MP4"}
+	case f.pub != nil:
+		return f.pub, nil
+	}
+	clock := gateway.TransportClock()
+	if is == formatMovie {
+		clock = movieClock
+	}
+	pub, err := f.h.cfg.Gateway.Publish(ctx, f.permit, gateway.Publish{Name: f.id.StreamName(), Encoder: agent(r), Clock: clock})
+	if err != nil {
+		return nil, err
+	}
+	f.pub, f.format = pub, is
+	if is == formatMovie {
+		f.merge = newMerger(pub, f.h.metrics)
+	}
+	f.h.running.Go(func() { // the gateway may end it by itself
+		select {
+		case <-pub.Done():
+			f.end(pub.Err())
+		case <-f.gone:
+		}
+	})
+	return pub, nil
+}
+
+// agent is what the encoder calls itself.
+func agent(r *http.Request) string {
+	if a := r.UserAgent(); a != "" && a != "Lavf" {
+		return a
+	}
+	return "HTTP"
+}
+
+// transport reads a body that is a transport stream. One without a path of its own is the
+// whole feed: it ends with it.
+func (f *feed) transport(r *http.Request, b *body, in io.Reader, to target) (err error) {
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-time.After(f.h.cfg.Turn):
+		return &gateway.Refusal{Reason: gateway.ReasonBusy, Text: fmt.Sprintf("stream %s (%s) is already being published; stop the other encoder or use another index", f.id.StreamName(), f.id.Index)}
+	}
+	pub, err := f.publication(r, formatTransport)
+	if err != nil {
+		return err
+	}
+	filter := &segment{Publication: pub, late: &f.late, h: f.h, path: to.path}
+	stream := gateway.NewTransport(filter)
+	b.watch(pub, f.gone, filter.begun.Load)
+	_, err = io.Copy(writerOnly{stream}, in)
+	if err == nil {
+		err = stream.Flush()
+	}
+	f.h.metrics.damaged.Add(float64(stream.Stats().Damaged))
+	f.late.over(err == nil)
+	var refusal *gateway.Refusal
+	switch {
+	case to.path == "":
+		f.end(b.explain(err))
+	case errors.As(err, &refusal) && refusal.Reason == gateway.ReasonMedia:
+		f.end(err)
+	}
+	return err
+}
+
+// writerOnly hides what else a writer can do.
+type writerOnly struct{ io.Writer }
+
+// movie reads a body that is fragmented MP4.
+func (f *feed) movie(r *http.Request, b *body, in *bufio.Reader, to target) error {
+	pub, err := f.publication(r, formatMovie)
+	if err != nil {
+		return err
+	}
+	m := &movieReader{feed: f, in: in, path: to.path}
+	b.watch(pub, f.gone, m.begun.Load)
+	err = m.read()
+	var refusal *gateway.Refusal
+	if errors.As(err, &refusal) && refusal.Reason == gateway.ReasonMedia && pub.Err() == nil {
+		f.h.cfg.Logger.Warn("a push body can't be used", "entry", f.id.Entry, "peer", r.RemoteAddr, "path", shown(to.path), "text", refusal.Text)
+		refusal.Told = true
+	}
+	return err
+}
