@@ -92,10 +92,10 @@ func (b *body) explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case b.cut != nil:
-		return b.cut
 	case errors.As(err, &r):
 		return r
+	case b.cut != nil:
+		return b.cut
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errSilent
 	}

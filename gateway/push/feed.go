@@ -45,6 +45,9 @@ var (
 	errIdle  = errors.New("no request came in time")
 )
 
+// farewell is how long a feed whose tracks have all ended waits for one that it has not seen yet.
+const farewell = 2 * time.Second
+
 func newFeed(h *Handler, to target) *feed {
 	return &feed{h: h, id: to.id, first: to, admitted: make(chan struct{}), gone: make(chan struct{}), turn: make(chan struct{}, 1), movies: map[string]*movie{}}
 }
@@ -100,9 +103,15 @@ func (f *feed) hold(ctx context.Context) error {
 func (f *feed) release() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.requests--; f.requests == 0 && !f.ended {
-		f.idle = time.AfterFunc(f.h.cfg.Idle, func() { f.end(errIdle) })
+	f.requests--
+	if f.requests > 0 || f.ended {
+		return
 	}
+	if f.merge != nil && f.merge.finished() {
+		f.idle = time.AfterFunc(min(farewell, f.h.cfg.Idle), func() { f.end(nil) })
+		return
+	}
+	f.idle = time.AfterFunc(f.h.cfg.Idle, func() { f.end(errIdle) })
 }
 
 // end closes the publication. It may be called more than once.
@@ -195,10 +204,11 @@ func (f *feed) transport(r *http.Request, b *body, in io.Reader, to target) (err
 	}
 	f.h.metrics.damaged.Add(float64(stream.Stats().Damaged))
 	f.late.over(err == nil)
+	err = b.explain(err)
 	var refusal *gateway.Refusal
 	switch {
 	case to.path == "":
-		f.end(b.explain(err))
+		f.end(err)
 	case errors.As(err, &refusal) && refusal.Reason == gateway.ReasonMedia:
 		f.end(err)
 	}
@@ -216,11 +226,5 @@ func (f *feed) movie(r *http.Request, b *body, in *bufio.Reader, to target) erro
 	}
 	m := &movieReader{feed: f, in: in, path: to.path}
 	b.watch(pub, f.gone, m.begun.Load)
-	err = m.read()
-	var refusal *gateway.Refusal
-	if errors.As(err, &refusal) && refusal.Reason == gateway.ReasonMedia && pub.Err() == nil {
-		f.h.cfg.Logger.Warn("a push body can't be used", "entry", f.id.Entry, "peer", r.RemoteAddr, "path", shown(to.path), "text", refusal.Text)
-		refusal.Told = true
-	}
-	return err
+	return m.read()
 }

@@ -187,7 +187,7 @@ func (h *Handler) admit(r *http.Request, to target) (*feed, error) {
 	}
 	if !to.shows(&f.first) {
 		f.release()
-		return nil, &gateway.Refusal{Reason: gateway.ReasonAuth, Text: fmt.Sprintf("stream %s was begun with another token or partner", to.id.StreamName())}
+		return nil, &gateway.Refusal{Reason: gateway.ReasonAuth, Err: errOther, Text: fmt.Sprintf("stream %s was begun with another token or partner", to.id.StreamName())}
 	}
 	return f, nil
 }
@@ -197,6 +197,9 @@ func (h *Handler) admit(r *http.Request, to target) (*feed, error) {
 func (h *Handler) patience(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(r.Context()), h.cfg.Admission)
 }
+
+// errOther is the cause of the refusal of a request that does not belong to its feed.
+var errOther = errors.New("another token or partner than the feed's")
 
 func (h *Handler) forget(f *feed) {
 	h.mu.Lock()
@@ -215,11 +218,6 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, err error, entr
 	}
 	refusal := asRefusal(err)
 	code := status(refusal)
-	if api := (*gateway.APIError)(nil); errors.As(refusal.Err, &api) && api.Code == "ENTRY_ID_NOT_FOUND" {
-		code = http.StatusNotFound
-	} else if api != nil && api.Code == "LIVE_STREAM_INVALID_TOKEN" || errors.Is(err, errSilent) {
-		code = map[bool]int{true: http.StatusRequestTimeout, false: http.StatusUnauthorized}[errors.Is(err, errSilent)]
-	}
 	h.metrics.requests.WithLabelValues(strconv.Itoa(code)).Inc()
 	level := slog.LevelWarn
 	if refusal.Told || r.Context().Err() != nil {

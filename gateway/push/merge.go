@@ -108,7 +108,7 @@ func (t *mergeTrack) finish() {
 func (m *merger) finished() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return !slices.ContainsFunc(m.tracks, func(t *mergeTrack) bool { return !t.ended })
+	return len(m.tracks) > 0 && !slices.ContainsFunc(m.tracks, func(t *mergeTrack) bool { return !t.ended })
 }
 
 // add takes the units of one fragment and hands on what is ripe.

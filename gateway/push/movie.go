@@ -232,12 +232,9 @@ func (f *feed) finish(m *movie) {
 		return
 	}
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, t := range m.tracks {
 		t.finish()
-	}
-	m.mu.Unlock()
-	if f.merge.finished() {
-		f.end(nil)
 	}
 }
 

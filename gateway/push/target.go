@@ -2,6 +2,7 @@ package push
 
 import (
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -117,6 +118,15 @@ func refuse(format string, args ...any) *gateway.Refusal {
 
 // status is the HTTP status of a refusal.
 func status(r *gateway.Refusal) int {
+	var api *gateway.APIError
+	switch errors.As(r.Err, &api); {
+	case errors.Is(r, errSilent):
+		return http.StatusRequestTimeout
+	case errors.Is(r.Err, errOther), api != nil && (api.Code == "LIVE_STREAM_INVALID_TOKEN" || api.Code == "MISSING_MANDATORY_PARAMETER"):
+		return http.StatusUnauthorized
+	case api != nil && api.Code == "ENTRY_ID_NOT_FOUND":
+		return http.StatusNotFound
+	}
 	switch r.Reason {
 	case gateway.ReasonParams:
 		return http.StatusBadRequest
