@@ -79,7 +79,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if h.find(to.id) == nil && h.cfg.Elsewhere != nil && h.cfg.Elsewhere.Away(r, to.id) {
 		unbounded(w)
-		h.cfg.Elsewhere.Forward(w, r, to.id)
+		// A packager that hangs up has sent what it wanted: the forwarder sees to the rest.
+		h.cfg.Elsewhere.Forward(w, r.WithContext(context.WithoutCancel(r.Context())), to.id)
 		return
 	}
 	if err := h.enter(); err != nil {

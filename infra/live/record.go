@@ -21,6 +21,14 @@ const EpochsBucket = "epochs"
 // values live as long as feed records.
 const ClocksBucket = "clocks"
 
+// ClaimsBucket is the control-plane bucket in which gateways agree on who answers the first
+// requests of a feed that is no connection: the internal address of one, by [FeedID.String]. A
+// claim lives until the feed's record is there.
+const (
+	ClaimsBucket = "claims"
+	ClaimLife    = 10 * time.Second
+)
+
 // BroadcastsBucket is the control-plane bucket of [BroadcastRecord]s, keyed by entry.
 const BroadcastsBucket = "broadcasts"
 

@@ -20,7 +20,7 @@ const maxKick = 4 << 10
 // startInternal makes the way by which requests about a feed reach the gateway that holds
 // it, and answers other gateways' on the internal listener.
 func (n *Node) startInternal(context.Context) error {
-	c := gateway.ForwarderConfig{Feeds: n.feeds, Address: n.address, Secret: n.settings.Cluster.Secret.Reveal(), Log: n.log, Dial: n.cfg.DialInternal}
+	c := gateway.ForwarderConfig{Feeds: n.feeds, Claims: n.claims, Address: n.address, Secret: n.settings.Cluster.Secret.Reveal(), Log: n.log, Dial: n.cfg.DialInternal}
 	if n.gateway != nil {
 		c.Local = n.feedHandler()
 	}

@@ -79,6 +79,7 @@ type Node struct {
 	feeds      *bus.Bucket
 	broadcasts *bus.Bucket
 	clocks     *bus.Bucket
+	claims     *bus.Bucket
 	epochs     *bus.Bucket
 	owners     *bus.Bucket
 	media      mediaPlane
