@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"klive/infra/check/fault"
 	"klive/infra/publisher"
 )
 
@@ -91,4 +92,42 @@ func transmit(t testing.TB, p *process, file, streamID string) *tooling {
 		_ = relay.cmd.Process.Signal(syscall.SIGINT)
 	}()
 	return relay
+}
+
+// TestSRTBadNetwork publishes through a network that loses, delays and reorders: with 500 ms
+// for repeats no frame is lost at 5 % loss each way, nor by reordering. At 15 % the figures
+// are printed.
+func TestSRTBadNetwork(t *testing.T) {
+	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s")
+	long := length(60*time.Second, 8*time.Second)
+	file, sent := transportFile(t, demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2, Bitrate: 2_000_000}), long)
+	const delay, jitter = 20 * time.Millisecond, 2 * time.Millisecond
+	for _, c := range []struct {
+		name  string
+		w     fault.Weather
+		whole bool
+	}{
+		{"5 % lost", fault.Weather{Loss: 0.05, Delay: delay, Jitter: jitter}, true},
+		{"reordered", fault.Weather{Delay: delay, Jitter: jitter, Overtake: 0.1, Late: 15 * time.Millisecond}, true},
+		{"15 % lost", fault.Weather{Loss: 0.15, Delay: delay, Jitter: jitter}, false},
+	} {
+		e := p.addEntries(t, 1)[0]
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			relay := fault.NewDatagramRelay(t, p.srt, c.w, c.w)
+			encoder := run(t, ffmpeg(t), "-loglevel", "error", "-nostdin", "-re", "-i", file, "-map", "0", "-c", "copy", "-f", "mpegts",
+				"srt://"+relay.Addr()+"?latency=500000&connect_timeout=20000&streamid="+url.QueryEscape("#:::e="+e.ID+",st=0,p="+e.Token))
+			done := make(chan struct{})
+			go func() { <-encoder.done; close(done) }()
+			follower := follow(t, p, e.ID, done)
+			passed, lost := relay.Count()
+			t.Logf("%d datagrams came through, %d were lost", passed, lost)
+			a := follower.Audit(sent)
+			if c.whole {
+				auditWhole(t, c.name, a, 60)
+			} else {
+				t.Logf("%s:\n%v", c.name, a)
+			}
+		})
+	}
 }
