@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"sync"
@@ -37,7 +38,9 @@ type feed struct {
 	format   format
 	merge    *merger
 	movies   map[string]*movie
-	late     lateness
+	users    int           // requests that feed pub
+	off      chan struct{} // closed when pub goes off the air
+	late     *lateness
 }
 
 var (
@@ -49,7 +52,7 @@ var (
 const farewell = 2 * time.Second
 
 func newFeed(h *Handler, to target) *feed {
-	return &feed{h: h, id: to.id, first: to, admitted: make(chan struct{}), gone: make(chan struct{}), turn: make(chan struct{}, 1), movies: map[string]*movie{}}
+	return &feed{h: h, id: to.id, first: to, admitted: make(chan struct{}), gone: make(chan struct{}), turn: make(chan struct{}, 1), movies: map[string]*movie{}, late: &lateness{}}
 }
 
 // authenticate decides on the feed by its first request.
@@ -126,19 +129,13 @@ func (f *feed) end(cause error) {
 	if f.idle != nil {
 		f.idle.Stop()
 	}
-	pub, merge := f.pub, f.merge
-	f.mu.Unlock()
 	f.h.forget(f)
-	if pub == nil {
-		return
-	}
-	if merge != nil {
-		_ = merge.flush()
-	}
-	pub.Close(cause)
+	f.swap(cause)
+	f.mu.Unlock()
 }
 
-// publication puts the feed on the air with its first media.
+// publication puts the feed on the air with its first media, and anew when these are of
+// another format. Each call that succeeds needs a leave.
 func (f *feed) publication(r *http.Request, is format) (gateway.Publication, error) {
 	ctx, cancel := f.h.patience(r)
 	defer cancel()
@@ -147,11 +144,13 @@ func (f *feed) publication(r *http.Request, is format) (gateway.Publication, err
 	switch {
 	case f.ended:
 		return nil, errEnded
-	case f.pub != nil && f.format != is:
-		return nil, &gateway.Refusal{Reason: gateway.ReasonMedia, Text: "the stream was begun as another format; stop it for a moment before it changes between MPEG-TS and MP4"}
-	case f.pub != nil:
+	case f.pub != nil && f.format == is:
+		f.users++
 		return f.pub, nil
+	case f.pub != nil && f.users > 0:
+		return nil, busy(f.id)
 	}
+	f.swap(nil)
 	clock := gateway.TransportClock()
 	if is == formatMovie {
 		clock = movieClock
@@ -160,18 +159,45 @@ func (f *feed) publication(r *http.Request, is format) (gateway.Publication, err
 	if err != nil {
 		return nil, err
 	}
-	f.pub, f.format = pub, is
+	f.users++
+	f.pub, f.format, f.off = pub, is, make(chan struct{})
 	if is == formatMovie {
 		f.merge = newMerger(pub, f.h.metrics)
 	}
+	off := f.off
 	f.h.running.Go(func() { // the gateway may end it by itself
 		select {
 		case <-pub.Done():
 			f.end(pub.Err())
-		case <-f.gone:
+		case <-off:
 		}
 	})
 	return pub, nil
+}
+
+func (f *feed) leave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.users--
+}
+
+// swap takes the publication off the air, if there is one. The caller holds f.mu.
+func (f *feed) swap(cause error) {
+	if f.pub == nil {
+		return
+	}
+	close(f.off)
+	if f.merge != nil {
+		_ = f.merge.flush()
+	}
+	f.pub.Close(cause)
+	f.pub, f.merge = nil, nil
+	clear(f.movies)
+	f.late = &lateness{}
+}
+
+func busy(id live.FeedID) *gateway.Refusal {
+	return &gateway.Refusal{Reason: gateway.ReasonBusy, Text: fmt.Sprintf("stream %s (%s) is already being published; stop the other encoder or use another index", id.StreamName(), id.Index)}
 }
 
 // agent is what the encoder calls itself.
@@ -184,18 +210,21 @@ func agent(r *http.Request) string {
 
 // transport reads a body that is a transport stream. One without a path of its own is the
 // whole feed: it ends with it.
-func (f *feed) transport(r *http.Request, b *body, in io.Reader, to target) (err error) {
+func (f *feed) transport(r *http.Request, b *body, in *bufio.Reader, to target) (err error) {
 	select {
 	case f.turn <- struct{}{}:
 		defer func() { <-f.turn }()
 	case <-time.After(f.h.cfg.Turn):
-		return &gateway.Refusal{Reason: gateway.ReasonBusy, Text: fmt.Sprintf("stream %s (%s) is already being published; stop the other encoder or use another index", f.id.StreamName(), f.id.Index)}
+		return busy(f.id)
 	}
 	pub, err := f.publication(r, formatTransport)
 	if err != nil {
 		return err
 	}
-	filter := &segment{Publication: pub, late: &f.late, h: f.h, path: to.path}
+	defer f.leave()
+	head, _ := in.Peek(markSize)
+	filter := &segment{Publication: pub, late: f.memory(), h: f.h, path: to.path}
+	filter.anew = filter.late.anew(mark{to.path, crc32.ChecksumIEEE(head)})
 	stream := gateway.NewTransport(filter)
 	b.watch(pub, f.gone, filter.begun.Load)
 	_, err = io.Copy(writerOnly{stream}, in)
@@ -203,7 +232,7 @@ func (f *feed) transport(r *http.Request, b *body, in io.Reader, to target) (err
 		err = stream.Flush()
 	}
 	f.h.metrics.damaged.Add(float64(stream.Stats().Damaged))
-	f.late.over(err == nil)
+	filter.late.over(err == nil)
 	err = b.explain(err)
 	var refusal *gateway.Refusal
 	switch {
@@ -215,6 +244,22 @@ func (f *feed) transport(r *http.Request, b *body, in io.Reader, to target) (err
 	return err
 }
 
+// markSize is how much of a segment's beginning is compared with another's.
+const markSize = 4096
+
+// merger is what the tracks of the movie that is on the air go through; nil when none is.
+func (f *feed) merger() *merger {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.merge
+}
+
+func (f *feed) memory() *lateness {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.late
+}
+
 // writerOnly hides what else a writer can do.
 type writerOnly struct{ io.Writer }
 
@@ -224,7 +269,11 @@ func (f *feed) movie(r *http.Request, b *body, in *bufio.Reader, to target) erro
 	if err != nil {
 		return err
 	}
-	m := &movieReader{feed: f, in: in, path: to.path}
+	defer f.leave()
+	m := &movieReader{feed: f, merge: f.merger(), in: in, path: to.path}
+	if m.merge == nil {
+		return errEnded
+	}
 	b.watch(pub, f.gone, m.begun.Load)
 	return m.read()
 }

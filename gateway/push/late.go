@@ -1,6 +1,7 @@
 package push
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -16,6 +17,10 @@ const (
 	// maxLate is how many segments in a row are left out as late: an encoder that began anew
 	// sends nothing but such.
 	maxLate = 2
+	// maxSeen is how many addresses a feed remembers, repeats how many segments back one may be
+	// to be sent again.
+	maxSeen = 256
+	repeats = 3
 )
 
 // lateness is a feed's memory of what its transport streams have brought.
@@ -25,6 +30,31 @@ type lateness struct {
 	newest map[media.TrackID]uint64
 	broken bool // the last body was cut off: what comes next may begin anew
 	run    int  // late segments in a row
+	seen   []mark
+}
+
+// mark is what is remembered of a segment: its address and a checksum of its beginning.
+type mark struct {
+	path string
+	sum  uint32
+}
+
+// anew reports whether a segment shows by its address that the encoder began anew: it has
+// been used before, for something else or long ago. It remembers the segment.
+func (l *lateness) anew(m mark) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := false
+	for back, old := range slices.Backward(l.seen) {
+		if old.path == m.path {
+			found = old.sum != m.sum || len(l.seen)-back > repeats
+			break
+		}
+	}
+	if l.seen = append(l.seen, m); len(l.seen) > maxSeen {
+		l.seen = slices.Delete(l.seen, 0, len(l.seen)-maxSeen)
+	}
+	return found
 }
 
 // over notes the end of a body.
@@ -64,6 +94,7 @@ type segment struct {
 	late *lateness
 	h    *Handler
 	path string
+	anew bool // it comes from an encoder that began anew
 
 	begun atomic.Bool
 	skip  bool
@@ -71,7 +102,7 @@ type segment struct {
 
 // Write implements [gateway.Publication].
 func (s *segment) Write(au gateway.AccessUnit) error {
-	if !s.begun.Swap(true) && s.path != "" {
+	if !s.begun.Swap(true) && s.path != "" && !s.anew {
 		if s.skip = s.late.again(&au); s.skip {
 			s.h.metrics.dropped.WithLabelValues("segment").Inc()
 			s.h.cfg.Logger.Info("a segment is left out: it was sent before, or comes too late", "path", shown(s.path))

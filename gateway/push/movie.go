@@ -34,9 +34,10 @@ type movie struct {
 
 // movieReader reads one body.
 type movieReader struct {
-	feed *feed
-	in   *bufio.Reader
-	path string
+	feed  *feed
+	merge *merger
+	in    *bufio.Reader
+	path  string
 
 	movie *movie // the body's own, or the one that its path belongs to
 	at    uint64 // bytes read
@@ -78,7 +79,7 @@ func (m *movieReader) box(box mp4.Box) error {
 			return err
 		}
 		m.begun.Store(true) // an initialization section is all that its request may bring
-		m.movie, err = m.feed.adopt(m.path, b)
+		m.movie, err = m.feed.adopt(m.merge, m.path, b)
 		return err
 	case "moof":
 		m.moofs = m.at
@@ -165,11 +166,11 @@ func (m *movieReader) fragment(moof, mdat []byte) error {
 		return &gateway.Refusal{Reason: gateway.ReasonMedia, Text: err.Error()}
 	}
 	m.begun.Store(true)
-	return m.feed.merge.add(m.movie, units)
+	return m.merge.add(m.movie, units)
 }
 
 // adopt takes an initialization section over; one that is sent again keeps its tracks.
-func (f *feed) adopt(path string, moov []byte) (*movie, error) {
+func (f *feed) adopt(merge *merger, path string, moov []byte) (*movie, error) {
 	file, err := mp4.ParseMovie(moov)
 	if err != nil {
 		return nil, &gateway.Refusal{Reason: gateway.ReasonMedia, Text: err.Error()}
@@ -190,7 +191,7 @@ func (f *feed) adopt(path string, moov []byte) (*movie, error) {
 	for _, t := range file.Tracks {
 		old := m.tracks[t.ID]
 		if old == nil || old.kind != t.Kind {
-			if old = f.merge.track(t.Kind); old == nil {
+			if old = merge.track(t.Kind); old == nil {
 				continue // a second picture, or too many languages
 			}
 		}

@@ -488,7 +488,7 @@ func FuzzMovie(f *testing.F) {
 		pub := &nowhere{}
 		feed := newFeed(&Handler{metrics: newMetrics(nil)}, target{})
 		feed.merge = newMerger(pub, feed.h.metrics)
-		m := &movieReader{feed: feed, in: bufferedReader(b)}
+		m := &movieReader{feed: feed, merge: feed.merge, in: bufferedReader(b)}
 		_ = m.read()
 		_ = feed.merge.flush()
 	})
