@@ -38,6 +38,8 @@ type feed struct {
 	format   format
 	merge    *merger
 	movies   map[string]*movie
+	sole     bool          // the only movie is that of every segment
+	adopted  chan struct{} // closed, and made anew, with each initialization section
 	users    int           // requests that feed pub
 	off      chan struct{} // closed when pub goes off the air
 	late     *lateness
@@ -52,7 +54,7 @@ var (
 const farewell = 2 * time.Second
 
 func newFeed(h *Handler, to target) *feed {
-	return &feed{h: h, id: to.id, first: to, admitted: make(chan struct{}), gone: make(chan struct{}), turn: make(chan struct{}, 1), movies: map[string]*movie{}, late: &lateness{}}
+	return &feed{h: h, id: to.id, first: to, admitted: make(chan struct{}), gone: make(chan struct{}), turn: make(chan struct{}, 1), movies: map[string]*movie{}, adopted: make(chan struct{}), late: &lateness{}}
 }
 
 // authenticate decides on the feed by its first request.
@@ -193,6 +195,7 @@ func (f *feed) swap(cause error) {
 	f.pub.Close(cause)
 	f.pub, f.merge = nil, nil
 	clear(f.movies)
+	f.sole = false
 	f.late = &lateness{}
 }
 
@@ -275,5 +278,9 @@ func (f *feed) movie(r *http.Request, b *body, in *bufio.Reader, to target) erro
 		return errEnded
 	}
 	b.watch(pub, f.gone, m.begun.Load)
+	defer m.stop()
+	if err := m.start(); err != nil {
+		return err
+	}
 	return m.read()
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"klive/gateway"
 	"klive/infra/media/mp4"
@@ -26,6 +27,9 @@ const (
 
 // movie is the initialization section of one address, with the tracks that it describes.
 type movie struct {
+	// turn holds a token while a request brings fragments: packagers send the next segment
+	// without waiting for the answer to the one before.
+	turn chan struct{}
 	// mu is held while a fragment is read.
 	mu     sync.Mutex
 	file   *mp4.Movie
@@ -44,6 +48,35 @@ type movieReader struct {
 	moof  []byte
 	moofs uint64 // where it stood
 	begun atomic.Bool
+	holds bool // the movie's turn
+}
+
+// start takes the turn of the movie that the body's path belongs to, if that is known yet.
+func (m *movieReader) start() error {
+	if m.movie = m.feed.lookup(m.path); m.movie == nil {
+		return nil
+	}
+	return m.take()
+}
+
+// take waits for the movie's turn.
+func (m *movieReader) take() error {
+	if m.holds {
+		return nil
+	}
+	select {
+	case m.movie.turn <- struct{}{}:
+		m.holds = true
+		return nil
+	case <-time.After(m.feed.h.cfg.Turn):
+		return busy(m.feed.id)
+	}
+}
+
+func (m *movieReader) stop() {
+	if m.holds {
+		<-m.movie.turn
+	}
 }
 
 // read takes the boxes of a body (ISO/IEC 14496-12 §8.8; ISO/IEC 23000-19).
@@ -79,8 +112,13 @@ func (m *movieReader) box(box mp4.Box) error {
 			return err
 		}
 		m.begun.Store(true) // an initialization section is all that its request may bring
-		m.movie, err = m.feed.adopt(m.merge, m.path, b)
-		return err
+		mv, err := m.feed.adopt(m.merge, m.path, b)
+		if err != nil || mv == m.movie {
+			return err
+		}
+		m.stop()
+		m.movie, m.holds = mv, false
+		return m.take()
 	case "moof":
 		m.moofs = m.at
 		b, err := m.load(box, maxMoof)
@@ -155,9 +193,12 @@ func cutOff(err error) error {
 // fragment hands the access units of a fragment on.
 func (m *movieReader) fragment(moof, mdat []byte) error {
 	if m.movie == nil {
-		if m.movie = m.feed.lookup(m.path); m.movie == nil {
+		if m.movie = m.feed.await(m.path); m.movie == nil {
 			return &gateway.Refusal{Reason: gateway.ReasonMedia, Text: "a fragment came before its initialization section (moov); send that first, then this again"}
 		}
+	}
+	if err := m.take(); err != nil {
+		return err
 	}
 	m.movie.mu.Lock()
 	defer m.movie.mu.Unlock()
@@ -183,7 +224,7 @@ func (f *feed) adopt(merge *merger, path string, moov []byte) (*movie, error) {
 		if len(f.movies) >= maxMovies {
 			return nil, badMovie("more than %d initialization sections", maxMovies)
 		}
-		m = &movie{tracks: map[uint32]*mergeTrack{}}
+		m = &movie{turn: make(chan struct{}, 1), tracks: map[uint32]*mergeTrack{}}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -200,15 +241,41 @@ func (f *feed) adopt(merge *merger, path string, moov []byte) (*movie, error) {
 	}
 	m.file, m.tracks = file, tracks
 	f.movies[key] = m
+	close(f.adopted)
+	f.adopted = make(chan struct{})
 	return m, nil
 }
 
-// lookup finds the initialization section for a segment's address: the only one there is, or
-// the one whose name has most in common with it.
+// await looks an initialization section up that may be on its way: packagers send it and the
+// first segment over two connections.
+func (f *feed) await(path string) *movie {
+	patience := time.After(f.h.cfg.Turn)
+	for {
+		f.mu.Lock()
+		adopted := f.adopted
+		f.mu.Unlock()
+		if m := f.lookup(path); m != nil {
+			return m
+		}
+		select {
+		case <-adopted:
+		case <-f.gone:
+			return nil
+		case <-patience:
+			f.mu.Lock()
+			f.sole = true
+			f.mu.Unlock()
+			return f.lookup(path)
+		}
+	}
+}
+
+// lookup finds the initialization section for a segment's address: the one whose name has
+// most in common with it, or the only one once no other has come in time.
 func (f *feed) lookup(path string) *movie {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.movies) == 1 {
+	if f.sole && len(f.movies) == 1 {
 		for _, m := range f.movies {
 			return m
 		}

@@ -31,14 +31,19 @@ func roundRobin(t testing.TB, servers ...string) string {
 // TestClusterPush publishes with packagers through a load balancer that brings each request to
 // another gateway: one gateway holds the feed, and every frame is stored once.
 func TestClusterPush(t *testing.T) {
+	beside(t)
 	c := startCluster(t, shape{buses: 1, gateways: 2, workers: 1, origins: 1, settings: []string{
 		"broadcast.resume=2s", "segment.duration=1s", "push.idleTimeout=5s"}})
 	file, sent := transportFile(t, demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), length(60*time.Second, 7*time.Second))
 	file = movieFile(t, file)
 	balancer := roundRobin(t, c.gateways[0].http, c.gateways[1].http)
 	cp := controlPlane{&http.Client{Transport: bearer{}}, c.control.admin}
-	for i, name := range []string{"dash", "hls"} {
-		e := cp.addEntries(t, 2)[i]
+	packagers := []string{"dash"}
+	if proving() {
+		packagers = append(packagers, "hls", "hls fmp4", "mpegts")
+	}
+	for i, name := range packagers {
+		e := cp.addEntries(t, len(packagers))[i]
 		t.Run(name, func(t *testing.T) {
 			encoder := pushFile(t, balancer, file, pushLines[name], e)
 			v, err := check.Watch("viewer", c.origins[0].playlist(e.ID, true))

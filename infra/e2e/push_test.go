@@ -30,6 +30,7 @@ func pushFile(t testing.TB, http, file, line string, e entry) *tooling {
 // TestPushFrameAudit publishes with ffmpeg over HTTP in each form of body: every frame that
 // it sends is in the segments once, and Kaltura is asked once.
 func TestPushFrameAudit(t *testing.T) {
+	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_PUSH_IDLE_TIMEOUT=5s")
 	long := length(60*time.Second, 7*time.Second)
 	file, sent := transportFile(t, demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), long)
@@ -46,6 +47,9 @@ func TestPushFrameAudit(t *testing.T) {
 				t.Errorf("ffmpeg: %v %s", encoder.err, encoder.says.Bytes())
 			}
 			auditWhole(t, name, follower.Audit(sent), 0)
+			if t.Failed() {
+				t.Logf("klive said:\n%s", p.log)
+			}
 		})
 	}
 }

@@ -38,6 +38,7 @@ func (p *process) addSecretEntry(t testing.TB) entry {
 // TestSRTFrameAudit publishes with ffmpeg and srt-live-transmit, in each form of stream id,
 // plain and encrypted: every frame that the encoder sends is in the segments once.
 func TestSRTFrameAudit(t *testing.T) {
+	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s")
 	long := length(60*time.Second, 6*time.Second)
 	file, sent := transportFile(t, demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), long)
@@ -98,6 +99,7 @@ func transmit(t testing.TB, p *process, file, streamID string) *tooling {
 // for repeats no frame is lost at 5 % loss each way, nor by reordering. At 15 % the figures
 // are printed.
 func TestSRTBadNetwork(t *testing.T) {
+	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s")
 	long := length(60*time.Second, 8*time.Second)
 	file, sent := transportFile(t, demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2, Bitrate: 2_000_000}), long)

@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -149,19 +148,4 @@ func auditWhole(t testing.TB, what string, a check.Audit, tail int) {
 	if a.MaxOffset() > time.Millisecond {
 		t.Errorf("%s: video moved against audio by %v", what, a.Offsets)
 	}
-}
-
-// calls counts the calls of one action that the embedded API has answered, by its metrics.
-func apiCalls(t testing.TB, p *process, action string) (n int) {
-	t.Helper()
-	text := p.get(t.Context(), "http://"+p.admin+"/metrics")
-	for line := range bytes.Lines([]byte(text)) {
-		if bytes.Contains(line, []byte(`action="`+action+`"`)) && bytes.HasPrefix(line, []byte("klive_control_calls_total")) {
-			var v float64
-			if _, err := fmt.Sscan(string(line[bytes.LastIndexByte(line, ' ')+1:]), &v); err == nil {
-				n += int(v)
-			}
-		}
-	}
-	return n
 }
