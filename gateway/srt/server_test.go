@@ -234,20 +234,20 @@ func TestBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	go r.send(first)
-	r.wait("the first caller's stream", func() bool { f := r.onAir(); return f != nil && f.Clock.LastArrival != 0 })
-	stop := make(chan struct{})
-	defer close(stop)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	defer func() { close(stop); <-stopped }()
 	go func() { // it keeps sending
+		defer close(stopped)
 		for {
 			select {
 			case <-stop:
 				return
-			case <-time.After(300 * time.Millisecond):
+			default:
 				r.send(first)
 			}
 		}
 	}()
+	r.wait("the first caller's stream", func() bool { f := r.onAir(); return f != nil && f.Clock.LastArrival != 0 })
 	if second, err := r.call(goodID, "", 0); err == nil {
 		second.Close()
 		t.Fatal("a second caller was let in")

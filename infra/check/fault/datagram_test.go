@@ -14,6 +14,9 @@ func TestDatagramRelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
+	if err := server.SetReadBuffer(4 << 20); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name    string
 		w       Weather
