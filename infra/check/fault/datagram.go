@@ -20,6 +20,8 @@ type Weather struct {
 	// by up to Late.
 	Overtake float64
 	Late     time.Duration
+	// Mutate is the share of datagrams in which some bytes are changed, or which are cut.
+	Mutate float64
 }
 
 // DatagramRelay is a UDP relay before a server. It stands at one loopback address until the
@@ -169,8 +171,26 @@ func (r *DatagramRelay) pass(q *delayed, b []byte, up bool) {
 	at := time.Now().Add(w.Delay + time.Duration((2*r.random.Float64()-1)*float64(w.Jitter)))
 	overtaken := r.random.Float64() < w.Overtake
 	late := time.Duration(r.random.Float64() * float64(w.Late))
+	b = append([]byte(nil), b...)
+	if r.random.Float64() < w.Mutate {
+		b = r.mutate(b)
+	}
 	r.mu.Unlock()
-	q.add(append([]byte(nil), b...), at, late, overtaken)
+	q.add(b, at, late, overtaken)
+}
+
+// mutate changes up to eight bytes, or cuts the datagram. The caller holds r.mu.
+func (r *DatagramRelay) mutate(b []byte) []byte {
+	if len(b) == 0 {
+		return b
+	}
+	if r.random.IntN(4) == 0 {
+		return b[:r.random.IntN(len(b))]
+	}
+	for range 1 + r.random.IntN(8) {
+		b[r.random.IntN(len(b))] = byte(r.random.Uint32())
+	}
+	return b
 }
 
 // delayed sends datagrams when they are due.
