@@ -21,11 +21,13 @@ import (
 //	byte      segment flags: 1 discontinuity, 2 independent
 //	unsigned  number of tracks (at most 16), then for each
 //	            byte   track id
-//	            byte   codec: 1 H264, 2 HEVC, 3 AAC, 4 Opus, 5 MP3, 6 AC-3
+//	            byte   codec: 1 H264, 2 HEVC, 3 AAC, 4 Opus, 5 MP3, 6 AC-3,
+//	                   7 AV1
 //	            H264:  list of SPS, list of PPS; HEVC: lists of VPS, SPS, PPS; a list is
 //	                   its length (at most 32) and so many bytes
 //	            AAC:   bytes, the AudioSpecificConfig
 //	            Opus:  byte, the number of channels
+//	            AV1:   bytes, the AV1CodecConfigurationRecord
 //	            MP3:   unsigned, the sample rate in Hz; byte, the number of channels
 //	            AC-3:  6 bytes: fscod, bsid, bsmod, acmod, lfeon, frmsizecod / 2
 //	unsigned  part number within the segment
@@ -66,6 +68,7 @@ const (
 	wireOpus
 	wireMP3
 	wireAC3
+	wireAV1
 )
 
 // AppendBinary appends the part's wire form to b.
@@ -122,6 +125,8 @@ func (s *Segment) append(b []byte) ([]byte, error) {
 			b = appendLists(append(b, wireH264), p.SPS, p.PPS)
 		case *media.HEVC:
 			b = appendLists(append(b, wireHEVC), p.VPS, p.SPS, p.PPS)
+		case *media.AV1:
+			b = appendBytes(append(b, wireAV1), p.Config)
 		case *media.AAC:
 			b = appendBytes(append(b, wireAAC), p.Config)
 		case *media.Opus:
@@ -297,6 +302,8 @@ func (r *partReader) params() (media.Params, error) {
 		return media.NewH264(r.list(), r.list())
 	case wireHEVC:
 		return media.NewHEVC(r.list(), r.list(), r.list())
+	case wireAV1:
+		return media.NewAV1(r.bytes(maxParamBytes))
 	case wireAAC:
 		return media.NewAAC(r.bytes(maxParamBytes))
 	case wireOpus:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"klive/infra/media"
 	"klive/infra/media/nal"
 )
 
@@ -14,6 +15,7 @@ type VideoParser struct {
 	// length fields in bytes.
 	units      *nal.Parser
 	lengthSize int
+	av1        *media.AV1 // nil before a sequence header of that codec
 }
 
 // Parse reads the body of a video tag; ms is the tag's timestamp. It takes the body over:
@@ -26,8 +28,15 @@ func (p *VideoParser) Parse(body []byte, ms uint32) (Unit, error) {
 	}
 	switch h.packet {
 	case packetSequence:
+		if h.av1 {
+			return p.av1Sequence(h.body)
+		}
+		p.av1 = nil
 		return p.sequence(h)
 	case packetFrame:
+		if h.av1 {
+			return p.av1Frame(h.body)
+		}
 		return p.frame(h, ms)
 	}
 	return Unit{}, nil
@@ -36,6 +45,7 @@ func (p *VideoParser) Parse(body []byte, ms uint32) (Unit, error) {
 // videoHeader is a tag's header, of either kind.
 type videoHeader struct {
 	hevc   bool
+	av1    bool
 	packet packet
 	// flagged is the tag's own claim that this is a keyframe.
 	flagged bool
@@ -108,14 +118,20 @@ func readExVideoHeader(b []byte) (videoHeader, error) {
 	case fourAVC:
 	case fourHEVC:
 		h.hevc = true
+	case fourAV1:
+		h.av1 = true
 	default:
-		return h, fmt.Errorf("%w: video codec %v; send H.264 (avc1) or HEVC (hvc1)", ErrCodec, cc)
+		return h, fmt.Errorf("%w: video codec %v; send H.264 (avc1), HEVC (hvc1) or AV1 (av01)", ErrCodec, cc)
 	}
 	h.body = body
 	switch typ {
 	case exSequenceStart:
 		h.packet = packetSequence
 	case exCodedFrames:
+		if h.av1 { // composition times are H.264's and HEVC's alone
+			h.packet = packetFrame
+			return h, nil
+		}
 		if len(body) < 3 {
 			return h, fmt.Errorf("%w: coded frame of %d bytes", ErrMalformed, len(body))
 		}

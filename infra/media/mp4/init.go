@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/Eyevinn/mp4ff/av1"
 	"github.com/Eyevinn/mp4ff/bits"
 	"github.com/Eyevinn/mp4ff/mp4"
 
@@ -49,6 +50,12 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 		err = trak.SetAVCDescriptor("avc1", p.SPS, p.PPS, true)
 	case *media.HEVC:
 		err = trak.SetHEVCDescriptor("hvc1", p.VPS, p.SPS, p.PPS, nil, true)
+	case *media.AV1:
+		var record av1.CodecConfRec
+		if record, err = av1.DecodeAV1CodecConfRec(p.Config); err == nil {
+			w, h := p.Size()
+			trak.Mdia.Minf.Stbl.Stsd.AddChild(mp4.CreateVisualSampleEntryBox("av01", uint16(w), uint16(h), &mp4.Av1CBox{CodecConfRec: record}))
+		}
 	case *media.AAC:
 		addAudioEntry(trak, "mp4a", p, mp4.CreateEsdsBox(slices.Clone(p.Config)))
 	case *media.MP3:

@@ -146,13 +146,13 @@ func (t *MovieTrack) describe(stsd *mp4.StsdBox) (err error) {
 		t.Kind, t.units = media.Video, nal.NewParser(true)
 		err = stsd.HvcX.HvcC.DecConfRec.Encode(&record)
 	default:
-		t.Kind = media.Audio
 		if t.params, err = paramsOf(stsd); err != nil {
 			if len(stsd.Children) > 0 {
 				return fmt.Errorf("%w: %s (%w); send H.264 or HEVC with AAC", ErrCodec, stsd.Children[0].Type(), err)
 			}
 			return err
 		}
+		t.Kind = t.params.Kind()
 		return nil
 	}
 	if err != nil {
@@ -232,6 +232,7 @@ func (t *MovieTrack) unit(s *mp4.FullSample) (MovieUnit, error) {
 	u := MovieUnit{Track: t, Params: t.params, Key: true, Payload: s.Data}
 	t.params = nil
 	if t.units == nil {
+		u.Key = t.Kind == media.Audio || s.IsSync()
 		return u, nil
 	}
 	body := s.Data

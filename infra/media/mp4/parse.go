@@ -1,6 +1,7 @@
 package mp4
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -76,6 +77,12 @@ func paramsOf(stsd *mp4.StsdBox) (media.Params, error) {
 			}
 		}
 		return media.NewHEVC(sets[0], sets[1], sets[2])
+	case stsd.Av01 != nil && stsd.Av01.Av1C != nil:
+		var record bytes.Buffer
+		if err := stsd.Av01.Av1C.CodecConfRec.Encode(&record); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrFile, err)
+		}
+		return media.NewAV1(record.Bytes())
 	case isMP3(stsd.Mp4a):
 		if n := stsd.Mp4a.ChannelCount; n != 1 && n != 2 || stsd.Mp4a.SampleRate == 0 {
 			return nil, fmt.Errorf("%w: MP3 with %d channels at %d Hz", ErrFile, n, stsd.Mp4a.SampleRate)

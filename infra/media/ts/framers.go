@@ -3,8 +3,6 @@ package ts
 import (
 	"fmt"
 
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/ac3"
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg1audio"
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/mpeg4audio"
 	"github.com/bluenviron/mediacommon/v2/pkg/formats/mpegts/substructs"
 
@@ -112,61 +110,39 @@ func (l *latm) adopt(c *mpeg4audio.StreamMuxConfig) error {
 	return nil
 }
 
-// mpegAudio reads layer III frames (ISO/IEC 11172-3 §2.4).
+// mpegAudio reads layer III frames.
 type mpegAudio struct{ params *media.MP3 }
 
 func (m *mpegAudio) next(b []byte) (audioFrame, error) {
-	if len(b) < 5 {
+	if len(b) < media.FrameHeader {
 		return audioFrame{}, errShort
 	}
-	var h mpeg1audio.FrameHeader
-	if err := h.Unmarshal(b); err != nil || h.SampleRate == 0 {
-		return audioFrame{}, errNoFrame
-	}
-	if h.Layer != 3 {
-		return audioFrame{}, fmt.Errorf("%w: MPEG audio layer II; send AAC or MP3", ErrCodec)
-	}
-	p := media.MP3{Rate: uint32(h.SampleRate), ChannelCount: 2}
-	if h.ChannelMode == mpeg1audio.ChannelModeMono {
-		p.ChannelCount = 1
-	}
-	size := p.FrameSamples() / 8 * h.Bitrate / h.SampleRate
-	if h.Padding {
-		size++
-	}
-	if size < 5 {
-		return audioFrame{}, errNoFrame
-	}
-	if size > len(b) {
+	p, size, err := media.ReadMP3(b)
+	switch {
+	case err != nil:
+		return audioFrame{}, unusable("MPEG audio", err)
+	case size > len(b):
 		return audioFrame{}, errShort
 	}
-	if m.params == nil || *m.params != p {
-		m.params = &p
+	if m.params == nil || *m.params != *p {
+		m.params = p
 	}
 	return audioFrame{size: size, params: m.params, units: [][]byte{b[:size]}}, nil
 }
 
-// ac3Audio reads AC-3 frames (ETSI TS 102 366 §4).
+// ac3Audio reads AC-3 frames.
 type ac3Audio struct{ params *media.AC3 }
 
 func (a *ac3Audio) next(b []byte) (audioFrame, error) {
-	if len(b) < 8 {
+	if len(b) < media.FrameHeader {
 		return audioFrame{}, errShort
 	}
-	var sync ac3.SyncInfo
-	var info ac3.BSI
-	if sync.Unmarshal(b) != nil || info.Unmarshal(b[5:]) != nil {
-		return audioFrame{}, errNoFrame
-	}
-	size := sync.FrameSize()
-	if size > len(b) {
+	p, size, err := media.ReadAC3(b)
+	switch {
+	case err != nil:
+		return audioFrame{}, unusable("AC-3", err)
+	case size > len(b):
 		return audioFrame{}, errShort
-	}
-	p, err := media.NewAC3(media.AC3{
-		RateCode: sync.Fscod, ID: info.Bsid, Mode: info.Bsmod, Coding: info.Acmod, LFE: info.LfeOn, BitrateCode: sync.Frmsizecod / 2,
-	})
-	if err != nil {
-		return audioFrame{}, errNoFrame
 	}
 	if a.params == nil || !a.params.Equal(p) {
 		a.params = p
