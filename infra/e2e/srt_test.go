@@ -133,3 +133,18 @@ func TestSRTBadNetwork(t *testing.T) {
 		})
 	}
 }
+
+// TestSRTInChromium plays what comes over SRT in a browser.
+func TestSRTInChromium(t *testing.T) {
+	beside(t)
+	p := start(t)
+	run(t, ffmpeg(t), "-loglevel", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30",
+		"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100", "-c:v", "libx264", "-preset", "ultrafast", "-threads", "1",
+		"-pix_fmt", "yuv420p", "-g", "60", "-b:v", "1M", "-c:a", "aac", "-b:a", "96k", "-f", "mpegts",
+		"srt://"+p.srt+"?streamid="+url.QueryEscape("#!::r=0_demolive_1,m=publish,u=102,i=0,s=demo1234"))
+	waitLive(t, p)
+	w := watch(t, p, false, length(30*time.Second, 6*time.Second))
+	if len(w.Stats.Errors)+len(w.Stats.Fatal) > 0 || w.Stats.Decoded < 100 || w.Stats.Width != 640 {
+		t.Errorf("Chromium: %+v", w.Stats)
+	}
+}
