@@ -23,6 +23,8 @@ type body struct {
 	r    io.Reader
 	ctl  *http.ResponseController
 	done chan struct{}
+	// watching is the goroutine that may cut it.
+	watching sync.WaitGroup
 
 	// mu guards the fields below.
 	mu  sync.Mutex
@@ -49,7 +51,7 @@ func (b *body) Read(p []byte) (int, error) {
 // watch cuts the body when the publication ends, and when nothing of it has become media in
 // time.
 func (b *body) watch(pub gateway.Publication, gone <-chan struct{}, started func() bool) {
-	go func() {
+	b.watching.Go(func() {
 		patience := time.NewTimer(b.h.cfg.Publish)
 		defer patience.Stop()
 		for {
@@ -69,7 +71,7 @@ func (b *body) watch(pub gateway.Publication, gone <-chan struct{}, started func
 				}
 			}
 		}
-	}()
+	})
 }
 
 // stopWith ends the read that is under way, and all others.
@@ -82,7 +84,10 @@ func (b *body) stopWith(why error) {
 	_ = b.ctl.SetReadDeadline(time.Now())
 }
 
-func (b *body) stop() { close(b.done) }
+func (b *body) stop() {
+	close(b.done)
+	b.watching.Wait()
+}
 
 // explain says why a body ended; nil for one that is whole.
 func (b *body) explain(err error) error {

@@ -139,8 +139,15 @@ func hasDrawtext(ctx context.Context, program string) bool {
 	return probe.Run() == nil
 }
 
-// hideToken cuts the query out of the address wherever it stands in the text.
+// hideToken cuts the query out of the address wherever it stands in the text, and the token
+// that an HTTP address has in its path.
 func hideToken(text, address string) string {
+	if _, behind, ok := strings.Cut(address, "/t/"); ok && isHTTP(address) {
+		token, _, _ := strings.Cut(behind, "/")
+		if token != "" {
+			text = strings.ReplaceAll(text, token, "…")
+		}
+	}
 	_, query, ok := strings.Cut(address, "?")
 	if !ok {
 		return strings.TrimSpace(text)
