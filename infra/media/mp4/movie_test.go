@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"testing"
 
 	"klive/infra/media"
@@ -92,4 +93,36 @@ func TestMovieRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// FuzzMovie reads an initialization section and a fragment, whatever they are.
+func FuzzMovie(f *testing.F) {
+	b, err := os.ReadFile("testdata/av1.mp4")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var parts [3][]byte
+	for at := 0; at < len(b); {
+		box, _, err := ReadBox(b[at:])
+		if err != nil {
+			f.Fatal(err)
+		}
+		if i := slices.Index([]string{"moov", "moof", "mdat"}, box.Type); i >= 0 {
+			parts[i] = b[at : at+int(box.Size)]
+		}
+		at += int(box.Size)
+	}
+	f.Add(parts[0], parts[1], parts[2])
+	f.Fuzz(func(t *testing.T, moov, moof, mdat []byte) {
+		m, err := ParseMovie(moov)
+		if err != nil {
+			return
+		}
+		units, err := m.Fragment(moof, mdat, 0)
+		for i := range units {
+			if u := &units[i]; err == nil && u.Track == nil {
+				t.Fatalf("unit %d: %+v", i, u)
+			}
+		}
+	})
 }
