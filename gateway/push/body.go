@@ -48,11 +48,11 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// watch cuts the body when the publication ends, and when nothing of it has become media in
-// time.
-func (b *body) watch(pub gateway.Publication, gone <-chan struct{}, started func() bool) {
+// watch cuts the body when the publication ends, and when nothing of it has become media
+// within a limit.
+func (b *body) watch(pub gateway.Publication, gone <-chan struct{}, limit time.Duration, started func() bool) {
 	b.watching.Go(func() {
-		patience := time.NewTimer(b.h.cfg.Publish)
+		patience := time.NewTimer(limit)
 		defer patience.Stop()
 		for {
 			select {

@@ -43,7 +43,8 @@ type Config struct {
 	Idle time.Duration
 	// Admission bounds the time to decide on a feed (10 s).
 	Admission time.Duration
-	// Publish bounds the time from a body's beginning to its first access unit (10 s).
+	// Publish bounds the time from the beginning of an endless body to its first access unit
+	// (10 s). A segment has Idle for it.
 	Publish time.Duration
 	// Turn is how long a transport stream waits for the one before it to end (3 s).
 	Turn time.Duration

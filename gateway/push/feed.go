@@ -229,7 +229,7 @@ func (f *feed) transport(r *http.Request, b *body, in *bufio.Reader, to target) 
 	filter := &segment{Publication: pub, late: f.memory(), h: f.h, path: to.path}
 	filter.anew = filter.late.anew(mark{to.path, crc32.ChecksumIEEE(head)})
 	stream := gateway.NewTransport(filter)
-	b.watch(pub, f.gone, filter.begun.Load)
+	b.watch(pub, f.gone, f.limit(to), filter.begun.Load)
 	_, err = io.Copy(writerOnly{stream}, in)
 	if err == nil {
 		err = stream.Flush()
@@ -245,6 +245,15 @@ func (f *feed) transport(r *http.Request, b *body, in *bufio.Reader, to target) 
 		f.end(err)
 	}
 	return err
+}
+
+// limit is the time within which a body has to bring media. Packagers open a segment when it
+// begins and write it when it ends.
+func (f *feed) limit(to target) time.Duration {
+	if to.path == "" {
+		return f.h.cfg.Publish
+	}
+	return f.h.cfg.Idle
 }
 
 // markSize is how much of a segment's beginning is compared with another's.
@@ -277,7 +286,7 @@ func (f *feed) movie(r *http.Request, b *body, in *bufio.Reader, to target) erro
 	if m.merge == nil {
 		return errEnded
 	}
-	b.watch(pub, f.gone, m.begun.Load)
+	b.watch(pub, f.gone, f.limit(to), m.begun.Load)
 	defer m.stop()
 	if err := m.start(); err != nil {
 		return err

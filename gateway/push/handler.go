@@ -221,8 +221,8 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, err error, entr
 	code := status(refusal)
 	h.metrics.requests.WithLabelValues(strconv.Itoa(code)).Inc()
 	level := slog.LevelWarn
-	if refusal.Told || r.Context().Err() != nil {
-		level = slog.LevelDebug
+	if refusal.Told || refusal != err && r.Context().Err() != nil {
+		level = slog.LevelDebug // the log has it already, or the encoder went away within a body
 	}
 	args := []any{"entry", entry, "peer", r.RemoteAddr, "reason", refusal.Reason, "text", refusal.Text, "status", code}
 	if refusal.Err != nil {

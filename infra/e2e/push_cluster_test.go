@@ -33,7 +33,7 @@ func roundRobin(t testing.TB, servers ...string) string {
 func TestClusterPush(t *testing.T) {
 	beside(t)
 	c := startCluster(t, shape{buses: 1, gateways: 2, workers: 1, origins: 1, settings: []string{
-		"broadcast.resume=2s", "segment.duration=1s", "push.idleTimeout=5s"}})
+		"broadcast.resume=2s", "segment.duration=1s", "push.idleTimeout=10s"}})
 	file, sent := transportFile(t, demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), length(60*time.Second, 7*time.Second))
 	file = movieFile(t, file)
 	balancer := roundRobin(t, c.gateways[0].http, c.gateways[1].http)

@@ -31,7 +31,7 @@ func pushFile(t testing.TB, http, file, line string, e entry) *tooling {
 // it sends is in the segments once, and Kaltura is asked once.
 func TestPushFrameAudit(t *testing.T) {
 	beside(t)
-	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_PUSH_IDLE_TIMEOUT=5s")
+	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_PUSH_IDLE_TIMEOUT=10s")
 	long := length(60*time.Second, 7*time.Second)
 	file, sent := transportFile(t, demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), long)
 	file = movieFile(t, file)
