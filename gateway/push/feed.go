@@ -2,6 +2,7 @@ package push
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,7 @@ type feed struct {
 	sole     bool          // the only movie is that of every segment
 	adopted  chan struct{} // closed, and made anew, with each initialization section
 	users    int           // requests that feed pub
+	complete bool          // its playlist or manifest says that no more will come
 	off      chan struct{} // closed when pub goes off the air
 	late     *lateness
 }
@@ -50,7 +52,7 @@ var (
 	errIdle  = errors.New("no request came in time")
 )
 
-// farewell is how long a feed whose tracks have all ended waits for one that it has not seen yet.
+// farewell is how long a feed that is said to be over waits for what is still on its way.
 const farewell = 2 * time.Second
 
 func newFeed(h *Handler, to target) *feed {
@@ -112,7 +114,7 @@ func (f *feed) release() {
 	if f.requests > 0 || f.ended {
 		return
 	}
-	if f.merge != nil && f.merge.finished() {
+	if f.complete || f.merge != nil && f.merge.finished() {
 		f.idle = time.AfterFunc(min(farewell, f.h.cfg.Idle), func() { f.end(nil) })
 		return
 	}
@@ -195,7 +197,7 @@ func (f *feed) swap(cause error) {
 	f.pub.Close(cause)
 	f.pub, f.merge = nil, nil
 	clear(f.movies)
-	f.sole = false
+	f.sole, f.complete = false, false
 	f.late = &lateness{}
 }
 
@@ -245,6 +247,19 @@ func (f *feed) transport(r *http.Request, b *body, in *bufio.Reader, to target) 
 		f.end(err)
 	}
 	return err
+}
+
+// text reads a playlist or manifest. The segments say it all but for one thing: that no more
+// will come (RFC 8216 §4.3.3.4; ISO/IEC 23009-1 §5.3.1.2).
+func (f *feed) text(in io.Reader) error {
+	b, err := io.ReadAll(io.LimitReader(in, maxText))
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.complete = bytes.Contains(b, []byte("#EXT-X-ENDLIST")) || bytes.Contains(b, []byte("<MPD")) && bytes.Contains(b, []byte(`type="static"`))
+	return nil
 }
 
 // limit is the time within which a body has to bring media. Packagers open a segment when it

@@ -154,7 +154,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, to target) error
 	case formatMovie:
 		err = f.movie(r, b, in, to)
 	case formatText:
-		_, err = io.Copy(io.Discard, io.LimitReader(in, maxText)) // a playlist or manifest: the segments say it all
+		err = f.text(in)
 	default:
 		err = &gateway.Refusal{Reason: gateway.ReasonMedia, Text: "the body is neither an MPEG transport stream nor fragmented MP4 nor a playlist; send one of these"}
 	}
