@@ -83,6 +83,7 @@ setup-run: .tools/run
 setup-test: setup-run .tools/test .tools/bin/versitygw .tools/bin/gotestsum $(BROWSER)/node_modules/.stamp $(CLIENTS)/node_modules/.stamp
 .tools/test: .ci/install
 	.ci/install gcc=gcc=libc6-dev
+	.ci/install --optional srt-live-transmit=srt-tools
 	.ci/install --optional $(if $(CHROMIUM),$(CHROMIUM),chromium)=chromium
 	.ci/install --optional nginx=nginx-light
 	.ci/install --optional wrk=wrk

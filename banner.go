@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 
@@ -55,9 +56,9 @@ klive is ready. Publish to its demo entry:
   ffmpeg   ffmpeg -re -f lavfi -i testsrc2=size=1280x720:rate=30 -f lavfi -i sine=frequency=440 \
              -c:v libx264 -preset veryfast -pix_fmt yuv420p -g 60 -c:a aac -f flv \
              "%[1]s/%[2]s"
-  or just  %[3]s
+%[4]s  or just  %[3]s
 
-`, server+demoQuery, demoName, g.self("publish"))
+`, server+demoQuery, demoName, g.self("publish"), srtLine(c))
 	if play := node.PlayURL(c, demoEntry); play != "" {
 		fmt.Fprintf(b, "  play     %s\n", play)
 	}
@@ -71,6 +72,32 @@ func encryptedBanner(b *strings.Builder, c *config.Config, server string) {
 	if c.HTTPS.Listen != "" && c.HTTP.PublicURL == "" && c.HTTP.Listen != "" {
 		fmt.Fprintf(b, "  https    https://%s/ plays the same\n", node.Dialable(c.HTTPS.Listen))
 	}
+}
+
+// srtLine shows the address of SRT callers.
+func srtLine(c *config.Config) string {
+	if url := demoSRT(c); url != "" {
+		return fmt.Sprintf("  SRT      \"%s\"\n", url)
+	}
+	return ""
+}
+
+// demoSRT is the SRT address of the demo entry on this machine; empty when SRT is off.
+func demoSRT(c *config.Config) string {
+	server := node.SRTURL(c)
+	if server == "" {
+		return ""
+	}
+	return server + "?streamid=" + url.QueryEscape("#!::r="+demoName+",m=publish,u=102,i=0,s=demo1234")
+}
+
+// demoPush is the HTTP address of the demo entry on this machine; empty when it is off.
+func demoPush(c *config.Config) string {
+	server := node.PushURL(c)
+	if server == "" {
+		return ""
+	}
+	return server + demoName + "?p=102&i=0&t=demo1234"
 }
 
 // self is how another command of this program is called under the same configuration.

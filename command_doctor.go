@@ -99,34 +99,64 @@ func configFinding(g *global, warnings []config.Warning, err error) finding {
 // portFindings tries each listener. While klive runs under this configuration its ports
 // are in use, as they should be.
 func portFindings(ctx context.Context, c *config.Config) []finding {
+	ports := []port{
+		{"tcp", "rtmp.listen", c.RTMP.Listen}, {"tcp", "rtmps.listen", c.RTMPS.Listen}, {"tcp", "http.listen", c.HTTP.Listen},
+		{"tcp", "https.listen", c.HTTPS.Listen}, {"tcp", "admin.listen", c.Admin.Listen}, {"tcp", "internal.listen", internalListen(c)},
+		{"tcp", "bus.listen", busListen(c)}, {"tcp", "bus.cluster.listen", c.Bus.Cluster.Listen},
+	}
+	for _, address := range c.SRT.Addresses() {
+		ports = append(ports, port{"udp", "srt.listen", address})
+	}
 	var out []finding
 	klive := findRunning(ctx, c)
-	for _, l := range []struct{ key, address string }{
-		{"rtmp.listen", c.RTMP.Listen}, {"rtmps.listen", c.RTMPS.Listen}, {"http.listen", c.HTTP.Listen},
-		{"https.listen", c.HTTPS.Listen}, {"admin.listen", c.Admin.Listen}, {"internal.listen", internalListen(c)},
-		{"bus.listen", busListen(c)}, {"bus.cluster.listen", c.Bus.Cluster.Listen},
-	} {
-		if l.address == "" {
-			continue
+	for _, p := range ports {
+		if p.address != "" {
+			out = append(out, p.finding(ctx, c, klive))
 		}
-		f := finding{Check: l.key, OK: true, Detail: l.address + " is free"}
-		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.address)
-		if errors.Is(err, syscall.EADDRINUSE) && klive.has(l.key, l.address) {
-			f.Detail = l.address + " is in use, by the klive that runs"
-		} else if errors.Is(err, syscall.EADDRINUSE) && klive.without(l.key, c) {
-			f.Detail = l.address + " is in use by another program; the klive that runs does not listen there"
-		} else if err != nil {
-			f.OK, f.Detail = false, err.Error()
-			f.Advice = "stop what holds the port (a klive that runs already?), or set " + l.key + " to another address"
-			if klive != nil && klive.holds != nil {
-				f.Advice = "another program holds the port, not the klive that runs under this configuration: stop it, or set " + l.key + " to another address"
-			}
-		} else {
-			ln.Close()
-		}
-		out = append(out, f)
 	}
 	return out
+}
+
+// port is what a key listens on.
+type port struct{ network, key, address string }
+
+func (p port) finding(ctx context.Context, c *config.Config, klive *running) finding {
+	shown := p.address
+	if p.network == "udp" {
+		shown += " (UDP)"
+	}
+	f := finding{Check: p.key, OK: true, Detail: shown + " is free"}
+	err := p.try(ctx)
+	switch {
+	case err == nil:
+	case errors.Is(err, syscall.EADDRINUSE) && klive.has(p.key, p.address):
+		f.Detail = shown + " is in use, by the klive that runs"
+	case errors.Is(err, syscall.EADDRINUSE) && klive.without(p.key, c):
+		f.Detail = shown + " is in use by another program; the klive that runs does not listen there"
+	default:
+		f.OK, f.Detail = false, err.Error()
+		f.Advice = "stop what holds the port (a klive that runs already?), or set " + p.key + " to another address"
+		if klive != nil && klive.holds != nil {
+			f.Advice = "another program holds the port, not the klive that runs under this configuration: stop it, or set " + p.key + " to another address"
+		}
+	}
+	return f
+}
+
+// try opens the port for a moment.
+func (p port) try(ctx context.Context) error {
+	if p.network == "udp" {
+		l, err := (&net.ListenConfig{}).ListenPacket(ctx, p.network, p.address)
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, p.network, p.address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 // internalListen is internal.listen where it is opened: a klive with a bus of its own does

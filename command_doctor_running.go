@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"klive/infra/admin"
@@ -42,9 +43,13 @@ func (r *running) has(key, address string) bool {
 	if r == nil || r.holds == nil {
 		return r != nil
 	}
-	_, port, err := net.SplitHostPort(r.holds.Listeners[key])
 	_, want, _ := net.SplitHostPort(address)
-	return err == nil && port == want
+	for one := range strings.SplitSeq(r.holds.Listeners[key], ",") {
+		if _, port, err := net.SplitHostPort(one); err == nil && port == want {
+			return true
+		}
+	}
+	return false
 }
 
 // without reports whether this klive is one of a deployment's, and has a role that does not

@@ -7,17 +7,34 @@ import (
 	"os"
 	"time"
 
+	"klive/infra/config"
 	"klive/infra/publisher"
 )
 
 type publishCmd struct {
-	URL      string        `arg:"" optional:"" help:"Address with stream name, rtmp://host/kLive/?p=…&e=…&i=0&t=…/<entry>_1. Without it the demo entry of the klive on this machine or, with bus.url set, under rtmp.publicUrl."`
+	URL      string        `arg:"" optional:"" help:"Address with stream name: rtmp://host/kLive/?p=…&e=…&i=0&t=…/<entry>_1, srt://host:8890?streamid=…, or http://host:8080/ingest/<entry>_1?p=…&t=…. Without it the demo entry of the klive on this machine or, with bus.url set, under rtmp.publicUrl."`
+	Protocol string        `enum:"rtmp,srt,push" default:"rtmp" help:"How to reach the demo entry when no address is given: rtmp, srt, or push (HTTP)."`
 	Size     string        `default:"1280x720" help:"Picture size in pixels."`
 	FPS      int           `default:"30" help:"Frames per second."`
 	Bitrate  int           `default:"2500000" help:"Video bit rate in bit/s."`
 	GOP      time.Duration `default:"2s" help:"Time between keyframes."`
 	Duration time.Duration `help:"Stop after this time; 0 goes on until Ctrl-C."`
 	FFmpeg   string        `name:"ffmpeg" default:"ffmpeg" help:"The ffmpeg program."`
+}
+
+// demoAddress is where the demo entry is published over a protocol.
+func demoAddress(c *config.Config, protocol string) (string, error) {
+	url, keys := demoURL(c), "rtmp.listen and rtmps.listen are both off"
+	switch protocol {
+	case "srt":
+		url, keys = demoSRT(c), "srt.listen is off"
+	case "push":
+		url, keys = demoPush(c), "http.listen and https.listen are both off, or push.enabled is false"
+	}
+	if url == "" {
+		return "", errors.New(keys + ": give the address to publish to")
+	}
+	return url, nil
 }
 
 // Run publishes the test pattern until it is stopped.
@@ -41,8 +58,8 @@ func (p *publishCmd) Run(ctx context.Context, g *global) error {
 		if err != nil {
 			return err
 		}
-		if p.URL = demoURL(c); p.URL == "" {
-			return errors.New("rtmp.listen and rtmps.listen are both off: give the address to publish to")
+		if p.URL, err = demoAddress(c, p.Protocol); err != nil {
+			return err
 		}
 	}
 	fmt.Fprintln(os.Stderr, "publishing a test pattern; Ctrl-C stops it")

@@ -41,9 +41,9 @@ var rooms = map[string][]string{
 	"storage/playlist":                {"storage/timeline", "infra/live", "infra/media"},
 	"storage/origin":                  {"storage/...", "@infra"},
 	"infra/media":                     {},
-	"infra/media/flv":                 {"infra/media"},
-	"infra/media/mp4":                 {"infra/media"},
-	"infra/media/ts":                  {"infra/media"},
+	"infra/media/flv":                 {"infra/media", "infra/media/nal"},
+	"infra/media/mp4":                 {"infra/media", "infra/media/nal"},
+	"infra/media/ts":                  {"infra/media", "infra/media/nal"},
 	"infra/live":                      {"infra/media"},
 	"infra/bus":                       {},
 	"infra/bus/bustest":               {"infra/bus"},
@@ -58,6 +58,7 @@ var rooms = map[string][]string{
 	"infra/node":                      {"gateway/...", "workers/...", "storage/...", "@infra", "infra/kaltura/controlplane", "infra/admin"},
 	"infra/e2e":                       {"gateway/...", "workers/...", "storage/...", "infra/..."},
 	"infra/images":                    {},
+	"infra/media/nal":                 {"infra/media"},
 }
 
 // forEveryRoom is what "@infra" stands for: not the rooms that put others together, and

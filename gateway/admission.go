@@ -27,6 +27,10 @@ type Permit struct {
 // Entry is the entry that the permit is for.
 func (p *Permit) Entry() string { return p.connect.Params.Entry }
 
+// SRTPass is the passphrase with which SRT callers have to encrypt; empty when the entry asks
+// for none.
+func (p *Permit) SRTPass() string { return p.grant.SRTPass }
+
 // admission asks Kaltura and turns its answers into grants and refusals.
 type admission struct {
 	api    API
@@ -116,6 +120,7 @@ func (a *admission) ladder(ctx context.Context, p *Permit, id live.FeedID) (live
 func (a *admission) grant(p Params, f live.EntryFacts) live.Grant {
 	g := live.Grant{PartnerID: p.Partner, Entry: p.Entry, TokenHash: live.HashToken(p.Entry, token(p)), At: time.Now()}
 	g.Refresh(f, a.maxDVR)
+	g.SRTPass = f.SRTPass
 	return g
 }
 

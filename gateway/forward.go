@@ -25,6 +25,7 @@ const (
 	forwardIdle   = 30 * time.Second
 	forwardHeader = 64 << 10
 	forwardConns  = 32 // idle ones kept to each gateway
+	claimTries    = 3
 )
 
 // ErrNotOnAir is returned for a feed that no gateway holds.
@@ -34,6 +35,9 @@ var ErrNotOnAir = errors.New("gateway: nobody publishes this stream")
 type ForwarderConfig struct {
 	// Feeds is the bucket [live.FeedsBucket].
 	Feeds Bucket
+	// Claims is the bucket [live.ClaimsBucket]; nil where requests of one feed don't come to
+	// several gateways.
+	Claims Bucket
 	// Address is this process's internal address; empty when no feed can be held here.
 	Address string
 	// Local answers requests for feeds that this process holds; nil when it holds none.
@@ -101,6 +105,11 @@ func (f *Forwarder) Owner(ctx context.Context, id live.FeedID) (address string, 
 // answered here in any case, so none goes round in circles.
 func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, id live.FeedID) {
 	address, err := f.Owner(r.Context(), id)
+	if errors.Is(err, ErrNotOnAir) && f.cfg.Claims != nil {
+		if claimed, cerr := f.claimed(r.Context(), id); cerr == nil {
+			address, err = claimed, nil
+		}
+	}
 	switch {
 	case errors.Is(err, ErrNotOnAir):
 		Problem(w, http.StatusNotFound, fmt.Sprintf("stream %s (%s) is not on the air", id.StreamName(), id.Index))
@@ -114,6 +123,45 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, id live.Feed
 	default:
 		f.send(w, r, address)
 	}
+}
+
+// Away reports whether another gateway holds a feed, or is about to, and can be asked about
+// it. If nobody does, this gateway claims it for a moment: of requests that begin a feed at
+// once on several gateways all go to one. A request that was forwarded already belongs here.
+func (f *Forwarder) Away(r *http.Request, id live.FeedID) bool {
+	if forwarded(r) || f.cfg.Address == "" {
+		return false
+	}
+	address, err := f.Owner(r.Context(), id)
+	if errors.Is(err, ErrNotOnAir) {
+		address, err = f.claim(r.Context(), id)
+	}
+	return err == nil && address != "" && address != f.cfg.Address
+}
+
+// claim returns the address of the gateway that begins a feed: this one, or one that was
+// faster.
+func (f *Forwarder) claim(ctx context.Context, id live.FeedID) (address string, err error) {
+	if f.cfg.Claims == nil {
+		return f.cfg.Address, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	for range claimTries {
+		_, err := f.cfg.Claims.Create(ctx, id.String(), []byte(f.cfg.Address), live.ClaimLife)
+		if !errors.Is(err, bus.ErrConflict) {
+			return f.cfg.Address, err
+		}
+		if address, err = f.claimed(ctx, id); !errors.Is(err, bus.ErrNotFound) {
+			return address, err
+		}
+	}
+	return f.cfg.Address, nil
+}
+
+func (f *Forwarder) claimed(ctx context.Context, id live.FeedID) (address string, err error) {
+	kv, err := f.cfg.Claims.Get(ctx, id.String())
+	return string(kv.Value), err
 }
 
 // send streams a request to another gateway and its answer back.

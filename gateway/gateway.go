@@ -7,6 +7,7 @@ package gateway
 import (
 	"time"
 
+	"klive/infra/live"
 	"klive/infra/media"
 )
 
@@ -26,6 +27,9 @@ type Publish struct {
 	// Encoder is what the encoder calls itself; may be empty.
 	Encoder string
 	Clock   SourceClock
+	// Link tells how the connection does, for the feed's record; nil where the protocol knows
+	// nothing of it. It is called from another goroutine, once a second.
+	Link func() live.LinkStats
 }
 
 // SourceClock says how a protocol counts time.

@@ -157,7 +157,7 @@ func (g *Gateway) open(ctx context.Context, p *Permit, pub Publish, o opening) (
 		Encoder: printable(fmt.Sprintf("%.120s", pub.Encoder)), Opened: now, Beat: now, Grant: o.grant,
 	}
 	target, starts, lastEnd := g.joining(feeds, current, now)
-	s.target, s.meter.clock = target, pub.Clock
+	s.target, s.meter.clock, s.link = target, pub.Clock, pub.Link
 	grid := g.cfg.SegmentDuration
 	if o.grant.SegmentDuration > 0 {
 		grid = o.grant.SegmentDuration

@@ -27,6 +27,7 @@ type Session struct {
 	gw   *Gateway
 	log  *slog.Logger
 	feed live.Feed
+	link func() live.LinkStats // nil where the protocol has none
 	out  *outbox
 
 	done     chan struct{} // closed when the gateway ends the session
@@ -245,6 +246,10 @@ func (s *Session) snapshot(now time.Time) live.FeedRecord {
 	target := s.target
 	stats := s.meter.beat(now)
 	s.mu.Unlock()
+	if s.link != nil {
+		link := s.link()
+		stats.Link = &link
+	}
 	s.stateMu.Lock()
 	defer s.stateMu.Unlock()
 	s.record.Beat, s.record.Clock, s.record.Stats, s.record.Target = now, s.clock, stats, target

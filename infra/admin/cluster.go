@@ -43,7 +43,8 @@ type NodeState struct {
 // Process is what a process holds of its host, by which "klive doctor" tells its ports and
 // folders from those of others.
 type Process struct {
-	// Listeners are the addresses that it listens on, by configuration key.
+	// Listeners are the addresses that it listens on, by configuration key; several of one key
+	// are joined by commas.
 	Listeners map[string]string `json:"listeners"`
 	// Store is the address of the store, once it is open.
 	Store string `json:"store,omitempty"`

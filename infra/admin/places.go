@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -10,8 +11,8 @@ import (
 // Places are the addresses of this klive, as its configuration has them. A listener
 // without a host is reached under whatever host the console itself was asked for.
 type Places struct {
-	// RTMP, RTMPS, HTTP are listeners such as ":1935"; empty means off.
-	RTMP, RTMPS, HTTP string
+	// RTMP, RTMPS, SRT, HTTP are listeners such as ":1935"; empty means off.
+	RTMP, RTMPS, SRT, HTTP string
 	// Ingest tells where encoders reach RTMP, such as "rtmp://live.example.com:1935"; nil or ""
 	// means the listener's own address.
 	Ingest func() string
@@ -39,6 +40,15 @@ func (p Places) rtmp(r *http.Request) string {
 }
 
 func (p Places) rtmps(r *http.Request) string { return p.server("rtmps", p.RTMPS, "443", r) }
+
+// srt returns the address for SRT callers with an entry's stream id; empty when it is off.
+func (p Places) srt(r *http.Request, e Entry) string {
+	if p.SRT == "" {
+		return ""
+	}
+	return "srt://" + authority(p.SRT, "", r) + "?streamid=" + url.QueryEscape(
+		fmt.Sprintf("#!::r=%s_1,m=publish,u=%d,i=0,s=%s", e.ID, e.Partner, url.PathEscape(e.Token)))
+}
 
 // play returns the address of a playback path, "" for an empty path or when playback is off.
 func (p Places) play(path string, r *http.Request) string {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"klive/infra/live"
 )
 
 // State is what a stream is doing.
@@ -55,6 +57,8 @@ type Stream struct {
 	Gateway  string    `json:"gateway,omitempty"`
 	// Rungs are the renditions of the entry that transcode workers make.
 	Rungs []Rung `json:"rungs,omitempty"`
+	// Link is how the connection does, for protocols that know it.
+	Link *live.LinkStats `json:"link,omitempty"`
 	// PlayPath is the path of the entry's playlist. The answer holds the whole address.
 	PlayPath string `json:"-"`
 }
@@ -130,6 +134,7 @@ type entryView struct {
 	Backup string `json:"backup,omitempty"` // the same for the backup encoder
 	Key    string `json:"key,omitempty"`    // what OBS calls "Stream Key"
 	FFmpeg string `json:"ffmpeg,omitempty"`
+	SRT    string `json:"srt,omitempty"` // the whole address for SRT
 	Play   string `json:"playUrl,omitempty"`
 	// Advice says what to set when Server is not known.
 	Advice string `json:"advice,omitempty"`
@@ -177,6 +182,7 @@ func (h *Handler) entryView(e Entry, r *http.Request) entryView {
 	v.Backup = server + "/" + ingest(partner, e.ID, "1", e.Token)
 	v.FFmpeg = `ffmpeg -re -i input.mp4 -c:v libx264 -preset veryfast -b:v 2500k -g 60 -c:a aac -b:a 128k -f flv "` +
 		v.Server + "/" + v.Key + `"`
+	v.SRT = h.config.Places.srt(r, e)
 	return v
 }
 

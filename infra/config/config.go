@@ -5,7 +5,10 @@
 // right.
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Config is the whole configuration. Its leaves are the keys, documented one by one in
 // klive.example.yaml.
@@ -20,6 +23,8 @@ type Config struct {
 	Bus       Bus       `yaml:"bus"`
 	RTMP      RTMP      `yaml:"rtmp"`
 	RTMPS     RTMPS     `yaml:"rtmps"`
+	SRT       SRT       `yaml:"srt"`
+	Push      Push      `yaml:"push"`
 	TLS       TLS       `yaml:"tls"`
 	HTTP      HTTP      `yaml:"http"`
 	HTTPS     HTTPS     `yaml:"https"`
@@ -129,6 +134,37 @@ type RTMP struct {
 // RTMPS is the encrypted listener of the RTMP gateway.
 type RTMPS struct {
 	Listen string `yaml:"listen" is:"listen"`
+}
+
+// SRT is the SRT gateway and its limits.
+type SRT struct {
+	// Listen are UDP listeners, separated by commas.
+	Listen         string        `yaml:"listen" is:"listens"`
+	Latency        time.Duration `yaml:"latency" min:"20ms" max:"10s"`
+	Buffer         Size          `yaml:"buffer" min:"64KiB" max:"1GiB"`
+	MaxConnections int           `yaml:"maxConnections" min:"1" max:"100000"`
+	PublishTimeout time.Duration `yaml:"publishTimeout" min:"1s" max:"5m"`
+	IdleTimeout    time.Duration `yaml:"idleTimeout" min:"1s" max:"1h"`
+	PeerTimeout    time.Duration `yaml:"peerTimeout" min:"1s" max:"1m"`
+}
+
+// Addresses are the listeners, none when the gateway is off.
+func (s SRT) Addresses() []string {
+	var out []string
+	for one := range strings.SplitSeq(s.Listen, ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// Push is publishing over HTTP, on the public HTTP listeners.
+type Push struct {
+	Enabled        bool          `yaml:"enabled"`
+	MaxRequests    int           `yaml:"maxRequests" min:"1" max:"100000"`
+	PublishTimeout time.Duration `yaml:"publishTimeout" min:"1s" max:"5m"`
+	IdleTimeout    time.Duration `yaml:"idleTimeout" min:"1s" max:"1h"`
 }
 
 // TLS says where the certificate of every encrypted listener comes from.

@@ -21,6 +21,11 @@ func Default() *Config {
 			HandshakeTimeout: 10 * time.Second, PublishTimeout: 10 * time.Second,
 			IdleTimeout: 30 * time.Second, WriteTimeout: 10 * time.Second,
 		},
+		SRT: SRT{
+			Listen: ":8890", Latency: 120 * time.Millisecond, Buffer: 4 * MiB, MaxConnections: 500,
+			PublishTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, PeerTimeout: 5 * time.Second,
+		},
+		Push:      Push{Enabled: true, MaxRequests: 1000, PublishTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second},
 		HTTP:      HTTP{Listen: ":8080"},
 		Admin:     Admin{Listen: "127.0.0.1:8081"},
 		Gateway:   Gateway{Takeover: 2 * time.Second, Drain: time.Second, KeyframeTimeout: 60 * time.Second, StandAfter: 5 * time.Second},

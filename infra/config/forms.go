@@ -19,6 +19,13 @@ func checkForm(form, text string) error {
 	switch form {
 	case "listen":
 		return checkListen(text)
+	case "listens":
+		for one := range strings.SplitSeq(text, ",") {
+			if err := checkListen(strings.TrimSpace(one)); err != nil {
+				return err
+			}
+		}
+		return nil
 	case "http":
 		return checkURL(text, "http", "https")
 	case "rtmp":

@@ -27,6 +27,9 @@ type Grant struct {
 	// Unstarted says that the entry had no currentBroadcastStartTime when Kaltura was asked
 	// (row 46); false too when it was not asked.
 	Unstarted bool `json:"unstarted,omitempty"`
+	// SRTPass is the passphrase with which SRT callers encrypt, or "". A grant that stands in
+	// for Kaltura's answer has to know it.
+	SRTPass string `json:"srtPass,omitempty"`
 	// Ladder is what is to be made of this stream.
 	Ladder Ladder `json:"ladder"`
 }
@@ -42,6 +45,8 @@ type EntryFacts struct {
 	RecordedEntryID string
 	// SegmentDuration is the entry's own; 0 when it has none.
 	SegmentDuration time.Duration
+	// SRTPass is the entry's passphrase for SRT; empty when it has none.
+	SRTPass string
 	// ConversionProfileID says which profile the ladder comes from.
 	ConversionProfileID int
 	// Started says that the entry has a currentBroadcastStartTime.

@@ -21,11 +21,15 @@ import (
 //	byte      segment flags: 1 discontinuity, 2 independent
 //	unsigned  number of tracks (at most 16), then for each
 //	            byte   track id
-//	            byte   codec: 1 H264, 2 HEVC, 3 AAC, 4 Opus
+//	            byte   codec: 1 H264, 2 HEVC, 3 AAC, 4 Opus, 5 MP3, 6 AC-3,
+//	                   7 AV1
 //	            H264:  list of SPS, list of PPS; HEVC: lists of VPS, SPS, PPS; a list is
 //	                   its length (at most 32) and so many bytes
 //	            AAC:   bytes, the AudioSpecificConfig
 //	            Opus:  byte, the number of channels
+//	            AV1:   bytes, the AV1CodecConfigurationRecord
+//	            MP3:   unsigned, the sample rate in Hz; byte, the number of channels
+//	            AC-3:  6 bytes: fscod, bsid, bsmod, acmod, lfeon, frmsizecod / 2
 //	unsigned  part number within the segment
 //	byte      part flags: 1 last, 2 final
 //	signed    segment end − segment start in ns; only with the flag last
@@ -49,6 +53,7 @@ const (
 	maxParamSets    = 32
 	maxParamBytes   = 1 << 16
 	leastFrameBytes = 6
+	maxMP3Rate      = 48000
 )
 
 // ErrPart says that bytes are no wire form of a part.
@@ -61,6 +66,9 @@ const (
 	wireHEVC
 	wireAAC
 	wireOpus
+	wireMP3
+	wireAC3
+	wireAV1
 )
 
 // AppendBinary appends the part's wire form to b.
@@ -117,10 +125,16 @@ func (s *Segment) append(b []byte) ([]byte, error) {
 			b = appendLists(append(b, wireH264), p.SPS, p.PPS)
 		case *media.HEVC:
 			b = appendLists(append(b, wireHEVC), p.VPS, p.SPS, p.PPS)
+		case *media.AV1:
+			b = appendBytes(append(b, wireAV1), p.Config)
 		case *media.AAC:
 			b = appendBytes(append(b, wireAAC), p.Config)
 		case *media.Opus:
 			b = append(b, wireOpus, byte(p.ChannelCount))
+		case *media.MP3:
+			b = append(binary.AppendUvarint(append(b, wireMP3), uint64(p.Rate)), byte(p.ChannelCount))
+		case *media.AC3:
+			b = append(b, wireAC3, p.RateCode, p.ID, p.Mode, p.Coding, flags(p.LFE, false), p.BitrateCode)
 		default:
 			return nil, fmt.Errorf("live: track %d: codec parameters %T have no wire form", t.ID, t.Params)
 		}
@@ -288,6 +302,8 @@ func (r *partReader) params() (media.Params, error) {
 		return media.NewH264(r.list(), r.list())
 	case wireHEVC:
 		return media.NewHEVC(r.list(), r.list(), r.list())
+	case wireAV1:
+		return media.NewAV1(r.bytes(maxParamBytes))
 	case wireAAC:
 		return media.NewAAC(r.bytes(maxParamBytes))
 	case wireOpus:
@@ -295,6 +311,16 @@ func (r *partReader) params() (media.Params, error) {
 			return &media.Opus{ChannelCount: n}, nil
 		}
 		return nil, errors.New("an Opus track has 1 or 2 channels")
+	case wireMP3:
+		p := &media.MP3{Rate: uint32(r.uintUpTo(maxMP3Rate, "sample rate")), ChannelCount: int(r.byte())}
+		if p.Rate == 0 || p.ChannelCount < 1 || p.ChannelCount > 2 {
+			return nil, fmt.Errorf("an MP3 track with %d channels at %d Hz", p.ChannelCount, p.Rate)
+		}
+		return p, nil
+	case wireAC3:
+		return media.NewAC3(media.AC3{
+			RateCode: r.byte(), ID: r.byte(), Mode: r.byte(), Coding: r.byte(), LFE: r.byte() == 1, BitrateCode: r.byte(),
+		})
 	default:
 		return nil, fmt.Errorf("unknown codec %d", codec)
 	}

@@ -38,7 +38,8 @@ func wireTracks() []media.Track {
 	if err != nil {
 		panic(err)
 	}
-	return []media.Track{{ID: 0, Params: h264}, {ID: 1, Params: aac}, {ID: 2, Params: &media.Opus{ChannelCount: 2}}, {ID: 3, Params: hevc}}
+	return []media.Track{{ID: 0, Params: h264}, {ID: 1, Params: aac}, {ID: 2, Params: &media.Opus{ChannelCount: 2}}, {ID: 3, Params: hevc},
+		{ID: 4, Params: &media.MP3{Rate: 44100, ChannelCount: 2}}, {ID: 5, Params: &media.AC3{ID: 8, Coding: 7, LFE: true, BitrateCode: 14}}}
 }
 
 func drawPart(t *rapid.T) *Part {

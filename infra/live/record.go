@@ -21,6 +21,14 @@ const EpochsBucket = "epochs"
 // values live as long as feed records.
 const ClocksBucket = "clocks"
 
+// ClaimsBucket is the control-plane bucket in which gateways agree on who answers the first
+// requests of a feed that is no connection: the internal address of one, by [FeedID.String]. A
+// claim lives until the feed's record is there.
+const (
+	ClaimsBucket = "claims"
+	ClaimLife    = 10 * time.Second
+)
+
 // BroadcastsBucket is the control-plane bucket of [BroadcastRecord]s, keyed by entry.
 const BroadcastsBucket = "broadcasts"
 
@@ -168,6 +176,26 @@ type FeedStats struct {
 	Bitrate   int64   `json:"bitrate"` // bit/s
 	Bytes     uint64  `json:"bytes"`   // since the feed opened
 	Frames    uint64  `json:"frames"`
+	// Link is the state of the connection, for protocols that know it; nil for others.
+	Link *LinkStats `json:"link,omitempty"`
+}
+
+// LinkStats is how a connection does that may lose packets. All counts are since it opened.
+type LinkStats struct {
+	RTT     float64 `json:"rtt"`     // ms, smoothed
+	Latency float64 `json:"latency"` // ms, the time there is for repeats
+	// Received counts packets, repeats included. Lost were missing when they were due in the
+	// order of sending, Retransmitted came again. Belated came too late, Dropped never came in
+	// time: those are gone.
+	Received      uint64 `json:"received"`
+	Lost          uint64 `json:"lost"`
+	Retransmitted uint64 `json:"retransmitted"`
+	Belated       uint64 `json:"belated"`
+	Dropped       uint64 `json:"dropped"`
+	Undecrypted   uint64 `json:"undecrypted,omitempty"`
+	Encrypted     bool   `json:"encrypted"`
+	// Damaged are the access units that were left out because bytes of them are missing.
+	Damaged uint64 `json:"damaged"`
 }
 
 // Alive reports whether a gateway held the feed at the given moment.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"klive/gateway/push"
 	"klive/infra/admin"
 	"klive/infra/config"
 	"klive/storage/origin"
@@ -79,6 +80,29 @@ func LocalIngestURL(c *config.Config) string {
 	return ""
 }
 
+// SRTURL is the SRT address to tell people of, "srt://127.0.0.1:8890"; empty when it is off.
+func SRTURL(c *config.Config) string {
+	addresses := c.SRT.Addresses()
+	if len(addresses) == 0 {
+		return ""
+	}
+	return "srt://" + Dialable(addresses[0])
+}
+
+// PushURL is the address below which encoders on this machine publish over HTTP,
+// "http://127.0.0.1:8080/ingest/"; empty when they can't.
+func PushURL(c *config.Config) string {
+	switch {
+	case !c.Push.Enabled:
+		return ""
+	case c.HTTP.Listen != "":
+		return "http://" + Dialable(c.HTTP.Listen) + push.Prefix
+	case c.HTTPS.Listen != "":
+		return "https://" + Dialable(c.HTTPS.Listen) + push.Prefix
+	}
+	return ""
+}
+
 // places are the addresses that operators are shown. A node shows its own listeners only for
 // what it does itself.
 func (n *Node) places() admin.Places {
@@ -86,6 +110,9 @@ func (n *Node) places() admin.Places {
 	p := admin.Places{App: c.RTMP.App, Ingest: n.ingest, PublicURL: c.HTTP.PublicURL}
 	if n.roles.Has(Gateway) {
 		p.RTMP, p.RTMPS = c.RTMP.Listen, c.RTMPS.Listen
+		if a := c.SRT.Addresses(); len(a) > 0 {
+			p.SRT = a[0]
+		}
 	}
 	if n.roles.Has(Origin) {
 		p.HTTP, p.PublicURL = c.HTTP.Listen, n.publicURL()

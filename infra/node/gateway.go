@@ -7,6 +7,7 @@ import (
 
 	"klive/gateway"
 	"klive/gateway/rtmp"
+	"klive/gateway/srt"
 	"klive/infra/bus"
 )
 
@@ -115,13 +116,74 @@ func (n *Node) startRTMP(ctx context.Context) error {
 		<-ended
 		n.rtmp.Close()
 	}
-	return n.closeRTMPHere(ctx) // for a start that fails
+	n.onClose(func(context.Context) { n.stopRTMP() }) // for a start that fails
+	return nil
 }
 
-// closeRTMPHere ends the RTMP server before the parts that were started so far.
-func (n *Node) closeRTMPHere(context.Context) error {
+// startSRT opens the UDP listeners and takes callers on them.
+func (n *Node) startSRT(ctx context.Context) error {
+	c := n.settings.SRT
+	if !n.datagrams || !n.roles.Has(Gateway) || len(c.Addresses()) == 0 {
+		return nil
+	}
+	var err error
+	n.srt, err = srt.Listen(srt.Config{
+		Addresses: c.Addresses(), Gateway: door{n}, Partner: n.partnerOf,
+		Latency: c.Latency, Buffer: int(c.Buffer), MaxConnections: c.MaxConnections,
+		Admission: c.PublishTimeout, Publish: c.PublishTimeout, Idle: c.IdleTimeout, Peer: c.PeerTimeout,
+		Logger: n.log, Registerer: n.cfg.Registry,
+	})
+	if err != nil {
+		return explainListen(err, "srt.listen", c.Listen)
+	}
+	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	n.run("SRT", func() error {
+		defer close(ended)
+		if err := n.srt.Serve(serve); !errors.Is(err, context.Canceled) && !errors.Is(err, srt.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	n.stopSRT = func() {
+		stop()
+		<-ended
+		n.srt.Close()
+	}
+	n.onClose(func(context.Context) { n.stopSRT() }) // for a start that fails
+	return nil
+}
+
+// partnerOf tells whose an entry is, for addresses that name no partner.
+func (n *Node) partnerOf(ctx context.Context, entry string) (int, error) {
+	if !n.assembled.Load() {
+		return 0, errEarly
+	}
+	if p := n.client.Partner(); p >= 0 {
+		return p, nil
+	}
+	e, err := n.client.LiveStreamGet(ctx, 0, entry)
+	var no *gateway.APIError
+	switch err = gatewayError(err); {
+	case err == nil:
+		return e.PartnerID, nil
+	case errors.As(err, &no):
+		return 0, &gateway.Refusal{Reason: gateway.ReasonAuth, Text: "there is no live entry " + entry + "; check e=", Err: err}
+	}
+	return 0, &gateway.Refusal{Reason: gateway.ReasonAPI, Text: "Kaltura does not answer; the encoder may try again", Err: err}
+}
+
+// closeProtocolsHere ends the servers of RTMP and SRT before the parts that were started so
+// far.
+func (n *Node) closeProtocolsHere(context.Context) error {
 	if n.rtmp != nil {
 		n.onClose(func(context.Context) { n.stopRTMP() })
+	}
+	if n.srt != nil {
+		n.onClose(func(context.Context) { n.stopSRT() })
+	}
+	if n.push != nil {
+		n.onClose(func(context.Context) { n.push.Close() })
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"time"
 
+	"klive/gateway"
+	"klive/gateway/push"
 	"klive/infra/admin"
 )
 
@@ -84,9 +86,22 @@ func (n *Node) publicHandler() http.Handler {
 			n.origin.ServeHTTP(w, r)
 		})
 	}
+	if n.roles.Has(Gateway) && n.settings.Push.Enabled {
+		mux.HandleFunc(push.Prefix, n.servePush)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, n.Ready(r.Context())) })
 	return mux
+}
+
+// servePush answers encoders that publish over HTTP.
+func (n *Node) servePush(w http.ResponseWriter, r *http.Request) {
+	if !n.assembled.Load() {
+		w.Header().Set("Retry-After", "2")
+		gateway.Problem(w, http.StatusServiceUnavailable, errEarly.Error())
+		return
+	}
+	n.push.ServeHTTP(w, r)
 }
 
 func answerHealth(w http.ResponseWriter, err error) {

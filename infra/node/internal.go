@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"klive/gateway"
+	"klive/gateway/push"
 	"klive/infra/live"
 )
 
@@ -18,17 +20,34 @@ const maxKick = 4 << 10
 // startInternal makes the way by which requests about a feed reach the gateway that holds
 // it, and answers other gateways' on the internal listener.
 func (n *Node) startInternal(context.Context) error {
-	c := gateway.ForwarderConfig{Feeds: n.feeds, Address: n.address, Secret: n.settings.Cluster.Secret.Reveal(), Log: n.log, Dial: n.cfg.DialInternal}
+	c := gateway.ForwarderConfig{Feeds: n.feeds, Claims: n.claims, Address: n.address, Secret: n.settings.Cluster.Secret.Reveal(), Log: n.log, Dial: n.cfg.DialInternal}
 	if n.gateway != nil {
 		c.Local = n.feedHandler()
 	}
 	n.forwarder = gateway.NewForwarder(c)
 	n.onClose(func(context.Context) { n.forwarder.Close() })
+	if err := n.startPush(); err != nil {
+		return err
+	}
 	if n.listeners.internal != nil {
 		s := n.serve("internal.listen", n.listeners.internal, n.forwarder.Receive(), 0, 0) // bodies last as broadcasts do
 		n.onClose(func(ctx context.Context) { shutdown(ctx, s) })
 	}
 	return nil
+}
+
+// startPush makes the handler of publishers over HTTP.
+func (n *Node) startPush() (err error) {
+	c := n.settings.Push
+	if n.gateway == nil || !c.Enabled {
+		return nil
+	}
+	n.push, err = push.New(push.Config{
+		Gateway: door{n}, Elsewhere: n.forwarder, Partner: n.partnerOf,
+		MaxRequests: c.MaxRequests, Admission: c.PublishTimeout, Publish: c.PublishTimeout, Idle: c.IdleTimeout, Turn: n.settings.Gateway.Takeover + time.Second,
+		Logger: n.log, Registerer: n.cfg.Registry,
+	})
+	return err
 }
 
 // feedHandler answers what is asked of the feeds that this process holds.
@@ -52,6 +71,9 @@ func (n *Node) feedHandler() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"kicked": id.String()})
 	})
+	if n.settings.Push.Enabled {
+		mux.HandleFunc(push.Prefix, n.servePush) // forwarded by a gateway that does not hold the feed
+	}
 	return mux
 }
 

@@ -50,6 +50,7 @@ func facts(e *kaltura.LiveStreamEntry) live.EntryFacts {
 		Record:              e.RecordStatus,
 		RecordedEntryID:     e.RecordedEntryID,
 		SegmentDuration:     time.Duration(e.SegmentDuration) * time.Millisecond,
+		SRTPass:             e.SRTPass,
 		ConversionProfileID: e.ConversionProfileID,
 		Started:             e.CurrentBroadcastStartTime > 0,
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"strings"
 	"syscall"
 
 	"klive/infra/admin"
@@ -19,15 +20,21 @@ type ListenFunc func(ctx context.Context, key, address string) (net.Listener, er
 // changes it.
 func ListenTCP(ctx context.Context, key, address string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	switch {
-	case err == nil:
-		return l, nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("port %s is in use by another program: stop it, or set %s (%s) to another address", portOf(address), key, config.EnvName(key))
-	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("this user may not listen on %s: set %s (%s) to a port from 1024 up, or grant the right", address, key, config.EnvName(key))
+	if err != nil {
+		return nil, explainListen(err, key, address)
 	}
-	return nil, fmt.Errorf("can't listen on %s (key %s): %w", address, key, err)
+	return l, nil
+}
+
+// explainListen says what to do about a listener that can't be opened.
+func explainListen(err error, key, address string) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("port %s is in use by another program: stop it, or set %s (%s) to another address", portOf(address), key, config.EnvName(key))
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("this user may not listen on %s: set %s (%s) to a port from 1024 up, or grant the right", address, key, config.EnvName(key))
+	}
+	return fmt.Errorf("can't listen on %s (key %s): %w", address, key, err)
 }
 
 func portOf(address string) string {
@@ -52,7 +59,7 @@ func openListeners(ctx context.Context, listen ListenFunc, r Roles, c *config.Co
 		{"rtmp.listen", c.RTMP.Listen, r.Has(Gateway), &ls.rtmp},
 		{"rtmps.listen", c.RTMPS.Listen, r.Has(Gateway), &ls.rtmps},
 		{"http.listen", c.HTTP.Listen, r.Has(Gateway | Origin), &ls.http},
-		{"https.listen", c.HTTPS.Listen, r.Has(Origin), &ls.https},
+		{"https.listen", c.HTTPS.Listen, r.Has(Gateway | Origin), &ls.https},
 		{"admin.listen", c.Admin.Listen, true, &ls.admin},
 		// Gateways hold what others may ask them for. A node with a bus of its own has no others.
 		{"internal.listen", c.Internal.Listen, r.Has(Gateway) && cluster(c), &ls.internal},
@@ -91,6 +98,13 @@ func (n *Node) holds() admin.Process {
 		p.Listeners[key] = l.Addr().String()
 	}
 	if n.assembled.Load() {
+		if n.srt != nil {
+			var all []string
+			for _, a := range n.srt.Addrs() {
+				all = append(all, a.String())
+			}
+			p.Listeners["srt.listen"] = strings.Join(all, ",")
+		}
 		p.Store, _ = n.settings.StorageURL() // which the start has seen to be one
 	}
 	return p

@@ -21,7 +21,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"klive/gateway"
+	"klive/gateway/push"
 	"klive/gateway/rtmp"
+	"klive/gateway/srt"
 	"klive/infra/bus"
 	"klive/infra/config"
 	"klive/infra/kaltura"
@@ -41,7 +43,8 @@ type Config struct {
 	Version  string
 	Log      *slog.Logger
 	Registry *prometheus.Registry
-	// Listen opens listeners; nil means TCP.
+	// Listen opens listeners; nil means TCP. Listeners that are given in are streams: SRT,
+	// which needs datagrams, is off with them.
 	Listen ListenFunc
 	// Transport carries the calls to Kaltura's API; nil means TCP.
 	Transport http.RoundTripper
@@ -70,6 +73,9 @@ type Node struct {
 	certificate *gateway.CertFile // nil without encrypted listeners
 	rtmp        *rtmp.Server      // nil without listeners for it
 	stopRTMP    func()
+	srt         *srt.Server // nil when it is off
+	stopSRT     func()
+	datagrams   bool // listeners are the system's own, so there are UDP ones too
 
 	control    *bus.Control
 	server     *bus.Server // of a node of the bus; it has nothing of what follows
@@ -77,6 +83,7 @@ type Node struct {
 	feeds      *bus.Bucket
 	broadcasts *bus.Bucket
 	clocks     *bus.Bucket
+	claims     *bus.Bucket
 	epochs     *bus.Bucket
 	owners     *bus.Bucket
 	media      mediaPlane
@@ -97,6 +104,7 @@ type Node struct {
 	owner      *kaltura.Client // of the demo partner's entries; nil without the embedded control plane
 	gateway    *gateway.Gateway
 	forwarder  *gateway.Forwarder
+	push       *push.Handler // nil when it is off
 	workers    *workers.Pool
 	recordings recordingStore // where recorded files rest
 	recorders  *recorder.Pool
@@ -136,6 +144,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if c.Settings == nil || c.Log == nil || c.Registry == nil {
 		return nil, errors.New("node: Settings, Log and Registry are required")
 	}
+	datagrams := c.Listen == nil
 	if c.Listen == nil {
 		c.Listen = ListenTCP
 	}
@@ -145,13 +154,13 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err := checkSettings(c.Roles, c.Settings); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: c, settings: c.Settings, roles: c.Roles, log: c.Log, failed: make(chan error, 1)}
+	n := &Node{cfg: c, datagrams: datagrams, settings: c.Settings, roles: c.Roles, log: c.Log, failed: make(chan error, 1)}
 	n.showReadiness()
 	for _, start := range []func(context.Context) error{
-		n.openListeners, n.startHTTP, n.startRTMP, // they say "not yet" until all is there
+		n.openListeners, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.openRecordings, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
-		n.startBeats, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startInternal, n.closeRTMPHere, n.checkKaltura, n.startStatus,
+		n.startBeats, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startInternal, n.closeProtocolsHere, n.checkKaltura, n.startStatus,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))
@@ -225,10 +234,12 @@ func (n *Node) Close(ctx context.Context) {
 // drain asks the encoders that can to connect again, and waits until all have gone or
 // gateway.drain is over.
 func (n *Node) drain(ctx context.Context) {
-	if n.rtmp == nil || n.gateway == nil {
+	if n.gateway == nil {
 		return
 	}
-	n.rtmp.Drain()
+	if n.rtmp != nil {
+		n.rtmp.Drain()
+	}
 	ctx, cancel := context.WithTimeout(ctx, n.settings.Gateway.Drain)
 	defer cancel()
 	check := time.NewTicker(drainCheck)

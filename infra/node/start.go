@@ -53,6 +53,7 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 		RTMPPort:          port(n.settings.RTMP.Listen, 1935),
 		RTMPSPort:         securePort(n.settings),
 		IngestURL:         publicIngest(n.settings),
+		SRTPort:           srtPort(n.settings),
 		PlaybackURL:       playback(n.settings),
 		Application:       n.settings.RTMP.App,
 		RequireServerNode: c.RequireServerNode,
@@ -153,6 +154,14 @@ func securePort(c *config.Config) int {
 		return 0
 	}
 	return port(c.RTMPS.Listen, 0)
+}
+
+// srtPort is the UDP port of SRT callers; 0 when SRT is off.
+func srtPort(c *config.Config) int {
+	if a := c.SRT.Addresses(); len(a) > 0 {
+		return port(a[0], 0)
+	}
+	return 0
 }
 
 // port is the number in a listen address.

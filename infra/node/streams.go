@@ -69,7 +69,7 @@ func stream(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.Stre
 		State: state(r, b, now),
 		Video: r.Stats.Video, Audio: r.Stats.Audio, Width: r.Stats.Width, Height: r.Stats.Height,
 		FrameRate: r.Stats.FrameRate, Bitrate: r.Stats.Bitrate, Frames: r.Stats.Frames, Bytes: r.Stats.Bytes,
-		Opened: r.Opened, Protocol: r.Protocol, Encoder: r.Encoder, Peer: r.Peer, Gateway: r.Gateway,
+		Opened: r.Opened, Protocol: r.Protocol, Encoder: r.Encoder, Peer: r.Peer, Gateway: r.Gateway, Link: r.Stats.Link,
 	}
 	switch {
 	case out.State != admin.StateGone:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -43,7 +44,7 @@ func (p Pattern) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w (%s)", ErrNoFFmpeg, p.FFmpeg)
 	}
-	if _, err := parseAddress(p.URL, ""); err != nil {
+	if err := p.checkURL(); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, program, p.args(hasDrawtext(ctx, program))...)
@@ -99,7 +100,35 @@ func (p *Pattern) args(clock bool) []string {
 	if p.Duration > 0 {
 		args = append(args, "-t", strconv.FormatFloat(p.Duration.Seconds(), 'f', 3, 64))
 	}
+	switch {
+	case strings.HasPrefix(p.URL, "srt://"):
+		return append(args, "-f", "mpegts", p.URL)
+	case isHTTP(p.URL):
+		return append(args, "-f", "mpegts", "-method", "POST", p.URL)
+	}
 	return append(args, "-f", "flv", p.URL)
+}
+
+// checkURL holds the address against the protocols that there are.
+func (p *Pattern) checkURL() error {
+	if strings.HasPrefix(p.URL, "srt://") {
+		if u, err := url.Parse(p.URL); err != nil || u.Port() == "" || !u.Query().Has("streamid") {
+			return fmt.Errorf("%q: an SRT address looks like srt://host:8890?streamid=%s", hideQuery(p.URL), url.QueryEscape("#!::r=0_rkij47dr_1,m=publish,u=102,i=0,s=token"))
+		}
+		return nil
+	}
+	if isHTTP(p.URL) {
+		if u, err := url.Parse(p.URL); err != nil || u.Host == "" || !strings.HasPrefix(u.Path, "/ingest/") {
+			return fmt.Errorf("%q: an HTTP address looks like http://host:8080/ingest/0_rkij47dr_1?p=102&t=token", hideQuery(p.URL))
+		}
+		return nil
+	}
+	_, err := parseAddress(p.URL, "")
+	return err
+}
+
+func isHTTP(address string) bool {
+	return strings.HasPrefix(address, "http://") || strings.HasPrefix(address, "https://")
 }
 
 // hasDrawtext reports whether ffmpeg can write the clock: builds without FreeType can't.
@@ -110,9 +139,16 @@ func hasDrawtext(ctx context.Context, program string) bool {
 	return probe.Run() == nil
 }
 
-// hideToken cuts the query out of the address wherever it stands in the text.
-func hideToken(text, url string) string {
-	_, query, ok := strings.Cut(url, "?")
+// hideToken cuts the query out of the address wherever it stands in the text, and the token
+// that an HTTP address has in its path.
+func hideToken(text, address string) string {
+	if _, behind, ok := strings.Cut(address, "/t/"); ok && isHTTP(address) {
+		token, _, _ := strings.Cut(behind, "/")
+		if token != "" {
+			text = strings.ReplaceAll(text, token, "…")
+		}
+	}
+	_, query, ok := strings.Cut(address, "?")
 	if !ok {
 		return strings.TrimSpace(text)
 	}

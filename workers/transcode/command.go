@@ -9,10 +9,10 @@ import (
 	"klive/infra/media"
 )
 
-// pad is how far before a job's first frame its own clock begins. ffmpeg gets small
-// times, so nothing in it wraps or loses digits; base is a whole second, so every rate's
-// ticks stay exact.
-const pad = 20
+// pad is how many seconds before a job's segment its own clock begins: more than is decoded
+// ahead of it. ffmpeg gets small times, so nothing in it wraps or loses digits; base is a whole
+// second, so every rate's ticks stay exact.
+const pad = 120
 
 // base is the instant that times on the pipes are counted from.
 func base(j *live.Job) media.Time { return media.Time((int64(j.Start)/1e9 - pad) * 1e9) }

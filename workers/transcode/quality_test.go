@@ -22,7 +22,7 @@ import (
 // segment are as good as its others.
 func TestJoinsDoNotPulse(t *testing.T) {
 	t.Parallel()
-	c := record(t, 2*time.Second, false, "-f", "lavfi", "-i", "mandelbrot=s=320x180:r=30:end_scale=0.01", "-t", length(),
+	c := record(t, 2*time.Second, false, "-f", "lavfi", "-i", "mandelbrot=s=320x180:r=30:end_scale=0.01", "-t", "8",
 		"-c:v", "libx264", "-preset", "veryfast", "-crf", "12", "-pix_fmt", "yuv420p", "-g", "60", "-x264-params", "scenecut=0")
 	g := newRig(t, c)
 	r := video(34, 320, 180, 500e3, "main")

@@ -21,6 +21,8 @@ const (
 	// leadOutWait how long the part behind the segment may take to be made.
 	partWait    = 2 * time.Second
 	leadOutWait = time.Second
+	// maxLead is how long before a segment its decoder may begin.
+	maxLead = 100 * time.Second
 )
 
 // source is a job's input.
@@ -155,8 +157,11 @@ func (s *source) readVideo(j *live.Job, a *live.Assembly, before []*live.Part) e
 		}
 	}
 	if !frames[0].Key {
-		at := slices.IndexFunc(lead, func(f *media.Frame) bool { return f.Key })
-		if at < 0 {
+		at := len(lead) - 1
+		for at >= 0 && !lead[at].Key {
+			at--
+		}
+		if at < 0 || frames[0].DTS.Sub(lead[at].DTS) > maxLead {
 			return fmt.Errorf("%w: it begins without a keyframe, and so does what the bus has before it; set the encoder's keyframe interval to 2 s", ErrSource)
 		}
 		frames, s.trim = append(slices.Clone(lead[at:]), frames...), s.shown[0]

@@ -68,10 +68,53 @@ func (p *AudioParser) parseEx(body []byte) (Unit, error) {
 		case exCodedFrames:
 			return p.unit(rest, "Opus"), nil
 		}
+	case fourMP3, fourAC3:
+		if typ == exCodedFrames {
+			return p.framed(cc, rest)
+		}
 	default:
-		return Unit{}, fmt.Errorf("%w: audio codec %v; send AAC (mp4a) or Opus", ErrCodec, cc)
+		return Unit{}, fmt.Errorf("%w: audio codec %v; send AAC (mp4a), Opus, MP3 (.mp3) or AC-3 (ac-3)", ErrCodec, cc)
 	}
 	return Unit{}, nil
+}
+
+// framed reads a frame whose own header tells the parameters.
+func (p *AudioParser) framed(cc fourCC, b []byte) (Unit, error) {
+	var params media.AudioParams
+	var size int
+	var err error
+	if cc == fourMP3 {
+		params, size, err = readMP3(b)
+	} else {
+		params, size, err = readAC3(b)
+	}
+	switch {
+	case errors.Is(err, media.ErrUnplayable):
+		return Unit{}, fmt.Errorf("%w: %w", ErrCodec, err)
+	case err != nil:
+		return Unit{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	case size > len(b):
+		return Unit{}, fmt.Errorf("%w: %v frame of %d bytes in %d", ErrMalformed, cc, size, len(b))
+	}
+	u := p.announce(params)
+	u.Payload, u.Key = b[:size:size], true
+	return u, nil
+}
+
+func readMP3(b []byte) (media.AudioParams, int, error) {
+	p, size, err := media.ReadMP3(b)
+	if err != nil {
+		return nil, 0, err
+	}
+	return p, size, nil
+}
+
+func readAC3(b []byte) (media.AudioParams, int, error) {
+	p, size, err := media.ReadAC3(b)
+	if err != nil {
+		return nil, 0, err
+	}
+	return p, size, nil
 }
 
 // unit returns an access unit, or nothing before the parameters of its codec.

@@ -10,6 +10,7 @@ import (
 	"errors"
 
 	"klive/infra/media"
+	"klive/infra/media/nal"
 )
 
 var (
@@ -21,7 +22,7 @@ var (
 	ErrCodec = errors.New("flv: unsupported codec")
 	// ErrNoKeyframes is returned when a stream refreshes its picture by recovery points
 	// only, so that no frame of it can begin a segment.
-	ErrNoKeyframes = errors.New("flv: the stream has no IDR keyframes")
+	ErrNoKeyframes = nal.ErrNoKeyframes
 )
 
 // Unit is what one tag body holds.

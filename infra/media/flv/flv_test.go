@@ -204,7 +204,7 @@ func TestMalformedVideo(t *testing.T) {
 
 func TestUnsupportedCodecs(t *testing.T) {
 	for name, body := range map[string][]byte{
-		"H.263": {0x12, 0, 0}, "VP6": {0x14, 0}, "av01": {0x90, 'a', 'v', '0', '1', 0},
+		"H.263": {0x12, 0, 0}, "VP6": {0x14, 0}, "vp09": {0x90, 'v', 'p', '0', '9', 0},
 	} {
 		var v VideoParser
 		if _, err := v.Parse(body, 0); !errors.Is(err, ErrCodec) {
@@ -212,7 +212,7 @@ func TestUnsupportedCodecs(t *testing.T) {
 		}
 	}
 	for name, body := range map[string][]byte{
-		"MP3": {0x2f, 0}, "Speex": {0xb2, 0}, "ac-3": {0x90, 'a', 'c', '-', '3', 0},
+		"MP3": {0x2f, 0}, "Speex": {0xb2, 0}, "fLaC": {0x90, 'f', 'L', 'a', 'C', 0},
 		"AAC of 1 Hz": {0xaf, 0, 0x17, 0x80, 0, 0, 0x90}, "AAC with a program config element": {0xaf, 0, 0x12, 0},
 	} {
 		var a AudioParser

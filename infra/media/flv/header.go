@@ -11,6 +11,9 @@ type fourCC uint32
 const (
 	fourAVC  = fourCC('a'<<24 | 'v'<<16 | 'c'<<8 | '1')
 	fourHEVC = fourCC('h'<<24 | 'v'<<16 | 'c'<<8 | '1')
+	fourAV1  = fourCC('a'<<24 | 'v'<<16 | '0'<<8 | '1')
+	fourMP3  = fourCC('.'<<24 | 'm'<<16 | 'p'<<8 | '3')
+	fourAC3  = fourCC('a'<<24 | 'c'<<16 | '-'<<8 | '3')
 	fourAAC  = fourCC('m'<<24 | 'p'<<16 | '4'<<8 | 'a')
 	fourOpus = fourCC('O'<<24 | 'p'<<16 | 'u'<<8 | 's')
 )

@@ -1,21 +1,21 @@
 package flv
 
 import (
+	"errors"
 	"fmt"
 
 	"klive/infra/media"
+	"klive/infra/media/nal"
 )
 
 // VideoParser reads the video tags of one track. The zero value is ready. It is not safe
 // for concurrent use.
 type VideoParser struct {
-	sets   paramSets
-	params media.VideoParams
-	// lengthSize is the width of the NAL length fields in bytes, 0 before the first
-	// sequence header.
+	// units is nil before the first sequence header; lengthSize is the width of its NAL
+	// length fields in bytes.
+	units      *nal.Parser
 	lengthSize int
-	hevc       bool
-	refresh    refreshWatch
+	av1        *media.AV1 // nil before a sequence header of that codec
 }
 
 // Parse reads the body of a video tag; ms is the tag's timestamp. It takes the body over:
@@ -28,8 +28,15 @@ func (p *VideoParser) Parse(body []byte, ms uint32) (Unit, error) {
 	}
 	switch h.packet {
 	case packetSequence:
+		if h.av1 {
+			return p.av1Sequence(h.body)
+		}
+		p.av1 = nil
 		return p.sequence(h)
 	case packetFrame:
+		if h.av1 {
+			return p.av1Frame(h.body)
+		}
 		return p.frame(h, ms)
 	}
 	return Unit{}, nil
@@ -38,6 +45,7 @@ func (p *VideoParser) Parse(body []byte, ms uint32) (Unit, error) {
 // videoHeader is a tag's header, of either kind.
 type videoHeader struct {
 	hevc   bool
+	av1    bool
 	packet packet
 	// flagged is the tag's own claim that this is a keyframe.
 	flagged bool
@@ -110,14 +118,20 @@ func readExVideoHeader(b []byte) (videoHeader, error) {
 	case fourAVC:
 	case fourHEVC:
 		h.hevc = true
+	case fourAV1:
+		h.av1 = true
 	default:
-		return h, fmt.Errorf("%w: video codec %v; send H.264 (avc1) or HEVC (hvc1)", ErrCodec, cc)
+		return h, fmt.Errorf("%w: video codec %v; send H.264 (avc1), HEVC (hvc1) or AV1 (av01)", ErrCodec, cc)
 	}
 	h.body = body
 	switch typ {
 	case exSequenceStart:
 		h.packet = packetSequence
 	case exCodedFrames:
+		if h.av1 { // composition times are H.264's and HEVC's alone
+			h.packet = packetFrame
+			return h, nil
+		}
 		if len(body) < 3 {
 			return h, fmt.Errorf("%w: coded frame of %d bytes", ErrMalformed, len(body))
 		}
@@ -148,108 +162,37 @@ func videoCodecName(id byte) string {
 
 // sequence takes a decoder configuration record over.
 func (p *VideoParser) sequence(h videoHeader) (Unit, error) {
-	read := readAVCConfig
-	if h.hevc {
-		read = readHEVCConfig
+	units := p.units
+	if units == nil || units.HEVC() != h.hevc {
+		units = nal.NewParser(h.hevc)
 	}
-	sets, size, err := read(h.body)
+	params, size, err := units.Config(h.body)
 	if err != nil {
-		return Unit{}, err
+		return Unit{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	p.lengthSize, p.hevc = size, h.hevc
-	if sets.empty() {
-		// The parameter sets will come within the stream.
-		return Unit{}, nil
-	}
-	params, err := sets.params(h.hevc)
-	if err != nil {
-		return Unit{}, fmt.Errorf("%w: %v", ErrMalformed, err)
-	}
-	p.sets = sets
-	if p.params != nil && p.params.Equal(params) {
-		return Unit{}, nil
-	}
-	p.params = params
+	p.units, p.lengthSize = units, size
 	return Unit{Params: params}, nil
 }
 
 // frame reads an access unit.
 func (p *VideoParser) frame(h videoHeader, ms uint32) (Unit, error) {
-	if p.lengthSize == 0 || h.hevc != p.hevc {
+	if p.units == nil || h.hevc != p.units.HEVC() {
 		// A frame before its sequence header can't be decoded.
 		return Unit{}, nil
 	}
 	body := h.body
 	if p.lengthSize != 4 {
 		var err error
-		if body, err = widenLengths(body, p.lengthSize); err != nil {
-			return Unit{}, err
+		if body, err = nal.WidenLengths(body, p.lengthSize); err != nil {
+			return Unit{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
 	}
-	scan, err := p.scan(body)
+	u, err := p.units.Unit(body, ms, h.flagged)
+	if errors.Is(err, nal.ErrMalformed) {
+		err = fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
 	if err != nil {
 		return Unit{}, err
 	}
-	u := Unit{Params: p.adopt(scan.changed), Offset: h.offset, Key: scan.key}
-	if p.params == nil || len(scan.payload) == 0 {
-		return u, nil
-	}
-	u.Payload = scan.payload
-	if !p.refresh.watch(ms, scan.key, scan.recovery || h.flagged) {
-		return Unit{}, fmt.Errorf("%w: it refreshes by recovery points; set the encoder to closed GOPs with IDR frames (x264: no intra-refresh, no open-gop)", ErrNoKeyframes)
-	}
-	return u, nil
-}
-
-// adopt takes changed in-band parameter sets over and returns the new parameters, or nil
-// when nothing has changed or the sets make no sense.
-func (p *VideoParser) adopt(changed *paramSets) media.Params {
-	if changed == nil {
-		return nil
-	}
-	sets := p.sets.merge(changed, p.hevc)
-	params, err := sets.params(p.hevc)
-	if err != nil {
-		if p.params == nil {
-			p.sets = sets
-		}
-		return nil
-	}
-	p.sets = sets
-	if p.params != nil && p.params.Equal(params) {
-		return nil
-	}
-	p.params = params
-	return params
-}
-
-// refreshWatch finds streams without IDR frames.
-type refreshWatch struct {
-	sawKey  bool
-	lastKey uint32
-	points  int
-}
-
-// A stream is refused at the third refresh point without an IDR before it, or when refresh
-// points go on for a minute after the last IDR.
-const (
-	maxPointsBeforeKey = 3
-	maxSinceKey        = 60_000
-)
-
-// watch notes a frame; false means that the stream has no usable keyframes.
-func (w *refreshWatch) watch(ms uint32, key, point bool) bool {
-	switch {
-	case key:
-		*w = refreshWatch{sawKey: true, lastKey: ms}
-		return true
-	case !point:
-		return true
-	}
-	w.points++
-	if w.points < maxPointsBeforeKey {
-		return true
-	}
-	since := int32(ms - w.lastKey)
-	return w.sawKey && since >= 0 && since < maxSinceKey
+	return Unit{Params: u.Params, Payload: u.Payload, Offset: h.offset, Key: u.Key}, nil
 }

@@ -21,6 +21,10 @@ func AppendSequence(b []byte, params media.Params) ([]byte, error) {
 		b = append(b, 0x80|frameKey<<4|exSequenceStart)
 		b = binary.BigEndian.AppendUint32(b, uint32(fourHEVC))
 		return appendHEVCConfig(b, p)
+	case *media.AV1:
+		b = append(b, 0x80|frameKey<<4|exSequenceStart)
+		b = binary.BigEndian.AppendUint32(b, uint32(fourAV1))
+		return append(b, p.Config...), nil
 	case *media.AAC:
 		return append(append(b, aacTag, 0), p.Config...), nil
 	case *media.Opus:
@@ -52,6 +56,15 @@ func AppendFrame(b []byte, params media.Params, payload []byte, offset int32, ke
 		b = append(b, 0x80|frame<<4|exCodedFrames)
 		b = binary.BigEndian.AppendUint32(b, uint32(fourHEVC))
 		b = append(b, byte(offset>>16), byte(offset>>8), byte(offset))
+	case *media.AV1:
+		b = append(b, 0x80|frame<<4|exCodedFrames)
+		b = binary.BigEndian.AppendUint32(b, uint32(fourAV1))
+	case *media.MP3:
+		b = append(b, soundEx<<4|exCodedFrames)
+		b = binary.BigEndian.AppendUint32(b, uint32(fourMP3))
+	case *media.AC3:
+		b = append(b, soundEx<<4|exCodedFrames)
+		b = binary.BigEndian.AppendUint32(b, uint32(fourAC3))
 	case *media.AAC:
 		b = append(b, aacTag, 1)
 	case *media.Opus:
@@ -69,6 +82,10 @@ func appendAVCConfig(b []byte, p *media.H264) []byte {
 	b = append(b, byte(len(p.PPS)))
 	return appendUnits(b, p.PPS)
 }
+
+// hevcVPS is the NAL unit type of the first kind of parameter set; SPS and PPS follow it
+// (ITU-T H.265 table 7-1).
+const hevcVPS = 32
 
 // appendHEVCConfig writes the record with the profile bytes of the SPS. What it repeats
 // beyond them (chroma format, bit depth) is given as 4:2:0 with 8 bits: decoders read the SPS.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/Eyevinn/mp4ff/av1"
 	"github.com/Eyevinn/mp4ff/bits"
 	"github.com/Eyevinn/mp4ff/mp4"
 
@@ -34,6 +35,13 @@ func Init(t media.Track) ([]byte, error) {
 	return sw.Bytes(), nil
 }
 
+// The object types of layer III audio in an elementary stream descriptor (ISO/IEC 14496-1
+// table 5): MPEG-1's, which is written for all rates, and MPEG-2's.
+const (
+	objectMP3  = 0x6b
+	objectMP3b = 0x69
+)
+
 // describe adds the sample entry.
 func describe(trak *mp4.TrakBox, params media.Params) error {
 	var err error
@@ -42,8 +50,27 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 		err = trak.SetAVCDescriptor("avc1", p.SPS, p.PPS, true)
 	case *media.HEVC:
 		err = trak.SetHEVCDescriptor("hvc1", p.VPS, p.SPS, p.PPS, nil, true)
+	case *media.AV1:
+		var record av1.CodecConfRec
+		if record, err = av1.DecodeAV1CodecConfRec(p.Config); err == nil {
+			w, h := p.Size()
+			trak.Mdia.Minf.Stbl.Stsd.AddChild(mp4.CreateVisualSampleEntryBox("av01", uint16(w), uint16(h), &mp4.Av1CBox{CodecConfRec: record}))
+		}
 	case *media.AAC:
 		addAudioEntry(trak, "mp4a", p, mp4.CreateEsdsBox(slices.Clone(p.Config)))
+	case *media.MP3:
+		esds := mp4.CreateEsdsBox(nil)
+		esds.DecConfigDescriptor.ObjectType = objectMP3
+		esds.DecConfigDescriptor.DecSpecificInfo = nil
+		addAudioEntry(trak, "mp4a", p, esds)
+	case *media.AC3:
+		lfe := byte(0)
+		if p.LFE {
+			lfe = 1
+		}
+		addAudioEntry(trak, "ac-3", p, &mp4.Dac3Box{
+			FSCod: p.RateCode, BSID: p.ID, BSMod: p.Mode, ACMod: p.Coding, LFEOn: lfe, BitRateCode: p.BitrateCode,
+		})
 	case *media.Opus:
 		addAudioEntry(trak, "Opus", p, &mp4.DopsBox{
 			OutputChannelCount: byte(p.ChannelCount),

@@ -86,7 +86,8 @@ func audioFrames(first, n int) []*media.Frame {
 func join(pieces [][]byte) []byte { return bytes.Join(pieces, nil) }
 
 func TestInitKeepsParams(t *testing.T) {
-	for _, p := range []media.Params{h264Params(t), hevcParams(t), aacParams(t), &media.Opus{ChannelCount: 2}} {
+	for _, p := range []media.Params{h264Params(t), hevcParams(t), aacParams(t), &media.Opus{ChannelCount: 2},
+		&media.MP3{Rate: 44100, ChannelCount: 2}, &media.MP3{Rate: 22050, ChannelCount: 1}, &media.AC3{ID: 8, Coding: 7, LFE: true, BitrateCode: 14}} {
 		t.Run(p.Codec(), func(t *testing.T) {
 			b, err := Init(media.Track{Params: p})
 			if err != nil {

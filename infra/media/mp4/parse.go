@@ -1,6 +1,7 @@
 package mp4
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -78,6 +79,22 @@ func paramsOf(stsd *mp4.StsdBox) (media.Params, error) {
 			}
 		}
 		return media.NewHEVC(sets[0], sets[1], sets[2])
+	case stsd.Av01 != nil && stsd.Av01.Av1C != nil:
+		var record bytes.Buffer
+		if err := stsd.Av01.Av1C.CodecConfRec.Encode(&record); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrFile, err)
+		}
+		return media.NewAV1(record.Bytes())
+	case isMP3(stsd.Mp4a):
+		if n := stsd.Mp4a.ChannelCount; n != 1 && n != 2 || stsd.Mp4a.SampleRate == 0 {
+			return nil, fmt.Errorf("%w: MP3 with %d channels at %d Hz", ErrFile, n, stsd.Mp4a.SampleRate)
+		}
+		return &media.MP3{Rate: uint32(stsd.Mp4a.SampleRate), ChannelCount: int(stsd.Mp4a.ChannelCount)}, nil
+	case stsd.AC3 != nil && stsd.AC3.Dac3 != nil:
+		d := stsd.AC3.Dac3
+		return media.NewAC3(media.AC3{
+			RateCode: d.FSCod, ID: d.BSID, Mode: d.BSMod, Coding: d.ACMod, LFE: d.LFEOn != 0, BitrateCode: d.BitRateCode,
+		})
 	case stsd.Mp4a != nil && stsd.Mp4a.Esds != nil && stsd.Mp4a.Esds.DecConfigDescriptor != nil &&
 		stsd.Mp4a.Esds.DecConfigDescriptor.DecSpecificInfo != nil:
 		return media.NewAAC(stsd.Mp4a.Esds.DecConfigDescriptor.DecSpecificInfo.DecConfig)
@@ -85,6 +102,14 @@ func paramsOf(stsd *mp4.StsdBox) (media.Params, error) {
 		return &media.Opus{ChannelCount: int(stsd.Opus.Dops.OutputChannelCount)}, nil
 	}
 	return nil, fmt.Errorf("%w: no known sample entry", ErrFile)
+}
+
+func isMP3(e *mp4.AudioSampleEntryBox) bool {
+	if e == nil || e.Esds == nil || e.Esds.DecConfigDescriptor == nil {
+		return false
+	}
+	t := e.Esds.DecConfigDescriptor.ObjectType
+	return t == objectMP3 || t == objectMP3b
 }
 
 // Segment reads a media segment of the track that h describes.

@@ -19,7 +19,7 @@ import (
 // What it holds is a dozen bytes a sample. Offsets, and where need be times, have 64 bits.
 type Progressive struct {
 	tracks []*fileTrack // video first
-	data   int64         // bytes described so far
+	data   int64        // bytes described so far
 }
 
 // fileTrack is the table of one track's samples.

@@ -22,7 +22,21 @@ export interface Stream {
   encoder?: string;
   peer: string;
   gateway?: string;
+  link?: Link;
   playUrl?: string;
+}
+
+/** How a connection does that may lose packets. Counts are since it opened. */
+export interface Link {
+  rtt: number; // ms
+  latency: number; // ms
+  received: number;
+  lost: number;
+  retransmitted: number;
+  belated: number;
+  dropped: number;
+  encrypted: boolean;
+  damaged: number;
 }
 
 export interface Entry {
@@ -33,6 +47,7 @@ export interface Entry {
   backup?: string;
   key?: string;
   ffmpeg?: string;
+  srt?: string;
   playUrl?: string;
   live?: Live;
 }

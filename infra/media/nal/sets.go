@@ -1,4 +1,4 @@
-package flv
+package nal
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package flv
+package nal
 
 import (
 	"bytes"
@@ -38,7 +38,7 @@ type scanned struct {
 // scan checks the NAL lengths of an access unit and takes out what does not belong into
 // the payload. Units are closed up within b, so that nothing is copied when all that goes
 // stands at the beginning or the end.
-func (p *VideoParser) scan(b []byte) (scanned, error) {
+func (p *Parser) scan(b []byte) (scanned, error) {
 	var s scanned
 	start, w := 0, 0
 	for r := 0; r < len(b); {
@@ -65,7 +65,7 @@ func (p *VideoParser) scan(b []byte) (scanned, error) {
 }
 
 // keep notes what a NAL unit means and reports whether it stays in the payload.
-func (p *VideoParser) keep(unit []byte, s *scanned) bool {
+func (p *Parser) keep(unit []byte, s *scanned) bool {
 	if p.hevc {
 		return p.keepHEVC(unit, s)
 	}
@@ -86,7 +86,7 @@ func (p *VideoParser) keep(unit []byte, s *scanned) bool {
 	return true
 }
 
-func (p *VideoParser) keepHEVC(unit []byte, s *scanned) bool {
+func (p *Parser) keepHEVC(unit []byte, s *scanned) bool {
 	typ := unit[0] >> 1 & 0x3f
 	switch typ {
 	case hevcAUD, hevcFiller:
@@ -143,9 +143,9 @@ func seiNumber(b []byte) (n int, rest []byte, ok bool) {
 	return 0, nil, false
 }
 
-// widenLengths copies an access unit whose NAL lengths are 1, 2 or 3 bytes wide to one
+// WidenLengths copies an access unit whose NAL lengths are 1, 2 or 3 bytes wide to one
 // with four-byte lengths.
-func widenLengths(b []byte, size int) ([]byte, error) {
+func WidenLengths(b []byte, size int) ([]byte, error) {
 	count := 0
 	for rest := b; len(rest) > 0; count++ {
 		n, err := nalLength(rest, size)

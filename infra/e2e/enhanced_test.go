@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"klive/infra/media"
+	"klive/infra/media/flv"
+	"klive/infra/media/mp4"
+	"klive/infra/media/ts"
+	"klive/infra/publisher"
+)
+
+// recordedAV1 is a second of AV1 by SVT-AV1, one GOP of 25 pictures.
+func recordedAV1(t testing.TB) []mp4.MovieUnit {
+	t.Helper()
+	b, err := os.ReadFile("../media/mp4/testdata/av1.mp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m *mp4.Movie
+	var moof []byte
+	var units []mp4.MovieUnit
+	for at := 0; at < len(b); {
+		box, ok, err := mp4.ReadBox(b[at:])
+		if err != nil || !ok {
+			t.Fatalf("box at %d: %v", at, err)
+		}
+		body := b[at : at+int(box.Size)]
+		switch box.Type {
+		case "moov":
+			m, err = mp4.ParseMovie(body)
+		case "moof":
+			moof = body
+		case "mdat":
+			units, err = m.Fragment(moof, body, uint64(at-len(moof)))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		at += int(box.Size)
+	}
+	return units
+}
+
+// recordedOpus is a sink that keeps the Opus packets of a transport stream.
+type recordedOpus struct {
+	track   media.Track
+	packets [][]byte
+}
+
+func (r *recordedOpus) Program([]ts.Stream) error { return nil }
+
+func (r *recordedOpus) Track(t media.Track, _ ts.Stream) error {
+	if t.Params.Codec() == "Opus" {
+		r.track = t
+	}
+	return nil
+}
+
+func (r *recordedOpus) Unit(u ts.Unit) error {
+	if r.track.Params != nil && u.Track == r.track.ID {
+		r.packets = append(r.packets, u.Payload)
+	}
+	return nil
+}
+
+// TestEnhancedRTMP publishes recorded AV1 and Opus by their FourCCs: the playlist names both,
+// and Chromium plays them.
+func TestEnhancedRTMP(t *testing.T) {
+	beside(t)
+	p := start(t, "KLIVE_SEGMENT_DURATION=1s")
+	video := recordedAV1(t)
+	file, err := os.ReadFile("../media/ts/testdata/multi.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound := &recordedOpus{}
+	reader := ts.NewReader(sound)
+	if _, err := reader.Write(file); err != nil || len(sound.packets) < 90 {
+		t.Fatalf("%d packets of Opus: %v", len(sound.packets), err)
+	}
+	pub, err := publisher.Dial(t.Context(), publisher.Config{URL: p.demo()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { playTags(t, pub, video, sound, stop) })
+	defer func() { close(stop); wg.Wait(); pub.Close() }()
+	waitPlayable(t, p)
+	master := p.get(t.Context(), p.playlist("0_demolive"))
+	if !regexp.MustCompile(`CODECS="av01\.0\.00M\.08,opus"`).MatchString(master) {
+		t.Errorf("the playlist is\n%s", master)
+	}
+	waitLive(t, p)
+	w := watch(t, p, false, 6*time.Second)
+	if len(w.Stats.Errors)+len(w.Stats.Fatal) > 0 || w.Stats.Decoded < 100 || w.Stats.Width != 160 {
+		t.Errorf("Chromium: %+v", w.Stats)
+	}
+}
+
+// playTags sends 25 pictures and 50 packets a second, over and over.
+func playTags(t testing.TB, pub *publisher.Publisher, video []mp4.MovieUnit, sound *recordedOpus, stop <-chan struct{}) {
+	send := func(write func(uint32, ...[]byte) error, ms int, tag []byte, err error) bool {
+		if err == nil {
+			err = write(uint32(ms), tag)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return err == nil
+	}
+	tag, err := flv.AppendSequence(nil, video[0].Params)
+	if !send(pub.WriteVideo, 0, tag, err) {
+		return
+	}
+	if tag, err = flv.AppendSequence(nil, sound.track.Params); !send(pub.WriteAudio, 0, tag, err) {
+		return
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		if i%2 == 0 {
+			u := &video[i/2%len(video)]
+			if tag, err = flv.AppendFrame(nil, video[0].Params, u.Payload, 0, u.Key); !send(pub.WriteVideo, i*20, tag, err) {
+				return
+			}
+		}
+		if tag, err = flv.AppendFrame(nil, sound.track.Params, sound.packets[i%len(sound.packets)], 0, true); !send(pub.WriteAudio, i*20, tag, err) {
+			return
+		}
+	}
+}
+
+// TestEnhancedFourCCs holds that a codec that is not taken is refused by its name.
+func TestEnhancedFourCCs(t *testing.T) {
+	p := start(t)
+	pub, err := publisher.Dial(t.Context(), publisher.Config{URL: p.demo()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pub.Abort()
+	if err := pub.WriteVideo(0, []byte{0x90, 'v', 'p', '0', '9', 1, 0, 0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-pub.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatal("VP9 is taken")
+	}
+	if err := pub.Err(); err == nil || !strings.Contains(err.Error(), "vp09") {
+		t.Errorf("the encoder is told %v", err)
+	}
+}

@@ -1,0 +1,125 @@
+package media
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/bluenviron/mediacommon/v2/pkg/codecs/av1"
+)
+
+// AV1 are the parameters of an AV1 track: its AV1CodecConfigurationRecord ("AV1 Codec ISO
+// Media File Format Binding" §2.3), with the sequence header in it.
+type AV1 struct {
+	Config []byte
+
+	width, height int
+	frameRate     float64
+}
+
+const (
+	av1Version  = 0x81 // marker and version 1
+	av1Header   = 4    // bytes before the OBUs
+	obuSequence = 1
+)
+
+var errAV1 = errors.New("AV1: malformed codec configuration")
+
+// NewAV1 checks a configuration record and reads its sequence header.
+func NewAV1(config []byte) (*AV1, error) {
+	if len(config) < av1Header || config[0] != av1Version {
+		return nil, errAV1
+	}
+	p := &AV1{Config: config}
+	found := false
+	err := WalkOBUs(config[av1Header:], func(typ byte, obu, _ []byte) {
+		var h av1.SequenceHeader
+		if typ != obuSequence || found || h.Unmarshal(obu) != nil {
+			return
+		}
+		found = true
+		p.width, p.height = h.Width(), h.Height()
+		if t := h.TimingInfo; t != nil && t.NumUnitsInDisplayTick > 0 {
+			p.frameRate = saneRate(float64(t.TimeScale) / float64(t.NumUnitsInDisplayTick))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("%w: it has no sequence header", errAV1)
+	}
+	return p, nil
+}
+
+// WalkOBUs calls f for each OBU of a low-overhead bitstream (AV1 specification §5.3): its
+// type, the whole of it, and its payload alone. All OBUs but the last need a size.
+func WalkOBUs(b []byte, f func(typ byte, obu, payload []byte)) error {
+	for len(b) > 0 {
+		head := 1
+		if b[0]&4 != 0 { // extension
+			head++
+		}
+		if b[0]&0x80 != 0 || head > len(b) {
+			return fmt.Errorf("%w: OBU header", errAV1)
+		}
+		size, end := len(b)-head, len(b)
+		if b[0]&2 != 0 {
+			v, n := leb128(b[head:])
+			if n == 0 || v > uint64(len(b)-head-n) {
+				return fmt.Errorf("%w: OBU size", errAV1)
+			}
+			head += n
+			size, end = int(v), head+int(v)
+		}
+		f(b[0]>>3&0x0f, b[:end], b[head:head+size])
+		b = b[end:]
+	}
+	return nil
+}
+
+// leb128 reads a number and tells its length; 0 when there is none.
+func leb128(b []byte) (v uint64, n int) {
+	for i := 0; i < len(b) && i < 8; i++ {
+		v |= uint64(b[i]&0x7f) << (7 * i)
+		if b[i]&0x80 == 0 {
+			return v, i + 1
+		}
+	}
+	return 0, 0
+}
+
+// Kind is Video.
+func (*AV1) Kind() Kind { return Video }
+
+// Codec is "AV1".
+func (*AV1) Codec() string { return "AV1" }
+
+// CodecString is av01 with profile, level, tier and bit depth (binding §5).
+func (p *AV1) CodecString() string {
+	tier, depth := "M", 8
+	if p.Config[2]&0x80 != 0 {
+		tier = "H"
+	}
+	switch {
+	case p.Config[2]&0x60 == 0x60:
+		depth = 12
+	case p.Config[2]&0x40 != 0:
+		depth = 10
+	}
+	return fmt.Sprintf("av01.%d.%02d%s.%02d", p.Config[1]>>5, p.Config[1]&0x1f, tier, depth)
+}
+
+// Equal compares the records byte by byte.
+func (p *AV1) Equal(o Params) bool {
+	q, ok := o.(*AV1)
+	return ok && bytes.Equal(p.Config, q.Config)
+}
+
+// Size is the largest picture size in pixels.
+func (p *AV1) Size() (width, height int) { return p.width, p.height }
+
+// FrameRate is what the timing information states, or 0.
+func (p *AV1) FrameRate() float64 { return p.frameRate }
+
+func (*AV1) sealed() {}

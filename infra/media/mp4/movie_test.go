@@ -1,0 +1,128 @@
+package mp4
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"slices"
+	"testing"
+
+	"klive/infra/media"
+	"klive/infra/media/flv"
+)
+
+// av1Units reads a file that ffmpeg made with SVT-AV1: a second of 25 pictures, one fragment.
+func av1Units(t testing.TB) []MovieUnit {
+	t.Helper()
+	b, err := os.ReadFile("testdata/av1.mp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m *Movie
+	var units []MovieUnit
+	var moof []byte
+	for at := 0; at < len(b); {
+		box, ok, err := ReadBox(b[at:])
+		if err != nil || !ok {
+			t.Fatalf("box at %d: %v", at, err)
+		}
+		body := b[at : at+int(box.Size)]
+		switch box.Type {
+		case "moov":
+			if m, err = ParseMovie(body); err != nil {
+				t.Fatal(err)
+			}
+		case "moof":
+			moof = body
+		case "mdat":
+			more, err := m.Fragment(moof, body, uint64(at-len(moof)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			units = append(units, more...)
+		}
+		at += int(box.Size)
+	}
+	return units
+}
+
+// TestAV1 takes AV1 through all forms that klive has of it: MP4 in, Enhanced RTMP, CMAF out.
+func TestAV1(t *testing.T) {
+	units := av1Units(t)
+	if len(units) != 25 || units[0].Params == nil || !units[0].Key || units[1].Key {
+		t.Fatalf("%d units, the first %+v", len(units), units[0])
+	}
+	params, ok := units[0].Params.(*media.AV1)
+	if !ok {
+		t.Fatalf("parameters %T", units[0].Params)
+	}
+	if w, h := params.Size(); w != 160 || h != 90 || params.CodecString() != "av01.0.00M.08" {
+		t.Errorf("%dx%d %s", w, h, params.CodecString())
+	}
+	tag, err := flv.AppendSequence(nil, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p flv.VideoParser
+	u, err := p.Parse(tag, 0)
+	if err != nil || u.Params == nil || !u.Params.Equal(params) {
+		t.Fatalf("the sequence header: %+v %v", u, err)
+	}
+	for i := range units {
+		delimited := append([]byte{0x12, 0}, units[i].Payload...) // encoders send a temporal delimiter
+		if tag, err = flv.AppendFrame(nil, params, delimited, 0, units[i].Key); err != nil {
+			t.Fatal(err)
+		}
+		if u, err = p.Parse(tag, uint32(i*40)); err != nil || u.Key != units[i].Key || !bytes.Equal(u.Payload, units[i].Payload) {
+			t.Fatalf("frame %d: key %v, %d bytes, %v; want %v and %d", i, u.Key, len(u.Payload), err, units[i].Key, len(units[i].Payload))
+		}
+	}
+	init, err := Init(media.Track{Params: params})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ParseInit(init)
+	if err != nil || !h.Params.Equal(params) {
+		t.Errorf("the initialization section: %+v %v", h, err)
+	}
+}
+
+func TestMovieRefused(t *testing.T) {
+	for name, b := range map[string][]byte{"nothing": nil, "no tracks": {0, 0, 0, 8, 'm', 'o', 'o', 'v'}, "noise": bytes.Repeat([]byte{9}, 100)} {
+		if _, err := ParseMovie(b); !errors.Is(err, ErrFile) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FuzzMovie reads an initialization section and a fragment, whatever they are.
+func FuzzMovie(f *testing.F) {
+	b, err := os.ReadFile("testdata/av1.mp4")
+	if err != nil {
+		f.Fatal(err)
+	}
+	var parts [3][]byte
+	for at := 0; at < len(b); {
+		box, _, err := ReadBox(b[at:])
+		if err != nil {
+			f.Fatal(err)
+		}
+		if i := slices.Index([]string{"moov", "moof", "mdat"}, box.Type); i >= 0 {
+			parts[i] = b[at : at+int(box.Size)]
+		}
+		at += int(box.Size)
+	}
+	f.Add(parts[0], parts[1], parts[2])
+	f.Fuzz(func(t *testing.T, moov, moof, mdat []byte) {
+		m, err := ParseMovie(moov)
+		if err != nil {
+			return
+		}
+		units, err := m.Fragment(moof, mdat, 0)
+		for i := range units {
+			if u := &units[i]; err == nil && u.Track == nil {
+				t.Fatalf("unit %d: %+v", i, u)
+			}
+		}
+	})
+}
