@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -297,6 +298,10 @@ func (s *Server) fetch(ctx context.Context, address string, g *recordedSegment) 
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // without the address, which may be signed
+		}
 		s.log.Warn("a recorded file can't be fetched", "host", req.URL.Host, "err", err)
 		return nil, bad("its host does not answer")
 	}
