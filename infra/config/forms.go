@@ -36,6 +36,8 @@ func checkForm(form, text string) error {
 		return matches(text, hostForm, "want a host name such as media1.example.com")
 	case "word":
 		return matches(text, wordForm, "want letters, digits, '-' and '_'")
+	case "node":
+		return matches(text, nodeForm, "want letters, digits, '.', '-' and '_'")
 	case "path":
 		if text == "" {
 			return errors.New("want the path of a folder")
@@ -47,6 +49,7 @@ func checkForm(form, text string) error {
 var (
 	hostForm = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z_.-]{0,251}[0-9A-Za-z])?$`)
 	wordForm = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
+	nodeForm = regexp.MustCompile(`^[0-9A-Za-z._-]{1,128}$`)
 )
 
 func matches(text string, form *regexp.Regexp, want string) error {

@@ -26,6 +26,9 @@ const (
 	All = Gateway | LiveWorker | Origin | Control
 )
 
+// busRole is what a node of the bus calls its role to the others.
+const busRole = "bus"
+
 var roleNames = []struct {
 	role Roles
 	name string
