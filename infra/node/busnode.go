@@ -23,6 +23,9 @@ func StartBus(ctx context.Context, c Config) (*Node, error) {
 	if c.Listen == nil {
 		c.Listen = ListenTCP
 	}
+	if err := checkBusSettings(c.Settings); err != nil {
+		return nil, err
+	}
 	n := &Node{cfg: c, settings: c.Settings, log: c.Log, failed: make(chan error, 1)}
 	n.showReadiness()
 	if err := firstError(ctx, n.openListeners, n.startBusAdmin, n.startServer, n.closeHTTPHere, n.startBusBeats); err != nil {
