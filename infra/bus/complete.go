@@ -3,30 +3,48 @@ package bus
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// completeEvery is how often a stream that has fewer copies than asked for is given the others.
-const completeEvery = 5 * time.Second
+const (
+	// completeEvery is how often a stream that has fewer copies than asked for is given the others.
+	completeEvery = 5 * time.Second
+	// peersPatience is how long servers may be missing before a stream begins without them: those
+	// that start together hear of each other within two seconds.
+	peersPatience = 4 * time.Second
+)
 
 // least is the fewest copies that a stream may begin with: as many as must agree later.
 func least(replicas int) int { return replicas/2 + 1 }
 
-// withPeers makes a stream with as many copies as asked for. Servers that have not been heard
-// since the others started can't be given one: with most of them it begins with fewer, and gets
-// the others from [Control.Complete].
+// withPeers makes a media stream with as many copies as asked for. Servers that have not been
+// heard since the others started can't be given one: when they have been missing for a while it
+// begins with fewer, and gets the others from [Control.Complete]. Buckets and logs wait for all
+// their servers: they are made once, and are there when most of those come back.
 func (c *Control) withPeers(ctx context.Context, name string, replicas int, create func(ctx context.Context, replicas int) error) (copies int, err error) {
 	err = create(ctx, replicas)
-	if fewer := least(replicas); fewer < replicas && noPeers(err) && create(ctx, fewer) == nil {
-		c.log.Warn("bus: a stream begins with fewer copies than bus.replicas says, because not enough bus nodes are there; it gets the others when they are",
-			"stream", name, "copies", fewer, "bus.replicas", replicas)
-		return fewer, nil
+	fewer := least(replicas)
+	if fewer == replicas || !c.missingLong(noPeers(err)) || create(ctx, fewer) != nil {
+		return replicas, err
 	}
-	return replicas, err
+	c.log.Warn("bus: a stream begins with fewer copies than bus.replicas says, because not enough bus nodes are there; it gets the others when they are",
+		"stream", name, "copies", fewer, "bus.replicas", replicas)
+	return fewer, nil
+}
+
+// missingLong notes whether servers are missing now, and says whether they have been for long.
+func (c *Control) missingLong(now bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !now:
+		c.short = time.Time{}
+	case c.short.IsZero():
+		c.short = time.Now()
+	}
+	return now && time.Since(c.short) >= peersPatience
 }
 
 func noPeers(err error) bool {
@@ -64,12 +82,4 @@ func (c *Control) Complete(ctx context.Context) {
 		_ = settle(ctx) // fails while the servers are still missing
 		cancel()
 	}
-}
-
-// Incomplete names the streams that were opened on this connection and have fewer copies than
-// asked for.
-func (c *Control) Incomplete() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Sorted(maps.Keys(c.incomplete))
 }

@@ -41,6 +41,7 @@ type Control struct {
 	streams      map[string]opened   // by name
 	incomplete   map[string]struct{} // of streams, those with fewer copies than asked for
 	completed    time.Time           // when they were last given the others
+	short        time.Time           // since when servers have been missing for a new stream; zero while none are
 	toldReplicas bool                // the log has said that there are more copies than asked for
 }
 

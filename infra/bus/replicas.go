@@ -10,6 +10,8 @@ import (
 // streamMaker is how a stream is made, and how it is given the current settings.
 type streamMaker struct {
 	create, update func(ctx context.Context, replicas int) error
+	// fewer lets it begin with fewer copies, see [Control.withPeers].
+	fewer bool
 }
 
 // settle makes a stream with as many copies as asked for, or gives it the current settings.
@@ -22,8 +24,12 @@ func (c *Control) settle(ctx context.Context, name string, replicas int, m strea
 		there, err := c.js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			// And not update: another process may ask for more copies meanwhile.
-			copies, err = c.withPeers(ctx, name, replicas, m.create)
-			return err
+			copies = replicas
+			if m.fewer {
+				copies, err = c.withPeers(ctx, name, replicas, m.create)
+				return err
+			}
+			return m.create(ctx, copies)
 		}
 		if err != nil {
 			return err
@@ -31,7 +37,7 @@ func (c *Control) settle(ctx context.Context, name string, replicas int, m strea
 		has := there.CachedInfo().Config.Replicas
 		copies = max(replicas, has)
 		if err := m.update(ctx, copies); err != nil {
-			if copies = has; has < replicas && has >= least(replicas) && noPeers(err) {
+			if copies = has; m.fewer && has < replicas && has >= least(replicas) && noPeers(err) {
 				return m.update(ctx, has) // it was made when not all were there, and they still are not
 			}
 			return err

@@ -210,6 +210,7 @@ func (sh *shard) make(ctx context.Context) error {
 			stream, err = js.UpdateStream(ctx, sh.config(c, replicas))
 			return err
 		},
+		fewer: true,
 	})
 	if err == nil {
 		sh.replicas, sh.created = max(copies, c.Replicas), stream.CachedInfo().Created
