@@ -51,7 +51,10 @@ func (doctorCmd) Run(ctx context.Context, g *global) error {
 		findings = append(findings, portFindings(ctx, c)...)
 		findings = append(findings, folderFinding(c), tlsFinding(c))
 		findings = append(findings, sharedFindings(ctx, c)...)
-		findings = append(findings, kalturaFinding(ctx, c), ffmpegFinding(ctx))
+		findings = append(findings, kalturaFinding(ctx, c))
+	}
+	if err != nil || !busNode(c) {
+		findings = append(findings, ffmpegFinding(ctx))
 	}
 	if err := printFindings(g, findings); err != nil {
 		return err
