@@ -44,7 +44,11 @@ const minFree = 2 << 30
 func (doctorCmd) Run(ctx context.Context, g *global) error {
 	c, warnings, err := g.settings()
 	findings := []finding{configFinding(g, warnings, err)}
-	if err == nil {
+	switch {
+	case err == nil && busNode(c):
+		findings = append(findings, portFindings(ctx, c)...)
+		findings = append(findings, folderFinding(c), busNodeFinding(ctx, c))
+	case err == nil:
 		findings = append(findings, portFindings(ctx, c)...)
 		findings = append(findings, folderFinding(c), tlsFinding(c))
 		findings = append(findings, sharedFindings(ctx, c)...)
@@ -53,7 +57,9 @@ func (doctorCmd) Run(ctx context.Context, g *global) error {
 	if err != nil {
 		c = config.Default()
 	}
-	findings = append(findings, ffmpegFindings(ctx, c)...)
+	if err != nil || !busNode(c) {
+		findings = append(findings, ffmpegFindings(ctx, c)...)
+	}
 	if err := printFindings(g, findings); err != nil {
 		return err
 	}
@@ -110,7 +116,7 @@ func portFindings(ctx context.Context, c *config.Config) []finding {
 	var out []finding
 	klive := findRunning(ctx, c)
 	for _, p := range ports {
-		if p.address != "" {
+		if p.address != "" && (!busNode(c) || strings.HasPrefix(p.key, "bus.") || p.key == "admin.listen") {
 			out = append(out, p.finding(ctx, c, klive))
 		}
 	}
@@ -168,6 +174,10 @@ func internalListen(c *config.Config) string {
 	return c.Internal.Listen
 }
 
+// busNode reports whether a configuration is that of a bus node that has others. That of one
+// alone can't be told from another process's.
+func busNode(c *config.Config) bool { return c.Bus.URL == "" && c.Bus.Cluster.Listen != "" }
+
 // busListen is bus.listen in the configuration of a bus node that has others.
 func busListen(c *config.Config) string {
 	if c.Bus.Cluster.Listen == "" {
@@ -177,23 +187,45 @@ func busListen(c *config.Config) string {
 }
 
 // runs reports whether a klive answers at this configuration's admin listener.
-func runs(ctx context.Context, c *config.Config) bool {
+func runs(ctx context.Context, c *config.Config) bool { return readiness(ctx, c) != "" }
+
+// readiness is what a klive answers about itself at this configuration's admin listener: "ready…"
+// or "not ready: …"; empty when none answers.
+func readiness(ctx context.Context, c *config.Config) string {
 	if c.Admin.Listen == "" {
-		return false
+		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+node.Dialable(c.Admin.Listen)+"/readyz", nil)
 	if err != nil {
-		return false
+		return ""
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return false
+		return ""
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, 100))
-	return err == nil && strings.HasPrefix(strings.TrimPrefix(string(text), "not "), "ready")
+	body, err := io.ReadAll(io.LimitReader(res.Body, 4096))
+	text := strings.TrimSpace(string(body))
+	if err != nil || !strings.HasPrefix(strings.TrimPrefix(text, "not "), "ready") {
+		return ""
+	}
+	return text
+}
+
+// busNodeFinding asks the bus node that runs under this configuration how it is.
+func busNodeFinding(ctx context.Context, c *config.Config) finding {
+	f := finding{Check: "bus node"}
+	switch text := readiness(ctx, c); {
+	case text == "":
+		f.OK, f.Detail = true, "does not run (none answers at admin.listen); start it with klive bus, and ask again"
+	case strings.HasPrefix(text, "not "):
+		f.Detail, f.Advice = text, "start the nodes that it misses, and see that they reach each other under the addresses in bus.cluster.routes"
+	default:
+		f.OK, f.Detail = true, text
+	}
+	return f
 }
 
 // existing is the folder itself, or the nearest one above it that is there: the first

@@ -92,13 +92,16 @@ func (p *Pool) silent(l seenLease, now time.Time) bool {
 	return p.Beats != nil && now.Sub(l.at) >= p.StealAfter && p.Beats.Silence(l.holder) >= p.StealAfter
 }
 
-// hearing tells the packager for how long this process has heard the bus without a hole; nil
-// where there is nothing to tell it by.
+// hearing tells the packager for how long this process has heard the bus without a hole, and
+// the bus has taken what feeds write; nil where there is nothing to tell it by.
 func (p *Pool) hearing() func() time.Duration {
-	if p.Beats == nil {
+	switch {
+	case p.Beats == nil:
 		return nil
+	case p.Answering == nil:
+		return p.Beats.Hearing
 	}
-	return p.Beats.Hearing
+	return func() time.Duration { return min(p.Beats.Hearing(), p.Answering()) }
 }
 
 // Share is what this process says in its beats of the entries it owns or is about to, and

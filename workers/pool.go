@@ -40,6 +40,9 @@ type Config struct {
 	// Beats are this process's, under the same name; what they say includes [Pool.Share]. Nil
 	// means that there is no other worker.
 	Beats *bus.Beats
+	// Answering is for how long the bus has answered this process without a failure; nil means
+	// always. Beats are heard also while what feeds write has no leader on the bus.
+	Answering func() time.Duration
 	// Feeds is the bucket of feed records, Broadcasts that of broadcast records.
 	Feeds, Broadcasts *bus.Bucket
 	Media             bus.Media

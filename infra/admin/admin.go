@@ -38,7 +38,8 @@ type Config struct {
 	Token string
 	// Places are the addresses that encoders and players use.
 	Places Places
-	// Streams is required. Entries may be nil: then nothing says who may publish.
+	// Streams may be nil: then this process knows nothing of streams and entries, says so, and has
+	// no console. Entries may be nil: then nothing says who may publish.
 	Streams Streams
 	Entries Entries
 	// Cluster may be nil: then nothing is told of nodes and owners.
@@ -56,6 +57,8 @@ type Config struct {
 	// Ready returns nil when this process can take work, or says what it waits for; nil means
 	// always ready.
 	Ready func(context.Context) error
+	// Remark says what a process that is ready lacks; nil or empty means nothing.
+	Remark func() string
 	// ControlPlane answers /api_v3; nil means that there is none here.
 	ControlPlane http.Handler
 	// Console holds the console's built files; nil means those in the binary.
@@ -72,8 +75,8 @@ type Handler struct {
 
 // New returns the handler of an admin listener.
 func New(c Config) (*Handler, error) {
-	if c.Log == nil || c.Streams == nil {
-		return nil, errors.New("admin: Log and Streams are required")
+	if c.Log == nil {
+		return nil, errors.New("admin: Log is required")
 	}
 	if c.Console == nil {
 		c.Console = builtConsole()
@@ -94,12 +97,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.root.Ser
 func (h *Handler) routes() http.Handler {
 	inner := http.NewServeMux()
 	api := newResources(inner)
-	api.handle(http.MethodGet, "/v1/streams", http.HandlerFunc(h.streams))
-	api.handle(http.MethodGet, "/v1/streams/{entry}", http.HandlerFunc(h.streams))
-	api.handle(http.MethodGet, "/v1/entries", http.HandlerFunc(h.entries))
-	api.handle(http.MethodGet, "/v1/server", http.HandlerFunc(h.server))
 	// A page of another site must not act with this browser's cookie, or from this host.
 	own := http.NewCrossOriginProtection()
+	if h.config.Streams != nil {
+		api.handle(http.MethodGet, "/v1/streams", http.HandlerFunc(h.streams))
+		api.handle(http.MethodGet, "/v1/streams/{entry}", http.HandlerFunc(h.streams))
+		api.handle(http.MethodGet, "/v1/entries", http.HandlerFunc(h.entries))
+		api.handle(http.MethodGet, "/v1/server", http.HandlerFunc(h.server))
+		inner.Handle("/", h.console)
+	} else {
+		for _, path := range []string{"/", "/v1/streams", "/v1/streams/", "/v1/entries", "/v1/server"} {
+			inner.HandleFunc(path, elsewhere)
+		}
+	}
 	if h.config.Entries != nil {
 		api.handle(http.MethodPost, "/v1/entries", own.Handler(http.HandlerFunc(h.addEntry)))
 		api.handle(http.MethodDelete, "/v1/entries/{id}", own.Handler(http.HandlerFunc(h.removeEntry)))
@@ -125,7 +135,6 @@ func (h *Handler) routes() http.Handler {
 	inner.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	inner.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	inner.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	inner.Handle("/", h.console)
 
 	outer := http.NewServeMux()
 	// What watches over processes has no token, and a worker no other listener.
@@ -141,6 +150,11 @@ func (h *Handler) routes() http.Handler {
 	return outer
 }
 
+// elsewhere answers on a process that knows nothing of streams.
+func elsewhere(w http.ResponseWriter, _ *http.Request) {
+	problem(w, http.StatusNotFound, "this process is a node of klive's bus: it has no console and knows nothing of streams and entries; ask the admin listener of another role. Here are /readyz, /metrics and /v1/nodes")
+}
+
 func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
 	if h.config.Ready != nil {
 		if err := h.config.Ready(r.Context()); err != nil {
@@ -148,7 +162,13 @@ func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	plain(w, http.StatusOK, "ready")
+	text := "ready"
+	if h.config.Remark != nil {
+		if remark := h.config.Remark(); remark != "" {
+			text += ", but " + remark
+		}
+	}
+	plain(w, http.StatusOK, text)
 }
 
 // secureHeaders keeps pages of this listener to themselves: no framing, no foreign

@@ -102,7 +102,7 @@ func (c *Control) Bucket(ctx context.Context, config BucketConfig) (*Bucket, err
 	if err != nil {
 		return nil, busError("open bucket "+config.Name, err)
 	}
-	c.opened(name, settle)
+	c.opened(name, opened{subject: "$KV." + config.Name + ".leader", settle: settle})
 	return b, nil
 }
 

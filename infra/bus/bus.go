@@ -94,6 +94,10 @@ var ErrTooLarge = errors.New("bus: too large")
 // happened all the same; a repeat with the same id or condition is safe.
 var ErrUnavailable = errors.New("bus: not available")
 
+// ErrElecting says that the bus is connected and gives no answer, as while it elects a leader.
+// It comes with [ErrUnavailable].
+var ErrElecting = errors.New("the bus is electing a leader, or most of its nodes are away")
+
 // ErrDenied is returned when the NATS server does not let this process in, or not
 // do what it must.
 var ErrDenied = errors.New("bus: access denied")

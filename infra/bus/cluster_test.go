@@ -53,16 +53,18 @@ func serveNode(f []string) error {
 type cluster struct {
 	url   string
 	nodes map[string]*exec.Cmd // by name
+	with  map[string][]string  // their settings
 }
 
 func startCluster(t testing.TB, n int) *cluster {
 	t.Helper()
-	c := &cluster{nodes: map[string]*exec.Cmd{}}
+	c := &cluster{nodes: map[string]*exec.Cmd{}, with: map[string][]string{}}
 	clients, peers := freeAddresses(t, n), freeAddresses(t, n)
 	c.url = "nats://" + strings.Join(clients, ",nats://")
 	for i := range n {
 		name := fmt.Sprint("node", i+1)
-		c.nodes[name] = startProcess(t, name, t.TempDir(), clients[i], peers[i], "nats://"+strings.Join(peers, ",nats://"))
+		c.with[name] = []string{name, t.TempDir(), clients[i], peers[i], "nats://" + strings.Join(peers, ",nats://")}
+		c.start(t, name)
 	}
 	return c
 }
@@ -88,6 +90,24 @@ func startProcess(t testing.TB, settings ...string) *exec.Cmd {
 	return cmd
 }
 
+// start starts a node, as it was before.
+func (c *cluster) start(t testing.TB, name string) {
+	t.Helper()
+	c.nodes[name] = startProcess(t, c.with[name]...)
+}
+
+// wipe ends nodes without a word and starts them with empty folders.
+func (c *cluster) wipe(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		c.kill(t, name)
+		c.with[name][1] = t.TempDir()
+	}
+	for _, name := range names {
+		c.start(t, name)
+	}
+}
+
 // kill ends a node's process without a word.
 func (c *cluster) kill(t testing.TB, name string) {
 	t.Helper()
@@ -96,6 +116,7 @@ func (c *cluster) kill(t testing.TB, name string) {
 		t.Fatalf("no node is called %q", name)
 	}
 	check(t, cmd.Process.Kill())
+	_ = cmd.Wait()
 }
 
 func (c *cluster) connect(t testing.TB, replicas int) *bus.Control {

@@ -212,7 +212,20 @@ type controlSetup struct {
 }
 
 func connect(ctx context.Context, s controlSetup) (*Control, error) {
-	c := &Control{streams: map[string]func(context.Context) error{}, replicas: s.replicas, memory: s.memory, beat: s.beat, log: s.log, healthy: s.healthy}
+	c, err := dialIn(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.greet(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// dialIn connects to a server whatever it can do.
+func dialIn(ctx context.Context, s controlSetup) (*Control, error) {
+	c := &Control{streams: map[string]opened{}, incomplete: map[string]struct{}{}, replicas: s.replicas, memory: s.memory, beat: s.beat, log: s.log, healthy: s.healthy}
 	timeout := connectTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))
@@ -237,26 +250,23 @@ func connect(ctx context.Context, s controlSetup) (*Control, error) {
 	if err != nil {
 		return nil, connectError(err)
 	}
-	if err := c.greet(ctx); err != nil {
+	if c.js, err = jetstream.New(c.nc, jetstream.WithDefaultTimeout(requestTimeout)); err != nil {
 		c.nc.Close()
-		return nil, err
+		return nil, busError("connect", err)
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return c, nil
 }
 
 // greet finds out whether the server can do what is needed.
-func (c *Control) greet(ctx context.Context) (err error) {
+func (c *Control) greet(ctx context.Context) error {
 	if version := c.nc.ConnectedServerVersion(); tooOld(version) {
 		return fmt.Errorf("%w: the NATS server at %s is release %s: klive needs %d.%d or later",
 			ErrInvalid, c.nc.ConnectedUrlRedacted(), version, oldestMajor, oldestMinor)
 	}
-	if c.js, err = jetstream.New(c.nc, jetstream.WithDefaultTimeout(requestTimeout)); err != nil {
-		return busError("connect", err)
-	}
 	ctx, done := bounded(ctx)
 	defer done()
-	_, err = c.js.AccountInfo(ctx)
+	_, err := c.js.AccountInfo(ctx)
 	return busError("connect: ask for JetStream", err)
 }
 

@@ -37,9 +37,12 @@ type Control struct {
 	// mu guards the fields below.
 	mu           sync.Mutex
 	closed       bool
-	owned        sync.WaitGroup                         // the goroutines of watchers, followers, leases and subscriptions
-	streams      map[string]func(context.Context) error // of buckets and logs that were opened, with how each is made
-	toldReplicas bool                                   // the log has said that there are more copies than asked for
+	owned        sync.WaitGroup      // the goroutines of watchers, followers, leases and subscriptions
+	streams      map[string]opened   // by name
+	incomplete   map[string]struct{} // of streams, those with fewer copies than asked for
+	completed    time.Time           // when they were last given the others
+	short        time.Time           // since when servers have been missing for a new stream; zero while none are
+	toldReplicas bool                // the log has said that there are more copies than asked for
 }
 
 // Close ends the connection with all its watchers, followers, leases and
@@ -74,8 +77,20 @@ func (c *Control) Healthy() error {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, healthTimeout)
 	defer cancel()
+	if err := c.nc.FlushWithContext(ctx); err != nil { // the server itself, which needs nobody to answer
+		return busError("ask the server", err)
+	}
 	_, err := c.js.AccountInfo(ctx)
-	return busError("ask for the account's state", err)
+	return c.leaderError("ask for the account's state", err)
+}
+
+// leaderError is [busError] for what the cluster's leader is asked: no answer means [ErrElecting]
+// where the server itself is reached.
+func (c *Control) leaderError(doing string, err error) error {
+	if electing(err) && c.nc.IsConnected() {
+		return fmt.Errorf("%w: %w: %s: %w", ErrUnavailable, ErrElecting, doing, err)
+	}
+	return busError(doing, err)
 }
 
 // run starts a goroutine that Close waits for. It ends when the context does.

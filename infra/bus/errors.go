@@ -96,7 +96,7 @@ func classifyAPI(err error) (advice string, sentinel error) {
 	case codeTemporary, codeInProcess:
 		return "the bus is electing a leader; it is tried again", ErrUnavailable
 	case codeNoPeers:
-		return "the NATS cluster has fewer servers with JetStream and free room than bus.replicas asks for: start them, or lower bus.replicas", ErrUnavailable
+		return "fewer bus nodes are there, and have room, than it takes: start those that are missing, or give them a larger bus.maxMemory and bus.maxStore", ErrUnavailable
 	case codeReplicasUnsupported:
 		return "bus.replicas above 1 needs a NATS cluster: set bus.replicas to 1, or name a cluster in bus.url", ErrInvalid
 	case jetstream.JSErrCodeJetStreamNotEnabled, jetstream.JSErrCodeJetStreamNotEnabledForAccount:

@@ -77,7 +77,7 @@ func (c *Control) Log(ctx context.Context, config LogConfig) (*Log, error) {
 	if err != nil {
 		return nil, busError("open log "+config.Name, err)
 	}
-	c.opened(l.streamName(), settle)
+	c.opened(l.streamName(), opened{subject: l.subject("leader"), settle: settle})
 	return l, nil
 }
 

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -122,6 +123,13 @@ func takeDir(dir string) (path string, release func(), err error) {
 	}
 	release, err = lockDir(path)
 	return path, release, err
+}
+
+// TakeDir makes a data folder and takes it for this process, as a node does with its own. It
+// returns [ErrInUse] when another process has it.
+func TakeDir(dir string) (release func(), err error) {
+	_, release, err = takeDir(dir)
+	return release, err
 }
 
 // nodeOptions is what all nodes have in common.
@@ -245,6 +253,9 @@ func (l *nodeLogger) Fatalf(format string, v ...any) {
 // what the other side calls itself.
 var ofPeer = regexp.MustCompile(`^(\S+:\d+) - [a-z_]+:\d+(?: - "[^"]*")* - `)
 
+// ofRoute is a line about another node that does not answer, and why.
+var ofRoute = regexp.MustCompile(`^Error trying to connect to route \(attempt \d+\): (.*)$`)
+
 // tell passes a line on, the connection beside it, so that the same line about others is the
 // same.
 func (l *nodeLogger) tell(level slog.Level, text string) {
@@ -253,6 +264,12 @@ func (l *nodeLogger) tell(level slog.Level, text string) {
 		text, about = text[len(m[0]):], []any{"peer", m[1]}
 	}
 	switch lower := strings.ToLower(text); {
+	case strings.Contains(text, "will rebuild"): // after each end without a word, once for each stream: it is what disks are for
+		level = slog.LevelDebug
+	case ofRoute.MatchString(text):
+		m := ofRoute.FindStringSubmatch(text)
+		level, text = slog.LevelWarn, "another bus node is not reached; it is tried again each second"
+		about = append(about, "error", errors.New(m[1]))
 	case strings.Contains(lower, "authentication error"), strings.Contains(lower, "authorization violation"), strings.Contains(lower, "authorization error"):
 		about = append(about, "error", text)
 		text = "a process with other bus.user and bus.password than this node's was refused, or refuses this node: give all bus nodes and all who connect the same"

@@ -88,13 +88,18 @@ func (c *Control) Queue(ctx context.Context, config QueueConfig) (*Queue, error)
 	if err != nil {
 		return nil, busError("open queue "+config.Name, err)
 	}
-	c.opened(q.streamName(), settle)
+	c.opened(q.streamName(), opened{subject: q.subject(), settle: settle})
 	return q, nil
 }
 
-func (q *Queue) streamName() string { return "klive_queue_" + q.name }
+const (
+	queueStream   = "klive_queue_" // a queue's stream, before its name
+	queueSubjects = "klive.queue." // its subject, before its name
+)
 
-func (q *Queue) subject() string { return "klive.queue." + q.name }
+func (q *Queue) streamName() string { return queueStream + q.name }
+
+func (q *Queue) subject() string { return queueSubjects + q.name }
 
 func (q *Queue) maker(config QueueConfig) streamMaker {
 	with := func(replicas int) jetstream.StreamConfig {
@@ -112,6 +117,7 @@ func (q *Queue) maker(config QueueConfig) streamMaker {
 		}
 	}
 	return streamMaker{
+		fewer: true, // a task that is lost is put again, or given up in time
 		create: func(ctx context.Context, replicas int) error {
 			_, err := q.control.js.CreateStream(ctx, with(replicas))
 			return err

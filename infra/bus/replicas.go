@@ -10,18 +10,26 @@ import (
 // streamMaker is how a stream is made, and how it is given the current settings.
 type streamMaker struct {
 	create, update func(ctx context.Context, replicas int) error
+	// fewer lets it begin with fewer copies, see [Control.withPeers].
+	fewer bool
 }
 
 // settle makes a stream with as many copies as asked for, or gives it the current settings.
 // One that has more copies keeps them: a single process with another bus.replicas would
-// otherwise take away, for all, what an outage is survived by. It returns the number of
-// copies.
+// otherwise take away, for all, what an outage is survived by. One that can't have as many
+// because servers are missing has fewer for the time being, see [Control.Complete]. It returns
+// the number of copies.
 func (c *Control) settle(ctx context.Context, name string, replicas int, m streamMaker) (copies int, err error) {
 	err = open(ctx, func(ctx context.Context) error {
 		there, err := c.js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			// And not update: another process may ask for more copies meanwhile.
 			copies = replicas
-			return m.create(ctx, copies) // and not update: another process may ask for more copies meanwhile
+			if m.fewer {
+				copies, err = c.withPeers(ctx, name, replicas, m.create)
+				return err
+			}
+			return m.create(ctx, copies)
 		}
 		if err != nil {
 			return err
@@ -29,11 +37,15 @@ func (c *Control) settle(ctx context.Context, name string, replicas int, m strea
 		has := there.CachedInfo().Config.Replicas
 		copies = max(replicas, has)
 		if err := m.update(ctx, copies); err != nil {
+			if copies = has; m.fewer && has < replicas && has >= least(replicas) && noPeers(err) {
+				return m.update(ctx, has) // it was made when not all were there, and they still are not
+			}
 			return err
 		}
 		c.compareReplicas(name, has, replicas)
 		return nil
 	})
+	c.lacking(name, err == nil && copies < replicas)
 	return copies, err
 }
 

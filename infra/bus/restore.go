@@ -2,18 +2,39 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
+	"sync"
 )
 
-// opened notes how a bucket's or log's stream is made.
-func (c *Control) opened(stream string, create func(context.Context) error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.streams[stream] = create
+// opened is a stream that was opened on a connection.
+type opened struct {
+	// subject is one that the stream keeps.
+	subject string
+	// settle makes it, or gives it the current settings.
+	settle func(context.Context) error
+	// again makes it anew when it is missing and tells of that itself; nil: settle does.
+	again func(context.Context) error
 }
 
-// Restore makes the buckets and logs anew that were opened on this connection and that the
-// bus has no more, and returns the names of their streams. Servers that lost their disks come
+// opened notes how a stream is made.
+func (c *Control) opened(stream string, o opened) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.streams[stream] = o
+}
+
+// forgotten undoes opened.
+func (c *Control) forgotten(stream string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.streams, stream)
+	delete(c.incomplete, stream)
+}
+
+// Restore makes the streams anew that were opened on this connection and that the bus has no
+// more, and returns the names of those of buckets and logs. Servers that lost their disks come
 // back without them; whoever watches one gets [ErrAnew] then.
 func (c *Control) Restore(ctx context.Context) (made []string, err error) {
 	ctx, cancel := bounded(ctx)
@@ -24,22 +45,58 @@ func (c *Control) Restore(ctx context.Context) (made []string, err error) {
 		there[name] = true
 	}
 	if err := list.Err(); err != nil {
-		return nil, busError("list what the bus has", err)
+		return nil, c.leaderError("list what the bus has", err)
 	}
 	c.mu.Lock()
-	missing := map[string]func(context.Context) error{}
-	for name, create := range c.streams {
+	missing := map[string]opened{}
+	for name, o := range c.streams {
 		if !there[name] {
-			missing[name] = create
+			missing[name] = o
 		}
 	}
 	c.mu.Unlock()
-	for name, create := range missing {
-		if err := create(ctx); err != nil {
-			return made, busError("make "+name+" anew", err)
+	for name, o := range missing {
+		if o.again != nil {
+			if err := o.again(ctx); err != nil {
+				return made, err
+			}
+			continue
+		}
+		if err := o.settle(ctx); err != nil {
+			return made, c.leaderError("make "+name+" anew", err)
 		}
 		made = append(made, name)
 	}
 	slices.Sort(made)
 	return made, nil
+}
+
+// Led says whether every stream that was opened on this connection has a leader, without which
+// nothing is written to it. It asks all of them at once, for at most a second.
+func (c *Control) Led(ctx context.Context) error {
+	c.mu.Lock()
+	subjects := make(map[string]string, len(c.streams))
+	for name, o := range c.streams {
+		subjects[name] = o.subject
+	}
+	c.mu.Unlock()
+	var asking sync.WaitGroup
+	var mu sync.Mutex
+	var without []string
+	var last error
+	for name, subject := range subjects {
+		asking.Go(func() {
+			if err := c.askLeader(ctx, subject); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				without, last = append(without, name), err
+			}
+		})
+	}
+	asking.Wait()
+	if len(without) == 0 {
+		return nil
+	}
+	slices.Sort(without)
+	return fmt.Errorf("%w: %w: no leader of %s answers, so nothing is written there: %w", ErrUnavailable, ErrElecting, strings.Join(without, ", "), last)
 }

@@ -37,30 +37,53 @@ func (c *ServerConfig) parseRoutes() (routes []*url.URL, err error) {
 	return routes, nil
 }
 
-// others leaves out the route to this node itself. The server library takes the number of
-// routes for the number of other nodes, and waits for most of them: with its own among three,
-// two nodes of three would never begin.
+// others leaves out the route to this node itself.
 func others(ctx context.Context, routes []*url.URL, listen string, port int) []*url.URL {
 	ctx, cancel := context.WithTimeout(ctx, resolveTime)
 	defer cancel()
-	me := self{listen: net.ParseIP(listen)}
-	me.host, _ = os.Hostname()
-	addrs, _ := net.InterfaceAddrs()
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok {
-			me.ips = append(me.ips, n.IP)
-		}
-	}
+	me := thisHost(listen)
 	var out []*url.URL
 	for _, u := range routes {
 		if u.Port() != strconv.Itoa(port) || !me.is(ctx, u.Hostname()) {
 			out = append(out, u)
 		}
 	}
-	if len(out) == 0 {
-		return routes // a cluster of one still needs a route
-	}
 	return out
+}
+
+// PlaceName is a name for the node that does not depend on its folder: host and port of its own
+// cluster address in bus.cluster.routes, or of this host where the routes do not tell which one
+// that is.
+func (c ServerConfig) PlaceName(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, resolveTime)
+	defer cancel()
+	listen, port, err := net.SplitHostPort(c.ClusterListen)
+	if err != nil {
+		listen, port = "", fmt.Sprint(defaultClusterPort)
+	}
+	me := thisHost(listen)
+	var own []string
+	if routes, err := c.parseRoutes(); err == nil && len(routes) > 1 { // one alone may be everybody's
+		for _, u := range routes {
+			if u.Port() == port && me.is(ctx, u.Hostname()) {
+				own = append(own, u.Hostname())
+			}
+		}
+	}
+	host := me.host
+	if len(own) == 1 {
+		host = own[0]
+	}
+	return placeName(host, port)
+}
+
+func placeName(host, port string) string {
+	return strings.Map(func(r rune) rune {
+		if r == ':' || r == '%' { // of IPv6 addresses
+			return '_'
+		}
+		return r
+	}, host+"-"+port)
 }
 
 // self is what this host is called.
@@ -68,6 +91,18 @@ type self struct {
 	host   string
 	listen net.IP // nil when it is a name
 	ips    []net.IP
+}
+
+func thisHost(listen string) *self {
+	me := &self{listen: net.ParseIP(listen)}
+	me.host, _ = os.Hostname()
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok {
+			me.ips = append(me.ips, n.IP)
+		}
+	}
+	return me
 }
 
 // is reports whether a host in a route is this one.
@@ -140,6 +175,9 @@ func (s *Server) missing() (list []string) {
 	hosts := map[*url.URL][]net.IP{}
 	var left []*url.URL
 	for _, u := range s.routes {
+		if take(func(r *server.RouteInfo) bool { return r.RemoteName == placeName(u.Hostname(), u.Port()) }) {
+			continue
+		}
 		hosts[u], _ = resolve(ctx, u.Hostname())
 		if !take(func(r *server.RouteInfo) bool {
 			return r.DidSolicit && strconv.Itoa(r.Port) == u.Port() && contains(hosts[u], r.IP)
@@ -174,6 +212,6 @@ func (s *Server) advice() string {
 	if len(missing) == 0 {
 		return ": all nodes in bus.cluster.routes are connected to this one, and agree in a moment"
 	}
-	return fmt.Sprintf(": not connected: %s (%d of the %d other nodes in bus.cluster.routes): most of the nodes have to be up, with the same bus.cluster.name, bus.user and bus.password",
+	return fmt.Sprintf(": not connected: %s (%d of the %d other nodes in bus.cluster.routes): most of the nodes have to be up, and all of them when a cluster begins, with the same bus.cluster.name, bus.user and bus.password",
 		strings.Join(missing, ", "), len(missing), len(s.routes))
 }

@@ -27,6 +27,10 @@ const (
 	lameGrace = 300 * time.Millisecond
 	lameDrain = 1300 * time.Millisecond
 
+	// routeReports is how many attempts to reach another node pass between two lines about it; one
+	// is made each second.
+	routeReports = 60
+
 	loginTimeout = 5 // seconds
 )
 
@@ -64,8 +68,17 @@ type Server struct {
 	cluster bool
 	routes  []*url.URL // to the other nodes
 	log     *slog.Logger
-	release func() // gives the folder back
+	gate    *gate    // of a cluster's node
+	control *Control // from within
+	release func()   // gives the folder back
 	close   sync.Once
+
+	// mu guards the fields below, which watchMissing keeps.
+	mu      sync.Mutex
+	count   int       // nodes that are connected,
+	counted time.Time // since then;
+	told    bool      // lacks has been looked up since then
+	lacks   []string
 }
 
 // StartServer starts a node. It listens when StartServer returns; in a cluster it
@@ -81,11 +94,30 @@ func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cluster: c.ClusterListen != "", routes: options.Routes, log: c.Logger}
+	s := &Server{cluster: c.ClusterListen != "", log: c.Logger}
+	if s.cluster {
+		s.routes = others(ctx, options.Routes, options.Cluster.Host, options.Cluster.Port)
+		if len(s.routes) == len(options.Routes) {
+			c.Logger.Warn("bus: bus.cluster.routes does not name this node, or not so that it knows itself: name all nodes there, with the same list on each",
+				"bus.cluster.routes", len(options.Routes), "bus.cluster.listen", c.ClusterListen)
+		}
+	}
 	if options.StoreDir, s.release, err = takeDir(c.Dir); err != nil {
 		return nil, err
 	}
+	if s.cluster {
+		s.gate = newGate(c.User, c.Password)
+		s.gate.account = func() *server.Account { return s.server.SystemAccount() }
+		options.CustomClientAuthentication = s.gate
+	}
 	if s.server, err = launch(ctx, options, c.Logger); err != nil {
+		s.stop()
+		return nil, err
+	}
+	if s.control, err = s.connect(ctx, &c); err == nil && s.cluster {
+		err = s.startTending()
+	}
+	if err != nil {
 		s.stop()
 		return nil, err
 	}
@@ -111,6 +143,7 @@ func (c *ServerConfig) options(ctx context.Context) (*server.Options, error) {
 	o.AuthTimeout, o.TLSTimeout = loginTimeout, loginTimeout
 	o.PingInterval = serverPing
 	o.LameDuckGracePeriod, o.LameDuckDuration = lameGrace, lameDrain
+	o.ConnectErrorReports, o.ReconnectErrorReports = routeReports, routeReports
 	if c.TLS != (TLSFiles{}) {
 		if o.TLSConfig, err = c.TLS.server(); err != nil {
 			return nil, err
@@ -144,7 +177,10 @@ func (c *ServerConfig) join(ctx context.Context, o *server.Options) error {
 	if err != nil {
 		return err
 	}
-	o.Routes = others(ctx, routes, host, port)
+	// The server library takes the number of routes for the number of nodes. That all are named,
+	// this one among them, keeps nodes that have lost their folders from beginning anew among
+	// themselves: who has nothing votes for nobody unless all are heard.
+	o.Routes = routes
 	return nil
 }
 
@@ -210,6 +246,9 @@ func (s *Server) ClusterAddr() net.Addr {
 // Name is the node's name.
 func (s *Server) Name() string { return s.server.Name() }
 
+// Control is this process's connection to the node. It ends with the node.
+func (s *Server) Control() *Control { return s.control }
+
 // Healthy says why the node does not serve, nil if it does: in a cluster most of
 // the nodes must have found each other, and this one must have what they have.
 func (s *Server) Healthy() error {
@@ -224,10 +263,13 @@ func (s *Server) Healthy() error {
 
 // ServerStats is the state of a node.
 type ServerStats struct {
-	Name    string `json:"name"`
-	Clients int    `json:"clients"`
+	Name string `json:"name"`
+	// Clients counts the connections of others.
+	Clients int `json:"clients"`
 	// Peers are the names of the other nodes that it is connected to.
 	Peers []string `json:"peers,omitempty"`
+	// Others counts the other nodes in bus.cluster.routes.
+	Others int `json:"others,omitempty"`
 	// Memory and Store are the bytes in use, MaxMemory and MaxStore their bounds.
 	Memory    uint64 `json:"memory"`
 	MaxMemory int64  `json:"maxMemory"`
@@ -251,7 +293,7 @@ func (s *Server) Stats() (ServerStats, error) {
 	}
 	slices.Sort(peers)
 	return ServerStats{
-		Name: s.server.Name(), Clients: s.server.NumClients(), Peers: slices.Compact(peers),
+		Name: s.server.Name(), Clients: s.server.NumClients() - 1, Others: len(s.routes), Peers: slices.Compact(peers),
 		Memory: info.Memory, MaxMemory: info.Config.MaxMemory, Store: info.Store, MaxStore: info.Config.MaxStore,
 	}, nil
 }
@@ -262,6 +304,7 @@ func (s *Server) Stats() (ServerStats, error) {
 func (s *Server) Close() {
 	s.close.Do(func() {
 		if s.cluster {
+			s.control.Close()
 			s.server.LameDuckShutdown()
 		}
 		s.stop()
@@ -269,6 +312,9 @@ func (s *Server) Close() {
 }
 
 func (s *Server) stop() {
+	if s.control != nil {
+		s.control.Close()
+	}
 	if s.server != nil {
 		s.server.Shutdown()
 		s.server.WaitForShutdown()

@@ -294,21 +294,40 @@ func TestClusterRollingRestart(t *testing.T) {
 	}
 }
 
-// Two nodes of three begin without the third, though the routes name all of them, and each
-// its own; and one of them alone names the others.
+// A cluster begins when all three nodes are there, whose routes name all of them; two go on, and
+// begin again, without the third; and one of them alone names the others.
 func TestTwoNodesOfThree(t *testing.T) {
 	peers := freeAddresses(t, 3)
 	host, err := os.Hostname()
 	check(t, err)
 	port := func(i int) string { _, p, _ := net.SplitHostPort(peers[i]); return p }
 	routes := "nats://" + peers[0] + ",nats://" + host + ":" + port(1) + ",nats://" + peers[2]
-	first := startServer(t, bus.ServerConfig{Name: "a", ClusterName: "test", ClusterListen: ":" + port(0), Routes: routes})
-	second := startServer(t, bus.ServerConfig{Name: "b", ClusterName: "test", ClusterListen: ":" + port(1), Routes: routes})
-	start := time.Now()
+	configs := make([]bus.ServerConfig, 3)
+	for i, want := range []string{"127.0.0.1", host, "127.0.0.1"} {
+		configs[i] = bus.ServerConfig{Dir: t.TempDir(), ClusterName: "test", ClusterListen: ":" + port(i), Routes: routes}
+		if configs[i].Name = configs[i].PlaceName(t.Context()); configs[i].Name != want+"-"+port(i) {
+			t.Errorf("node %d is called %s", i, configs[i].Name)
+		}
+	}
+	first, second := startServer(t, configs[0]), startServer(t, configs[1])
+	wantWords(t, first.Healthy(), bus.ErrUnavailable, peers[2], "all of them when a cluster begins")
+	third := startServer(t, configs[2])
+	for _, s := range []*bus.Server{first, second, third} {
+		eventually(t, s.Healthy)
+	}
+	for _, s := range []*bus.Server{first, second, third} {
+		s.Close()
+	}
+	first, second = startServer(t, configs[0]), startServer(t, configs[1])
 	for _, s := range []*bus.Server{first, second} {
 		eventually(t, s.Healthy)
 	}
-	t.Logf("it took %v", time.Since(start))
+	eventually(t, func() error {
+		if missing := first.Missing(); missing != "not connected: "+peers[2]+" (1 of the 2 other nodes in bus.cluster.routes)" {
+			return fmt.Errorf("a node that lacks one says: %q", missing)
+		}
+		return nil
+	})
 	second.Close()
 	eventually(t, func() error {
 		err := first.Healthy()

@@ -28,6 +28,9 @@ const (
 	ensureEvery = 250 * time.Millisecond
 
 	shardsKey = "klive_shards" // of a shard's metadata: how many there are
+
+	mediaStream   = "klive_media_" // a shard's stream, before its number
+	mediaSubjects = "klive.media." // its subjects, before its number
 )
 
 // StreamsConfig is what [NewStreams] needs. All processes on a bus say the same.
@@ -97,12 +100,14 @@ type shard struct {
 	streams *Streams
 	name    string
 	stream  jetstream.Stream
-	// replicas is how many copies it has: bus.replicas, or more.
+	// replicas is how many copies it should have: bus.replicas, or more; guarded by the token.
 	replicas int
 
-	making  chan struct{} // a token: held by whoever makes the stream again
+	making  chan struct{} // a token: held by whoever makes the stream
 	made    time.Time     // when that was last tried; guarded by the token
 	created time.Time     // when the servers made it; guarded by the token
+
+	trouble trouble // of those who publish to it
 }
 
 // NewStreams returns the media plane of the bus that control is connected to. It
@@ -122,11 +127,12 @@ func NewStreams(ctx context.Context, control *Control, c StreamsConfig) (*Stream
 		return nil, err
 	}
 	for i := range count {
-		sh := &shard{streams: s, name: "klive_media_" + strconv.Itoa(i), making: make(chan struct{}, 1)}
+		sh := &shard{streams: s, name: mediaStream + strconv.Itoa(i), making: make(chan struct{}, 1)}
 		s.shards = append(s.shards, sh)
 		if err := sh.make(ctx); err != nil {
 			return nil, err
 		}
+		control.opened(sh.name, opened{subject: sh.subject("leader"), settle: sh.make, again: sh.again})
 	}
 	if limit := control.nc.MaxPayload(); limit < wantPayload {
 		s.log.Warn("bus: the NATS server refuses messages that parts of a high bit rate may need: set max_payload to 8MB in its configuration",
@@ -167,7 +173,7 @@ func (c StreamsConfig) withDefaults(control *Control) StreamsConfig {
 func (s *Streams) countShards(ctx context.Context) (int, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	first, err := s.control.js.Stream(ctx, "klive_media_0")
+	first, err := s.control.js.Stream(ctx, mediaStream+"0")
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return s.config.Shards, nil
 	}
@@ -186,20 +192,31 @@ func (s *Streams) countShards(ctx context.Context) (int, error) {
 
 // make makes the stream, or gives it the current settings.
 func (sh *shard) make(ctx context.Context) error {
+	select {
+	case sh.making <- struct{}{}:
+		defer func() { <-sh.making }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	c := &sh.streams.config
 	js := sh.streams.control.js
+	var stream jetstream.Stream
 	copies, err := sh.streams.control.settle(ctx, sh.name, c.Replicas, streamMaker{
 		create: func(ctx context.Context, replicas int) (err error) {
-			sh.stream, err = js.CreateStream(ctx, sh.config(c, replicas))
+			stream, err = js.CreateStream(ctx, sh.config(c, replicas))
 			return err
 		},
 		update: func(ctx context.Context, replicas int) (err error) {
-			sh.stream, err = js.UpdateStream(ctx, sh.config(c, replicas))
+			stream, err = js.UpdateStream(ctx, sh.config(c, replicas))
 			return err
 		},
+		fewer: true,
 	})
 	if err == nil {
-		sh.replicas, sh.created = copies, sh.stream.CachedInfo().Created
+		sh.replicas, sh.created = max(copies, c.Replicas), stream.CachedInfo().Created
+	}
+	if err == nil && sh.stream == nil {
+		sh.stream = stream // knows it by name, whenever it was made
 	}
 	return busError(fmt.Sprintf("open media stream %s (bus.replicas %d, %d MiB of the servers' memory)",
 		sh.name, c.Replicas, c.MaxTotalBytes/int64(c.Shards)>>20), err)
@@ -234,14 +251,20 @@ func (sh *shard) again(ctx context.Context) error {
 	sh.made = time.Now()
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	stream, err := sh.streams.control.js.CreateStream(ctx, sh.config(&sh.streams.config, sh.replicas))
+	var stream jetstream.Stream
+	copies, err := sh.streams.control.withPeers(ctx, sh.name, sh.replicas, func(ctx context.Context, replicas int) (err error) {
+		stream, err = sh.streams.control.js.CreateStream(ctx, sh.config(&sh.streams.config, replicas))
+		return err
+	})
 	switch {
 	case err == nil && stream.CachedInfo().Created.Equal(sh.created):
 		return nil // it is still there, without a leader
 	case err == nil:
 		sh.created = stream.CachedInfo().Created
+		sh.streams.control.lacking(sh.name, copies < sh.replicas)
 		sh.streams.log.Warn("bus: a media stream was missing; it is there again, without what it held", "stream", sh.name)
 	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+		sh.streams.control.lacking(sh.name, true) // another process made it, with other settings
 		return nil
 	}
 	return busError("make media stream "+sh.name, err)
@@ -249,7 +272,7 @@ func (sh *shard) again(ctx context.Context) error {
 
 // subject is a subject of the shard on the wire: klive.media.<shard>.<subject>.
 func (sh *shard) subject(wire string) string {
-	return "klive.media." + strings.TrimPrefix(sh.name, "klive_media_") + "." + wire
+	return mediaSubjects + strings.TrimPrefix(sh.name, mediaStream) + "." + wire
 }
 
 // shard picks the stream of a subject by the hash of its first two parts.
@@ -283,6 +306,9 @@ func (s *Streams) Close() {
 	s.cancel()
 	for f := range followers {
 		f.Close()
+	}
+	for _, sh := range s.shards {
+		s.control.forgotten(sh.name)
 	}
 	s.unregister()
 }

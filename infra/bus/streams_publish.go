@@ -182,6 +182,7 @@ func (p *publisher) send(ctx context.Context, id string, number uint64, data []b
 	var ack *jetstream.PubAck
 	err := p.streams.retry(ctx, func(ctx context.Context) (err error) {
 		ack, err = p.streams.control.js.PublishMsg(ctx, m)
+		p.shard.trouble.note(err)
 		if missing(err) {
 			if made := p.shard.again(ctx); made != nil {
 				return made // says more

@@ -99,7 +99,9 @@ type BusTLS struct {
 
 // BusCluster joins bus nodes.
 type BusCluster struct {
-	Name   string `yaml:"name" is:"word"`
+	Name string `yaml:"name" is:"word"`
+	// Node is this node's own name; empty means its address among Routes.
+	Node   string `yaml:"node" is:"node"`
 	Listen string `yaml:"listen" is:"listen"`
 	// Routes are the cluster addresses of the nodes, this one's among them or not.
 	Routes string `yaml:"routes" is:"nats"`

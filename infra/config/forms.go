@@ -19,13 +19,6 @@ func checkForm(form, text string) error {
 	switch form {
 	case "listen":
 		return checkListen(text)
-	case "listens":
-		for one := range strings.SplitSeq(text, ",") {
-			if err := checkListen(strings.TrimSpace(one)); err != nil {
-				return err
-			}
-		}
-		return nil
 	case "http":
 		return checkURL(text, "http", "https")
 	case "rtmp":
@@ -47,6 +40,8 @@ func checkForm(form, text string) error {
 		return matches(text, wordForm, "want letters, digits, '-' and '_'")
 	case "digits":
 		return matches(text, digitsForm, `want digits, such as "01"`)
+	case "node":
+		return matches(text, nodeForm, "want letters, digits, '.', '-' and '_'")
 	case "path":
 		if text == "" {
 			return errors.New("want the path of a folder")
@@ -60,6 +55,7 @@ var (
 	wordForm = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 	// digitsForm is a set of digits.
 	digitsForm = regexp.MustCompile(`^[0-9]{1,10}$`)
+	nodeForm = regexp.MustCompile(`^[0-9A-Za-z._-]{1,128}$`)
 )
 
 func matches(text string, form *regexp.Regexp, want string) error {

@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +37,7 @@ func TestClusterBusLeaderKilled(t *testing.T) {
 		outages = append(outages, s.elected(fmt.Sprintf("kill %d, %s", round+1, leader.Name), func() {
 			s.fault("kill -9 %s (leads %s)", leader.Name, what.name)
 			leader.Kill()
-			time.Sleep(rest)
+			s.ready(rest)
 		}))
 		if now := c.leader(what.subject); now == leader {
 			t.Errorf("%s still leads the %s", leader.Name, what.name)
@@ -53,6 +55,24 @@ func TestClusterBusLeaderKilled(t *testing.T) {
 	s.stalls(length(10*time.Second, 13*time.Second))
 	s.ownPart(outages)
 	s.undisturbed()
+}
+
+// ready watches for a while whether all processes but bus nodes stay ready: a load balancer must
+// not lose them all to an election. How long one takes is the machine's affair where tests run
+// beside each other.
+func (s *show) ready(d time.Duration) {
+	unready := map[string]bool{}
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
+		for _, m := range s.c.roles() {
+			if s.c.ready(s.t.Context(), m.admin) != nil {
+				unready[m.Name] = true
+			}
+		}
+	}
+	s.table.Add("not ready while a leader was elected", len(unready), "0")
+	if proving() && len(unready) > 0 {
+		s.t.Errorf("not ready while a leader was elected: %v", slices.Sorted(maps.Keys(unready)))
+	}
 }
 
 // bus connects to one of the addresses, as a client of the bus.

@@ -65,6 +65,12 @@ func (n *Node) beat() []byte {
 
 // describe is this process as it is now.
 func (n *Node) describe() live.Beat {
+	if n.server != nil { // its clock is nobody's concern
+		return live.Beat{
+			Name: n.process, Roles: []string{busRole}, Release: n.cfg.Version,
+			Ready: n.Ready(context.Background()) == nil, Draining: n.ending.Load(),
+		}
+	}
 	b := live.Beat{
 		Name: n.process, Roles: n.roles.Names(), Release: n.cfg.Version, Internal: n.address, Time: time.Now(),
 		Ready: n.Ready(context.Background()) == nil, Draining: n.ending.Load(), BusRTT: n.pulse.roundTrip(),
@@ -95,6 +101,7 @@ func (n *Node) watchPeers(ctx context.Context) {
 	defer tick.Stop()
 	warned := false
 	var idle noWorker
+	var rival secondControl
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,6 +112,9 @@ func (n *Node) watchPeers(ctx context.Context) {
 		n.clock.compare(peers, n.process)
 		if !warned {
 			warned = n.warnOfFolder(peers)
+		}
+		if n.embedded() {
+			rival.look(n.log, n.process, peers, time.Now())
 		}
 		if n.gateway != nil && n.assembled.Load() {
 			idle.look(n.log, len(n.gateway.Sessions()), takers(peers), time.Now())
@@ -150,12 +160,44 @@ func (w *noWorker) look(log *slog.Logger, feeds, workers int, now time.Time) {
 	}
 }
 
+// secondControl tells operators of a control plane beside this one.
+type secondControl struct {
+	since time.Time // zero while there is none
+	told  time.Time
+}
+
+const (
+	// secondControlAfter is how long another must be heard: the one before this, that has just
+	// been ended, is heard for a while.
+	secondControlAfter = 2 * heardLately
+	secondControlAgain = time.Minute
+)
+
+// look is called once a second.
+func (s *secondControl) look(log *slog.Logger, self string, peers []peer, now time.Time) {
+	i := slices.IndexFunc(peers, func(p peer) bool {
+		return p.Name != self && !p.Draining && slices.Contains(p.Roles, Control.String())
+	})
+	if i < 0 {
+		*s = secondControl{}
+		return
+	}
+	if s.since.IsZero() {
+		s.since = now
+	}
+	if now.Sub(s.since) >= secondControlAfter && (s.told.IsZero() || now.Sub(s.told) >= secondControlAgain) {
+		s.told = now
+		log.Warn("another process on this bus runs the control role too; there may be one: what is changed at one is not seen at the other; stop one of them",
+			"other", peers[i].Name)
+	}
+}
+
 // warnOfFolder reports whether it had to say that nodes may not share a store.
 func (n *Node) warnOfFolder(peers []peer) bool {
 	url := n.settings.Storage.URL
 	for _, p := range peers {
 		switch {
-		case p.Name == n.process:
+		case p.Name == n.process, slices.Contains(p.Roles, busRole):
 		case url == "":
 			n.log.Error("storage.url is empty, so this node keeps media in a folder of its own that other nodes do not see: set it to the same bucket or folder on every node",
 				"other", p.Name)

@@ -62,7 +62,7 @@ func (n *Node) openBus(ctx context.Context) (err error) {
 	}
 	// The folder is this process's now, and so is the name in it: after a restart its leases
 	// are its own.
-	n.process, err = keptName(filepath.Join(n.settings.Data, processFile))
+	n.process, err = keptName(filepath.Join(n.settings.Data, processFile), newName)
 	return err
 }
 
@@ -72,6 +72,9 @@ func (n *Node) joinBus(ctx context.Context) (err error) {
 	if n.cfg.Control != nil {
 		n.control = n.cfg.Control
 		return nil
+	}
+	if err := n.takeData(); err != nil {
+		return err
 	}
 	c := busConfig(n.settings)
 	c.Name, c.Logger = n.process, n.log
@@ -83,6 +86,21 @@ func (n *Node) joinBus(ctx context.Context) (err error) {
 		return err
 	}
 	n.onClose(func(context.Context) { n.control.Close() })
+	return nil
+}
+
+// takeData takes the data folder for this process. A role that keeps nothing there does without,
+// where there can be none.
+func (n *Node) takeData() error {
+	release, err := bus.TakeDir(n.settings.Data)
+	switch {
+	case errors.Is(err, bus.ErrInUse):
+		return err
+	case err != nil:
+		n.log.Debug("there is no data folder", "error", err)
+		return nil
+	}
+	n.onClose(func(context.Context) { release() })
 	return nil
 }
 
@@ -118,6 +136,31 @@ func (n *Node) checkBus(ctx context.Context) error {
 	if len(made) > 0 {
 		n.log.Error("the bus came back without its data; what it held of live streams is told to it again, and owners begin anew", "made", made)
 	}
+	if err != nil || !cluster(n.settings) {
+		return err
+	}
+	n.control.Complete(ctx)
+	return n.checkWrites(ctx)
+}
+
+// ledEvery is how many pulses pass between questions for the leaders of what this node uses,
+// while all have one.
+const ledEvery = 3
+
+// checkWrites asks whether records and media can be written. What cannot is asked for each time.
+func (n *Node) checkWrites(ctx context.Context) error {
+	if s := n.streams.Load(); s != nil {
+		if err := s.Healthy(); err != nil {
+			return err
+		}
+	}
+	if n.unasked++; n.unasked < ledEvery {
+		return nil
+	}
+	err := n.control.Led(ctx)
+	if err == nil {
+		n.unasked = 0
+	}
 	return err
 }
 
@@ -128,7 +171,7 @@ func (n *Node) openRecords(ctx context.Context) (err error) {
 		config bus.BucketConfig
 	}{
 		{&n.feeds, bus.BucketConfig{Name: live.FeedsBucket, TTL: n.feedTTL()}},
-		{&n.claims, bus.BucketConfig{Name: live.ClaimsBucket, TTL: live.ClaimLife, Memory: true}},
+		{&n.claims, bus.BucketConfig{Name: live.ClaimsBucket, TTL: live.ClaimLife}},
 		{&n.clocks, bus.BucketConfig{Name: live.ClocksBucket, TTL: n.feedTTL()}},
 		{&n.broadcasts, bus.BucketConfig{Name: live.BroadcastsBucket}},
 		{&n.epochs, bus.BucketConfig{Name: live.EpochsBucket, Lasting: true}},
@@ -173,6 +216,7 @@ func (n *Node) openStreams(ctx context.Context) error {
 		return err
 	}
 	n.media = streams
+	n.streams.Store(streams)
 	n.onClose(func(context.Context) { streams.Close() })
 	return nil
 }
@@ -187,7 +231,7 @@ func (n *Node) feedTTL() time.Duration {
 func newName() string { return hostname() + "-" + strings.ToLower(rand.Text()[:8]) }
 
 // keptName is the name in a file, or a new one that is put there.
-func keptName(path string) (string, error) {
+func keptName(path string, fresh func() string) (string, error) {
 	b, err := os.ReadFile(path)
 	if name := strings.TrimSpace(string(b)); err == nil && name != "" {
 		return name, nil
@@ -195,7 +239,7 @@ func keptName(path string) (string, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	name := newName()
+	name := fresh()
 	if err := replaceFile(path, []byte(name+"\n"), 0o644); err != nil {
 		return "", fmt.Errorf("can't keep this process's name: %w; choose a data folder that can be written (key data)", err)
 	}

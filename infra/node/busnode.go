@@ -23,32 +23,37 @@ func StartBus(ctx context.Context, c Config) (*Node, error) {
 	if c.Listen == nil {
 		c.Listen = ListenTCP
 	}
+	if err := checkBusSettings(c.Settings); err != nil {
+		return nil, err
+	}
 	n := &Node{cfg: c, settings: c.Settings, log: c.Log, failed: make(chan error, 1)}
 	n.showReadiness()
-	if err := firstError(ctx, n.openListeners, n.startBusAdmin, n.startServer, n.closeHTTPHere); err != nil {
+	if err := firstError(ctx, n.openListeners, n.startBusAdmin, n.startServer, n.closeHTTPHere, n.startBusBeats); err != nil {
 		n.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
 	n.assembled.Store(true)
+	n.tell()
 	return n, nil
 }
 
-// startServer starts the NATS node. Its name is kept, because by it the others know its data.
+// startServer starts the NATS node.
 func (n *Node) startServer(ctx context.Context) (err error) {
 	b := n.settings.Bus
 	if err := os.MkdirAll(n.settings.Data, 0o755); err != nil {
 		return fmt.Errorf("can't make the data folder: %w; choose one that can be written (key data)", err)
 	}
-	if n.process, err = keptName(filepath.Join(n.settings.Data, processFile)); err != nil {
-		return err
-	}
-	n.server, err = bus.StartServer(ctx, bus.ServerConfig{
-		Name: n.process, Dir: filepath.Join(n.settings.Data, "bus"), Listen: b.Listen,
+	c := bus.ServerConfig{
+		Dir: filepath.Join(n.settings.Data, "bus"), Listen: b.Listen,
 		ClusterName: b.Cluster.Name, ClusterListen: b.Cluster.Listen, Routes: b.Cluster.Routes,
 		User: b.User, Password: b.Password.Reveal(), TLS: busTLS(n.settings),
 		MaxMemory: int64(b.MaxMemory), MaxStore: int64(b.MaxStore), Logger: n.log,
-	})
-	if err != nil {
+	}
+	if n.process, err = n.busName(ctx, &c); err != nil {
+		return err
+	}
+	c.Name = n.process
+	if n.server, err = bus.StartServer(ctx, c); err != nil {
 		return err
 	}
 	n.onClose(func(context.Context) { n.server.Close() })
@@ -64,9 +69,43 @@ func (n *Node) startServer(ctx context.Context) (err error) {
 	n.cfg.Registry.MustRegister(
 		gauge("klive_bus_memory_bytes", "What buckets, logs and media streams take in this bus node's memory.", func(s bus.ServerStats) float64 { return float64(s.Memory) }),
 		gauge("klive_bus_store_bytes", "What they take on its disk.", func(s bus.ServerStats) float64 { return float64(s.Store) }),
+		gauge("klive_bus_nodes_connected", "Other nodes of the bus that this one is connected to.", func(s bus.ServerStats) float64 { return float64(len(s.Peers)) }),
+		gauge("klive_bus_nodes_configured", "Other nodes of the bus that bus.cluster.routes names.", func(s bus.ServerStats) float64 { return float64(s.Others) }),
 		gauge("klive_bus_connections", "Processes that are connected to it.", func(s bus.ServerStats) float64 { return float64(s.Clients) }),
 	)
 	return nil
+}
+
+// startBusBeats has the others hear of this node, and this one of them.
+func (n *Node) startBusBeats(ctx context.Context) (err error) {
+	n.beats, err = bus.StartBeats(ctx, n.server.Control(), bus.BeatsConfig{Name: n.process, Quiet: true, Payload: n.beat, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	n.onClose(func(context.Context) { n.beats.Close() })
+	return nil
+}
+
+// busName is the node's own among those of its cluster, by which the others know its data. It
+// stays with the folder. A node of a cluster whose folder is empty derives it from what stays
+// the same when a folder is lost: so it takes its old place instead of one more.
+func (n *Node) busName(ctx context.Context, c *bus.ServerConfig) (string, error) {
+	path := filepath.Join(n.settings.Data, processFile)
+	if c.ClusterListen == "" {
+		return keptName(path, newName)
+	}
+	wanted := n.settings.Bus.Cluster.Node
+	name, err := keptName(path, func() string {
+		if wanted != "" {
+			return wanted
+		}
+		return c.PlaceName(ctx)
+	})
+	if err == nil && wanted != "" && name != wanted {
+		n.log.Warn("this data folder belongs to another bus node than bus.cluster.node names, and stays with it: to take the other's place, begin with an empty folder",
+			"node", name, "bus.cluster.node", wanted)
+	}
+	return name, err
 }
 
 // startBusAdmin answers operators.
@@ -76,7 +115,7 @@ func (n *Node) startBusAdmin(ctx context.Context) error {
 	}
 	h, err := admin.New(admin.Config{
 		Log: n.log, Version: n.cfg.Version, Token: n.settings.Admin.Token.Reveal(),
-		Streams: noStreams{}, Metrics: n.cfg.Registry, Ready: n.Ready,
+		Cluster: overview{n}, Metrics: n.cfg.Registry, Ready: n.Ready, Remark: n.remark,
 	})
 	if err != nil {
 		return err
@@ -85,10 +124,10 @@ func (n *Node) startBusAdmin(ctx context.Context) error {
 	return n.closeHTTPHere(ctx)
 }
 
-// noStreams is what a node of the bus knows of them.
-type noStreams struct{}
-
-var errBusNode = errors.New("this process is a node of the bus and knows nothing of streams: ask one of the others")
-
-// Streams implements [admin.Streams].
-func (noStreams) Streams(context.Context) ([]admin.Stream, error) { return nil, errBusNode }
+// remark says what a node of the bus lacks that is ready all the same.
+func (n *Node) remark() string {
+	if !n.assembled.Load() {
+		return ""
+	}
+	return n.server.Missing()
+}

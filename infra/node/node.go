@@ -80,6 +80,8 @@ type Node struct {
 	control    *bus.Control
 	server     *bus.Server // of a node of the bus; it has nothing of what follows
 	pulse      *pulse
+	unasked    int                         // pulses since the last question for leaders; the pulse's own
+	streams    atomic.Pointer[bus.Streams] // media, for the pulse; nil on a bus of its own
 	feeds      *bus.Bucket
 	broadcasts *bus.Bucket
 	clocks     *bus.Bucket

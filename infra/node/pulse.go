@@ -2,20 +2,27 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"klive/infra/bus"
 )
 
 const (
 	// pulseEvery is how often the bus is asked whether it is there.
 	pulseEvery = time.Second
-	// pulsePatience is how long the bus may give no answer before this node is not ready: a
-	// connection that was made anew at once is nobody's trouble.
+	// pulsePatience is how long the bus may be away before this node is not ready: a connection
+	// that was made anew at once is nobody's trouble.
 	pulsePatience = 2 * time.Second
+	// electionPatience is the same while the bus is connected but elects a leader, which takes it
+	// four to nine seconds. Gateways hold what they can't write meanwhile, for 25 s; if all
+	// nodes left their load balancer at each election, nobody would be there to hold anything.
+	electionPatience = 12 * time.Second
 )
 
 // pulse asks the bus once a second whether it answers. Readiness is asked for more often,
@@ -29,7 +36,7 @@ type pulse struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
 	err   error
-	since time.Time // when the first of the questions was asked that brought err
+	since time.Time // when the first of the questions was asked that brought err, or no more errors
 	took  time.Duration
 }
 
@@ -69,7 +76,8 @@ func (p *pulse) ask() {
 	was, since := p.err, p.since
 	if p.err = err; err == nil {
 		p.took = time.Since(began)
-	} else if was == nil {
+	}
+	if (err == nil) != (was == nil) {
 		p.since = began
 	}
 	p.mu.Unlock()
@@ -91,10 +99,27 @@ func (p *pulse) ask() {
 func (p *pulse) failing() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err == nil || time.Since(p.since) < pulsePatience {
+	if p.err == nil {
+		return nil
+	}
+	patience := pulsePatience
+	if errors.Is(p.err, bus.ErrElecting) {
+		patience = electionPatience
+	}
+	if time.Since(p.since) < patience {
 		return nil
 	}
 	return fmt.Errorf("the bus has not answered for %v: %w", time.Since(p.since).Round(time.Second), p.err)
+}
+
+// answering is for how long the bus has answered without a failure.
+func (p *pulse) answering() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return 0
+	}
+	return time.Since(p.since)
 }
 
 // roundTrip is how long the bus took for its last answer.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"klive/infra/bus"
 )
 
 // A bus that is away makes a node unready after two seconds, not before, and the log has a
@@ -52,6 +55,23 @@ func TestPulse(t *testing.T) {
 		}
 		if text := log.String(); strings.Count(text, "does not answer") != 1 || strings.Count(text, "answers again") != 1 {
 			t.Errorf("the log says\n%s", text)
+		}
+	})
+}
+
+// A bus that elects a leader makes nobody unready for as long as that takes it, and for less
+// than gateways hold what they can't write.
+func TestPulseInElections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPulse(func() error { return fmt.Errorf("%w: %w", bus.ErrUnavailable, bus.ErrElecting) }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		time.Sleep(9*time.Second + pulseEvery)
+		p.ask()
+		if err := p.failing(); err != nil {
+			t.Errorf("in an election: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		if err := p.failing(); !errors.Is(err, bus.ErrElecting) {
+			t.Errorf("after twelve seconds: %v", err)
 		}
 	})
 }

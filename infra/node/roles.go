@@ -28,6 +28,9 @@ const (
 	All = Gateway | LiveWorker | Origin | Control | Transcode
 )
 
+// busRole is what a node of the bus calls its role to the others.
+const busRole = "bus"
+
 var roleNames = []struct {
 	role Roles
 	name string
@@ -51,11 +54,23 @@ func (r Roles) String() string { return strings.Join(r.Names(), ", ") }
 // cluster reports whether this process is one of several that share a bus.
 func cluster(c *config.Config) bool { return c.Bus.URL != "" }
 
+// checkBusSettings says that a configuration is not that of a bus node.
+func checkBusSettings(c *config.Config) error {
+	if c.Bus.Cluster.Listen == "" && (c.Bus.Replicas > 1 || strings.Contains(c.Bus.URL, ",")) {
+		return fmt.Errorf("this is the configuration of a process that uses a bus of several nodes (bus.url %q, bus.replicas %d), and bus.cluster.listen is empty: a node that starts with it is alone; give klive bus a file of its own, with bus.cluster.listen and bus.cluster.routes",
+			withoutPasswords(c.Bus.URL), c.Bus.Replicas)
+	}
+	return nil
+}
+
 // checkSettings says what the roles of this process need and the configuration lacks, all
 // at once.
 func checkSettings(r Roles, c *config.Config) error {
-	if r == All {
+	if r == All && (c.Bus.URL != "" || c.Bus.Replicas <= 1) {
 		return nil // has an answer to everything
+	}
+	if r == All {
+		return fmt.Errorf("bus.replicas is %d and bus.url is empty: the bus inside klive serve is one, and holds everything once; set bus.url to the nodes of a bus, or leave bus.replicas at 1", c.Bus.Replicas)
 	}
 	var lacks []error
 	lack := func(missing bool, format string, args ...any) {

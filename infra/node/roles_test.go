@@ -23,6 +23,7 @@ func TestCheckSettings(t *testing.T) {
 		says  []string // nothing: all is well
 	}{
 		{"everything in one process", All, func(c *config.Config) { *c = *config.Default() }, nil},
+		{"copies of one bus", All, func(c *config.Config) { *c = *config.Default(); c.Bus.Replicas = 3 }, []string{"bus.replicas is 3", "bus.url"}},
 		{"a gateway", Gateway, func(*config.Config) {}, nil},
 		{"a control plane", Control, func(c *config.Config) { c.Kaltura.URL = "" }, nil},
 		{"an origin", Origin, func(c *config.Config) { c.Kaltura.URL = "" }, nil},

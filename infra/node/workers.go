@@ -17,7 +17,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	}
 	c := n.settings
 	config := workers.Config{
-		Name: n.process, Control: n.control, Beats: n.beats, Feeds: n.feeds, Broadcasts: n.broadcasts,
+		Name: n.process, Control: n.control, Beats: n.beats, Answering: n.pulse.answering, Feeds: n.feeds, Broadcasts: n.broadcasts,
 		Media: n.media, Store: n.store, Timeline: n.timelines,
 		API:      registrarAPI{n.client},
 		Chapters: n.view.Items,

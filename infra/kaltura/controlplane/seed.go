@@ -48,7 +48,7 @@ func (s *Server) seed(ctx context.Context) error {
 		// The demonstration entry may have been deleted on purpose.
 		return nil
 	}
-	if err := s.seedEntry(ctx); err != nil {
+	if err := written(ctx, s.seedEntry); err != nil {
 		return err
 	}
 	if err := create(ctx, s.state, settingsKey, settings{Seeded: true}); err != nil && !errors.Is(err, bus.ErrConflict) {

@@ -1,0 +1,52 @@
+package bus
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A stream is in trouble from the second publish in a row that it does not take, until one is
+// taken or nobody publishes any more.
+func TestTrouble(t *testing.T) {
+	var tr trouble
+	now := time.Now()
+	tr.note(nats.ErrTimeout)
+	if tr.lasting(now) {
+		t.Error("one failure counts")
+	}
+	time.Sleep(time.Millisecond)
+	tr.note(jetstream.ErrNoStreamResponse)
+	if !tr.lasting(time.Now()) {
+		t.Error("two failures do not count")
+	}
+	if tr.lasting(time.Now().Add(troubleFresh + time.Second)) {
+		t.Error("they count for ever")
+	}
+	tr.note(errors.New("too large"))
+	if !tr.lasting(time.Now()) {
+		t.Error("what is wrong with a message says something about the stream")
+	}
+	if tr.note(nil); tr.lasting(time.Now()) {
+		t.Error("a success does not count")
+	}
+}
+
+// What the server says of a node that is away is the same line each time; what it finds on its
+// disk after an end without a word is nobody's concern.
+func TestNodeLogNoise(t *testing.T) {
+	var log bytes.Buffer
+	l := &nodeLogger{log: slog.New(slog.NewTextHandler(&log, nil))}
+	l.Errorf("Error trying to connect to route (attempt %v): %v", 61, "dial tcp 127.0.0.1:6222: connect: connection refused")
+	l.Warnf("Filestore [KV_feeds] Stream state outdated, last block has additional entries, will rebuild")
+	text := log.String()
+	if strings.Count(text, "\n") != 1 || !strings.Contains(text, `level=WARN msg="nats: another bus node is not reached`) || !strings.Contains(text, "connection refused") || strings.Contains(text, "61") {
+		t.Errorf("the log:\n%s", text)
+	}
+}
