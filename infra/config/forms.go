@@ -55,7 +55,7 @@ var (
 	wordForm = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 	// digitsForm is a set of digits.
 	digitsForm = regexp.MustCompile(`^[0-9]{1,10}$`)
-	nodeForm = regexp.MustCompile(`^[0-9A-Za-z._-]{1,128}$`)
+	nodeForm   = regexp.MustCompile(`^[0-9A-Za-z._-]{1,128}$`)
 )
 
 func matches(text string, form *regexp.Regexp, want string) error {
