@@ -49,7 +49,7 @@ test-e2e: setup-test build
 test-infra: $(BUNDLE)
 	for arch in amd64 arm64; do \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null . ; echo "linux/$$arch builds"; done
-	$(GO) test -count=1 ./infra/images/...
+	$(GO) test -count=1 -v ./infra/images/... ./terraform/...
 
 ## prove: the end-to-end points at their stated length (PROVE=regexp chooses)
 prove: setup-test build

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"klive/infra/config"
 	"klive/infra/node"
 	"klive/infra/telemetry"
@@ -30,8 +32,10 @@ const closeTimeout = 30 * time.Second
 func (g *global) runNode(ctx context.Context, roles node.Roles, ready func(*node.Node, *config.Config) error) error {
 	started := time.Now()
 	return g.runProcess(func(p *process) error {
+		registry := telemetry.NewRegistry(version)
+		defer p.publishMetrics(registry, roles.String())()
 		n, err := node.Start(ctx, node.Config{
-			Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: telemetry.NewRegistry(version),
+			Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: registry,
 		})
 		if ctx.Err() != nil && err != nil {
 			return nil // it was told to end before all that it waited for was there
@@ -78,6 +82,29 @@ func (g *global) runProcess(f func(*process) error) error {
 		return err
 	}
 	return f(p)
+}
+
+// publishMetrics writes the metrics for CloudWatch when the configuration names a namespace,
+// until the returned function is called: to the process's very end, for a draining gateway
+// still counts.
+func (p *process) publishMetrics(metrics prometheus.Gatherer, role string) (stop func()) {
+	c := p.settings.Telemetry.CloudWatch
+	if c.Namespace == "" {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		lines := &telemetry.CloudWatch{Namespace: c.Namespace, Role: role, Gatherer: metrics, Out: os.Stdout}
+		if err := lines.Run(ctx, c.Every); err != nil {
+			p.log.Error("no more metrics go to CloudWatch", "error", err)
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // supervise waits for the end: a signal, or a part that failed.

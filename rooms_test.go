@@ -57,6 +57,8 @@ var rooms = map[string][]string{
 	"infra/node":                    {"gateway/...", "workers/...", "storage/...", "@infra", "infra/kaltura/controlplane", "infra/admin"},
 	"infra/e2e":                     {"gateway/...", "workers/...", "storage/...", "infra/..."},
 	"infra/images":                  {},
+	"terraform":                     {},
+	"terraform/tables":              {},
 }
 
 // forEveryRoom is what "@infra" stands for: not the rooms that put others together, and

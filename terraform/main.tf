@@ -185,10 +185,6 @@ resource "aws_ecs_cluster" "this" {
       error_message = "Set bus_tls_secret_arn to the secret with the bus's certificate, or bus_external to a NATS cluster of yours; one of them, not both."
     }
     precondition {
-      condition     = !local.managed || length(var.zones) == 3
-      error_message = "The bus needs three zones: set zones to exactly three, or bus_external to a NATS cluster of your own."
-    }
-    precondition {
       condition     = alltrue([for z in var.zones : startswith(z, var.region)])
       error_message = "zones names a zone outside region: set both for the same region."
     }

@@ -49,7 +49,16 @@ type Log struct {
 
 // Telemetry is what klive tells of itself beside its log and its metrics.
 type Telemetry struct {
-	Traces Traces `yaml:"traces"`
+	Traces     Traces     `yaml:"traces"`
+	CloudWatch CloudWatch `yaml:"cloudwatch"`
+}
+
+// CloudWatch gets metrics as lines of the process's output.
+type CloudWatch struct {
+	// Namespace is where they appear; empty means none are written.
+	Namespace string `yaml:"namespace"`
+	// Every is the time between two of one metric.
+	Every time.Duration `yaml:"every" min:"1s" max:"10m"`
 }
 
 // Traces goes to an OpenTelemetry collector.

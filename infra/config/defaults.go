@@ -8,8 +8,9 @@ import (
 // Default returns the configuration of a klive that was told nothing.
 func Default() *Config {
 	return &Config{
-		Log:  Log{Level: "info", Format: "text"},
-		Data: "./data",
+		Log:       Log{Level: "info", Format: "text"},
+		Data:      "./data",
+		Telemetry: Telemetry{CloudWatch: CloudWatch{Every: 15 * time.Second}},
 		Bus: Bus{
 			Replicas: 1, Shards: 4, Retention: Retention{Age: 90 * time.Second, Bytes: 256 * MiB, Total: GiB},
 			Listen: ":4222", MaxMemory: 2 * GiB, MaxStore: 8 * GiB,

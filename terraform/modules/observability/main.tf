@@ -21,7 +21,7 @@ locals {
     }
     spool = {
       description = "Workers can't write to the bucket and keep segments on their own disks. Don't roll out; see S3, KMS and the role's policy."
-      metric      = "klive_spool_oldest_seconds", role = "owner", statistic = "Maximum", compare = "GreaterThanThreshold", threshold = 60, periods = 1
+      metric      = "klive_spool_oldest_seconds", role = "worker", statistic = "Maximum", compare = "GreaterThanThreshold", threshold = 60, periods = 1
     }
     ownership-churn = {
       description = "Entries go from worker to worker: workers die or can't reach the bus. See the owner log."
@@ -125,7 +125,7 @@ resource "aws_cloudwatch_dashboard" "this" {
       { title = "Feeds per gateway", metric = "klive_gateway_feeds", role = "gateway", stat = "Average" },
       { title = "Live workers", metric = "klive_node_workers", role = "gateway", stat = "Minimum" },
       { title = "Oldest transcode job (s)", metric = "klive_transcode_backlog_seconds", role = "transcode", stat = "Maximum" },
-      { title = "Spooled bytes", metric = "klive_spool_bytes", role = "owner", stat = "Sum" },
+      { title = "Spooled bytes", metric = "klive_spool_bytes", role = "worker", stat = "Sum" },
       { title = "Bus round trip (s)", metric = "klive_bus_rtt_seconds", role = "gateway", stat = "Maximum" },
       { title = "Refused publishes", metric = "klive_gateway_refusals_total", role = "gateway", stat = "Sum" },
       { title = "Requests at origins", metric = "klive_origin_requests_total", role = "origin", stat = "Sum" },
