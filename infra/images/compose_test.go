@@ -100,6 +100,9 @@ func TestCompose(t *testing.T) {
 			}
 		}
 	}
+	if target := c.Services["worker"].Build.Target; target != "worker" {
+		t.Errorf("the worker runs in the image %s", target)
+	}
 	slices.Sort(roles)
 	if want := []string{"bus", "control", "gateway", "origin", "worker"}; !slices.Equal(roles, want) {
 		t.Errorf("the roles are %v, want %v", roles, want)
