@@ -176,6 +176,8 @@ type Gateway struct {
 	// AcceptFor and RefuseFor are how long Kaltura's answers to an address hold.
 	AcceptFor time.Duration `yaml:"acceptFor" min:"0s" max:"5m"`
 	RefuseFor time.Duration `yaml:"refuseFor" min:"0s" max:"10m"`
+	// TaskProtection is how long ECS is asked to leave a task alone that holds feeds; 0 is never.
+	TaskProtection time.Duration `yaml:"taskProtection" min:"0s" max:"48h"`
 }
 
 // Segment is the grid.

@@ -24,7 +24,7 @@ func Default() *Config {
 		},
 		HTTP:      HTTP{Listen: ":8080"},
 		Admin:     Admin{Listen: "127.0.0.1:8081"},
-		Gateway:   Gateway{Takeover: 2 * time.Second, Drain: time.Second, KeyframeTimeout: 60 * time.Second, StandAfter: 5 * time.Second},
+		Gateway:   Gateway{Takeover: 2 * time.Second, Drain: time.Second, KeyframeTimeout: 60 * time.Second, StandAfter: 5 * time.Second, TaskProtection: 30 * time.Minute},
 		Segment:   Segment{Duration: 4 * time.Second},
 		Part:      Part{Duration: 333 * time.Millisecond},
 		HLS:       HLS{Window: 5},
