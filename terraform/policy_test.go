@@ -358,7 +358,7 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	// Some names are put together out of these.
-	parts := strings.NewReplacer("klive_bus_media_", "", "klive_transcode_", "", "klive_spool_", "")
+	parts := strings.NewReplacer("klive_bus_media_", "", "klive_owner_", "", "klive_transcode_", "", "klive_spool_", "")
 	name := regexp.MustCompile(`"(klive_[a-z_]+)"`)
 	files, err := filepath.Glob("modules/*/main.tf")
 	if err != nil {

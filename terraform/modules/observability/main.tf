@@ -3,8 +3,7 @@
 locals {
   # Each line of the log that counts: who writes it, and its message.
   counted = {
-    ownership_moves = { role = "owner", pattern = "{ $.msg = \"took the entry from a worker that is silent\" }" }
-    parked_appends  = { role = "owner", pattern = "{ $.msg = \"*parked*\" }" }
+    parked_appends = { role = "owner", pattern = "{ $.msg = \"*parked*\" }" }
   }
   alarms = {
     gateways-without-workers = {
@@ -25,7 +24,7 @@ locals {
     }
     ownership-churn = {
       description = "Entries go from worker to worker: workers die or can't reach the bus. See the owner log."
-      metric      = "ownership_moves", role = null, statistic = "Sum", compare = "GreaterThanThreshold", threshold = 5, periods = 3
+      metric      = "klive_owner_steals_total", role = "worker", statistic = "Sum", compare = "GreaterThanThreshold", threshold = 5, periods = 3
     }
     parked-appends = {
       description = "A recording waits for an operator: klive recording list."
