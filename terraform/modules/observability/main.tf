@@ -3,7 +3,7 @@
 locals {
   # Each line of the log that counts: who writes it, and its message.
   counted = {
-    parked_appends = { role = "owner", pattern = "{ $.msg = \"*parked*\" }" }
+    parked_appends = { role = "owner", pattern = "{ $.msg = \"a recording waits for an operator*\" }" }
   }
   alarms = {
     gateways-without-workers = {
