@@ -112,6 +112,16 @@ data "aws_iam_policy_document" "node" {
     resources = concat([var.kms_key_arn], var.secret_key_arns)
   }
   statement {
+    sid       = "VolumeKey" # what attaching an encrypted volume asks of who attaches it
+    actions   = ["kms:CreateGrant"]
+    resources = [var.kms_key_arn]
+    condition {
+      test     = "Bool"
+      variable = "kms:GrantIsForAWSResource"
+      values   = ["true"]
+    }
+  }
+  statement {
     sid       = "Logs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
     resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
