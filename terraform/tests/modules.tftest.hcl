@@ -17,6 +17,10 @@ run "storage_good" {
     force_destroy        = false
     cors_origins         = ["*"]
   }
+  assert {
+    condition     = alltrue([for b in aws_s3_bucket.this : !b.force_destroy])
+    error_message = "A destroy would remove buckets that hold something."
+  }
 }
 
 run "network_good" {
@@ -55,6 +59,11 @@ run "task_good" {
     architecture       = "ARM64"
     kms_key_arn        = "arn:aws:kms:eu-west-1:123456789012:key/1"
     log_retention_days = 30
+  }
+  assert {
+    condition = alltrue([for c in jsondecode(aws_ecs_task_definition.this.container_definitions) :
+    c.readonlyRootFilesystem && c.user == "65532:65532" && c.stopTimeout == 120 && c.healthCheck.command == ["CMD", "/klive", "health"]])
+    error_message = "A task has a read-only root, no root user, two minutes to stop and klive's health check."
   }
 }
 
