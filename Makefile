@@ -25,7 +25,7 @@ NPM     := npm --no-fund --no-audit --loglevel=error
 # gotestsum names each skipped test and its reason at the end; go test, in its stead, hides them.
 TEST = $(if $(wildcard .tools/bin/gotestsum),.tools/bin/gotestsum --format pkgname --,$(GO) test)
 
-.PHONY: run build test test-unit test-e2e test-infra prove bench fuzz lint setup-run setup-test clean help
+.PHONY: run build test test-unit test-e2e test-infra images prove bench fuzz lint setup-run setup-test clean help
 
 ## run: install what is missing, build, and run klive with everything in one process
 run: build
@@ -39,7 +39,7 @@ build: $(BUNDLE)
 test: test-unit test-e2e
 
 test-unit: setup-test $(BUNDLE)
-	$(TEST) -race -timeout 12m $$($(GO) list ./... | grep -v '/infra/e2e')
+	$(TEST) -race -timeout 12m $$($(GO) list ./... | grep -vE '/infra/(e2e|images)|/terraform')
 	$(GO) test -tags previous -run TestPreviousForms ./storage/timeline
 
 test-e2e: setup-test build
@@ -49,7 +49,11 @@ test-e2e: setup-test build
 test-infra: $(BUNDLE)
 	for arch in amd64 arm64; do \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null . ; echo "linux/$$arch builds"; done
-	$(GO) test -count=1 ./infra/images/...
+	$(GO) test -count=1 -v ./infra/images/... ./terraform/...
+
+## images: both container images with buildah, without an image registry (as root)
+images:
+	infra/images/build
 
 ## prove: the points at their stated length (PROVE=regexp chooses)
 prove: setup-test build

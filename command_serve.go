@@ -5,8 +5,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/infra/config"
 	"klive/infra/node"
@@ -30,8 +33,10 @@ const closeTimeout = 30 * time.Second
 func (g *global) runNode(ctx context.Context, roles node.Roles, ready func(*node.Node, *config.Config) error) error {
 	started := time.Now()
 	return g.runProcess(func(p *process) error {
+		registry := telemetry.NewRegistry(version)
+		defer p.informPlatform(registry, roles)()
 		n, err := node.Start(ctx, node.Config{
-			Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: telemetry.NewRegistry(version),
+			Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: registry,
 		})
 		if ctx.Err() != nil && err != nil {
 			return nil // it was told to end before all that it waited for was there
@@ -78,6 +83,34 @@ func (g *global) runProcess(f func(*process) error) error {
 		return err
 	}
 	return f(p)
+}
+
+// informPlatform tells the platform what it wants to know of this process, when it runs on one:
+// the metrics go to CloudWatch, and ECS is asked to leave a gateway alone that holds feeds.
+// That goes on until the returned function is called, for a draining gateway still counts.
+func (p *process) informPlatform(metrics prometheus.Gatherer, roles node.Roles) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	if c := p.settings.Telemetry.CloudWatch; c.Namespace != "" {
+		running.Go(func() {
+			lines := &telemetry.CloudWatch{Namespace: c.Namespace, Role: roles.String(), Gatherer: metrics, Out: os.Stdout}
+			if err := lines.Run(ctx, c.Every); err != nil {
+				p.log.Error("no more metrics go to CloudWatch", "error", err)
+			}
+		})
+	}
+	agent, length := os.Getenv("ECS_AGENT_URI"), p.settings.Gateway.TaskProtection
+	if agent != "" && length >= time.Minute && roles.Has(node.Gateway) {
+		running.Go(func() {
+			(&telemetry.Protection{Agent: agent, For: length, Gatherer: metrics, Failed: func(err error) {
+				p.log.Warn("ECS may end this task while streams are on the air", "error", err)
+			}}).Run(ctx)
+		})
+	}
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // supervise waits for the end: a signal, or a part that failed.

@@ -28,7 +28,6 @@ var rooms = map[string][]string{
 	"workers/sweeper":                 {"storage/...", "@infra"},
 	"workers/recorder":                {"storage/...", "@infra"},
 	"workers/transcode":               {"@infra"},
-	"workers/transcode/transcodetest": {"@infra"},
 	"storage":                         {"@infra"},
 	"storage/disk":                    {"storage", "@infra"},
 	"storage/s3":                      {"storage", "@infra"},
@@ -58,6 +57,9 @@ var rooms = map[string][]string{
 	"infra/node":                      {"gateway/...", "workers/...", "storage/...", "@infra", "infra/kaltura/controlplane", "infra/admin"},
 	"infra/e2e":                       {"gateway/...", "workers/...", "storage/...", "infra/..."},
 	"infra/images":                    {},
+	"terraform":                       {},
+	"terraform/tables":                {},
+	"workers/transcode/transcodetest": {"@infra"},
 	"infra/media/nal":                 {"infra/media"},
 }
 

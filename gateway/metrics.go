@@ -29,6 +29,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "klive_gateway_lost_parts_total", Help: "Parts that were given up because the bus did not take them.",
 		}),
 	}
+	m.sessions.WithLabelValues("rtmp") // so that a gateway without feeds shows a zero, which is what it is scaled by
 	if r == nil {
 		return m, nil
 	}

@@ -58,7 +58,16 @@ type Log struct {
 
 // Telemetry is what klive tells of itself beside its log and its metrics.
 type Telemetry struct {
-	Traces Traces `yaml:"traces"`
+	Traces     Traces     `yaml:"traces"`
+	CloudWatch CloudWatch `yaml:"cloudwatch"`
+}
+
+// CloudWatch gets metrics as lines of the process's output.
+type CloudWatch struct {
+	// Namespace is where they appear; empty means none are written.
+	Namespace string `yaml:"namespace"`
+	// Every is the time between two of one metric.
+	Every time.Duration `yaml:"every" min:"1s" max:"10m"`
 }
 
 // Traces goes to an OpenTelemetry collector.
@@ -209,6 +218,8 @@ type Gateway struct {
 	// AcceptFor and RefuseFor are how long Kaltura's answers to an address hold.
 	AcceptFor time.Duration `yaml:"acceptFor" min:"0s" max:"5m"`
 	RefuseFor time.Duration `yaml:"refuseFor" min:"0s" max:"10m"`
+	// TaskProtection is how long ECS is asked to leave a task alone that holds feeds; 0 is never.
+	TaskProtection time.Duration `yaml:"taskProtection" min:"0s" max:"48h"`
 }
 
 // Segment is the grid.

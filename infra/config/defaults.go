@@ -8,8 +8,9 @@ import (
 // Default returns the configuration of a klive that was told nothing.
 func Default() *Config {
 	return &Config{
-		Log:  Log{Level: "info", Format: "text"},
-		Data: "./data",
+		Log:       Log{Level: "info", Format: "text"},
+		Data:      "./data",
+		Telemetry: Telemetry{CloudWatch: CloudWatch{Every: 15 * time.Second}},
 		Bus: Bus{
 			Replicas: 1, Shards: 4, Retention: Retention{Age: 90 * time.Second, Bytes: 256 * MiB, Total: GiB},
 			Listen: ":4222", MaxMemory: 2 * GiB, MaxStore: 8 * GiB,
@@ -28,7 +29,7 @@ func Default() *Config {
 		Push:      Push{Enabled: true, MaxRequests: 1000, PublishTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second},
 		HTTP:      HTTP{Listen: ":8080"},
 		Admin:     Admin{Listen: "127.0.0.1:8081"},
-		Gateway:   Gateway{Takeover: 2 * time.Second, Drain: time.Second, KeyframeTimeout: 60 * time.Second, StandAfter: 5 * time.Second},
+		Gateway:   Gateway{Takeover: 2 * time.Second, Drain: time.Second, KeyframeTimeout: 60 * time.Second, StandAfter: 5 * time.Second, TaskProtection: 30 * time.Minute},
 		Segment:   Segment{Duration: 4 * time.Second},
 		Part:      Part{Duration: 333 * time.Millisecond},
 		HLS:       HLS{Window: 5, Container: "cmaf"},

@@ -1,0 +1,17 @@
+output "live" {
+  description = "The live bucket: id, arn, regional domain and the prefix of klive's keys."
+  value = {
+    id     = aws_s3_bucket.this["live"].id
+    arn    = aws_s3_bucket.this["live"].arn
+    domain = aws_s3_bucket.this["live"].bucket_regional_domain_name
+    prefix = local.prefix
+  }
+}
+
+output "recordings" {
+  description = "The bucket of recorded files: id and arn."
+  value = {
+    id  = aws_s3_bucket.this["recordings"].id
+    arn = aws_s3_bucket.this["recordings"].arn
+  }
+}
