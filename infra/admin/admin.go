@@ -104,6 +104,7 @@ func (h *Handler) routes() http.Handler {
 		api.handle(http.MethodGet, "/v1/streams/{entry}", http.HandlerFunc(h.streams))
 		api.handle(http.MethodGet, "/v1/entries", http.HandlerFunc(h.entries))
 		api.handle(http.MethodGet, "/v1/server", http.HandlerFunc(h.server))
+		api.handle(http.MethodGet, "/v1/recordings", http.HandlerFunc(h.recordings))
 		inner.Handle("/", h.console)
 	} else {
 		for _, path := range []string{"/", "/v1/streams", "/v1/streams/", "/v1/entries", "/v1/server"} {
@@ -121,7 +122,6 @@ func (h *Handler) routes() http.Handler {
 		api.handle(http.MethodPost, "/v1/feeds/{id}/kick", own.Handler(h.config.Feeds))
 	}
 	if h.config.Recordings != nil {
-		api.handle(http.MethodGet, "/v1/recordings", http.HandlerFunc(h.recordings))
 		api.handle(http.MethodPost, "/v1/recordings/{entry}/{kind}", own.Handler(http.HandlerFunc(h.orderRecording)))
 	}
 	if h.config.VOD != nil {

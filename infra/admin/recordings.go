@@ -60,8 +60,13 @@ type VODFlavor struct {
 	Path   string `json:"path"`
 }
 
-// recordings answers GET /v1/recordings, with ?entry= those of one entry.
+// recordings answers GET /v1/recordings, with ?entry= those of one entry. Where nothing is
+// recorded there are none.
 func (h *Handler) recordings(w http.ResponseWriter, r *http.Request) {
+	if h.config.Recordings == nil { // the console asks wherever it is
+		writeJSON(w, map[string]any{"recordings": []Recording{}, "vods": []VOD{}, "more": false})
+		return
+	}
 	list, more, err := h.config.Recordings.Recordings(r.Context(), r.URL.Query().Get("entry"))
 	if err != nil {
 		h.refused(w, r, "can't list the recordings", err)
