@@ -50,6 +50,8 @@ type feed struct {
 var (
 	errEnded = &gateway.Refusal{Reason: gateway.ReasonNotReady, Text: "the stream has ended meanwhile; send again"}
 	errIdle  = errors.New("no request came in time")
+	// errAnother says that a feed was refused for what another request showed.
+	errAnother = errors.New("another request was refused")
 )
 
 // farewell is how long a feed that is said to be over waits for what is still on its way.
@@ -77,21 +79,33 @@ func (f *feed) authenticate(ctx context.Context, r *http.Request) error {
 	return err
 }
 
-// ready lets the requests in that wait for the first one's answer.
-func (f *feed) ready(err error) {
-	f.refusal = err
-	close(f.admitted)
+// begin decides on the feed, and lets the requests in that wait for it; after a fault too.
+func (f *feed) begin(ctx context.Context, r *http.Request) {
+	f.refusal = errEnded
+	defer func() {
+		if f.refusal != nil {
+			f.h.forget(f)
+		}
+		close(f.admitted)
+	}()
+	f.refusal = f.authenticate(ctx, r)
 }
 
-// hold counts a request in. Each needs a release.
-func (f *feed) hold(ctx context.Context) error {
+// hold counts a request in. Each needs a release. A request that shows something else than the
+// feed's first one does not share its refusal, and keeps no feed alive.
+func (f *feed) hold(ctx context.Context, to *target) error {
 	select {
 	case <-f.admitted:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if f.refusal != nil {
+	switch same := to.shows(&f.first); {
+	case f.refusal != nil && !same:
+		return errAnother
+	case f.refusal != nil:
 		return f.refusal
+	case !same:
+		return &gateway.Refusal{Reason: gateway.ReasonAuth, Err: errOther, Text: fmt.Sprintf("stream %s was begun with another token or partner", to.id.StreamName())}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -168,29 +167,35 @@ const maxText = 4 << 20
 func (h *Handler) admit(r *http.Request, to target) (*feed, error) {
 	ctx, cancel := h.patience(r)
 	defer cancel()
+	for {
+		f, first, err := h.feed(to)
+		if err != nil {
+			return nil, err
+		}
+		if first {
+			f.begin(ctx, r)
+		}
+		switch err := f.hold(ctx, &to); {
+		case err == nil:
+			return f, nil
+		case !errors.Is(err, errAnother):
+			return nil, err
+		}
+	}
+}
+
+// feed is the feed that a request belongs to; first says that it begins with this request.
+func (h *Handler) feed(to target) (f *feed, first bool, err error) {
 	h.mu.Lock()
-	f := h.feeds[to.id]
-	first := f == nil
-	if first {
-		f = newFeed(h, to)
+	defer h.mu.Unlock()
+	if h.closed { // its feeds have been told, and nobody would end another one
+		return nil, false, errShutdown
+	}
+	if f = h.feeds[to.id]; f == nil {
+		f, first = newFeed(h, to), true
 		h.feeds[to.id] = f
 	}
-	h.mu.Unlock()
-	if first {
-		err := f.authenticate(ctx, r)
-		if err != nil {
-			h.forget(f)
-		}
-		f.ready(err)
-	}
-	if err := f.hold(ctx); err != nil {
-		return nil, err
-	}
-	if !to.shows(&f.first) {
-		f.release()
-		return nil, &gateway.Refusal{Reason: gateway.ReasonAuth, Err: errOther, Text: fmt.Sprintf("stream %s was begun with another token or partner", to.id.StreamName())}
-	}
-	return f, nil
+	return f, first, nil
 }
 
 // patience is the time to decide on a request. Packagers hang up when they have sent a segment

@@ -33,11 +33,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeAPI lets everybody in who has the token.
 type fakeAPI struct {
-	mu    sync.Mutex
+	// stranger, when it is there, holds up the answer to the token "stranger".
+	stranger chan struct{}
+
+	mu    sync.Mutex // guards the field below
 	calls int
 }
 
 func (a *fakeAPI) Authenticate(_ context.Context, r gateway.AuthRequest) (live.EntryFacts, error) {
+	if a.stranger != nil && r.Token != nil && *r.Token == "stranger" {
+		<-a.stranger
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.calls++
@@ -233,6 +239,32 @@ func TestTokens(t *testing.T) {
 				t.Errorf("Kaltura was asked %d times", n)
 			}
 		})
+	}
+}
+
+// A request does not share the refusal of another one that showed another token: strangers
+// keep nobody off the air.
+func TestStrangersRefusalIsTheirOwn(t *testing.T) {
+	r := newRig(t, nil)
+	r.api.stranger = make(chan struct{})
+	codes := make(chan int, 2)
+	send := func(token string) {
+		code, _ := r.send(http.MethodPost, address+"?p=102&t="+token, bytes.NewReader(stream(t)))
+		codes <- code
+	}
+	go send("stranger")
+	r.wait("the stranger to be first", func() bool {
+		r.push.mu.Lock()
+		defer r.push.mu.Unlock()
+		return len(r.push.feeds) == 1
+	})
+	go send("secret-token")
+	time.Sleep(50 * time.Millisecond) // it waits for the stranger's answer, or comes after it
+	close(r.api.stranger)
+	got := []int{<-codes, <-codes}
+	slices.Sort(got)
+	if !slices.Equal(got, []int{http.StatusOK, http.StatusUnauthorized}) {
+		t.Errorf("the answers are %d, want 200 for the one with the token", got)
 	}
 }
 
