@@ -26,7 +26,7 @@ type sections struct {
 
 // add takes a packet and calls read for each whole section.
 func (s *sections) add(r *Reader, h *header, read func(*Reader, []byte) error) error {
-	if h.payload == nil {
+	if len(h.payload) == 0 {
 		return nil
 	}
 	if s.last == h.counter && !h.break_ {
@@ -161,6 +161,9 @@ var errMap = errors.New("ts: malformed program map")
 
 // readStreams lists the streams of a program map, with their descriptors.
 func readStreams(b []byte) (list []Stream, descriptors [][]byte, err error) {
+	if len(b) < 16 {
+		return nil, nil, errMap
+	}
 	skip := int(binary.BigEndian.Uint16(b[10:]) & 0x0fff)
 	body := b[12 : len(b)-4]
 	if skip > len(body) {

@@ -433,6 +433,23 @@ func BenchmarkMediacommon(b *testing.B) {
 
 // TestMutated flips, removes and repeats bytes of sound streams: whatever comes out is
 // well-formed, and nothing panics.
+// Tables that begin in a packet whose adaptation field leaves no room, and program maps that
+// are too short, are malformed and no more.
+func TestTablesWithoutContent(t *testing.T) {
+	packet := make([]byte, packetSize)
+	packet[0], packet[1], packet[3], packet[4] = syncByte, 0x40, 0x30, packetSize-5
+	short := []byte{0x02, 0xb0, 11, 0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0, 0, 0}
+	r := NewReader(&heard{})
+	if _, err := r.Write(bytes.Repeat(packet, 3)); err != nil {
+		t.Error(err)
+	}
+	for n := range len(short) {
+		if _, _, err := readStreams(short[:n]); err == nil {
+			t.Errorf("a program map of %d bytes is taken", n)
+		}
+	}
+}
+
 func TestMutated(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, name := range []string{"multi", "latm", "hevc"} {
