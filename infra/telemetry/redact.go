@@ -21,6 +21,8 @@ var (
 	// secretInQuery finds "t=…", "ks=…" and so on, plain or percent-encoded, up to the next
 	// parameter. A token may hold a slash, so what follows it in the address is hidden with it.
 	secretInQuery = regexp.MustCompile(`(?i)(^|[^0-9A-Za-z]|%3F|%26)((?:t|` + secretNames + `)(?:=|%3D))[^&\s"']+`)
+	// secretInPath finds the token in "/ingest/…/t/<token>/…" and "/t/<token>/kLive/…".
+	secretInPath = regexp.MustCompile(`(/t/)[^/<\s"']+`)
 	// placeholder is what texts for people have in place of a value.
 	placeholder = regexp.MustCompile(`^<[a-z ]+>(/|$)`)
 	// secretInJSON finds "ks": "…".
@@ -39,6 +41,7 @@ func Redact(s string) string {
 		return s
 	}
 	s = secretInQuery.ReplaceAllStringFunc(s, hideInQuery)
+	s = secretInPath.ReplaceAllString(s, "${1}"+hidden)
 	s = secretInJSON.ReplaceAllString(s, `${1}"`+hidden+`"`)
 	s = secretInStruct.ReplaceAllString(s, "${1}${2}"+hidden)
 	s = secretInHeader.ReplaceAllString(s, "${1} "+hidden)
@@ -60,7 +63,7 @@ func hideInQuery(match string) string {
 // suspicious is the cheap test that most texts end at: without one of these there is
 // nothing to hide.
 func suspicious(s string) bool {
-	return strings.ContainsAny(s, "=:%@") || strings.Contains(s, "earer") || strings.Contains(s, "asic ") ||
+	return strings.ContainsAny(s, "=:%@") || strings.Contains(s, "/t/") || strings.Contains(s, "earer") || strings.Contains(s, "asic ") ||
 		strings.Contains(s, "BEARER") || strings.Contains(s, "BASIC ")
 }
 

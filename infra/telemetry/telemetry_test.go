@@ -29,6 +29,7 @@ func TestRedact(t *testing.T) {
 		"start=5 at=4 offset=3":                             "start=5 at=4 offset=3",
 		"stop at 12:30, ratio 4:3":                          "stop at 12:30, ratio 4:3",
 		"tokens left: 5":                                    "tokens left: 5",
+		"/ingest/0_x_1/t/secret/seg1.m4s":                   "/ingest/0_x_1/t/[hidden]/seg1.m4s",
 		"plain":                                             "plain",
 	} {
 		got := Redact(in)
