@@ -106,7 +106,9 @@ type File struct {
 	// Size is the MP4's in bytes, once uploaded.
 	Size int64 `json:"size,omitempty"`
 	// Token is the upload token that Kaltura has the whole file under.
-	Token string `json:"token,omitempty"`
+	// TokenAt is when that was.
+	Token   string    `json:"token,omitempty"`
+	TokenAt time.Time `json:"tokenAt,omitzero"`
 	// Attempts counts the calls that were begun for the present append. Before is what the live
 	// entry's msDuration was when the first of them was, -1 when that is not known.
 	Attempts int   `json:"attempts,omitempty"`

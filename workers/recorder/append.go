@@ -72,7 +72,7 @@ func (r *Recorder) appendOne(ctx context.Context, f ledger.File) error {
 	if err := r.change(ctx, f, func(f *ledger.File) { f.State, f.Attempts = ledger.Appending, f.Attempts+1 }); err != nil {
 		return err
 	}
-	f.State, f.Attempts = ledger.Appending, f.Attempts+1
+	f.State, f.Attempts, f.Changed = ledger.Appending, f.Attempts+1, time.Now()
 	if err := r.Guard(ctx); err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (r *Recorder) handOver(ctx context.Context, f ledger.File) error {
 		return err
 	}
 	r.Log.Info("a recording is uploaded to Kaltura", append(describeFile(&f), "bytes", f.Size)...)
-	return r.change(ctx, f, func(f *ledger.File) { f.Token, f.Attempts = t.ID, 0 })
+	return r.change(ctx, f, func(f *ledger.File) { f.Token, f.TokenAt, f.Attempts = t.ID, time.Now(), 0 })
 }
 
 // prepare does what comes before the first call for a file: it takes back a replacement that
@@ -152,6 +152,13 @@ func passing(err error) bool {
 		"UPLOAD_ERROR", "START_SESSION_ERROR")
 }
 
+// tokenLife is how old a token may be that is gone because it was used: the control plane keeps
+// unused ones for a day, Kaltura for longer.
+const tokenLife = 12 * time.Hour
+
+// advice is what an operator can do about a file of which nobody knows whether Kaltura has it.
+const advice = "; see whether the VOD has it: if it has, skip it, else retry"
+
 // judge decides what the answer to an append means.
 func (r *Recorder) judge(ctx context.Context, f ledger.File, e *kaltura.LiveStreamEntry, err error) error {
 	switch {
@@ -168,6 +175,9 @@ func (r *Recorder) judge(ctx context.Context, f ledger.File, e *kaltura.LiveStre
 	case kaltura.IsCode(err, kaltura.CodeRecordingElsewhere):
 		return r.stopSession(ctx, f, "Kaltura records this partner's entries itself ("+kaltura.CodeRecordingElsewhere+"); klive does not record this broadcast")
 	case f.Token != "" && kaltura.IsCode(err, kaltura.CodeUploadTokenNotFound):
+		if f.Attempts > 1 && time.Since(f.TokenAt) >= tokenLife {
+			return r.park(ctx, f, "its upload token is gone: an earlier call whose answer was lost has used it, or it has run out"+advice)
+		}
 		if f.Attempts > 1 {
 			return r.confirm(ctx, f, nil, "an earlier call whose answer was lost has used its upload")
 		}
@@ -192,7 +202,6 @@ func (r *Recorder) judge(ctx context.Context, f ledger.File, e *kaltura.LiveStre
 // resolve finds out whether a file without an upload token was appended, by the duration that
 // the anchor's files add up to; what can't be found out waits for an operator.
 func (r *Recorder) resolve(ctx context.Context, f ledger.File, why string) error {
-	const advice = "; see whether the VOD has it: if it has, skip it, else retry"
 	if !f.Anchor || f.Index != kaltura.IndexPrimary || f.Before < 0 {
 		return r.park(ctx, f, "it is not known whether Kaltura appended it: "+why+advice)
 	}

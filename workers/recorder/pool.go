@@ -59,9 +59,9 @@ type Pool struct {
 	metrics        *Metrics
 	writing        chan struct{}
 
-	// idle and orphaned are Run's own: ledgers that need nobody, by their ETags, and entries
-	// that had no recorder at the last scan.
-	idle     map[string]string
+	// idle and orphaned are the scan's own: ledgers that need nobody, and entries that had no
+	// recorder at the last scan.
+	idle     map[string]idle
 	orphaned map[string]bool
 
 	// mu guards the fields below.
@@ -96,7 +96,7 @@ func NewPool(ctx context.Context, c PoolConfig) (*Pool, error) {
 		return nil, err
 	}
 	return &Pool{PoolConfig: c, leases: leases, orders: orders, metrics: NewMetrics(c.Registerer), writing: make(chan struct{}, c.Writing),
-		running: map[string]bool{}, waiting: map[string][]waiting{}, idle: map[string]string{}, orphaned: map[string]bool{}, rest: map[string]time.Time{}, debts: map[string]*live.Grant{}}, nil
+		running: map[string]bool{}, waiting: map[string][]waiting{}, idle: map[string]idle{}, orphaned: map[string]bool{}, rest: map[string]time.Time{}, debts: map[string]*live.Grant{}}, nil
 }
 
 // Run records until the context ends. What is under way then is left to who comes after.
@@ -104,7 +104,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { p.listen(ctx) })
-	var scanned time.Time
+	wg.Go(func() { p.scanAll(ctx, &wg) })
 	for ctx.Err() == nil {
 		for entry, feeds := range p.Owned() {
 			for i := range feeds {
@@ -120,15 +120,20 @@ func (p *Pool) Run(ctx context.Context) error {
 		for _, entry := range p.ordered() {
 			p.start(ctx, &wg, entry)
 		}
-		if time.Since(scanned) >= p.Scan {
-			scanned = time.Now()
-			if err := p.scan(ctx, &wg); err != nil && ctx.Err() == nil {
-				p.Log.Warn("the ledgers of recordings could not be looked through, trying again", "error", err)
-			}
-		}
 		pause(ctx, lookEach)
 	}
 	return ctx.Err()
+}
+
+// scanAll looks through the ledgers again and again, beside Run: of many ledgers that takes
+// longer than a broadcast may last.
+func (p *Pool) scanAll(ctx context.Context, wg *sync.WaitGroup) {
+	for ctx.Err() == nil {
+		if err := p.scan(ctx, wg); err != nil && ctx.Err() == nil {
+			p.Log.Warn("the ledgers of recordings could not be looked through, trying again", "error", err)
+		}
+		pause(ctx, p.Scan)
+	}
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -396,12 +401,19 @@ func (p *Pool) scan(ctx context.Context, wg *sync.WaitGroup) error {
 	}
 }
 
+// idle is a ledger that needs nobody as long as it is this one, until a file's time is over.
+type idle struct {
+	etag  string
+	until time.Time // zero: for ever
+}
+
 // maxIdle bounds what is remembered of ledgers.
 const maxIdle = 100_000
 
 // unfinished reports whether an entry's ledger needs a recorder.
 func (p *Pool) unfinished(ctx context.Context, entry, etag string) bool {
-	if p.idle[entry] == etag && p.Options.Keep == 0 {
+	now := time.Now()
+	if known, ok := p.idle[entry]; ok && known.etag == etag && (known.until.IsZero() || now.Before(known.until)) {
 		return false
 	}
 	l, err := ledger.Load(ctx, p.Store, entry)
@@ -412,15 +424,23 @@ func (p *Pool) unfinished(ctx context.Context, entry, etag string) bool {
 	if l.Unfinished() {
 		return true
 	}
+	var until time.Time
 	for i := range l.Files {
 		f := &l.Files[i]
-		if p.Options.Keep > 0 && f.State == ledger.Confirmed && time.Since(f.Changed) >= p.Options.Keep {
+		if p.Options.Keep == 0 || f.State != ledger.Confirmed {
+			continue
+		}
+		over := f.Changed.Add(p.Options.Keep)
+		if !now.Before(over) {
 			return true
+		}
+		if until.IsZero() || over.Before(until) {
+			until = over
 		}
 	}
 	if len(p.idle) >= maxIdle {
 		clear(p.idle)
 	}
-	p.idle[entry] = etag
+	p.idle[entry] = idle{etag, until}
 	return false
 }

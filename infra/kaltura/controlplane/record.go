@@ -103,13 +103,19 @@ func (s *Server) appendRecording(ctx context.Context, c *call, p appendParams) (
 			return nil, err
 		}
 	}
+	added := false
 	doc, err = s.changeEntry(ctx, c, p.EntryID, func(doc *entryDoc) error {
+		added = false
 		if err := doc.recordable(p); err != nil {
 			return err
 		}
 		if doc.holds(p) {
 			return errKeep
 		}
+		if segment.Token != "" && doc.used(segment.Token) {
+			return noUpload() // a repeat that overtook this call
+		}
+		added = true
 		segment.VOD = doc.Entry.RecordedEntryID
 		doc.append(segment)
 		return nil
@@ -117,7 +123,9 @@ func (s *Server) appendRecording(ctx context.Context, c *call, p appendParams) (
 	if err != nil {
 		return nil, err
 	}
-	done(ctx)
+	if added { // else the copy has a note by which the sweeper finds it
+		done(ctx)
+	}
 	s.nudgeJoins()
 	return s.view(ctx, c, doc, "KalturaLiveStreamEntry")
 }
@@ -130,6 +138,11 @@ func (d *entryDoc) holds(p appendParams) bool {
 		slices.ContainsFunc(d.Recording.Segments, func(g recordedSegment) bool {
 			return g.Path == path && g.Asset == p.AssetID && g.Index == int(p.Index)
 		})
+}
+
+// used says whether a file that came by the upload token was appended.
+func (d *entryDoc) used(token string) bool {
+	return d.Recording != nil && slices.ContainsFunc(d.Recording.Segments, func(g recordedSegment) bool { return g.Token == token })
 }
 
 // recordable refuses what would make a recording too long.
@@ -238,7 +251,7 @@ func (s *Server) takeToken(ctx context.Context, c *call, doc entryDoc, id string
 			s.log.Warn("an upload token that was used could not be removed", "err", err)
 		}
 	}
-	if doc.Recording != nil && slices.ContainsFunc(doc.Recording.Segments, func(g recordedSegment) bool { return g.Token == id }) {
+	if doc.used(id) {
 		remove(ctx)
 		return nil, noUpload()
 	}
