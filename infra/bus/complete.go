@@ -19,7 +19,7 @@ const (
 // least is the fewest copies that a stream may begin with: as many as must agree later.
 func least(replicas int) int { return replicas/2 + 1 }
 
-// withPeers makes a media stream with as many copies as asked for. Servers that have not been
+// withPeers makes a stream in memory with as many copies as asked for. Servers that have not been
 // heard since the others started can't be given one: when they have been missing for a while it
 // begins with fewer, and gets the others from [Control.Complete]. Buckets and logs wait for all
 // their servers: they are made once, and are there when most of those come back.

@@ -88,7 +88,13 @@ func (c *Control) Queue(ctx context.Context, config QueueConfig) (*Queue, error)
 	if err != nil {
 		return nil, busError("open queue "+config.Name, err)
 	}
-	c.opened(q.streamName(), opened{subject: q.subject(), settle: settle})
+	c.opened(q.streamName(), opened{subject: q.subject(), settle: settle, again: func(ctx context.Context) error {
+		if err := settle(ctx); err != nil {
+			return c.leaderError("make queue "+config.Name+" anew", err)
+		}
+		c.log.Warn("bus: a queue was missing; it is there again, without what it held", "queue", config.Name)
+		return nil
+	}})
 	return q, nil
 }
 

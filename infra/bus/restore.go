@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,20 +56,20 @@ func (c *Control) Restore(ctx context.Context) (made []string, err error) {
 		}
 	}
 	c.mu.Unlock()
+	var failures []error // one that can't be made must not keep the others away
 	for name, o := range missing {
 		if o.again != nil {
-			if err := o.again(ctx); err != nil {
-				return made, err
-			}
+			failures = append(failures, o.again(ctx))
 			continue
 		}
 		if err := o.settle(ctx); err != nil {
-			return made, c.leaderError("make "+name+" anew", err)
+			failures = append(failures, c.leaderError("make "+name+" anew", err))
+			continue
 		}
 		made = append(made, name)
 	}
 	slices.Sort(made)
-	return made, nil
+	return made, errors.Join(failures...)
 }
 
 // Led says whether every stream that was opened on this connection has a leader, without which
