@@ -258,7 +258,7 @@ func (r *rungs) fetch(ctx context.Context, x *rung, end live.JobEnd) {
 			break
 		}
 	}
-	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+	if errors.Is(ctx.Err(), context.Canceled) { // whatever the cause
 		return
 	}
 	if err == nil && !a.Complete() {

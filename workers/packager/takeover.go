@@ -63,8 +63,9 @@ func (w *writer) takeOver(ctx context.Context, list []left) {
 	}
 	w.log.Info("settling what the owner before this one left", "media", len(list))
 	slots := make(chan struct{}, takeOverAtOnce)
+	rest := w.orderAgain(ctx, list) // before the ends are followed: those that are there count
 	w.others.Go(func() {
-		for _, l := range w.orderAgain(ctx, list) {
+		for _, l := range rest {
 			select {
 			case slots <- struct{}{}:
 			case <-ctx.Done():

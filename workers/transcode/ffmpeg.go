@@ -29,8 +29,6 @@ type process struct {
 	args   []string
 	memory int64         // address space in bytes; 0 means no bound
 	stall  time.Duration // without progress for so long it is killed
-	// alive is called each second while it advances.
-	alive func()
 
 	moved atomic.Int64  // bytes that went in and came out
 	cpu   time.Duration // that it took, once it has ended
@@ -90,7 +88,7 @@ func (p *process) feed(w io.WriteCloser, input [][]byte) {
 	}
 }
 
-// watch says that the process advances, and ends it when it does not.
+// watch ends the process when it does not advance.
 func (p *process) watch(done <-chan struct{}, kill context.CancelCauseFunc) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -107,9 +105,6 @@ func (p *process) watch(done <-chan struct{}, kill context.CancelCauseFunc) {
 		if time.Since(since) >= p.stall {
 			kill(fmt.Errorf("it did not advance for %v and was ended", p.stall))
 			return
-		}
-		if p.alive != nil {
-			p.alive()
 		}
 	}
 }

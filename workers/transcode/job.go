@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"klive/infra/bus"
@@ -53,7 +54,9 @@ func (w *Worker) do(ctx context.Context, task *bus.Task) {
 		log: w.Log.With("entry", job.Feed.Entry, "segment", job.Name(), "try", task.Tries)}
 	threads := w.begin()
 	a.log.Debug("a segment is taken", "threads", threads)
+	release := a.hold()
 	err = a.run(ctx, threads)
+	release()
 	w.end()
 	switch {
 	case err == nil:
@@ -73,6 +76,26 @@ func (w *Worker) do(ctx context.Context, task *bus.Task) {
 		a.bury(ctx, err)
 		w.done(ctx, task)
 	}
+}
+
+// hold keeps the job in this worker's hands until it is released: the reading of parts and the
+// publishing of results may each last longer than a taker may be silent.
+func (a *attempt) hold() (release func()) {
+	done := make(chan struct{})
+	var holding sync.WaitGroup
+	holding.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				_ = a.task.Extend() // else another worker takes it as well
+			}
+		}
+	})
+	return func() { close(done); holding.Wait() }
 }
 
 func (w *Worker) done(ctx context.Context, task *bus.Task) {
@@ -113,7 +136,7 @@ func (a *attempt) run(ctx context.Context, threads int) error {
 	}
 	c := command{job: a.job, encoder: &a.w.Encoder, preset: a.w.Preset, threads: threads, trim: src.trim}
 	a.args = c.args()
-	p := process{path: a.w.FFmpeg, args: a.args, memory: a.w.Memory, stall: a.w.Stall, alive: func() { _ = a.task.Extend() }}
+	p := process{path: a.w.FFmpeg, args: a.args, memory: a.w.Memory, stall: a.w.Stall}
 	file, err := p.run(ctx, a.input)
 	if err == nil || errors.Is(err, errLate) {
 		a.w.count(a.job, src, time.Since(began)) // of one that was ended it is less than the truth
