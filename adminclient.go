@@ -58,7 +58,7 @@ func (a *adminClient) ask(ctx context.Context, method, path string, body []byte,
 	if err != nil {
 		return err
 	}
-	if status != http.StatusOK {
+	if status/100 != 2 {
 		var problem struct {
 			Detail string `json:"detail"`
 		}

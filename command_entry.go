@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"text/tabwriter"
 
@@ -182,7 +184,7 @@ func (r *entryRemoveCmd) Run(ctx context.Context, g *global) error {
 	} else if node.OnAir(e) && !r.Force {
 		return fmt.Errorf("entry %s is on the air: stop its encoder first, or use --force", r.ID)
 	}
-	if err := client.LiveStreamDelete(ctx, partner, r.ID); err != nil {
+	if err := r.remove(ctx, g, client, c, partner); err != nil {
 		return hint(c, err)
 	}
 	if g.JSON {
@@ -190,6 +192,22 @@ func (r *entryRemoveCmd) Run(ctx context.Context, g *global) error {
 	}
 	fmt.Println("removed", r.ID)
 	return nil
+}
+
+// remove asks klive itself where it keeps the entries: it knows what is being recorded.
+func (r *entryRemoveCmd) remove(ctx context.Context, g *global, client *kaltura.Client, c *config.Config, partner int) error {
+	if c.Kaltura.URL != "" {
+		return client.LiveStreamDelete(ctx, partner, r.ID)
+	}
+	admin, err := g.adminClient()
+	if err != nil {
+		return err
+	}
+	path := "/v1/entries/" + url.PathEscape(r.ID)
+	if r.Force {
+		path += "?force=1"
+	}
+	return admin.ask(ctx, http.MethodDelete, path, nil, nil)
 }
 
 // hint adds what to do when the API does not answer.

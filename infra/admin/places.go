@@ -20,6 +20,8 @@ type Places struct {
 	App string
 	// PublicURL is where viewers reach playback; empty means the HTTP listener.
 	PublicURL string
+	// Sign puts a viewer's token for an entry into a playback path; nil when none is needed.
+	Sign func(entry, path string) string
 }
 
 // server returns the address of an RTMP listener's application; empty when it is off.
@@ -48,6 +50,14 @@ func (p Places) srt(r *http.Request, e Entry) string {
 	}
 	return "srt://" + authority(p.SRT, "", r) + "?streamid=" + url.QueryEscape(
 		fmt.Sprintf("#!::r=%s_1,m=publish,u=%d,i=0,s=%s", e.ID, e.Partner, url.PathEscape(e.Token)))
+}
+
+// watch is play of an entry's playlist, with a viewer's token where one is needed.
+func (p Places) watch(entry, path string, r *http.Request) string {
+	if p.Sign != nil && path != "" {
+		path = p.Sign(entry, path)
+	}
+	return p.play(path, r)
 }
 
 // play returns the address of a playback path, "" for an empty path or when playback is off.

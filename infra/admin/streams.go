@@ -116,7 +116,7 @@ func (h *Handler) streams(w http.ResponseWriter, r *http.Request) {
 			until = s.Gone
 		}
 		views = append(views, streamView{
-			Stream: s, OnAir: max(0, until.Sub(since).Seconds()), Play: h.config.Places.play(s.PlayPath, r),
+			Stream: s, OnAir: max(0, until.Sub(since).Seconds()), Play: h.config.Places.watch(s.Entry, s.PlayPath, r),
 		})
 	}
 	if entry != "" && len(views) == 0 {
@@ -168,7 +168,7 @@ func (h *Handler) entries(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) entryView(e Entry, r *http.Request) entryView {
-	v := entryView{ID: e.ID, Name: e.Name, Key: e.ID + "_1", Play: h.config.Places.play(masterPath(e.ID), r)}
+	v := entryView{ID: e.ID, Name: e.Name, Key: e.ID + "_1", Play: h.config.Places.watch(e.ID, masterPath(e.ID), r)}
 	server := h.config.Places.rtmp(r)
 	if server == "" {
 		server = h.config.Places.rtmps(r)

@@ -61,6 +61,7 @@ func startServiceWith(t *testing.T, scenario *check.Scenario, work node.Transcod
 		config.EnvName("rtmps.listen") + "=", config.EnvName("https.listen") + "=",
 		config.EnvName("kaltura.keepAliveJitter") + "=0s", // the lists of calls have exact times
 		config.EnvName("transcode.encoder") + "=none",     // virtual time has no subprocesses
+		config.EnvName("recording.enabled") + "=false",    // what is recorded has tests of its own; its calls bear drawn names
 	}}
 	t.Cleanup(func() {
 		if t.Failed() {

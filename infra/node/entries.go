@@ -72,7 +72,12 @@ func (e entries) Remove(ctx context.Context, id string, force bool) error {
 	case err != nil:
 		return err
 	case OnAir(entry) && !force:
-		return &admin.Refusal{Status: http.StatusConflict, Reason: "entry " + entry.ID + " is on the air: stop its encoder first, or remove it with force=1"}
+		return &admin.Refusal{Status: http.StatusConflict, Reason: "entry " + entry.ID + " is on the air: stop its encoder first, or remove it with force=1 (--force)"}
+	}
+	if !force {
+		if on, err := e.n.recording(ctx, id); err == nil && on {
+			return &admin.Refusal{Status: http.StatusConflict, Reason: "entry " + id + "'s last broadcast is still being recorded, and nobody could have the recording without the entry: wait until it is over (broadcast.resume after its encoder stopped), or remove it with force=1 (--force)"}
+		}
 	}
 	return e.n.owner.LiveStreamDelete(ctx, DemoPartner, id)
 }

@@ -112,12 +112,33 @@ func (r recordingList) Order(ctx context.Context, entry, kind, file string) erro
 		if errors.Is(err, ledger.ErrNone) || err == nil && l.File(file) == nil {
 			return &admin.Refusal{Status: http.StatusNotFound, Reason: "there is no such file; klive recording list shows those that there are"}
 		}
+	} else if live.ValidEntryID(entry) {
+		on, err := r.n.recording(ctx, entry)
+		switch {
+		case err != nil:
+			return err
+		case !on:
+			return &admin.Refusal{Status: http.StatusConflict, Reason: "nothing of entry " + entry + " is being recorded now: it is not on the air, or its recordStatus does not ask for it"}
+		}
 	}
 	err := recorder.Send(ctx, r.n.orders, entry, kind, file, time.Now())
 	if errors.Is(err, recorder.ErrOrder) {
 		return &admin.Refusal{Status: http.StatusBadRequest, Reason: err.Error()}
 	}
 	return err
+}
+
+// recording says whether a broadcast of an entry is being recorded: from its beginning until its
+// last file is cut.
+func (n *Node) recording(ctx context.Context, entry string) (bool, error) {
+	l, err := ledger.Load(ctx, n.store, entry)
+	if errors.Is(err, ledger.ErrNone) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(l.Sessions, func(s ledger.Session) bool { return s.Stopped == "" }), nil
 }
 
 // VODs implements [admin.Recordings].
