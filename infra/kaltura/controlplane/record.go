@@ -309,7 +309,9 @@ func (s *Server) fetch(ctx context.Context, address string, g *recordedSegment) 
 	if err != nil {
 		return nil, bad("the address can't be read")
 	}
-	res, err := http.DefaultClient.Do(req)
+	// A redirect could lead to where only this host may go.
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(req)
 	if err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {
