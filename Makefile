@@ -43,7 +43,7 @@ test-unit: setup-test $(BUNDLE)
 	$(GO) test -tags previous -run TestPreviousForms ./storage/timeline
 
 test-e2e: setup-test build
-	$(TEST) -count=1 -timeout 12m -parallel 4 ./infra/e2e/...
+	$(TEST) -count=1 -timeout 18m -parallel 4 ./infra/e2e/...
 
 ## test-infra: static binaries for both processors, images, deployment
 test-infra: $(BUNDLE)
