@@ -98,6 +98,6 @@ func TestClusterGatewayParted(t *testing.T) {
 		}
 	}
 	// A segment may be due right when the cable goes, and the gateway has to connect again.
-	s.stalls(9*time.Second + 3*time.Second)
+	s.stalls(10 * time.Second)
 	s.undisturbed()
 }
