@@ -151,7 +151,7 @@ func TestAppendedFilesBecomeOne(t *testing.T) {
 	if got := r.vod(1); !bytes.Equal(got, first) {
 		t.Errorf("the VOD's first content has %d bytes, want the %d of the first file", len(got), len(first))
 	}
-	r.files.files["one.mp4"] = clip(t, 50)
+	r.files.put("one.mp4", clip(t, 50))
 	if _, err := r.append(kaltura.AppendRequest{Resource: kaltura.Resource{LocalFilePath: "/shared/one.mp4"}, Duration: 2}); err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestAppendedFilesBecomeOne(t *testing.T) {
 	if err != nil || e.MsDuration != 6000 || e.LastElapsedRecordingTime != 6000 {
 		t.Fatalf("after the last file: %+v, %v", e, err)
 	}
-	if _, ok := r.files.files["one.mp4"]; !ok {
+	if !r.files.has("one.mp4") {
 		t.Error("the file on shared storage is gone")
 	}
 	path := filepath.Join(t.TempDir(), "vod.mp4")
@@ -201,7 +201,7 @@ func TestAppendedFilesBecomeOne(t *testing.T) {
 // TestAppendIsRefused holds the errors of contract §3.6.
 func TestAppendIsRefused(t *testing.T) {
 	r := startRecordings(t)
-	r.files.files["one.mp4"] = []byte("bytes")
+	r.files.put("one.mp4", []byte("bytes"))
 	good := kaltura.Resource{LocalFilePath: "/shared/one.mp4"}
 	for _, c := range []struct {
 		what string
@@ -226,7 +226,7 @@ func TestAppendIsRefused(t *testing.T) {
 		code  string
 	}{{1, 3600, 0, ""}, {0, 25 * 3600, 25 * 3600 * 1000, ""}, {0, 1, 0, kaltura.CodeRecordingFull}} {
 		good.LocalFilePath += "x"
-		r.files.files[strings.TrimPrefix(good.LocalFilePath, "/shared/")] = []byte("bytes")
+		r.files.put(strings.TrimPrefix(good.LocalFilePath, "/shared/"), []byte("bytes"))
 		e, err := r.append(kaltura.AppendRequest{Resource: good, Index: c.index, Duration: c.d})
 		if c.code != "" {
 			if !kaltura.IsCode(err, c.code) {
@@ -306,7 +306,7 @@ func TestEachSessionHasItsVOD(t *testing.T) {
 		}
 		n++
 		name := fmt.Sprintf("%d.mp4", n)
-		r.files.files[name] = []byte("bytes")
+		r.files.put(name, []byte("bytes"))
 		e, err := r.append(kaltura.AppendRequest{Resource: kaltura.Resource{LocalFilePath: "/shared/" + name}, Duration: 5, Last: true})
 		if err != nil {
 			t.Fatal(err)

@@ -40,6 +40,18 @@ func (f *folder) Delete(_ context.Context, key string) error {
 	return nil
 }
 
+func (f *folder) put(key string, b []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.files[key] = b
+}
+
+func (f *folder) has(key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.files[key] != nil
+}
+
 func (f *folder) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -282,7 +294,7 @@ func TestUploadsAreSweptAfterADay(t *testing.T) {
 		if err := create(t.Context(), f.state, unclaimedKey("lost"), unclaimed{Since: time.Now().Unix()}); err != nil {
 			t.Fatal(err)
 		}
-		files.files[fileKey("lost")] = []byte("y")
+		files.put(fileKey("lost"), []byte("y"))
 		time.Sleep(23 * time.Hour)
 		if files.count() != 2 {
 			t.Errorf("%d files after 23 hours, want 2", files.count())
