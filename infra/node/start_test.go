@@ -30,7 +30,7 @@ func freePort(t *testing.T) string {
 func testSettings(t *testing.T) *config.Config {
 	t.Helper()
 	c := config.Default()
-	c.SRT.Listen = "127.0.0.1:0"
+	c.SRT.Listen, c.WebRTC.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	c.Data = filepath.Join(t.TempDir(), "data")
 	c.RTMP.Listen, c.HTTP.Listen, c.Admin.Listen = freePort(t), freePort(t), freePort(t)
 	return c
