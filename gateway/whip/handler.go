@@ -175,6 +175,10 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, to target)
 		<-one.gone
 		s.count(r, http.StatusOK)
 		w.WriteHeader(http.StatusOK)
+	case http.MethodPatch:
+		if err := s.patch(w, r, one); err != nil {
+			s.refuse(w, r, to.Params.Entry, err)
+		}
 	default:
 		w.Header().Set("Allow", "PATCH, DELETE, OPTIONS")
 		s.refuse(w, r, to.Params.Entry, refuseWith(http.StatusMethodNotAllowed, "this is the address of a session: PATCH candidates, or DELETE to end it"))

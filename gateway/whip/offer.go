@@ -1,6 +1,7 @@
 package whip
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +47,9 @@ func refuseOffer(format string, args ...any) *gateway.Refusal {
 // one codec. The error is a *gateway.Refusal.
 func readOffer(text []byte) (*offer, error) {
 	var d sdp.SessionDescription
+	if !bytes.HasPrefix(text, []byte("v=0")) { // which the library does without
+		return nil, refuse("the body is no SDP offer: it does not begin with v=0")
+	}
 	if err := d.Unmarshal(text); err != nil {
 		return nil, refuse("the offer is no SDP that can be read: %.200s", err.Error())
 	}

@@ -50,6 +50,9 @@ type session struct {
 	reading sync.WaitGroup
 	rtt     atomic.Int64 // ns; 0 while it is not known
 
+	patching   sync.Mutex // guards the field below and the offer's text, one PATCH at a time
+	candidates int        // of the peer, since ICE began
+
 	mu     sync.Mutex // guards the fields below
 	tag    string     // ETag
 	ending bool
