@@ -16,6 +16,11 @@ import (
 // ErrFFmpeg wraps why ffmpeg did not make what it was asked for.
 var ErrFFmpeg = errors.New("transcode: ffmpeg failed")
 
+var (
+	errStart   = errors.New("it does not start")
+	errStalled = errors.New("it did not advance")
+)
+
 // Bounds of one ffmpeg.
 const (
 	maxOutput = 256 << 20 // bytes
@@ -48,7 +53,7 @@ func (p *process) run(ctx context.Context, input [][]byte) ([]byte, error) {
 	out := output{p: p, most: maxOutput}
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%w to start: %w; install ffmpeg 5.1 or newer, or set transcode.ffmpeg to its path", ErrFFmpeg, err)
+		return nil, fmt.Errorf("%w: %w: %w; install ffmpeg 5.1 or newer, or set transcode.ffmpeg to its path", ErrFFmpeg, errStart, err)
 	}
 	limitMemory(cmd.Process.Pid, p.memory)
 	var wg sync.WaitGroup
@@ -103,7 +108,7 @@ func (p *process) watch(done <-chan struct{}, kill context.CancelCauseFunc) {
 			seen, since = n, time.Now()
 		}
 		if time.Since(since) >= p.stall {
-			kill(fmt.Errorf("it did not advance for %v and was ended", p.stall))
+			kill(fmt.Errorf("%w for %v and was ended", errStalled, p.stall))
 			return
 		}
 	}

@@ -32,8 +32,9 @@ type source struct {
 	// is when the last one before them is shown, 0 when nothing joins.
 	shown  []media.Time
 	before media.Time
-	// pixels is the size of a picture.
+	// pixels is the size of a picture, pose how it is shown.
 	pixels int
+	pose   media.Pose
 	// trim is when the first of them is shown, when the video stream has some before it; else 0.
 	trim media.Time
 }
@@ -142,8 +143,9 @@ func (s *source) readVideo(j *live.Job, a *live.Assembly, before []*live.Part) e
 	if len(frames) == 0 {
 		return fmt.Errorf("%w: it has no pictures", ErrSource)
 	}
-	w, h := t.Params.(media.VideoParams).Size()
-	s.pixels = w * h
+	v := t.Params.(media.VideoParams)
+	w, h := v.Size()
+	s.pixels, s.pose = w*h, v.Posed()
 	for _, f := range frames {
 		s.shown = append(s.shown, f.PTS)
 	}
