@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,7 +72,7 @@ func (p *process) run(ctx context.Context, input [][]byte) ([]byte, error) {
 		err = fmt.Errorf("more than %d bytes came out", maxOutput)
 	}
 	if err != nil {
-		if text := lastLine(said.data); text != "" {
+		if text := lastWords(said.data); text != "" {
 			err = fmt.Errorf("%w: %s", err, text)
 		}
 		return nil, fmt.Errorf("%w: %w", ErrFFmpeg, err)
@@ -142,15 +144,32 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// lastLine is the last line that says something, without control characters.
-func lastLine(b []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	line := strings.TrimSpace(lines[len(lines)-1])
-	line = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
+// maxWords is how many of ffmpeg's last lines make a reason: the last one alone often says only
+// what followed from the one before.
+const maxWords = 3
+
+// component is where in ffmpeg a line comes from, with an address that differs in each run.
+var component = regexp.MustCompile(`\[([\w/:#.]+) @ 0x[0-9a-f]+\] `)
+
+// lastWords are the last lines that say something new, without control characters.
+func lastWords(b []byte) string {
+	var words []string
+	lines := strings.Split(string(b), "\n")
+	if len(b) == maxStderr {
+		lines = lines[1:] // the first one is cut
+	}
+	for i := len(lines) - 1; i >= 0 && len(words) < maxWords; i-- {
+		line := strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f {
+				return -1
+			}
+			return r
+		}, strings.ToValidUTF8(lines[i], ""))
+		line = component.ReplaceAllString(strings.TrimSpace(line), "$1: ")
+		if line = line[:min(len(line), 200)]; line != "" && !slices.Contains(words, line) {
+			words = append(words, line)
 		}
-		return r
-	}, strings.ToValidUTF8(line, ""))
-	return line[:min(len(line), 300)]
+	}
+	slices.Reverse(words)
+	return strings.Join(words, "; ")
 }
