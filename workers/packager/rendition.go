@@ -203,7 +203,7 @@ func (w *writer) description(it *item, o *prepared, r *rendition) timeline.Rendi
 		d.FrameRate = r.rate.result(p.FrameRate())
 		d.Audio = audioOf(it, r)
 	case media.AudioParams:
-		d.Channels, d.SampleRate = p.Channels(), p.SampleRate()
+		d.Channels, d.SampleRate, d.Language = p.Channels(), p.SampleRate(), o.track.Language
 	}
 	return d
 }
@@ -219,7 +219,7 @@ func audioOf(it *item, r *rendition) string {
 // changed compares what a description says; the fold keeps the rest.
 func changed(a, b *timeline.Rendition) bool {
 	return a.Name != b.Name || a.Encoded != b.Encoded || a.Codecs != b.Codecs || a.Width != b.Width || a.Height != b.Height || a.FrameRate != b.FrameRate ||
-		a.Channels != b.Channels || a.SampleRate != b.SampleRate || a.Audio != b.Audio || a.Inits != b.Inits || a.InitSum != b.InitSum ||
+		a.Channels != b.Channels || a.SampleRate != b.SampleRate || a.Audio != b.Audio || a.Language != b.Language || a.Inits != b.Inits || a.InitSum != b.InitSum ||
 		!slices.Equal(a.Groups, b.Groups) || !sameRung(&a.Rung, &b.Rung)
 }
 

@@ -57,8 +57,11 @@ func expected(it *item, o *output, r *rendition) timeline.Rendition {
 		}
 		d.Audio = audioOf(it, r)
 	}
-	if a := o.sound; a != nil && d.Inits == 0 {
-		d.Codecs, d.Channels, d.SampleRate = "mp4a.40.2", a.Channels, a.SampleRate
+	if a := o.sound; a != nil {
+		d.Language = o.track.Language
+		if d.Inits == 0 {
+			d.Codecs, d.Channels, d.SampleRate = "mp4a.40.2", a.Channels, a.SampleRate
+		}
 	}
 	return d
 }
@@ -87,7 +90,7 @@ func (w *writer) finishRung(ctx context.Context, x *rungResult) error {
 		m.Start, m.Duration = frames[0].PTS, frames[len(frames)-1].End().Sub(frames[0].PTS)
 	}
 	w.others.Go(func() {
-		pieces, err := mp4.SegmentOf(x.made, kind)
+		pieces, err := mp4.SegmentOf(x.made, m.Rendition, kind)
 		if err == nil {
 			err = w.shelve(ctx, x.broadcast.ID, x.seq, &m, contentTypeOf(kind), pieces, x.of)
 		}
