@@ -224,6 +224,7 @@ func (p *period) write(w *strings.Builder, origin media.Time) {
 			fmt.Fprintf(w, " lang=\"%s\"", xmlText(d.Language))
 		}
 		w.WriteString(">\n")
+		writeAccessibility(w, d.Captions)
 		if d.Kind == media.Audio {
 			role := "main"
 			if sound++; sound > 1 {

@@ -27,6 +27,7 @@ func Multivariant(b *timeline.Broadcast, sel Selection, dvr bool) string {
 	if !slices.ContainsFunc(videos, func(d *timeline.Rendition) bool { return shown(b, d) }) {
 		videos = nil
 	}
+	writeCaptions(&w, captionsOf(videos))
 	for _, d := range videos {
 		if writeVideo(&w, b, d, groups, dvr) {
 			n++
@@ -175,6 +176,9 @@ func writeVariant(w *strings.Builder, d *timeline.Rendition, g *audioGroup, dvr 
 	}
 	if g != nil {
 		fmt.Fprintf(w, ",AUDIO=%s", quote(g.id))
+	}
+	if len(d.Captions) > 0 {
+		fmt.Fprintf(w, ",CLOSED-CAPTIONS=%s", quote(captionGroup))
 	}
 	fmt.Fprintf(w, "\n%s\n", uri(d.Name, dvr))
 }

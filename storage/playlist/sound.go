@@ -136,4 +136,3 @@ func writeSound(w *strings.Builder, b *timeline.Broadcast, sel Selection, dvr bo
 	writeVariant(w, d, &g, dvr)
 	return 1
 }
-

@@ -53,6 +53,7 @@ func MultivariantTS(b *timeline.Broadcast, sel Selection, dvr bool) string {
 			return "../" + d.Name + "/" + name
 		})
 	}
+	writeCaptions(&w, captionsOf(list))
 	n := 0
 	for _, d := range list {
 		codecs := []string{d.Codecs}
@@ -76,6 +77,9 @@ func MultivariantTS(b *timeline.Broadcast, sel Selection, dvr bool) string {
 		}
 		if g >= 0 {
 			fmt.Fprintf(&w, ",AUDIO=%s", quote(groups[g].id))
+		}
+		if len(d.Captions) > 0 {
+			fmt.Fprintf(&w, ",CLOSED-CAPTIONS=%s", quote(captionGroup))
 		}
 		fmt.Fprintf(&w, "\n../%s/%s\n", d.Name, name)
 		n++
