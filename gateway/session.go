@@ -74,7 +74,7 @@ func (s *Session) SetTrack(t media.Track) error {
 	return nil
 }
 
-// Expect says which kinds of track the encoder has announced that it will send.
+// Expect says of which kinds the tracks are that the encoder has announced.
 func (s *Session) Expect(kinds ...media.Kind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -152,7 +152,7 @@ func (s *source) readVideo(j *live.Job, a *live.Assembly, before []*live.Part) e
 	s.captions = map[media.Time][]byte{}
 	for _, f := range frames {
 		s.shown = append(s.shown, f.PTS)
-		if cc := nal.Captions(t.Params, f.Payload); cc != nil {
+		if cc := nal.CaptionData(t.Params, f.Payload); cc != nil {
 			s.captions[f.PTS] = cc
 		}
 	}

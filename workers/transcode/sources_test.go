@@ -239,7 +239,7 @@ func TestCaptions(t *testing.T) {
 					slices.SortFunc(frames, func(a, b *media.Frame) int { return int(a.PTS - b.PTS) })
 					var got, want []byte
 					for _, f := range frames {
-						got = append(got, nal.Captions(tr.Params, f.Payload)...)
+						got = append(got, nal.CaptionData(tr.Params, f.Payload)...)
 					}
 					for _, pts := range c.shown(k) {
 						want = append(want, at[pts]...)

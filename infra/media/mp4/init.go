@@ -3,6 +3,7 @@ package mp4
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/Eyevinn/mp4ff/av1"
 	"github.com/Eyevinn/mp4ff/bits"
@@ -12,7 +13,7 @@ import (
 )
 
 // Init returns the initialization section (ftyp and moov) of a file that holds the track
-// alone. It depends on the track's parameters only.
+// alone. It depends on the track's parameters and language only.
 func Init(t media.Track) ([]byte, error) {
 	kind := "video"
 	if t.Params.Kind() == media.Audio {
@@ -24,7 +25,10 @@ func Init(t media.Track) ([]byte, error) {
 	seg.AddChild(moov)
 	moov.AddChild(mp4.CreateMvhd())
 	moov.AddChild(mp4.NewMvexBox())
-	trak := seg.AddEmptyTrack(Timescale(t.Params), kind, "und")
+	trak := seg.AddEmptyTrack(Timescale(t.Params), kind, media.LanguageISO3(t.Language))
+	if strings.Contains(t.Language, "-") {
+		trak.Mdia.AddChild(mp4.CreateElng(t.Language)) // the code alone says less
+	}
 	if err := describe(trak, t.Params); err != nil {
 		return nil, fmt.Errorf("mp4 init for %s: %w", t.Params.Codec(), err)
 	}

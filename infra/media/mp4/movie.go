@@ -36,7 +36,8 @@ type MovieTrack struct {
 	ID        uint32
 	Kind      media.Kind
 	Timescale uint32
-	Language  string
+	// Language is an RFC 5646 tag, or empty.
+	Language string
 
 	params media.Params // announced with the first sample
 	pose   media.Pose   // of pictures
@@ -102,7 +103,7 @@ func movieTrack(trak *mp4.TrakBox, scale uint32) (*MovieTrack, error) {
 		trak.Mdia.Minf.Stbl == nil || trak.Mdia.Minf.Stbl.Stsd == nil {
 		return nil, fmt.Errorf("%w: the track lacks its media boxes", ErrFile)
 	}
-	t := &MovieTrack{ID: trak.Tkhd.TrackID, Timescale: trak.Mdia.Mdhd.Timescale, Language: language(trak.Mdia.Mdhd)}
+	t := &MovieTrack{ID: trak.Tkhd.TrackID, Timescale: trak.Mdia.Mdhd.Timescale, Language: language(trak.Mdia)}
 	t.shift = editShift(trak, scale, t.Timescale)
 	if err := t.describe(trak.Mdia.Minf.Stbl.Stsd); err != nil {
 		return nil, err
@@ -113,11 +114,13 @@ func movieTrack(trak *mp4.TrakBox, scale uint32) (*MovieTrack, error) {
 	return t, nil
 }
 
-func language(mdhd *mp4.MdhdBox) string {
-	if l := mdhd.GetLanguage(); l != "und" && len(l) == 3 {
-		return l
+func language(mdia *mp4.MdiaBox) string {
+	if mdia.Elng != nil {
+		if l := media.Language(mdia.Elng.Language); l != "" {
+			return l
+		}
 	}
-	return ""
+	return media.Language(mdia.Mdhd.GetLanguage())
 }
 
 // editShift reads the simple edit lists that encoders write: an empty edit that begins the

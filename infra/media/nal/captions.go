@@ -1,145 +1,93 @@
 package nal
 
 import (
-	"bytes"
-	"encoding/binary"
-
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
-
-	"klive/infra/media"
+	"slices"
+	"strconv"
 )
 
-// Closed captions travel with pictures: three bytes at a time (cc_data, CTA-708 §4.4), in a message
-// that ITU-T T.35 leaves to ATSC (A/53 part 4 §6.2.3).
-const (
-	seiRegistered = 4 // ITU-T H.264 §D.1.6, H.265 §D.2.6
-	obuMetadata   = 5
-	metadataT35   = 4 // AV1 specification §6.7.1
+// Captions are the caption services found in access units: "CC1" to "CC4" of CEA-608 and
+// "SERVICE1" to "SERVICE63" of CEA-708, the values of INSTREAM-ID (RFC 8216bis §4.4.6.1), in
+// that order. The zero value is empty.
+type Captions []string
 
-	ccBytes = 3
-	// maxCC is how many of them one message holds.
-	maxCC = 31
-)
+// Has reports whether the service is among them.
+func (c Captions) Has(service string) bool { return slices.Contains(c, service) }
 
-// t35ATSC is the country and the provider, the user identifier and the type of a message with
-// caption data.
-var t35ATSC = []byte{0xb5, 0x00, 0x31, 'G', 'A', '9', '4', 0x03}
+// Look adds the services that an access unit in the form of [media.Frame] shows to carry
+// something (ATSC A/53 part 4 §6.2.3; SCTE 128). Stuffing does not count.
+func (c *Captions) Look(payload []byte, hevc bool) {
+	var packet []byte // of CEA-708, as far as it lies in this unit
+	for b := nalCaptions(payload, hevc); len(b) >= ccBytes; b = b[ccBytes:] {
+		switch field := b[0] & 3; field {
+		case 0, 1:
+			c.line21(field, b[1]&0x7f, b[2]&0x7f)
+		case 3: // a packet begins
+			c.packet(packet)
+			packet = append(packet[:0], b[1], b[2])
+		default:
+			packet = append(packet, b[1], b[2])
+		}
+	}
+	c.packet(packet)
+}
 
-// Captions returns the caption data of an access unit as [media.Frame] holds it, in pieces of three
-// bytes, without those that are padding; nil when it has none.
-func Captions(params media.Params, au []byte) (cc []byte) {
-	switch params.(type) {
-	case *media.H264:
-		walk(au, func(unit []byte) {
-			if unit[0]&0x1f == avcSEI {
-				cc = appendCaptions(cc, unit[1:])
+// line21 looks at a pair of CEA-608. The commands that begin captions (resume caption loading,
+// roll-up, resume direct captioning) tell the channel; text services are none.
+func (c *Captions) line21(field, a, b byte) {
+	if a&0x76 != 0x14 {
+		return
+	}
+	switch b {
+	case 0x20, 0x25, 0x26, 0x27, 0x29:
+		n := 1 + int(field)*2
+		if a&0x08 != 0 {
+			n++
+		}
+		c.add("CC" + strconv.Itoa(n))
+	}
+}
+
+// packet looks at a DTVCC packet's service blocks (CTA-708 §6.2).
+func (c *Captions) packet(b []byte) {
+	if len(b) < 2 {
+		return
+	}
+	size := int(b[0]&0x3f) * 2
+	if size == 0 {
+		size = 128
+	}
+	b = b[1:min(size, len(b))]
+	for len(b) > 0 {
+		service, length := int(b[0]>>5), int(b[0]&0x1f)
+		if b = b[1:]; service == 0 {
+			return // the rest is stuffing
+		}
+		if service == 7 {
+			if len(b) == 0 {
+				return
 			}
-		})
-	case *media.HEVC:
-		walk(au, func(unit []byte) {
-			if len(unit) > 2 && unit[0]>>1&0x3f == hevcSEI {
-				cc = appendCaptions(cc, unit[2:])
-			}
-		})
-	case *media.AV1:
-		_ = media.WalkOBUs(au, func(typ byte, _, payload []byte) { // what lies before damage counts
-			if typ == obuMetadata && len(payload) > 0 && payload[0] == metadataT35 {
-				cc = appendATSC(cc, payload[1:])
-			}
-		})
-	}
-	return cc
-}
-
-// walk calls f for each NAL unit of an access unit, as far as that is whole.
-func walk(au []byte, f func(unit []byte)) {
-	for len(au) > 4 {
-		n := int(binary.BigEndian.Uint32(au))
-		if n > len(au)-4 {
-			return
+			service, b = int(b[0]&0x3f), b[1:]
 		}
-		if n > 0 {
-			f(au[4 : 4+n])
+		if length > 0 && service > 0 {
+			c.add("SERVICE" + strconv.Itoa(service))
 		}
-		au = au[4+n:]
+		b = b[min(length, len(b)):]
 	}
 }
 
-// appendCaptions appends the caption data of an SEI unit's messages.
-func appendCaptions(cc, unit []byte) []byte {
-	if !bytes.Contains(unit, t35ATSC[3:7]) {
-		return cc // most are something else
+func (c *Captions) add(service string) {
+	if c.Has(service) {
+		return
 	}
-	b := h264.EmulationPreventionRemove(unit) // the same in H.265
-	for len(b) >= 2 {
-		typ, rest, ok := seiNumber(b)
-		if !ok {
-			break
+	// Others may hold the list.
+	*c = append(slices.Clone(*c), service)
+	slices.SortFunc(*c, func(a, b string) int {
+		if len(a) != len(b) {
+			return len(a) - len(b)
 		}
-		size, rest, ok := seiNumber(rest)
-		if !ok || size > len(rest) {
-			break
+		if a < b {
+			return -1
 		}
-		if typ == seiRegistered {
-			cc = appendATSC(cc, rest[:size])
-		}
-		b = rest[size:]
-	}
-	return cc
-}
-
-// appendATSC appends the caption data of a registered message.
-func appendATSC(cc, b []byte) []byte {
-	b, ok := bytes.CutPrefix(b, t35ATSC)
-	if !ok || len(b) < 2 || b[0]&0x40 == 0 { // process_cc_data_flag
-		return cc
-	}
-	list := b[2:] // behind em_data
-	for range b[0] & 0x1f {
-		if len(list) < ccBytes {
-			break
-		}
-		if c := list[:ccBytes]; c[0]&0x04 != 0 && !(c[0]&0x02 == 0 && c[1]&0x7f == 0 && c[2]&0x7f == 0) {
-			cc = append(cc, c...)
-		}
-		list = list[ccBytes:]
-	}
-	return cc
-}
-
-// WithCaptions returns an access unit of H.264 with caption data in front of its pictures: as many
-// messages as it takes. The access unit must have none, and no delimiter.
-func WithCaptions(au, cc []byte) []byte {
-	out := make([]byte, 0, len(au)+2*len(cc)+64)
-	for len(cc) >= ccBytes {
-		n := min(len(cc)/ccBytes, maxCC)
-		body := append([]byte{}, t35ATSC...)
-		body = append(body, 0xc0|byte(n), 0xff)
-		for i := range n {
-			c := cc[i*ccBytes:]
-			body = append(body, 0xf8|c[0]&7, c[1], c[2]) // marker bits
-		}
-		body = append(body, 0xff)
-		unit := protect(append(append([]byte{seiRegistered, byte(len(body))}, body...), 0x80))
-		out = binary.BigEndian.AppendUint32(out, uint32(1+len(unit)))
-		out = append(append(out, avcSEI), unit...)
-		cc = cc[n*ccBytes:]
-	}
-	return append(out, au...)
-}
-
-// protect puts emulation prevention bytes in (ITU-T H.264 §7.4.1.1).
-func protect(b []byte) []byte {
-	out := make([]byte, 0, len(b)+len(b)/2)
-	zeros := 0
-	for _, v := range b {
-		if zeros == 2 && v <= 3 {
-			out, zeros = append(out, 3), 0
-		}
-		out = append(out, v)
-		if zeros++; v != 0 {
-			zeros = 0
-		}
-	}
-	return out
+		return 1
+	})
 }
