@@ -273,10 +273,10 @@ type Thumbnail struct {
 // Viewer says who may watch.
 type Viewer struct {
 	// Keys verify viewers' tokens: "id:secret,id:secret"; see [Viewer.TokenKeys].
-	Keys Secret `yaml:"keys"`
+	Keys Secret `yaml:"keys" reload:"yes"`
 	// ShieldHeader is a header that the CDN sends with one of ShieldSecrets, joined by commas.
-	ShieldHeader  string `yaml:"shieldHeader" is:"header"`
-	ShieldSecrets Secret `yaml:"shieldSecrets"`
+	ShieldHeader  string `yaml:"shieldHeader" is:"header" reload:"yes"`
+	ShieldSecrets Secret `yaml:"shieldSecrets" reload:"yes"`
 }
 
 // Storage is where media, timelines and playlists rest.
