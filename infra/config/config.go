@@ -319,6 +319,8 @@ type Recording struct {
 	// unfinished recordings are looked for.
 	Settle time.Duration `yaml:"settle" min:"1s" max:"24h"`
 	Scan   time.Duration `yaml:"scan" min:"1s" max:"1h"`
+	// Remake is how long a file waits for segments of its rung that are gaps to be made again.
+	Remake time.Duration `yaml:"remake" min:"0s" max:"24h"`
 	// Writing is how many files a worker writes at once.
 	Writing int `yaml:"writing" min:"1" max:"64"`
 }

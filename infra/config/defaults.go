@@ -62,7 +62,7 @@ func Default() *Config {
 		Sweeper: Sweeper{Every: 10 * time.Minute, After: time.Hour},
 		Recording: Recording{
 			Enabled: true, Segment: 15 * time.Minute, Strategy: "uploadToken", Keep: 168 * time.Hour,
-			Retry: time.Minute, Unknown: time.Minute, Settle: 10 * time.Minute, Scan: time.Minute, Writing: 2,
+			Retry: time.Minute, Unknown: time.Minute, Settle: 10 * time.Minute, Scan: time.Minute, Remake: time.Hour, Writing: 2,
 		},
 	}
 }
