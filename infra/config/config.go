@@ -250,6 +250,10 @@ type Broadcast struct {
 type Failover struct {
 	After  time.Duration `yaml:"after" min:"500ms" max:"1m"`
 	Health time.Duration `yaml:"health" min:"1s" max:"10m"`
+	// Return says whether the primary comes back by itself.
+	Return string `yaml:"return" oneof:"auto,manual"`
+	// MinHealth is the health score below which a feed is left for a good one; 0 is never.
+	MinHealth int `yaml:"minHealth" min:"0" max:"89"`
 }
 
 // DVR bounds what entries may ask for.
