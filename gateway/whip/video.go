@@ -19,6 +19,11 @@ type video struct {
 	spoilt bool   // some of it is missing, or wrong
 }
 
+// newDepacketizer returns what reads a codec's packets.
+func newDepacketizer(t *track, codec string) depacketizer {
+	return newVideo(t, codec == "H265")
+}
+
 func newVideo(t *track, hevc bool) *video {
 	t.broken.Store(true)
 	return &video{t: t, nals: newNALs(hevc)}
