@@ -45,7 +45,7 @@ type source struct {
 // read gathers the job's parts: those before the segment that its decoders need, its own, and
 // one behind it for sound that reaches over its end.
 func read(ctx context.Context, m bus.Media, j *live.Job) (*source, error) {
-	f, err := m.Follow(ctx, j.Feed.Subject(), j.LeadIn)
+	f, err := m.Follow(ctx, j.Subject(), j.LeadIn)
 	if err != nil {
 		return nil, err
 	}
