@@ -2,7 +2,8 @@ package rtmp
 
 // Bits of capsEx (Enhanced RTMP v2, "CapsExMask").
 const (
-	capReconnect = 1
+	capReconnect  = 1
+	capMultitrack = 2
 	capModEx     = 4
 )
 
@@ -31,7 +32,7 @@ func enhancedCaps(connect *object) []property {
 		{"fourCcList", both},
 		{"videoFourCcInfoMap", infoMap(video)},
 		{"audioFourCcInfoMap", infoMap(audio)},
-		{"capsEx", float64(capReconnect | capModEx)},
+		{"capsEx", float64(capReconnect | capMultitrack | capModEx)},
 	}
 }
 

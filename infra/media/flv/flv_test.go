@@ -185,8 +185,7 @@ func TestMalformedVideo(t *testing.T) {
 		"bad SPS":           {0x17, 0, 0, 0, 0, 1, 0x4d, 0x40, 0x1e, 0xff, 0xe1, 0, 4, 0x67, 0, 0, 0, 1, 0, 1, 0x68},
 		"codec name ends":   {0x90, 'h', 'v'},
 		"ModEx ends":        {0x97, 0xff, 0x00},
-		"multitrack nested": {0x96, 0x06},
-		"multitrack ends":   {0x96, 0x10, 'a', 'v', 'c', '1', 0, 0, 1, 0},
+		"multitrack":        {0x96, 0x03, 'a', 'v', 'c', '1', 0},
 		"HEVC config":       append([]byte{0x90, 'h', 'v', 'c', '1'}, make([]byte, 10)...),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -343,20 +342,13 @@ func TestEnhancedVideo(t *testing.T) {
 		"coded frames X": {[]byte{0x93, 'a', 'v', 'c', '1'}, 0},
 		"ModEx":          {[]byte{0x97, 2, 1, 2, 3, 0x03, 'a', 'v', 'c', '1'}, 0},
 		"long ModEx":     {append(append([]byte{0x97, 0xff, 0, 0}, 7), 0x03, 'a', 'v', 'c', '1'), 0},
-		"one track":      {[]byte{0x96, 0x03, 'a', 'v', 'c', '1', 0}, 0},
 	} {
 		u, err := v.Parse(ex(tc.head, avcc(idr)), 0)
 		if err != nil || !u.Key || u.Offset != tc.offset || !bytes.Equal(u.Payload, avcc(idr)) {
 			t.Errorf("%s: %+v, %v", name, u, err)
 		}
 	}
-	body := avcc(idr)
-	many := []byte{0x96, 0x13, 'a', 'v', 'c', '1', 1, 0, 0, 2, 0xaa, 0xbb, 0, 0, 0, byte(len(body))}
-	if u, err := v.Parse(ex(many, body), 0); err != nil || !bytes.Equal(u.Payload, body) {
-		t.Errorf("many tracks: %+v, %v", u, err)
-	}
 	for name, b := range map[string][]byte{
-		"second track only": {0x96, 0x03, 'a', 'v', 'c', '1', 1, 9},
 		"metadata":          {0x94, 'a', 'v', 'c', '1'},
 		"command":           {0xd1, 0},
 		"sequence end":      {0x92, 'a', 'v', 'c', '1'},
