@@ -23,14 +23,19 @@ import (
 //	unsigned  number of tracks (at most 16), then for each
 //	            byte   track id
 //	            byte   codec: 1 H264, 2 HEVC, 3 AAC, 4 Opus, 5 MP3, 6 AC-3,
-//	                   7 AV1
+//	                   7 AV1, 8 VP8, 9 VP9; plus 128 when a pose follows
 //	            H264:  list of SPS, list of PPS; HEVC: lists of VPS, SPS, PPS; a list is
 //	                   its length (at most 32) and so many bytes
 //	            AAC:   bytes, the AudioSpecificConfig
 //	            Opus:  byte, the number of channels
 //	            AV1:   bytes, the AV1CodecConfigurationRecord
+//	            VP8:   unsigned, width and height in pixels
+//	            VP9:   4 bytes: profile, level, bit depth, chroma subsampling plus 128 for full
+//	                   range; unsigned, width and height in pixels
 //	            MP3:   unsigned, the sample rate in Hz; byte, the number of channels
 //	            AC-3:  6 bytes: fscod, bsid, bsmod, acmod, lfeon, frmsizecod / 2
+//	            pose:  byte, the quarter turns clockwise; unsigned, the terms of the pixels'
+//	                   aspect ratio, 0 when it is not stated
 //	            version 2: bytes, the language (at most 35), or nothing
 //	unsigned  part number within the segment
 //	byte      part flags: 1 last, 2 final
@@ -66,6 +71,7 @@ const (
 	maxParamBytes   = 1 << 16
 	leastFrameBytes = 6
 	maxMP3Rate      = 48000
+	maxVPXSide      = 1 << 16
 	maxLanguage     = 35
 )
 
@@ -82,6 +88,17 @@ const (
 	wireMP3
 	wireAC3
 	wireAV1
+	wireVP8
+	wireVP9
+
+	// wirePosed is set in a codec's byte when a pose follows its parameters.
+	wirePosed = 0x80
+)
+
+const (
+	fullRange = 0x80
+	// maxParTerm bounds the terms of a pixel's aspect ratio.
+	maxParTerm = 1 << 16
 )
 
 // AppendBinary appends the part's wire form to b.
@@ -160,6 +177,7 @@ func (s *Segment) append(b []byte, version byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(len(s.Tracks)))
 	for _, t := range s.Tracks {
 		b = append(b, byte(t.ID))
+		codec := len(b)
 		switch p := t.Params.(type) {
 		case *media.H264:
 			b = appendLists(append(b, wireH264), p.SPS, p.PPS)
@@ -167,6 +185,14 @@ func (s *Segment) append(b []byte, version byte) ([]byte, error) {
 			b = appendLists(append(b, wireHEVC), p.VPS, p.SPS, p.PPS)
 		case *media.AV1:
 			b = appendBytes(append(b, wireAV1), p.Config)
+		case *media.VP8:
+			b = appendUints(append(b, wireVP8), p.Width, p.Height)
+		case *media.VP9:
+			chroma := p.Chroma
+			if p.FullRange {
+				chroma |= fullRange
+			}
+			b = appendUints(append(b, wireVP9, p.Profile, p.Level, p.Depth, chroma), p.Width, p.Height)
 		case *media.AAC:
 			b = appendBytes(append(b, wireAAC), p.Config)
 		case *media.Opus:
@@ -177,6 +203,11 @@ func (s *Segment) append(b []byte, version byte) ([]byte, error) {
 			b = append(b, wireAC3, p.RateCode, p.ID, p.Mode, p.Coding, flags(p.LFE, false), p.BitrateCode)
 		default:
 			return nil, fmt.Errorf("live: track %d: codec parameters %T have no wire form", t.ID, t.Params)
+		}
+		if v, ok := t.Params.(media.VideoParams); ok && v.Posed() != (media.Pose{}) {
+			pose := v.Posed()
+			b[codec] |= wirePosed
+			b = appendUints(append(b, byte(pose.Turns)), pose.ParX, pose.ParY)
 		}
 		if version == partVersion2 {
 			b = appendBytes(b, []byte(t.Language))
@@ -193,6 +224,13 @@ func flags(one, two bool) (f byte) {
 		f |= 2
 	}
 	return f
+}
+
+func appendUints(b []byte, list ...int) []byte {
+	for _, n := range list {
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	return b
 }
 
 func appendBytes(b, v []byte) []byte {
@@ -375,13 +413,37 @@ func (r *partReader) data(start media.Time) (list []media.Data) {
 }
 
 func (r *partReader) params() (media.Params, error) {
-	switch codec := r.byte(); codec {
+	codec := r.byte()
+	params, err := r.codecParams(codec &^ wirePosed)
+	if codec&wirePosed == 0 || err != nil {
+		return params, err
+	}
+	pose := media.Pose{Turns: int(r.byte()), ParX: int(r.uintUpTo(maxParTerm, "aspect ratio")), ParY: int(r.uintUpTo(maxParTerm, "aspect ratio"))}
+	if params.Kind() != media.Video || pose == (media.Pose{}) || pose != media.NewPose(pose.Turns, pose.ParX, pose.ParY) {
+		return nil, fmt.Errorf("a pose of %d turns and %d:%d", pose.Turns, pose.ParX, pose.ParY)
+	}
+	return media.WithPose(params, pose), nil
+}
+
+func (r *partReader) codecParams(codec byte) (media.Params, error) {
+	switch codec {
 	case wireH264:
 		return media.NewH264(r.list(), r.list())
 	case wireHEVC:
 		return media.NewHEVC(r.list(), r.list(), r.list())
 	case wireAV1:
 		return media.NewAV1(r.bytes(maxParamBytes))
+	case wireVP8:
+		p := &media.VP8{Width: int(r.uintUpTo(maxVPXSide, "width")), Height: int(r.uintUpTo(maxVPXSide, "height"))}
+		if p.Width == 0 || p.Height == 0 {
+			return nil, errors.New("a VP8 track without a size")
+		}
+		return p, nil
+	case wireVP9:
+		p := &media.VP9{Profile: r.byte(), Level: r.byte(), Depth: r.byte(), Chroma: r.byte()}
+		p.FullRange, p.Chroma = p.Chroma&fullRange != 0, p.Chroma&^fullRange
+		p.Width, p.Height = int(r.uintUpTo(maxVPXSide, "width")), int(r.uintUpTo(maxVPXSide, "height"))
+		return p, p.Check()
 	case wireAAC:
 		return media.NewAAC(r.bytes(maxParamBytes))
 	case wireOpus:

@@ -39,12 +39,17 @@ func wireTracks() []media.Track {
 		panic(err)
 	}
 	return []media.Track{{ID: 0, Params: h264}, {ID: 1, Params: aac}, {ID: 2, Params: &media.Opus{ChannelCount: 2}}, {ID: 3, Params: hevc},
-		{ID: 4, Params: &media.MP3{Rate: 44100, ChannelCount: 2}}, {ID: 5, Params: &media.AC3{ID: 8, Coding: 7, LFE: true, BitrateCode: 14}}}
+		{ID: 4, Params: &media.MP3{Rate: 44100, ChannelCount: 2}}, {ID: 5, Params: &media.AC3{ID: 8, Coding: 7, LFE: true, BitrateCode: 14}},
+		{ID: 6, Params: &media.VP8{Width: 640, Height: 360}}, {ID: 7, Params: &media.VP9{Profile: 2, Level: 31, Depth: 10, Chroma: 1, FullRange: true, Width: 1280, Height: 720}}}
 }
 
 func drawPart(t *rapid.T) *Part {
 	tracks := wireTracks()
 	tracks = tracks[:rapid.IntRange(1, len(tracks)).Draw(t, "tracks")]
+	for i := range tracks {
+		pose := media.NewPose(rapid.IntRange(0, 3).Draw(t, "turns"), rapid.IntRange(0, 9).Draw(t, "par"), rapid.IntRange(0, 9).Draw(t, "par"))
+		tracks[i].Params = media.WithPose(tracks[i].Params, pose)
+	}
 	if rapid.Bool().Draw(t, "languages") {
 		for i := range tracks {
 			tracks[i].Language = rapid.SampledFrom([]string{"", "en", "he", "pt-BR"}).Draw(t, "language")
@@ -149,8 +154,13 @@ func TestUnmarshalPartRefuses(t *testing.T) {
 		{"index", append(bytes.Clone(head), 7, 1, 1, 1), ErrPart},
 		{"number without an end", append(bytes.Clone(head), 0, 0xff, 0xff), ErrPart},
 		{"17 tracks", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 17), ErrPart},
-		{"unknown codec", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 9), ErrPart},
+		{"unknown codec", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 99), ErrPart},
 		{"three channels of Opus", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 3), ErrPart},
+		{"VP8 without a size", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, wireVP8, 0, 0), ErrPart},
+		{"VP9 of 7 bits", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, wireVP9, 0, 10, 7, 1, 2, 2), ErrPart},
+		{"five turns", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, wirePosed|wireVP8, 2, 2, 5, 0, 0), ErrPart},
+		{"pixels of 9:1", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, wirePosed|wireVP8, 2, 2, 0, 9, 1), ErrPart},
+		{"turned sound", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, wirePosed|wireOpus, 2, 1, 0, 0), ErrPart},
 		{"more frames than bytes", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 2, 0, 0, 0xff, 0x7f), ErrPart},
 		{"frame of an unknown track", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 2, 0, 0, 1, 5, 0, 0, 0, 0, 0), ErrPart},
 		{"a language of noise", append(bytes.Clone(head2), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 2, 1, '"'), ErrPart},

@@ -113,10 +113,12 @@ type Item struct {
 	// DiscontinuitySeq counts the discontinuities up to and including this item's own.
 	DiscontinuitySeq uint64 `json:"discSeq"`
 	// Discontinuity puts EXT-X-DISCONTINUITY before the item.
-	Discontinuity bool          `json:"disc,omitempty"`
-	Start         media.Time    `json:"start"`
-	Duration      time.Duration `json:"duration"`
-	Media         []Media       `json:"media"`
+	Discontinuity bool `json:"disc,omitempty"`
+	// Dependent says that pictures that are not encoded here begin without a keyframe. Set by the fold.
+	Dependent bool          `json:"dep,omitempty"`
+	Start     media.Time    `json:"start"`
+	Duration  time.Duration `json:"duration"`
+	Media     []Media       `json:"media"`
 }
 
 // Media is one item's object in one rendition.
@@ -157,6 +159,9 @@ type Encode struct {
 	Parts   uint64 `json:"parts,omitempty"`
 	// Failure is why the media are a gap, for operators.
 	Failure string `json:"failure,omitempty"`
+	// Video is, of pictures that are a gap, what would have been made: a recording has them made
+	// again from the stored source.
+	Video *live.VideoJob `json:"video,omitempty"`
 }
 
 // Without returns what is said of the media once they are settled.

@@ -40,10 +40,7 @@ func (p *Packager) encode(s *segment, r *live.Rung, name string) *output {
 
 func (p *Packager) plan(s *segment, r *live.Rung, name string, t media.Track) *plan {
 	v := t.Params.(media.VideoParams)
-	w, h := v.Size()
-	if sar, ok := v.(interface{ DisplaySize() (int, int) }); ok {
-		w, h = sar.DisplaySize()
-	}
+	w, h := v.DisplaySize()
 	var m rateMeter
 	m.add(s.Frames(t.ID))
 	pl := &plan{source: t.Params, rung: r.Video}

@@ -199,7 +199,7 @@ func (w *writer) description(it *item, o *prepared, r *rendition) timeline.Rendi
 	}
 	switch p := o.track.Params.(type) {
 	case media.VideoParams:
-		d.Width, d.Height = p.Size()
+		d.Width, d.Height = p.DisplaySize()
 		d.FrameRate = r.rate.result(p.FrameRate())
 		d.Audio, d.Captions = audioOf(it, r), w.captions
 	case media.AudioParams:

@@ -98,7 +98,7 @@ func (w *writer) finishRung(ctx context.Context, x *rungResult) error {
 			return
 		}
 		if err != nil {
-			m.Gap = true
+			m.Gap, m.Encode.Video = true, x.video
 		}
 		w.notify(notice{seq: x.seq, media: m, err: err, cause: "store", of: x.of, ordered: true})
 	})

@@ -60,6 +60,16 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 			w, h := p.Size()
 			trak.Mdia.Minf.Stbl.Stsd.AddChild(mp4.CreateVisualSampleEntryBox("av01", uint16(w), uint16(h), &mp4.Av1CBox{CodecConfRec: record}))
 		}
+	case *media.VP8:
+		err = trak.SetVPxDescriptor("vp08", &mp4.VppCBox{Version: 1, Level: 10, BitDepth: 8, ChromaSubsampling: 1,
+			ColourPrimaries: unspecified, TransferCharacteristics: unspecified, MatrixCoefficients: unspecified}, uint16(p.Width), uint16(p.Height))
+	case *media.VP9:
+		c := &mp4.VppCBox{Version: 1, Profile: p.Profile, Level: p.Level, BitDepth: p.Depth, ChromaSubsampling: p.Chroma,
+			ColourPrimaries: unspecified, TransferCharacteristics: unspecified, MatrixCoefficients: unspecified}
+		if p.FullRange {
+			c.VideoFullRangeFlag = 1
+		}
+		err = trak.SetVPxDescriptor("vp09", c, uint16(p.Width), uint16(p.Height))
 	case *media.AAC:
 		addAudioEntry(trak, "mp4a", p, mp4.CreateEsdsBox(slices.Clone(p.Config)))
 	case *media.MP3:
@@ -86,9 +96,13 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 	if v, ok := params.(media.VideoParams); ok && err == nil {
 		w, h := v.Size()
 		trak.Tkhd.Width, trak.Tkhd.Height = mp4.Fixed32(uint32(w)<<16), mp4.Fixed32(uint32(h)<<16)
+		writePose(trak, v)
 	}
 	return err
 }
+
+// unspecified is a colour property that is not stated (ISO/IEC 23091-2).
+const unspecified = 2
 
 // addAudioEntry adds a sample entry; its 16-bit rate field is 0 for rates that don't fit
 // (ISO/IEC 14496-12 §12.2.3 leaves the codec's own configuration to say it).

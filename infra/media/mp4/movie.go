@@ -40,6 +40,7 @@ type MovieTrack struct {
 	Language string
 
 	params media.Params // announced with the first sample
+	pose   media.Pose   // of pictures
 	shift  int64        // presentation minus media time of the edit list, in ticks
 	units  *nal.Parser  // of H264 and HEVC
 	length int          // width of its NAL length fields
@@ -107,6 +108,9 @@ func movieTrack(trak *mp4.TrakBox, scale uint32) (*MovieTrack, error) {
 	if err := t.describe(trak.Mdia.Minf.Stbl.Stsd); err != nil {
 		return nil, err
 	}
+	if t.pose = poseOf(trak); t.params != nil {
+		t.params = media.WithPose(t.params, t.pose)
+	}
 	return t, nil
 }
 
@@ -154,6 +158,9 @@ func (t *MovieTrack) describe(stsd *mp4.StsdBox) (err error) {
 				return fmt.Errorf("%w: %s (%w); send H.264 or HEVC with AAC", ErrCodec, stsd.Children[0].Type(), err)
 			}
 			return err
+		}
+		if _, vp8 := t.params.(*media.VP8); vp8 {
+			return fmt.Errorf("%w: VP8, which players of HLS and DASH do not take; send H.264 or HEVC with AAC", ErrCodec)
 		}
 		t.Kind = t.params.Kind()
 		return nil
@@ -255,7 +262,7 @@ func (t *MovieTrack) unit(s *mp4.FullSample) (MovieUnit, error) {
 	}
 	u.Key, u.Payload = n.Key, n.Payload
 	if n.Params != nil {
-		u.Params = n.Params
+		u.Params = media.WithPose(n.Params, t.pose)
 	}
 	return u, nil
 }

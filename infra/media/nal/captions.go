@@ -3,18 +3,7 @@ package nal
 import (
 	"slices"
 	"strconv"
-
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 )
-
-// maxSEI bounds the SEI message units that are looked into, in bytes.
-const maxSEI = 64 << 10
-
-// hevcSEISuffix is the NAL unit type of SEI messages behind a picture (ITU-T H.265 table 7-1).
-const hevcSEISuffix = 40
-
-// seiUserData is the payload type of user_data_registered_itu_t_t35 (H.264 §D.1.6).
-const seiUserData = 4
 
 // Captions are the caption services found in access units: "CC1" to "CC4" of CEA-608 and
 // "SERVICE1" to "SERVICE63" of CEA-708, the values of INSTREAM-ID (RFC 8216bis §4.4.6.1), in
@@ -27,65 +16,8 @@ func (c Captions) Has(service string) bool { return slices.Contains(c, service) 
 // Look adds the services that an access unit in the form of [media.Frame] shows to carry
 // something (ATSC A/53 part 4 §6.2.3; SCTE 128). Stuffing does not count.
 func (c *Captions) Look(payload []byte, hevc bool) {
-	for len(payload) > 4 {
-		n := int(payload[0])<<24 | int(payload[1])<<16 | int(payload[2])<<8 | int(payload[3])
-		if payload = payload[4:]; n > len(payload) {
-			return
-		}
-		unit := payload[:n]
-		payload = payload[n:]
-		head := 1
-		switch {
-		case len(unit) < 3 || len(unit) > maxSEI:
-			continue
-		case hevc:
-			head = 2
-			if t := unit[0] >> 1 & 0x3f; t != hevcSEI && t != hevcSEISuffix {
-				continue
-			}
-		case unit[0]&0x1f != avcSEI:
-			continue
-		}
-		c.messages(h264.EmulationPreventionRemove(unit[head:]))
-	}
-}
-
-// messages reads a unit's SEI messages (H.264 §7.3.2.3.1).
-func (c *Captions) messages(b []byte) {
-	for len(b) > 2 {
-		typ, rest, ok := seiNumber(b)
-		if !ok {
-			return
-		}
-		size, rest, ok := seiNumber(rest)
-		if !ok || size > len(rest) {
-			return
-		}
-		if typ == seiUserData {
-			c.userData(rest[:size])
-		}
-		b = rest[size:]
-	}
-}
-
-// userData reads cc_data (CTA-708 table 2).
-func (c *Captions) userData(b []byte) {
-	const head = "\xb5\x00\x31GA94\x03" // United States, ATSC, caption data
-	if len(b) < len(head)+2 || string(b[:len(head)]) != head {
-		return
-	}
-	b = b[len(head):]
-	if b[0]&0x40 == 0 { // process_cc_data_flag
-		return
-	}
-	count := int(b[0] & 0x1f)
-	b = b[2:]
-	b = b[:min(len(b)/3, count)*3]
 	var packet []byte // of CEA-708, as far as it lies in this unit
-	for ; len(b) > 0; b = b[3:] {
-		if b[0]&4 == 0 { // cc_valid
-			continue
-		}
+	for b := nalCaptions(payload, hevc); len(b) >= ccBytes; b = b[ccBytes:] {
 		switch field := b[0] & 3; field {
 		case 0, 1:
 			c.line21(field, b[1]&0x7f, b[2]&0x7f)
