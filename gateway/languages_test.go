@@ -108,3 +108,46 @@ func TestLanguageChanges(t *testing.T) {
 		}
 	}
 }
+
+// TestData: timed data goes with the parts, in the feed's own time, and within bounds.
+func TestData(t *testing.T) {
+	units := source{fps: 30, gop: 60, audio: 48000, length: 9 * time.Second, start: 1<<32 - 4000}.units() // the clock wraps
+	b := newBench(t, nil).tracks(testH264(""), testAAC(48000))
+	b.cut.data(&Datum{Format: media.ID3, Payload: []byte("before the media")})
+	for i, u := range units {
+		b.send(u)
+		switch i {
+		case 100:
+			b.cut.data(&Datum{Format: media.SCTE35, Time: 2000, Timed: true, Payload: []byte("splice")}) // 6 s after the start
+			b.cut.data(&Datum{Format: media.ID3, Payload: []byte("now")})
+			b.cut.data(&Datum{Format: media.ID3, Payload: make([]byte, media.MaxData+1)})
+		case 300:
+			for range live.MaxPartData + 10 {
+				b.cut.data(&Datum{Format: media.ID3, Payload: []byte{1}})
+			}
+		}
+	}
+	var data []media.Data
+	start := media.Time(0)
+	for _, p := range b.finish() {
+		if start == 0 {
+			start = p.Segment.Start
+		}
+		if len(p.Data) > live.MaxPartData {
+			t.Fatalf("%d data in part %d", len(p.Data), p.Seq)
+		}
+		data = append(data, p.Data...)
+		if _, err := p.AppendBinary(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(data) != 2+live.MaxPartData || data[0].Format != media.SCTE35 || data[0].Time.Sub(start) != 6*time.Second || string(data[1].Payload) != "now" {
+		t.Fatalf("%d data, the first %+v, %v after the start", len(data), data[0], data[0].Time.Sub(start))
+	}
+	if now := data[1].Time.Sub(start); now < time.Second || now > 3*time.Second {
+		t.Errorf("now is %v after the start", now)
+	}
+	if got := b.cut.seg.dropped[dropData]; got != 12 {
+		t.Errorf("%d left out, want 12", got)
+	}
+}

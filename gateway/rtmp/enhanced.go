@@ -4,7 +4,7 @@ package rtmp
 const (
 	capReconnect  = 1
 	capMultitrack = 2
-	capModEx     = 4
+	capModEx      = 4
 )
 
 // codecForward is the bit of a codec's info map that says that the server passes it on

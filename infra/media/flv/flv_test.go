@@ -174,19 +174,19 @@ func TestMalformedVideo(t *testing.T) {
 	long := avcc(slice)
 	long[3]++
 	for name, body := range map[string][]byte{
-		"empty":             {},
-		"short":             {0x17, 1, 0},
-		"length too long":   append([]byte{0x27, 1, 0, 0, 0}, long...),
-		"length of 4 GB":    {0x27, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 1},
-		"bytes after":       append(append([]byte{0x27, 1, 0, 0, 0}, avcc(slice)...), 0, 0, 1),
-		"packet type":       {0x27, 9, 0, 0, 0},
-		"config version":    {0x17, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0},
-		"config ends":       {0x17, 0, 0, 0, 0, 1, 0x4d, 0x40, 0x1e, 0xff, 0xe1, 0xff, 0xff, 1},
-		"bad SPS":           {0x17, 0, 0, 0, 0, 1, 0x4d, 0x40, 0x1e, 0xff, 0xe1, 0, 4, 0x67, 0, 0, 0, 1, 0, 1, 0x68},
-		"codec name ends":   {0x90, 'h', 'v'},
-		"ModEx ends":        {0x97, 0xff, 0x00},
-		"multitrack":        {0x96, 0x03, 'a', 'v', 'c', '1', 0},
-		"HEVC config":       append([]byte{0x90, 'h', 'v', 'c', '1'}, make([]byte, 10)...),
+		"empty":           {},
+		"short":           {0x17, 1, 0},
+		"length too long": append([]byte{0x27, 1, 0, 0, 0}, long...),
+		"length of 4 GB":  {0x27, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 1},
+		"bytes after":     append(append([]byte{0x27, 1, 0, 0, 0}, avcc(slice)...), 0, 0, 1),
+		"packet type":     {0x27, 9, 0, 0, 0},
+		"config version":  {0x17, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0},
+		"config ends":     {0x17, 0, 0, 0, 0, 1, 0x4d, 0x40, 0x1e, 0xff, 0xe1, 0xff, 0xff, 1},
+		"bad SPS":         {0x17, 0, 0, 0, 0, 1, 0x4d, 0x40, 0x1e, 0xff, 0xe1, 0, 4, 0x67, 0, 0, 0, 1, 0, 1, 0x68},
+		"codec name ends": {0x90, 'h', 'v'},
+		"ModEx ends":      {0x97, 0xff, 0x00},
+		"multitrack":      {0x96, 0x03, 'a', 'v', 'c', '1', 0},
+		"HEVC config":     append([]byte{0x90, 'h', 'v', 'c', '1'}, make([]byte, 10)...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := started(t, avcParams(t))
@@ -349,11 +349,11 @@ func TestEnhancedVideo(t *testing.T) {
 		}
 	}
 	for name, b := range map[string][]byte{
-		"metadata":          {0x94, 'a', 'v', 'c', '1'},
-		"command":           {0xd1, 0},
-		"sequence end":      {0x92, 'a', 'v', 'c', '1'},
-		"old command":       {0x57, 0},
-		"old sequence end":  {0x17, 2, 0, 0, 0},
+		"metadata":         {0x94, 'a', 'v', 'c', '1'},
+		"command":          {0xd1, 0},
+		"sequence end":     {0x92, 'a', 'v', 'c', '1'},
+		"old command":      {0x57, 0},
+		"old sequence end": {0x17, 2, 0, 0, 0},
 	} {
 		if u, err := v.Parse(b, 0); err != nil || u.Payload != nil || u.Params != nil {
 			t.Errorf("%s: %+v, %v", name, u, err)
