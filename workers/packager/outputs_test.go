@@ -115,3 +115,53 @@ func TestRateMeter(t *testing.T) {
 		}
 	}
 }
+
+// TestSoundRungs holds what rungs without pictures make of a feed: their own rendition beside the
+// pictures' sound, as it came or encoded with the rung's rate; alone, the first one is the sound.
+func TestSoundRungs(t *testing.T) {
+	g := newRig(t)
+	_, end := g.start()
+	end()
+	p := g.p
+	p.Jobs, p.Ends = struct{ Jobs }{}, struct{ Ends }{}
+	l := pass(32)
+	for i := range l.Rungs {
+		l.Rungs[i].Audio = live.AudioRung{Mode: live.ModeEncode, Bitrate: 96e3}
+	}
+	l.Rungs = append(l.Rungs, live.Rung{ParamsID: 50, Name: "radio", Tags: []string{"web"}, Video: live.VideoRung{Mode: live.ModeDisable}, Audio: live.AudioRung{Mode: live.ModeEncode, Bitrate: 48e3}})
+	f := feedOf(live.Primary, 1, 1)
+	p.feeds[f.FeedID] = &feed{record: live.FeedRecord{Feed: f, Grant: live.Grant{Ladder: l}}}
+	for _, tt := range []struct {
+		name   string
+		tracks []media.Track
+		want   string
+	}{
+		{"AAC", []media.Track{{ID: 0, Params: small(t)}, {ID: 1, Params: aac(t)}}, "0_demolive_32; 0_demolive_a1; 0_demolive_50"},
+		{"Opus", []media.Track{{ID: 0, Params: small(t)}, {ID: 1, Params: &media.Opus{ChannelCount: 2}}}, "0_demolive_32; 0_demolive_a1 at 96000; 0_demolive_50 at 48000"},
+		{"no sound", []media.Track{{ID: 0, Params: small(t)}}, "0_demolive_32"},
+		{"no pictures", []media.Track{{ID: 1, Params: aac(t)}}, "0_demolive_a1; 0_demolive_50"},
+	} {
+		s := &segment{Assembly: &live.Assembly{Feed: f, Segment: live.Segment{Tracks: tt.tracks}}}
+		it := &item{outputs: p.outputs([]*segment{s}), target: 4}
+		var got []string
+		var sounds []string
+		for i := range it.outputs {
+			o := &it.outputs[i]
+			text := o.rendition
+			if o.sound != nil {
+				text += fmt.Sprint(" at ", o.sound.Bitrate)
+				sounds = append(sounds, soundsOf(&live.Job{}, o).Outputs()...)
+			}
+			got = append(got, text)
+		}
+		if strings.Join(got, "; ") != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, strings.Join(got, "; "), tt.want)
+		}
+		if tt.name == "Opus" && strings.Join(sounds, " ") != "0_demolive_a1 0_demolive_50" {
+			t.Errorf("the jobs make %q", sounds)
+		}
+		if audioOf(it, &rendition{}) != "0_demolive_a1" && tt.name != "no sound" {
+			t.Errorf("%s: the pictures' sound is %s", tt.name, audioOf(it, &rendition{}))
+		}
+	}
+}

@@ -219,6 +219,7 @@ func (a *attempt) leaveOut(ctx context.Context) error {
 	if a.job.Audio != nil && ended[a.job.Audio.Rendition] {
 		a.job.Audio = nil
 	}
+	a.job.Sounds = slices.DeleteFunc(a.job.Sounds, func(s live.AudioJob) bool { return ended[s.Rendition] })
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -115,7 +116,7 @@ func (w *Worker) read(ctx context.Context, j *live.Job) (*live.Assembly, error) 
 // output publishes one output and its end.
 func (w *Worker) output(ctx context.Context, j *live.Job, a *live.Assembly, name string) error {
 	kind, id := media.Video, media.VideoTrack
-	if j.Audio != nil && j.Audio.Rendition == name {
+	if slices.ContainsFunc(j.Heard(), func(a live.AudioJob) bool { return a.Rendition == name }) {
 		kind, id = media.Audio, media.FirstAudioTrack
 	}
 	t, ok := a.Track(kind)
