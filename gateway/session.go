@@ -106,6 +106,17 @@ func (s *Session) Write(au AccessUnit) error {
 	return nil
 }
 
+// Data takes timed data that goes along with the media.
+func (s *Session) Data(d Datum) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return s.why()
+	}
+	s.cut.data(&d)
+	return nil
+}
+
 // Done is closed when the gateway ends the publication by itself.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
