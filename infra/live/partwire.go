@@ -22,12 +22,13 @@ import (
 //	unsigned  number of tracks (at most 16), then for each
 //	            byte   track id
 //	            byte   codec: 1 H264, 2 HEVC, 3 AAC, 4 Opus, 5 MP3, 6 AC-3,
-//	                   7 AV1
+//	                   7 AV1, 8 VP9
 //	            H264:  list of SPS, list of PPS; HEVC: lists of VPS, SPS, PPS; a list is
 //	                   its length (at most 32) and so many bytes
 //	            AAC:   bytes, the AudioSpecificConfig
 //	            Opus:  byte, the number of channels
 //	            AV1:   bytes, the AV1CodecConfigurationRecord
+//	            VP9:   bytes, the VPCodecConfigurationRecord; unsigned, width and height
 //	            MP3:   unsigned, the sample rate in Hz; byte, the number of channels
 //	            AC-3:  6 bytes: fscod, bsid, bsmod, acmod, lfeon, frmsizecod / 2
 //	unsigned  part number within the segment
@@ -54,6 +55,7 @@ const (
 	maxParamBytes   = 1 << 16
 	leastFrameBytes = 6
 	maxMP3Rate      = 48000
+	maxPicture      = 1<<16 - 1
 )
 
 // ErrPart says that bytes are no wire form of a part.
@@ -69,6 +71,7 @@ const (
 	wireMP3
 	wireAC3
 	wireAV1
+	wireVP9
 )
 
 // AppendBinary appends the part's wire form to b.
@@ -127,6 +130,10 @@ func (s *Segment) append(b []byte) ([]byte, error) {
 			b = appendLists(append(b, wireHEVC), p.VPS, p.SPS, p.PPS)
 		case *media.AV1:
 			b = appendBytes(append(b, wireAV1), p.Config)
+		case *media.VP9:
+			w, h := p.Size()
+			b = appendBytes(append(b, wireVP9), p.Config)
+			b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(w)), uint64(h))
 		case *media.AAC:
 			b = appendBytes(append(b, wireAAC), p.Config)
 		case *media.Opus:
@@ -304,6 +311,9 @@ func (r *partReader) params() (media.Params, error) {
 		return media.NewHEVC(r.list(), r.list(), r.list())
 	case wireAV1:
 		return media.NewAV1(r.bytes(maxParamBytes))
+	case wireVP9:
+		config := r.bytes(maxParamBytes)
+		return media.NewVP9(config, int(r.uintUpTo(maxPicture, "width")), int(r.uintUpTo(maxPicture, "height")))
 	case wireAAC:
 		return media.NewAAC(r.bytes(maxParamBytes))
 	case wireOpus:

@@ -56,6 +56,9 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 			w, h := p.Size()
 			trak.Mdia.Minf.Stbl.Stsd.AddChild(mp4.CreateVisualSampleEntryBox("av01", uint16(w), uint16(h), &mp4.Av1CBox{CodecConfRec: record}))
 		}
+	case *media.VP9:
+		w, h := p.Size()
+		err = trak.SetVPxDescriptor("vp09", vppC(p.Config), uint16(w), uint16(h))
 	case *media.AAC:
 		addAudioEntry(trak, "mp4a", p, mp4.CreateEsdsBox(slices.Clone(p.Config)))
 	case *media.MP3:
@@ -84,6 +87,14 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 		trak.Tkhd.Width, trak.Tkhd.Height = mp4.Fixed32(uint32(w)<<16), mp4.Fixed32(uint32(h)<<16)
 	}
 	return err
+}
+
+// vppC is the box around a VPCodecConfigurationRecord, which p.Config is.
+func vppC(c []byte) *mp4.VppCBox {
+	return &mp4.VppCBox{
+		Version: 1, Profile: c[0], Level: c[1], BitDepth: c[2] >> 4, ChromaSubsampling: c[2] >> 1 & 7, VideoFullRangeFlag: c[2] & 1,
+		ColourPrimaries: c[3], TransferCharacteristics: c[4], MatrixCoefficients: c[5],
+	}
 }
 
 // addAudioEntry adds a sample entry; its 16-bit rate field is 0 for rates that don't fit
