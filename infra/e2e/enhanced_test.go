@@ -79,7 +79,7 @@ func TestEnhancedRTMP(t *testing.T) {
 
 func enhanced(t *testing.T, video []mp4.MovieUnit, codec string) {
 	beside(t)
-	p := start(t, "KLIVE_SEGMENT_DURATION=1s")
+	p := start(t, "KLIVE_SEGMENT_DURATION=2s")
 	file, err := os.ReadFile("../media/ts/testdata/multi.ts")
 	if err != nil {
 		t.Fatal(err)
