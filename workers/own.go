@@ -116,6 +116,7 @@ func (o *owner) work(ctx context.Context, t *tenure) error {
 		cancel() // the heir goes on with the registration
 		err = errors.Join(packager.ErrStopped, err)
 	case err == nil && !o.stopped():
+		o.unpin(ctx)
 		o.settle(r, cancel, ended)
 	default:
 		r.Stop()

@@ -30,6 +30,7 @@ type owner struct {
 	records   map[live.FeedID]live.FeedRecord
 	facts     *live.EntryFacts // what Kaltura said of the entry last,
 	told      time.Time        // and when
+	pinned    *live.Index      // an operator's choice between the encoders; nil without one
 	packager  *packager.Packager
 	registrar *registrar.Registrar
 	taking    bool    // the lease is being taken
@@ -259,6 +260,9 @@ func (o *owner) attach(p *packager.Packager, r *registrar.Registrar) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.packager, o.registrar = p, r
+	if p != nil && o.pinned != nil {
+		p.Pin(o.pinned)
+	}
 	for _, rec := range o.records {
 		if r != nil {
 			r.Feed(rec)

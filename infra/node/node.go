@@ -90,6 +90,7 @@ type Node struct {
 	sections   *bus.Bucket
 	epochs     *bus.Bucket
 	owners     *bus.Bucket
+	pins       *bus.Bucket // of operators' choices between encoders
 	media      mediaPlane
 	beats      *bus.Beats // nil on a bus of its own
 	clock      clock
