@@ -23,23 +23,15 @@ import (
 //	unsigned  number of tracks (at most 16), then for each
 //	            byte   track id
 //	            byte   codec: 1 H264, 2 HEVC, 3 AAC, 4 Opus, 5 MP3, 6 AC-3,
-<<<<<<< HEAD
-//	                   7 AV1, 8 VP9
-=======
 //	                   7 AV1, 8 VP8, 9 VP9; plus 128 when a pose follows
->>>>>>> main
 //	            H264:  list of SPS, list of PPS; HEVC: lists of VPS, SPS, PPS; a list is
 //	                   its length (at most 32) and so many bytes
 //	            AAC:   bytes, the AudioSpecificConfig
 //	            Opus:  byte, the number of channels
 //	            AV1:   bytes, the AV1CodecConfigurationRecord
-<<<<<<< HEAD
-//	            VP9:   bytes, the VPCodecConfigurationRecord; unsigned, width and height
-=======
 //	            VP8:   unsigned, width and height in pixels
 //	            VP9:   4 bytes: profile, level, bit depth, chroma subsampling plus 128 for full
 //	                   range; unsigned, width and height in pixels
->>>>>>> main
 //	            MP3:   unsigned, the sample rate in Hz; byte, the number of channels
 //	            AC-3:  6 bytes: fscod, bsid, bsmod, acmod, lfeon, frmsizecod / 2
 //	            pose:  byte, the quarter turns clockwise; unsigned, the terms of the pixels'
@@ -79,12 +71,8 @@ const (
 	maxParamBytes   = 1 << 16
 	leastFrameBytes = 6
 	maxMP3Rate      = 48000
-<<<<<<< HEAD
-	maxPicture      = 1<<16 - 1
-=======
 	maxVPXSide      = 1 << 16
 	maxLanguage     = 35
->>>>>>> main
 )
 
 // ErrPart says that bytes are no wire form of a part.
@@ -100,9 +88,6 @@ const (
 	wireMP3
 	wireAC3
 	wireAV1
-<<<<<<< HEAD
-	wireVP9
-=======
 	wireVP8
 	wireVP9
 
@@ -114,7 +99,6 @@ const (
 	fullRange = 0x80
 	// maxParTerm bounds the terms of a pixel's aspect ratio.
 	maxParTerm = 1 << 16
->>>>>>> main
 )
 
 // AppendBinary appends the part's wire form to b.
@@ -201,12 +185,6 @@ func (s *Segment) append(b []byte, version byte) ([]byte, error) {
 			b = appendLists(append(b, wireHEVC), p.VPS, p.SPS, p.PPS)
 		case *media.AV1:
 			b = appendBytes(append(b, wireAV1), p.Config)
-<<<<<<< HEAD
-		case *media.VP9:
-			w, h := p.Size()
-			b = appendBytes(append(b, wireVP9), p.Config)
-			b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(w)), uint64(h))
-=======
 		case *media.VP8:
 			b = appendUints(append(b, wireVP8), p.Width, p.Height)
 		case *media.VP9:
@@ -215,7 +193,6 @@ func (s *Segment) append(b []byte, version byte) ([]byte, error) {
 				chroma |= fullRange
 			}
 			b = appendUints(append(b, wireVP9, p.Profile, p.Level, p.Depth, chroma), p.Width, p.Height)
->>>>>>> main
 		case *media.AAC:
 			b = appendBytes(append(b, wireAAC), p.Config)
 		case *media.Opus:
@@ -456,11 +433,6 @@ func (r *partReader) codecParams(codec byte) (media.Params, error) {
 		return media.NewHEVC(r.list(), r.list(), r.list())
 	case wireAV1:
 		return media.NewAV1(r.bytes(maxParamBytes))
-<<<<<<< HEAD
-	case wireVP9:
-		config := r.bytes(maxParamBytes)
-		return media.NewVP9(config, int(r.uintUpTo(maxPicture, "width")), int(r.uintUpTo(maxPicture, "height")))
-=======
 	case wireVP8:
 		p := &media.VP8{Width: int(r.uintUpTo(maxVPXSide, "width")), Height: int(r.uintUpTo(maxVPXSide, "height"))}
 		if p.Width == 0 || p.Height == 0 {
@@ -472,7 +444,6 @@ func (r *partReader) codecParams(codec byte) (media.Params, error) {
 		p.FullRange, p.Chroma = p.Chroma&fullRange != 0, p.Chroma&^fullRange
 		p.Width, p.Height = int(r.uintUpTo(maxVPXSide, "width")), int(r.uintUpTo(maxVPXSide, "height"))
 		return p, p.Check()
->>>>>>> main
 	case wireAAC:
 		return media.NewAAC(r.bytes(maxParamBytes))
 	case wireOpus:

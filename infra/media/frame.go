@@ -67,13 +67,8 @@ type Frame struct {
 	Key bool
 	// Payload is, for H264 and HEVC, the access unit as NAL units with four-byte lengths
 	// (ISO/IEC 14496-15), without parameter sets that equal the track's, access unit
-<<<<<<< HEAD
-	// delimiters and filler; for AV1 one temporal unit; for VP9 one frame or superframe
-	// without its delimiter; for AAC one raw_data_block; for MP3 and AC-3 one
-=======
 	// delimiters and filler; for AV1 one temporal unit
 	// without its delimiter; for VP8 one frame, for VP9 one frame or superframe; for AAC one raw_data_block; for MP3 and AC-3 one
->>>>>>> main
 	// frame with its header; for Opus one packet.
 	Payload []byte
 }

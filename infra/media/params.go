@@ -20,21 +20,12 @@ func (k Kind) String() string {
 }
 
 // Params are the codec parameters of a track. The set of implementations is closed:
-<<<<<<< HEAD
-// *H264, *HEVC, *AV1, *VP9, *AAC, *MP3, *AC3 and *Opus.
-type Params interface {
-	// Kind is Video or Audio.
-	Kind() Kind
-	// Codec is the codec's usual short name: "H264", "HEVC", "AV1", "VP9", "AAC", "MP3", "AC-3",
-	// "Opus".
-=======
 // *H264, *HEVC, *AV1, *VP8, *VP9, *AAC, *MP3, *AC3 and *Opus.
 type Params interface {
 	// Kind is Video or Audio.
 	Kind() Kind
 	// Codec is the codec's usual short name: "H264", "HEVC", "AV1", "VP8", "VP9", "AAC",
 	// "MP3", "AC-3", "Opus".
->>>>>>> main
 	Codec() string
 	// CodecString is the value for the CODECS attribute (RFC 6381).
 	CodecString() string

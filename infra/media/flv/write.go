@@ -28,7 +28,12 @@ func AppendSequence(b []byte, params media.Params) ([]byte, error) {
 	case *media.VP9:
 		b = append(b, 0x80|frameKey<<4|exSequenceStart)
 		b = binary.BigEndian.AppendUint32(b, uint32(fourVP9))
-		return append(b, p.Config...), nil
+		chroma := p.Depth<<4 | p.Chroma<<1
+		if p.FullRange {
+			chroma |= 1
+		}
+		const unspecified = 2 // of colour (ISO/IEC 23091-2)
+		return append(b, p.Profile, p.Level, chroma, unspecified, unspecified, unspecified, 0, 0), nil
 	case *media.AAC:
 		return append(append(b, aacTag, 0), p.Config...), nil
 	case *media.Opus:

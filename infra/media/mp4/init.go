@@ -60,11 +60,6 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 			w, h := p.Size()
 			trak.Mdia.Minf.Stbl.Stsd.AddChild(mp4.CreateVisualSampleEntryBox("av01", uint16(w), uint16(h), &mp4.Av1CBox{CodecConfRec: record}))
 		}
-<<<<<<< HEAD
-	case *media.VP9:
-		w, h := p.Size()
-		err = trak.SetVPxDescriptor("vp09", vppC(p.Config), uint16(w), uint16(h))
-=======
 	case *media.VP8:
 		err = trak.SetVPxDescriptor("vp08", &mp4.VppCBox{Version: 1, Level: 10, BitDepth: 8, ChromaSubsampling: 1,
 			ColourPrimaries: unspecified, TransferCharacteristics: unspecified, MatrixCoefficients: unspecified}, uint16(p.Width), uint16(p.Height))
@@ -75,7 +70,6 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 			c.VideoFullRangeFlag = 1
 		}
 		err = trak.SetVPxDescriptor("vp09", c, uint16(p.Width), uint16(p.Height))
->>>>>>> main
 	case *media.AAC:
 		addAudioEntry(trak, "mp4a", p, mp4.CreateEsdsBox(slices.Clone(p.Config)))
 	case *media.MP3:
@@ -107,18 +101,8 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 	return err
 }
 
-<<<<<<< HEAD
-// vppC is the box around a VPCodecConfigurationRecord, which p.Config is.
-func vppC(c []byte) *mp4.VppCBox {
-	return &mp4.VppCBox{
-		Version: 1, Profile: c[0], Level: c[1], BitDepth: c[2] >> 4, ChromaSubsampling: c[2] >> 1 & 7, VideoFullRangeFlag: c[2] & 1,
-		ColourPrimaries: c[3], TransferCharacteristics: c[4], MatrixCoefficients: c[5],
-	}
-}
-=======
 // unspecified is a colour property that is not stated (ISO/IEC 23091-2).
 const unspecified = 2
->>>>>>> main
 
 // addAudioEntry adds a sample entry; its 16-bit rate field is 0 for rates that don't fit
 // (ISO/IEC 14496-12 §12.2.3 leaves the codec's own configuration to say it).

@@ -97,10 +97,15 @@ func TestVP9(t *testing.T) {
 	if !ok {
 		t.Fatalf("parameters %T", units[0].Params)
 	}
-	if w, h := params.Size(); w != 160 || h != 90 || params.CodecString() != "vp09.00.10.08.01.02.02.02.00" {
+	if w, h := params.Size(); w != 160 || h != 90 || params.CodecString() != "vp09.00.10.08" {
 		t.Errorf("%dx%d %s", w, h, params.CodecString())
 	}
-	for name, record := range map[string][]byte{"record": params.Config, "box": append([]byte{1, 0, 0, 0}, params.Config...)} {
+	head, err := flv.AppendSequence(nil, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := head[5:]
+	for name, record := range map[string][]byte{"record": config, "box": append([]byte{1, 0, 0, 0}, config...)} {
 		var p flv.VideoParser
 		if u, err := p.Parse(append([]byte{0x90, 'v', 'p', '0', '9'}, record...), 0); err != nil || u.Params != nil {
 			t.Fatalf("%s: the sequence header: %+v %v", name, u, err)
@@ -130,7 +135,7 @@ func TestVP9(t *testing.T) {
 	if u, err := late.Parse(append([]byte{0xa1, 'v', 'p', '0', '9'}, units[1].Payload...), 0); err != nil || u.Payload != nil {
 		t.Errorf("a frame without a record: %+v %v", u, err)
 	}
-	for name, bad := range map[string][]byte{"short": params.Config[:7], "depth": append([]byte{0, 10, 0x92}, params.Config[3:]...), "empty": nil} {
+	for name, bad := range map[string][]byte{"short": config[:7], "profile": append([]byte{9}, config[1:]...), "empty": nil} {
 		if _, err := late.Parse(append([]byte{0x90, 'v', 'p', '0', '9'}, bad...), 0); !errors.Is(err, flv.ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}

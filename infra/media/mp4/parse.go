@@ -86,15 +86,8 @@ func paramsOf(stsd *mp4.StsdBox) (media.Params, error) {
 			return nil, fmt.Errorf("%w: %w", ErrFile, err)
 		}
 		return media.NewAV1(record.Bytes())
-<<<<<<< HEAD
-	case stsd.VpXX != nil && stsd.VpXX.Type() == "vp09" && stsd.VpXX.VppC != nil:
-		c := stsd.VpXX.VppC
-		return media.NewVP9([]byte{c.Profile, c.Level, c.BitDepth<<4 | c.ChromaSubsampling<<1 | c.VideoFullRangeFlag,
-			c.ColourPrimaries, c.TransferCharacteristics, c.MatrixCoefficients, 0, 0}, int(stsd.VpXX.Width), int(stsd.VpXX.Height))
-=======
 	case stsd.VpXX != nil && stsd.VpXX.VppC != nil:
 		return vpx(stsd.VpXX)
->>>>>>> main
 	case isMP3(stsd.Mp4a):
 		if n := stsd.Mp4a.ChannelCount; n != 1 && n != 2 || stsd.Mp4a.SampleRate == 0 {
 			return nil, fmt.Errorf("%w: MP3 with %d channels at %d Hz", ErrFile, n, stsd.Mp4a.SampleRate)
