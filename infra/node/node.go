@@ -87,6 +87,7 @@ type Node struct {
 	broadcasts *bus.Bucket
 	clocks     *bus.Bucket
 	claims     *bus.Bucket
+	sections   *bus.Bucket
 	epochs     *bus.Bucket
 	owners     *bus.Bucket
 	pins       *bus.Bucket // of operators' choices between encoders

@@ -94,7 +94,7 @@ func (w *Worker) work(ctx context.Context, task *bus.Task) error {
 }
 
 func (w *Worker) read(ctx context.Context, j *live.Job) (*live.Assembly, error) {
-	f, err := w.Media.Follow(ctx, j.Subject(), j.LeadIn)
+	f, err := w.Media.Follow(ctx, j.Subject(), j.First) // a copy needs no pictures before
 	if err != nil {
 		return nil, err
 	}
