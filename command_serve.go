@@ -82,6 +82,9 @@ func (g *global) runProcess(f func(*process) error) error {
 	if p.log, err = logger(settings, &p.level); err != nil {
 		return err
 	}
+	if limit := node.LimitMemory(telemetry.ContainerMemory(), os.Getenv("GOMEMLIMIT") != ""); limit > 0 {
+		p.log.Info("this container's memory is limited: the heap is kept below", "MiB", limit>>20)
+	}
 	return f(p)
 }
 

@@ -75,6 +75,9 @@ func (n *Node) describe() live.Beat {
 		Name: n.process, Roles: n.roles.Names(), Release: n.cfg.Version, Internal: n.address, Time: time.Now(),
 		Ready: n.Ready(context.Background()) == nil, Draining: n.ending.Load(), BusRTT: n.pulse.roundTrip(),
 	}
+	if n.roles.Has(LiveWorker) {
+		b.Ready = n.able() == nil // a gateway in the same process that is full keeps no entry from it
+	}
 	if !n.assembled.Load() {
 		return b
 	}

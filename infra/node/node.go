@@ -28,6 +28,7 @@ import (
 	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
+	"klive/infra/telemetry"
 	"klive/storage"
 	"klive/storage/spool"
 	"klive/storage/timeline"
@@ -53,6 +54,8 @@ type Config struct {
 	// Control is the bus's control plane; nil means the one that Settings name. The node does
 	// not close one that was given.
 	Control *bus.Control
+	// Load measures what this process uses of its host; nil means that it does so itself.
+	Load func() telemetry.Load
 	// Transcoder works off transcode jobs; nil means workers/transcode with ffmpeg.
 	Transcoder Transcoder
 	// Observe is called with each request of Kaltura's embedded API; may be nil.
@@ -88,6 +91,8 @@ type Node struct {
 	claims     *bus.Bucket
 	epochs     *bus.Bucket
 	owners     *bus.Bucket
+	usages     *bus.Bucket // of what partners have used
+	usage      *usage      // what they use here; nil without gateway and live worker
 	pins       *bus.Bucket // of operators' choices between encoders
 	media      mediaPlane
 	beats      *bus.Beats // nil on a bus of its own
@@ -106,6 +111,7 @@ type Node struct {
 	tracer     trace.Tracer    // nil without traces
 	owner      *kaltura.Client // of the demo partner's entries; nil without the embedded control plane
 	gateway    *gateway.Gateway
+	load       atomic.Pointer[load] // nil where no streams are taken
 	forwarder  *gateway.Forwarder
 	push       *push.Handler // nil when it is off
 	workers    *workers.Pool
@@ -163,7 +169,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		n.openListeners, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.openRecordings, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
-		n.startBeats, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startInternal, n.closeProtocolsHere, n.checkKaltura, n.startStatus,
+		n.startBeats, n.startUsage, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startLoad, n.startInternal, n.closeProtocolsHere, n.checkKaltura, n.startStatus,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))
@@ -197,8 +203,20 @@ func (n *Node) tell() {
 // Failed delivers the error of a part that ended although the node goes on.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-// Ready returns nil while the node can take work, and says otherwise why not.
+// Ready returns nil while the node takes work, and says otherwise why not. A gateway that is well
+// but has no room for another stream says so behind [Full].
 func (n *Node) Ready(context.Context) error {
+	if err := n.able(); err != nil {
+		return err
+	}
+	if err := n.load.Load().full(); err != nil {
+		return errors.New(Full + err.Error())
+	}
+	return nil
+}
+
+// able returns nil while nothing is wrong with the node, however much it has to do.
+func (n *Node) able() error {
 	switch {
 	case n.ending.Load():
 		return errors.New("shutting down")
