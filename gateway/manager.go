@@ -183,12 +183,18 @@ func (g *Gateway) ready() error {
 		return shuttingDown()
 	}
 	if g.cfg.Ready != nil {
-		if err := g.cfg.Ready(); err != nil {
+		if err := g.cfg.Ready(); errors.Is(err, ErrLeaving) {
+			return shuttingDown()
+		} else if err != nil {
 			return &Refusal{Reason: ReasonNotReady, Text: "this server can't take a stream yet; try again in a moment", Err: err}
 		}
 	}
 	return nil
 }
+
+// ErrLeaving is what Config.Ready says when this gateway is about to end: encoders should go to
+// another one.
+var ErrLeaving = errors.New("gateway: about to end")
 
 func shuttingDown() *Refusal {
 	return &Refusal{Reason: ReasonShutdown, Text: "this server is shutting down; connect again to reach another one"}

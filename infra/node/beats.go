@@ -68,12 +68,12 @@ func (n *Node) describe() live.Beat {
 	if n.server != nil { // its clock is nobody's concern
 		return live.Beat{
 			Name: n.process, Roles: []string{busRole}, Release: n.cfg.Version,
-			Ready: n.Ready(context.Background()) == nil, Draining: n.ending.Load(),
+			Ready: n.Ready(context.Background()) == nil, Draining: n.Held().Draining,
 		}
 	}
 	b := live.Beat{
 		Name: n.process, Roles: n.roles.Names(), Release: n.cfg.Version, Internal: n.address, Time: time.Now(),
-		Ready: n.Ready(context.Background()) == nil, Draining: n.ending.Load(), BusRTT: n.pulse.roundTrip(),
+		Ready: n.Ready(context.Background()) == nil, Draining: n.Held().Draining, BusRTT: n.pulse.roundTrip(),
 	}
 	if n.roles.Has(LiveWorker) {
 		b.Ready = n.able() == nil // a gateway in the same process that is full keeps no entry from it

@@ -27,7 +27,7 @@ func (n *Node) startGateway(context.Context) (err error) {
 		},
 		Media: n.media, Feeds: n.feeds, Clocks: n.clocks, Broadcasts: n.broadcasts, Epochs: n.epochs,
 		Subscribe: n.subscribe,
-		Ready:     n.able,
+		Ready:     n.takesStreams,
 		Room:      func() error { return n.load.Load().full() },
 		PartnerStreams: func(partner int) int {
 			return c.Limits.PartnerStreamsOf(partner)

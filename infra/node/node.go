@@ -121,8 +121,9 @@ type Node struct {
 
 	waiting   atomic.Pointer[string] // what a starting node waits for
 	assembled atomic.Bool            // the fields above are what they will be
-	ending    atomic.Bool            // takes no more work
-	closing   atomic.Bool            // parts may end
+	drain     drain
+	retire    func()      // has the live worker hand its entries over; nil without the role
+	closing   atomic.Bool // parts may end
 	running   sync.WaitGroup
 	// failed gets the first error of a part that should run as long as the node.
 	failed chan error
@@ -136,12 +137,8 @@ type mediaPlane interface {
 	Close()
 }
 
-const (
-	// closeTimeout bounds how long one part may take to end; workers have a time of their own.
-	closeTimeout = 15 * time.Second
-	// drainCheck is how often a closing node looks whether its encoders have gone.
-	drainCheck = 20 * time.Millisecond
-)
+// closeTimeout bounds how long one part may take to end; workers have a time of their own.
+const closeTimeout = 15 * time.Second
 
 // errStarting is returned to those who ask before a node's parts are there.
 var errStarting = errors.New("starting; try again in a moment")
@@ -165,6 +162,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{cfg: c, datagrams: datagrams, settings: c.Settings, roles: c.Roles, log: c.Log, failed: make(chan error, 1)}
 	n.showReadiness()
+	n.showDrain()
 	for _, start := range []func(context.Context) error{
 		n.openListeners, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.openRecordings, n.startControlPlane, n.startTraces, n.startClient,
@@ -217,9 +215,10 @@ func (n *Node) Ready(context.Context) error {
 
 // able returns nil while nothing is wrong with the node, however much it has to do.
 func (n *Node) able() error {
+	_, draining := n.drain.begun()
 	switch {
-	case n.ending.Load():
-		return errors.New("shutting down")
+	case draining:
+		return errDraining
 	case n.assembled.Load() && n.server != nil:
 		return n.server.Healthy()
 	case n.assembled.Load():
@@ -239,9 +238,10 @@ func (n *Node) able() error {
 // to go by themselves, workers worker.drain to hand over; each other part has until ctx ends,
 // at most 15 s.
 func (n *Node) Close(ctx context.Context) {
-	n.ending.Store(true)
-	n.tell()
-	n.drain(ctx)
+	n.Drain()
+	wait, cancel := context.WithDeadline(ctx, n.drainUntil())
+	n.vacated(wait)
+	cancel()
 	n.closing.Store(true)
 	for _, undo := range slices.Backward(n.closers) {
 		step, cancel := context.WithTimeout(ctx, closeTimeout)
@@ -250,28 +250,6 @@ func (n *Node) Close(ctx context.Context) {
 	}
 	n.closers = nil
 	n.running.Wait()
-}
-
-// drain asks the encoders that can to connect again, and waits until all have gone or
-// gateway.drain is over.
-func (n *Node) drain(ctx context.Context) {
-	if n.gateway == nil {
-		return
-	}
-	if n.rtmp != nil {
-		n.rtmp.Drain()
-	}
-	ctx, cancel := context.WithTimeout(ctx, n.settings.Gateway.Drain)
-	defer cancel()
-	check := time.NewTicker(drainCheck)
-	defer check.Stop()
-	for len(n.gateway.Sessions()) > 0 {
-		select {
-		case <-ctx.Done():
-			return
-		case <-check.C:
-		}
-	}
 }
 
 // onClose adds a step that Close takes before those added so far.

@@ -55,6 +55,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		return err
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.retire = stop
 	ended := make(chan struct{})
 	n.run("workers", func() error {
 		defer close(ended)
