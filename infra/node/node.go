@@ -167,7 +167,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		n.openListeners, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.openRecordings, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
-		n.startBeats, n.startUsage, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startLoad, n.startInternal, n.closeProtocolsHere, n.checkKaltura, n.startStatus,
+		n.startClock, n.startBeats, n.startUsage, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startLoad, n.startInternal, n.closeProtocolsHere, n.checkKaltura, n.startStatus,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))
