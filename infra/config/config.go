@@ -30,6 +30,7 @@ type Config struct {
 	HTTPS     HTTPS     `yaml:"https"`
 	Admin     Admin     `yaml:"admin"`
 	Gateway   Gateway   `yaml:"gateway"`
+	Limits    Limits    `yaml:"limits"`
 	Segment   Segment   `yaml:"segment"`
 	Part      Part      `yaml:"part"`
 	HLS       HLS       `yaml:"hls"`
@@ -220,6 +221,32 @@ type Gateway struct {
 	RefuseFor time.Duration `yaml:"refuseFor" min:"0s" max:"10m"`
 	// TaskProtection is how long ECS is asked to leave a task alone that holds feeds; 0 is never.
 	TaskProtection time.Duration `yaml:"taskProtection" min:"0s" max:"48h"`
+}
+
+// Limits are the marks above which a gateway takes no new streams; 0 is no mark.
+type Limits struct {
+	// CPU, Memory and Descriptors are percent of what the process may use.
+	CPU         int `yaml:"cpu" min:"0" max:"100"`
+	Memory      int `yaml:"memory" min:"0" max:"100"`
+	Descriptors int `yaml:"descriptors" min:"0" max:"100"`
+	// Disk is what has to be free where data lies.
+	Disk Size `yaml:"disk" min:"0" max:"1024GiB"`
+	// Network bounds the sum of the streams' bitrates in Mbit/s, Streams their number.
+	Network int `yaml:"network" min:"0" max:"1000000"`
+	Streams int `yaml:"streams" min:"0" max:"1000000"`
+	// PartnerStreams is how many streams a partner may have in the deployment; Partners names those
+	// with another number: "102:50,103:5".
+	PartnerStreams int    `yaml:"partnerStreams" min:"0" max:"1000000"`
+	Partners       string `yaml:"partners" is:"partners"`
+}
+
+// PartnerStreamsOf is how many streams a partner may have on the air; 0 is any number.
+func (l Limits) PartnerStreamsOf(partner int) int {
+	own, err := parsePartners(l.Partners)
+	if n, ok := own[partner]; ok && err == nil {
+		return n
+	}
+	return l.PartnerStreams
 }
 
 // Segment is the grid.
