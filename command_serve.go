@@ -34,7 +34,7 @@ func (g *global) runNode(ctx context.Context, roles node.Roles, ready func(*node
 	started := time.Now()
 	return g.runProcess(func(p *process) error {
 		registry := telemetry.NewRegistry(version)
-		defer p.informPlatform(registry, roles)()
+		defer p.informPlatform(registry, roles.String(), roles.Has(node.Gateway))()
 		n, err := node.Start(ctx, node.Config{
 			Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: registry,
 		})
@@ -86,21 +86,22 @@ func (g *global) runProcess(f func(*process) error) error {
 }
 
 // informPlatform tells the platform what it wants to know of this process, when it runs on one:
-// the metrics go to CloudWatch, and ECS is asked to leave a gateway alone that holds feeds.
+// the metrics go to CloudWatch under the name of the roles, and ECS is asked to leave a gateway
+// alone that holds feeds.
 // That goes on until the returned function is called, for a draining gateway still counts.
-func (p *process) informPlatform(metrics prometheus.Gatherer, roles node.Roles) (stop func()) {
+func (p *process) informPlatform(metrics prometheus.Gatherer, roles string, gateway bool) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	if c := p.settings.Telemetry.CloudWatch; c.Namespace != "" {
 		running.Go(func() {
-			lines := &telemetry.CloudWatch{Namespace: c.Namespace, Role: roles.String(), Gatherer: metrics, Out: os.Stdout}
+			lines := &telemetry.CloudWatch{Namespace: c.Namespace, Role: roles, Gatherer: metrics, Out: os.Stdout}
 			if err := lines.Run(ctx, c.Every); err != nil {
 				p.log.Error("no more metrics go to CloudWatch", "error", err)
 			}
 		})
 	}
 	agent, length := os.Getenv("ECS_AGENT_URI"), p.settings.Gateway.TaskProtection
-	if agent != "" && length >= time.Minute && roles.Has(node.Gateway) {
+	if agent != "" && length >= time.Minute && gateway {
 		running.Go(func() {
 			(&telemetry.Protection{Agent: agent, For: length, Gatherer: metrics, Failed: func(err error) {
 				p.log.Warn("ECS may end this task while streams are on the air", "error", err)
