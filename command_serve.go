@@ -34,7 +34,7 @@ func (g *global) runNode(ctx context.Context, roles node.Roles, ready func(*node
 	started := time.Now()
 	return g.runProcess(func(p *process) error {
 		registry := telemetry.NewRegistry(version)
-		defer p.informPlatform(registry, roles)()
+		defer p.informPlatform(registry, roles.String())()
 		n, err := node.Start(ctx, node.Config{
 			Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: registry,
 		})
@@ -113,14 +113,14 @@ func (p *process) protect(n *node.Node, roles node.Roles) (stop func()) {
 	}
 }
 
-// informPlatform sends metrics to CloudWatch when a namespace is set, until the returned function
-// is called.
-func (p *process) informPlatform(metrics prometheus.Gatherer, roles node.Roles) (stop func()) {
+// informPlatform sends metrics to CloudWatch, under the name of the roles, when a namespace is set,
+// until the returned function is called.
+func (p *process) informPlatform(metrics prometheus.Gatherer, roles string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	if c := p.settings.Telemetry.CloudWatch; c.Namespace != "" {
 		running.Go(func() {
-			lines := &telemetry.CloudWatch{Namespace: c.Namespace, Role: roles.String(), Gatherer: metrics, Out: os.Stdout}
+			lines := &telemetry.CloudWatch{Namespace: c.Namespace, Role: roles, Gatherer: metrics, Out: os.Stdout}
 			if err := lines.Run(ctx, c.Every); err != nil {
 				p.log.Error("no more metrics go to CloudWatch", "error", err)
 			}
