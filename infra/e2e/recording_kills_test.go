@@ -62,7 +62,7 @@ func (f *forgetful) start(t testing.TB, api string) (address string) {
 		},
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.URL.Path, "appendRecording") {
+		if strings.Contains(r.URL.RequestURI(), "appendRecording") {
 			body, _ := io.ReadAll(r.Body)
 			form, _ := url.ParseQuery(string(body))
 			r.Body = io.NopCloser(bytes.NewReader(body))
