@@ -107,7 +107,7 @@ func PushURL(c *config.Config) string {
 // what it does itself.
 func (n *Node) places() admin.Places {
 	c := n.settings
-	p := admin.Places{App: c.RTMP.App, Ingest: n.ingest, PublicURL: c.HTTP.PublicURL, Sign: signer(c)}
+	p := admin.Places{App: c.RTMP.App, Ingest: n.ingest, PublicURL: c.HTTP.PublicURL, Sign: n.sign}
 	if n.roles.Has(Gateway) {
 		p.RTMP, p.RTMPS = c.RTMP.Listen, c.RTMPS.Listen
 		if a := c.SRT.Addresses(); len(a) > 0 {
@@ -120,18 +120,17 @@ func (n *Node) places() admin.Places {
 	return p
 }
 
-// signer signs what the console plays with the first of viewer.keys. Its tokens are the same for
-// half a day, so that a player is not begun anew with every look, and last as long again.
-func signer(c *config.Config) func(entry, path string) string {
-	keys, err := c.Viewer.TokenKeys()
+// sign signs what the console plays with the first of viewer.keys, if there are any. Its tokens
+// are the same for half a day, so that a player is not begun anew with every look, and last as
+// long again.
+func (n *Node) sign(entry, path string) string {
+	keys, err := n.viewer.Load().TokenKeys()
 	if err != nil || len(keys) == 0 {
-		return nil
+		return path
 	}
-	key := origin.Key{ID: keys[0].ID, Secret: keys[0].Secret.Reveal()}
 	const half = 12 * time.Hour
-	return func(entry, path string) string {
-		return origin.SignedPath(origin.Sign(key, entry, time.Now().Truncate(half).Add(2*half)), path)
-	}
+	key := origin.Key{ID: keys[0].ID, Secret: keys[0].Secret.Reveal()}
+	return origin.SignedPath(origin.Sign(key, entry, time.Now().Truncate(half).Add(2*half)), path)
 }
 
 // ingest is where encoders reach the deployment, when its own listener does not say: under

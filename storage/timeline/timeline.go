@@ -80,7 +80,11 @@ type Rendition struct {
 	FrameRate  float64 `json:"frameRate,omitempty"`
 	Channels   int     `json:"channels,omitempty"`
 	SampleRate uint32  `json:"sampleRate,omitempty"`
-	Language   string  `json:"language,omitempty"`
+	// Language is an RFC 5646 tag; it is empty while there is one track of sound to choose from.
+	Language string `json:"language,omitempty"`
+	// Captions are the CEA-608 and CEA-708 services that were seen in a video rendition's pictures:
+	// "CC1", "SERVICE1" (the values of INSTREAM-ID).
+	Captions []string `json:"captions,omitempty"`
 	// Inits counts the initialization sections stored so far: init-1.mp4 to init-<Inits>.mp4.
 	Inits int `json:"inits"`
 	// InitSum is a checksum of the newest one, by which the next owner knows it again; empty

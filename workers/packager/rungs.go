@@ -186,7 +186,7 @@ func (x *rung) gap(w *writer, err error) {
 }
 
 // maxFailure bounds what a timeline keeps of why a rung is a gap, in bytes.
-const maxFailure = 200
+const maxFailure = 320
 
 var errDeadline = errors.New("no transcode worker has made it in time; see klive_transcode_backlog_seconds, and that workers run (klive worker --roles transcode)")
 

@@ -328,7 +328,7 @@ func (r *Recorder) keepRemade(ctx context.Context, f *ledger.File, b *timeline.B
 		return err
 	}
 	if like == nil {
-		init, err := mp4.InitOf(a, media.Video)
+		init, err := mp4.InitOf(a, f.Rendition, media.Video)
 		if err == nil {
 			_, err = r.Store.Put(ctx, remadeInit(r.Entry, f), [][]byte{init}, storage.PutOptions{ContentType: "video/mp4"})
 		}
@@ -338,7 +338,7 @@ func (r *Recorder) keepRemade(ctx context.Context, f *ledger.File, b *timeline.B
 	} else if !like.Params.Equal(t.Params) {
 		return fmt.Errorf("%w: its parameter sets are others than those of the rung's stored segments", errRefused)
 	}
-	pieces, err := mp4.SegmentOf(a, media.Video)
+	pieces, err := mp4.SegmentOf(a, f.Rendition, media.Video)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
