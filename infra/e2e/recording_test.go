@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -265,6 +266,42 @@ func TestRecordingIsSplit(t *testing.T) {
 	// timeline, a keyframe interval at most.
 	if pictures > sent || pictures < sent-30 || len(joined) != pictures {
 		t.Errorf("%d pictures were sent, %d are in the files, %d in the VOD", sent, pictures, len(joined))
+	}
+}
+
+// TestRecordingOfTheBackup records, beside what viewers see, what the backup encoder sends: every
+// frame of it, under index 1.
+func TestRecordingOfTheBackup(t *testing.T) {
+	ffmpeg(t)
+	beside(t)
+	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_HLS_WINDOW=20", "KLIVE_RECORDING_SEGMENT=5s", "KLIVE_RECORDING_SCAN=1s",
+		"KLIVE_RECORDING_BACKUP=true", "KLIVE_CONTROL_SWEEP=1s")
+	clip := demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2})
+	primary := publish(t, p.demo(), clip, length(time.Minute, 7*time.Second))
+	backup := publish(t, strings.Replace(p.demo(), "i=0", "i=1", 1), clip, length(time.Minute, 7*time.Second))
+	if err := errors.Join(primary.wait(), backup.wait()); err != nil {
+		t.Fatal(err)
+	}
+	var paths [2][]string
+	p.wait(t, 60*time.Second, "both recordings to be appended", func() bool {
+		r := recordings(p.client, p.admin, "")
+		if r == nil {
+			return false
+		}
+		var ended [2]bool
+		paths = [2][]string{}
+		for _, f := range r.Recordings {
+			if f.State != "confirmed" {
+				return false
+			}
+			ended[f.Index] = ended[f.Index] || f.Last
+			paths[f.Index] = append(paths[f.Index], filepath.Join(p.dir, "data", "store", "objects", f.Key))
+		}
+		return ended[0] && ended[1]
+	})
+	for i, f := range []*feed{primary, backup} {
+		slices.Sort(paths[i])
+		auditFiles(t, paths[i], f.sent, func(media.Kind, uint64) bool { return false })
 	}
 }
 
