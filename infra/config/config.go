@@ -352,6 +352,8 @@ type Recording struct {
 	Scan   time.Duration `yaml:"scan" min:"1s" max:"1h"`
 	// Remake is how long a file waits for segments of its rung that are gaps to be made again.
 	Remake time.Duration `yaml:"remake" min:"0s" max:"24h"`
+	// Backup records the backup encoder's own feed too, under server index 1.
+	Backup bool `yaml:"backup"`
 	// Writing is how many files a worker writes at once.
 	Writing int `yaml:"writing" min:"1" max:"64"`
 }
