@@ -13,6 +13,9 @@ import (
 type Places struct {
 	// RTMP, RTMPS, SRT, HTTP are listeners such as ":1935"; empty means off.
 	RTMP, RTMPS, SRT, HTTP string
+	// WHIP is the listener that takes publishers over WebRTC, "https://:8443" or "http://:8080", or
+	// the address under which encoders reach it, with a host; empty means off.
+	WHIP string
 	// Ingest tells where encoders reach RTMP, such as "rtmp://live.example.com:1935"; nil or ""
 	// means the listener's own address.
 	Ingest func() string
@@ -50,6 +53,19 @@ func (p Places) srt(r *http.Request, e Entry) string {
 	}
 	return "srt://" + authority(p.SRT, "", r) + "?streamid=" + url.QueryEscape(
 		fmt.Sprintf("#!::r=%s_1,m=publish,u=%d,i=0,s=%s", e.ID, e.Partner, url.PathEscape(e.Token)))
+}
+
+// whip returns the WHIP address of an entry's stream, without the token; empty when it is off.
+func (p Places) whip(r *http.Request, e Entry) string {
+	scheme, rest, ok := strings.Cut(p.WHIP, "://")
+	if !ok {
+		return ""
+	}
+	usual := map[string]string{"http": "80", "https": "443"}[scheme]
+	if _, _, err := net.SplitHostPort(rest); err == nil {
+		rest = authority(rest, usual, r)
+	}
+	return fmt.Sprintf("%s://%s/whip/%s_1?p=%d&i=0", scheme, rest, e.ID, e.Partner)
 }
 
 // watch is play of an entry's playlist, with a viewer's token where one is needed.

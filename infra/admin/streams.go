@@ -139,7 +139,10 @@ type entryView struct {
 	Key    string `json:"key,omitempty"`    // what OBS calls "Stream Key"
 	FFmpeg string `json:"ffmpeg,omitempty"`
 	SRT    string `json:"srt,omitempty"` // the whole address for SRT
-	Play   string `json:"playUrl,omitempty"`
+	WHIP   string `json:"whip,omitempty"`
+	// WHIPToken is the bearer token that goes with WHIP.
+	WHIPToken string `json:"whipToken,omitempty"`
+	Play      string `json:"playUrl,omitempty"`
 	// Advice says what to set when Server is not known.
 	Advice string `json:"advice,omitempty"`
 	// Live is set while the entry is on the air.
@@ -173,6 +176,9 @@ func (h *Handler) entries(w http.ResponseWriter, r *http.Request) {
 
 func (h *Handler) entryView(e Entry, r *http.Request) entryView {
 	v := entryView{ID: e.ID, Name: e.Name, Key: e.ID + "_1", Play: h.config.Places.watch(e.ID, masterPath(e.ID), r)}
+	if v.WHIP = h.config.Places.whip(r, e); v.WHIP != "" {
+		v.WHIPToken = e.Token
+	}
 	server := h.config.Places.rtmp(r)
 	if server == "" {
 		server = h.config.Places.rtmps(r)

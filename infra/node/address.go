@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"klive/gateway/push"
+	"klive/gateway/whip"
 	"klive/infra/admin"
 	"klive/infra/config"
 	"klive/storage/origin"
@@ -103,6 +104,20 @@ func PushURL(c *config.Config) string {
 	return ""
 }
 
+// WHIPURL is the address below which encoders on this machine publish over WebRTC,
+// "http://127.0.0.1:8080/whip/"; empty when they can't.
+func WHIPURL(c *config.Config) string {
+	switch {
+	case !c.WHIP.Enabled || c.WebRTC.Listen == "":
+		return ""
+	case c.HTTP.Listen != "":
+		return "http://" + Dialable(c.HTTP.Listen) + whip.Prefix
+	case c.HTTPS.Listen != "":
+		return "https://" + Dialable(c.HTTPS.Listen) + whip.Prefix
+	}
+	return ""
+}
+
 // places are the addresses that operators are shown. A node shows its own listeners only for
 // what it does itself.
 func (n *Node) places() admin.Places {
@@ -114,10 +129,27 @@ func (n *Node) places() admin.Places {
 			p.SRT = a[0]
 		}
 	}
+	p.WHIP = whipPlace(c, n.takesWHIP())
 	if n.roles.Has(Origin) {
 		p.HTTP, p.PublicURL = c.HTTP.Listen, n.publicURL()
 	}
 	return p
+}
+
+// whipPlace is where operators are told that WHIP is: under whip.publicUrl, or on a listener of
+// this process, the plain one before the encrypted one: its certificate may be klive's own.
+func whipPlace(c *config.Config, here bool) string {
+	switch {
+	case c.WHIP.PublicURL != "":
+		return strings.TrimRight(c.WHIP.PublicURL, "/")
+	case !here:
+		return ""
+	case c.HTTP.Listen != "":
+		return "http://" + c.HTTP.Listen
+	case c.HTTPS.Listen != "":
+		return "https://" + c.HTTPS.Listen
+	}
+	return ""
 }
 
 // sign signs what the console plays with the first of viewer.keys, if there are any. Its tokens
