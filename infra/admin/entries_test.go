@@ -37,6 +37,8 @@ func (s *shelf) Add(_ context.Context, e NewEntry) (Entry, error) {
 	return made, s.fail
 }
 
+func (s *shelf) Profiles(context.Context) ([]Profile, error) { return fakeEntries(nil).Profiles(context.Background()) }
+
 func (s *shelf) Remove(_ context.Context, id string, force bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

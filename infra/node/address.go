@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"net"
 	"net/url"
 	"slices"
@@ -92,23 +93,60 @@ func SRTURL(c *config.Config) string {
 // PushURL is the address below which encoders on this machine publish over HTTP,
 // "http://127.0.0.1:8080/ingest/"; empty when they can't.
 func PushURL(c *config.Config) string {
-	switch {
-	case !c.Push.Enabled:
-		return ""
-	case c.HTTP.Listen != "":
-		return "http://" + Dialable(c.HTTP.Listen) + push.Prefix
-	case c.HTTPS.Listen != "":
-		return "https://" + Dialable(c.HTTPS.Listen) + push.Prefix
+	if base := localHTTP(c); base != "" && c.Push.Enabled {
+		return base + push.Prefix
 	}
 	return ""
 }
+
+// localHTTP is the public HTTP listener on this machine, the plain one where both are on.
+func localHTTP(c *config.Config) string {
+	switch {
+	case c.HTTP.Listen != "":
+		return "http://" + Dialable(c.HTTP.Listen)
+	case c.HTTPS.Listen != "":
+		return "https://" + Dialable(c.HTTPS.Listen)
+	}
+	return ""
+}
+
+// Servers are the addresses of all protocols to tell people of: under rtmp.publicUrl and
+// http.ingestUrl, or the listeners on this machine. Protocols that are off have none, and in a
+// deployment whose gateways may be on other hosts those that nothing says the address of.
+func Servers(c *config.Config) admin.Servers {
+	var s admin.Servers
+	base := strings.TrimRight(c.HTTP.IngestURL, "/")
+	if c.RTMP.PublicURL != "" {
+		s.RTMP = IngestURL(c)
+	}
+	if c.Bus.URL == "" {
+		s.RTMP, s.SRT, base = IngestURL(c), SRTURL(c), cmp.Or(base, localHTTP(c))
+		if c.RTMPS.Listen != "" {
+			s.RTMPS = "rtmps://" + Dialable(c.RTMPS.Listen) + "/" + c.RTMP.App
+		}
+	}
+	if base != "" && c.Push.Enabled {
+		s.Push = base + admin.PushPath
+	}
+	if base != "" && whipOn(c) {
+		s.WHIP = base + admin.WHIPPath
+	}
+	return s
+}
+
+// whipOn says whether gateways take WHIP.
+func whipOn(*config.Config) bool { return false }
 
 // places are the addresses that operators are shown. A node shows its own listeners only for
 // what it does itself.
 func (n *Node) places() admin.Places {
 	c := n.settings
-	p := admin.Places{App: c.RTMP.App, Ingest: n.ingest, PublicURL: c.HTTP.PublicURL, Sign: signer(c)}
+	p := admin.Places{
+		App: c.RTMP.App, Ingest: n.ingest, IngestURL: n.ingestHTTP, PublicURL: c.HTTP.PublicURL, Sign: signer(c),
+		Push: c.Push.Enabled, WHIP: whipOn(c),
+	}
 	if n.roles.Has(Gateway) {
+		p.IngestHTTP, p.IngestHTTPS = c.HTTP.Listen, c.HTTPS.Listen
 		p.RTMP, p.RTMPS = c.RTMP.Listen, c.RTMPS.Listen
 		if a := c.SRT.Addresses(); len(a) > 0 {
 			p.SRT = a[0]
@@ -134,20 +172,42 @@ func signer(c *config.Config) func(entry, path string) string {
 	}
 }
 
-// ingest is where encoders reach the deployment, when its own listener does not say: under
+// ingest is where encoders reach the deployment by RTMP, when its own listener does not say: under
 // rtmp.publicUrl, or at a gateway that was heard, if it listens where this node would.
 func (n *Node) ingest() string {
 	c := n.settings
 	if c.RTMP.PublicURL != "" {
 		return strings.TrimRight(c.RTMP.PublicURL, "/")
 	}
-	if n.roles.Has(Gateway) || !n.assembled.Load() || n.beats == nil || c.RTMP.Listen == "" {
+	if host := n.heardGateway(); host != "" && c.RTMP.Listen != "" {
+		return "rtmp://" + net.JoinHostPort(host, portOf(c.RTMP.Listen))
+	}
+	return ""
+}
+
+// ingestHTTP is the same for publishers over HTTP: under http.ingestUrl, or at a gateway that was
+// heard.
+func (n *Node) ingestHTTP() string {
+	c := n.settings
+	if c.HTTP.IngestURL != "" {
+		return c.HTTP.IngestURL
+	}
+	if host := n.heardGateway(); host != "" && c.HTTP.Listen != "" {
+		return "http://" + net.JoinHostPort(host, portOf(c.HTTP.Listen))
+	}
+	return ""
+}
+
+// heardGateway is the host of a gateway that was heard lately; empty when there is none, or this
+// node is one itself.
+func (n *Node) heardGateway() string {
+	if n.roles.Has(Gateway) || !n.assembled.Load() || n.beats == nil {
 		return ""
 	}
 	for _, p := range lately(n.beats.Peers(), time.Now()) {
 		host, _, err := net.SplitHostPort(p.Internal)
 		if err == nil && p.Ready && slices.Contains(p.Roles, Gateway.String()) {
-			return "rtmp://" + net.JoinHostPort(host, portOf(c.RTMP.Listen))
+			return host
 		}
 	}
 	return ""
