@@ -7,7 +7,7 @@ const flags = [
 ];
 
 // With these it has a camera, microphones and a screen, which it makes up.
-export const fakeDevices = ['--use-fake-device-for-media-stream', '--auto-select-desktop-capture-source=Entire screen'];
+export const fakeDevices = ['--use-fake-device-for-media-stream=fps=30', '--auto-select-desktop-capture-source=Entire screen'];
 
 export async function launch(...more) {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: [...flags, ...more] });

@@ -134,7 +134,7 @@ function Devices({ wish, change, busy, stream }: { wish: Wish; change(part: Part
       {withPicture && (
         <label>
           Quality
-          <select name="quality" value={wish.quality.name} disabled={busy} onChange={(e) => change({ quality: byName(e.currentTarget.value) })}>
+          <select name="quality" value={wish.quality.name} disabled={busy && wish.picture === 'screen'} onChange={(e) => change({ quality: byName(e.currentTarget.value) })}>
             {qualities.map((q) => <option key={q.name}>{q.name}</option>)}
           </select>
         </label>

@@ -51,7 +51,7 @@ export function usePublication(): Publishing {
     try {
       const next = await capture(wish);
       const live = publication.current;
-      if (live) await Promise.all(next.getTracks().map((t) => live.replace(t)));
+      if (live) await live.replace(next.getTracks(), wish.quality.bitrate);
       release(captured.current);
       hold(next);
     } catch (e) {
@@ -73,7 +73,7 @@ export function usePublication(): Publishing {
       setReason(blocked);
       return;
     }
-    const mine = new Publication(target, captured.current, wish.quality.bitrate, (next, why) => {
+    const mine = new Publication(target, captured.current.getTracks(), wish.quality.bitrate, (next, why) => {
       if (publication.current !== mine && next !== 'connecting') return;
       if (next === 'failed' || next === 'ended') publication.current = null;
       setPhase(next === 'ended' ? 'idle' : next);
@@ -85,7 +85,7 @@ export function usePublication(): Publishing {
   };
 
   const stop = () => {
-    void publication.current?.stop();
+    publication.current?.stop();
     setNumbers(null);
   };
 

@@ -31,8 +31,8 @@ export class Publication {
 
   constructor(
     private readonly target: Target,
-    private readonly tracks: MediaStream,
-    private readonly maxBitrate: number, // of the picture, bit/s
+    private tracks: MediaStreamTrack[],
+    private maxBitrate: number, // of the picture, bit/s
     private readonly tell: (phase: Phase, reason: string) => void,
   ) {}
 
@@ -42,22 +42,30 @@ export class Publication {
     return this.connect();
   }
 
-  /** Ends the publication at once, here and at klive. */
-  async stop(): Promise<void> {
-    const session = this.end('ended', '');
-    if (session) await this.ask(session, 'DELETE').catch(() => undefined); // klive may be gone; it finds out by itself
+  /** Ends the publication, here and at klive. */
+  stop() {
+    this.end('ended', '');
   }
 
   /** Takes leave while the page goes away: nobody waits for the answer. */
   abandon() {
-    const session = this.end('ended', '');
-    if (session) void fetch(session, { method: 'DELETE', headers: this.authorization(), keepalive: true }).catch(() => undefined);
+    if (this.session) void fetch(this.session, { method: 'DELETE', headers: this.authorization(), keepalive: true }).catch(() => undefined);
+    this.session = '';
+    this.end('ended', '');
   }
 
-  /** Sends another track of the same kind in place of the one that is sent. */
-  async replace(track: MediaStreamTrack) {
-    const sender = this.pc?.getSenders().find((s) => s.track?.kind === track.kind);
-    await sender?.replaceTrack(track);
+  /** Sends other tracks in place of those of the same kinds, the picture with maxBitrate at most. */
+  async replace(tracks: MediaStreamTrack[], maxBitrate: number) {
+    this.maxBitrate = maxBitrate;
+    this.tracks = tracks;
+    for (const track of tracks) {
+      const sender = this.pc?.getSenders().find((s) => s.track?.kind === track.kind);
+      await sender?.replaceTrack(track);
+      const parameters = sender?.getParameters();
+      if (track.kind !== 'video' || !parameters?.encodings[0]) continue;
+      parameters.encodings[0].maxBitrate = maxBitrate;
+      await sender?.setParameters(parameters);
+    }
   }
 
   private async connect(): Promise<void> {
@@ -66,9 +74,10 @@ export class Publication {
     this.pc = pc;
     pc.onicecandidate = (e) => this.found(pc, e.candidate);
     pc.onconnectionstatechange = () => this.changed(pc);
-    for (const track of this.tracks.getTracks()) {
+    const stream = new MediaStream(this.tracks);
+    for (const track of this.tracks) {
       const encoding = track.kind === 'video' ? [{ maxBitrate: this.maxBitrate }] : undefined;
-      pc.addTransceiver(track, { direction: 'sendonly', streams: [this.tracks], sendEncodings: encoding });
+      pc.addTransceiver(track, { direction: 'sendonly', streams: [stream], sendEncodings: encoding });
     }
     try {
       const offer = await pc.createOffer();
@@ -158,9 +167,7 @@ export class Publication {
 
   /** Publishes anew after a while; klive goes on with the broadcast. */
   private again(wait: number) {
-    const old = this.session;
     this.close();
-    if (old) void this.ask(old, 'DELETE').catch(() => undefined);
     this.after(wait, () => void this.connect());
   }
 
@@ -185,9 +192,7 @@ export class Publication {
     if (this.pc !== pc) return;
     const there = [...answer.matchAll(/^a=candidate:\S+ 1 (\S+) \d+ (\S+) (\d+)/gm)].map((m) => `${m[2]}:${m[3]} (${m[1]!.toUpperCase()})`);
     const where = there.length > 0 ? `at ${there.slice(0, 4).join(', ')}` : 'at any address: it named none';
-    const error = new Error(`klive took the stream, but media can't reach it ${where}. A firewall may be in between, or webrtc's public address is not set.`);
-    if (this.session) void this.ask(this.session, 'DELETE').catch(() => undefined);
-    this.failed(error);
+    this.failed(new Error(`klive took the stream, but media can't reach it ${where}. A firewall may be in between, or webrtc.publicAddress is not set.`));
   }
 
   private patch(match: string, body: string): Promise<Response> {
@@ -212,23 +217,24 @@ export class Publication {
     if (job) this.timer = window.setTimeout(job, ms);
   }
 
-  /** Ends for good; returns the session to take leave of. */
-  private end(phase: Phase, reason: string): string {
-    if (this.over) return '';
+  /** Ends for good. */
+  private end(phase: Phase, reason: string) {
+    if (this.over) return;
     this.over = true;
-    const session = this.session;
     this.close();
     this.tell(phase, reason);
-    return session;
   }
 
+  /** Ends the connection; first it takes leave of the session, because one whose peer has gone is over by then. */
   private close() {
     this.after(0);
-    const pc = this.pc;
+    const { pc, session } = this;
     this.pc = null;
     this.session = this.etag = '';
     this.candidates = [];
     this.gathered = this.trickling = this.noTrickle = false;
-    pc?.close();
+    if (pc) pc.onicecandidate = pc.onconnectionstatechange = null;
+    const leave = session ? this.ask(session, 'DELETE').catch(() => undefined) : Promise.resolve(undefined); // klive may be gone
+    void leave.finally(() => pc?.close());
   }
 }

@@ -1,0 +1,80 @@
+// node publish-flash.mjs CONSOLE WHIP TOKEN PLAYLIST FOLDER SECONDS: publishes a canvas that flashes and an oscillator that
+// beeps, both each second, through the console's page and its typed address, for SECONDS; then keeps the page from drawing for
+// two seconds, as in a tab that is put aside, and goes on for two more. Meanwhile hls.js plays it in a second page. Prints {said,
+// flashes: [{due, drawn}], player, errors} as JSON, times in seconds of the page's audio clock.
+import { join } from 'node:path';
+import { launch } from './chromium.mjs';
+import { goLive, say, waitPlaylist } from './publisher.mjs';
+
+const [console_, whip, token, playlist, folder, seconds] = process.argv.slice(2);
+
+/** Puts a canvas and an oscillator in the place of camera and microphone. */
+function flashAndBeep() {
+  const flashes = [];
+  window.__flashes = flashes;
+  navigator.mediaDevices.getUserMedia = async () => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });
+    const draw = canvas.getContext('2d');
+    const context = new AudioContext();
+    await context.resume();
+    const oscillator = new OscillatorNode(context, { frequency: 1000 });
+    const gain = new GainNode(context, { gain: 0 });
+    const out = context.createMediaStreamDestination();
+    oscillator.connect(gain).connect(out);
+    oscillator.start();
+    const first = Math.ceil(context.currentTime + 1);
+    for (let i = 0; i < 120; i++) {
+      gain.gain.setValueAtTime(0.8, first + i);
+      gain.gain.setValueAtTime(0, first + i + 0.15);
+    }
+    let lit = -1;
+    setInterval(() => {
+      if (window.__aside) return;
+      const now = context.currentTime - first;
+      const second = Math.floor(now);
+      const on = now >= 0 && now - second < 0.15;
+      if (on && lit !== second) {
+        lit = second;
+        flashes.push({ due: second, drawn: now });
+      }
+      draw.fillStyle = on ? '#fff' : '#101018';
+      draw.fillRect(0, 0, 640, 360);
+      draw.fillStyle = '#888';
+      draw.fillRect((now * 120) % 640, 320, 24, 24); // something moves in each picture
+    }, 15);
+    return new MediaStream([...canvas.captureStream(30).getVideoTracks(), ...out.stream.getAudioTracks()]);
+  };
+}
+
+const errors = [];
+const browser = await launch();
+try {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const page = await context.newPage();
+  page.on('pageerror', (e) => errors.push(`console: ${e.message}`));
+  await page.addInitScript(flashAndBeep);
+  await page.goto(console_);
+  await page.click('.publish-head button');
+  await page.fill('.studio-settings [name=url]', whip);
+  await page.fill('.studio-settings [name=token]', token);
+  await goLive(page);
+  await waitPlaylist(playlist);
+  const player = await context.newPage();
+  player.on('pageerror', (e) => errors.push(`player: ${e.message}`));
+  await player.goto(`${new URL(console_).origin}/player.html?src=${encodeURIComponent(playlist)}`);
+  await player.waitForFunction(() => window.__stats?.playing > 0 && window.__stats.currentTime > 0, null, { timeout: 60_000 });
+  await page.waitForTimeout(Number(seconds) * 1000);
+  const said = await say(page);
+  await page.screenshot({ path: join(folder, 'publish-flash.png') });
+  await player.screenshot({ path: join(folder, 'publish-flash-played.png') });
+  for (const aside of [true, false]) {
+    await page.evaluate((aside) => { window.__aside = aside; }, aside);
+    await page.waitForTimeout(2000);
+  }
+  await page.click('text="Stop publishing"');
+  await page.waitForFunction(() => document.querySelector('.studio-numbers [role=status]').textContent === 'Not published');
+  await player.waitForFunction(() => window.__stats.ended > 0, null, { timeout: 60_000 }).catch(() => errors.push('the player did not come to the end'));
+  console.log(JSON.stringify({ said, flashes: await page.evaluate(() => window.__flashes), player: await player.evaluate(() => window.__stats), errors }));
+} finally {
+  await browser.close();
+}
