@@ -376,7 +376,7 @@ type fileHost struct{ dir func() string }
 
 func (h *fileHost) start(t testing.TB) string {
 	t.Helper()
-	address := freePorts(t, 1)[0]
+	address := check.FreeAddresses(t, 1)[0]
 	s := &http.Server{Addr: address, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, filepath.Join(h.dir(), filepath.Clean(r.URL.Path)))
 	})}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"klive/infra/check"
 	"klive/infra/check/fault"
 	"klive/infra/publisher"
 )
@@ -81,7 +82,7 @@ func TestSRTFrameAudit(t *testing.T) {
 func transmit(t testing.TB, p *process, file, streamID string) *tooling {
 	t.Helper()
 	slt := tool(t, "srt-live-transmit", "apt-get install srt-tools")
-	ports := freePorts(t, 1)
+	ports := check.FreeAddresses(t, 1)
 	relay := run(t, slt, "-q", "-a:no", "udp://"+ports[0], "srt://"+p.srt+"?mode=caller&pbkeylen=16&passphrase="+url.QueryEscape(srtPass)+
 		"&streamid="+url.QueryEscape(streamID))
 	time.Sleep(time.Second) // it listens on UDP from then on; nothing tells so
