@@ -49,7 +49,9 @@ func TestServers(t *testing.T) {
 	behind.Header.Set("X-Forwarded-Proto", "https")
 	both := Places{IngestHTTP: ":8080", IngestHTTPS: ":8443", Push: true, WHIP: true}
 	named := both
-	named.IngestURL = func() string { return "https://ingest.example.com/" }
+	named.WHIPURL = "https://ingest.example.com/"
+	heard := both
+	heard.IngestURL = func() string { return "http://10.0.0.4:8080" }
 	unheard := both
 	unheard.IngestURL = func() string { return "" }
 	encrypted := Places{IngestHTTPS: ":443", WHIP: true}
@@ -62,7 +64,8 @@ func TestServers(t *testing.T) {
 		{"both listeners", both, plain, "http://10.0.0.7:8080/ingest/", "http://10.0.0.7:8080/whip/"},
 		{"asked over TLS", both, behind, "https://10.0.0.7:8443/ingest/", "https://10.0.0.7:8443/whip/"},
 		{"TLS alone", encrypted, plain, "", "https://10.0.0.7/whip/"},
-		{"configured", named, plain, "https://ingest.example.com/ingest/", "https://ingest.example.com/whip/"},
+		{"configured", named, plain, "http://10.0.0.7:8080/ingest/", "https://ingest.example.com/whip/"},
+		{"heard", heard, plain, "http://10.0.0.4:8080/ingest/", "http://10.0.0.4:8080/whip/"},
 		{"nobody heard", unheard, plain, "http://10.0.0.7:8080/ingest/", "http://10.0.0.7:8080/whip/"},
 		{"off", Places{Push: true, WHIP: true}, plain, "", ""},
 	} {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"strings"
@@ -17,8 +18,11 @@ type Places struct {
 	// Ingest tells where encoders reach RTMP, such as "rtmp://live.example.com:1935"; nil or ""
 	// means the listener's own address.
 	Ingest func() string
-	// IngestURL tells the same of HTTP, "https://live.example.com".
+	// IngestURL tells the same of HTTP, "http://10.0.0.4:8080".
 	IngestURL func() string
+	// WHIPURL is where WHIP publishers reach the gateways, "https://live.example.com"; "" means where
+	// others over HTTP do.
+	WHIPURL string
 	// App is RTMP's application.
 	App string
 	// PublicURL is where viewers reach playback; empty means the HTTP listener.
@@ -76,13 +80,12 @@ func (p Places) ingestHTTP(r *http.Request) string {
 // servers are the addresses of all protocols for who asks.
 func (p Places) servers(r *http.Request) Servers {
 	s := Servers{RTMP: p.rtmp(r), RTMPS: p.rtmps(r), SRT: p.srt(r)}
-	if base := p.ingestHTTP(r); base != "" {
-		if p.Push {
-			s.Push = base + PushPath
-		}
-		if p.WHIP {
-			s.WHIP = base + WHIPPath
-		}
+	base := p.ingestHTTP(r)
+	if base != "" && p.Push {
+		s.Push = base + PushPath
+	}
+	if base = cmp.Or(strings.TrimRight(p.WHIPURL, "/"), base); base != "" && p.WHIP {
+		s.WHIP = base + WHIPPath
 	}
 	return s
 }

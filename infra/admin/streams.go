@@ -168,7 +168,7 @@ func (h *Handler) entryView(e Entry, r *http.Request) entryView {
 	servers := h.config.Places.servers(r)
 	v := entryView{ID: e.ID, Name: e.Name, Addresses: servers.Of(e), Play: h.config.Places.watch(e.ID, masterPath(e.ID), r)}
 	if servers.none() {
-		v.Advice = "no gateway is known here: set rtmp.publicUrl and http.ingestUrl to where encoders reach the gateways"
+		v.Advice = "no gateway is known here: set rtmp.publicUrl and whip.publicUrl to where encoders reach the gateways"
 	}
 	if v.Server != "" {
 		v.FFmpeg = `ffmpeg -re -i input.mp4 -c:v libx264 -preset veryfast -b:v 2500k -g 60 -c:a aac -b:a 128k -f flv "` +

@@ -191,9 +191,6 @@ type HTTP struct {
 	Listen string `yaml:"listen" is:"listen"`
 	// PublicURL is where viewers reach it; empty means the listener's own address.
 	PublicURL string `yaml:"publicUrl" is:"http"`
-	// IngestURL is where encoders and browsers reach the gateways over HTTP; empty means the
-	// listener's own address.
-	IngestURL string `yaml:"ingestUrl" is:"http"`
 }
 
 // HTTPS is the encrypted public HTTP listener.

@@ -111,31 +111,28 @@ func localHTTP(c *config.Config) string {
 }
 
 // Servers are the addresses of all protocols to tell people of: under rtmp.publicUrl and
-// http.ingestUrl, or the listeners on this machine. Protocols that are off have none, and in a
+// whip.publicUrl, or the listeners on this machine. Protocols that are off have none, and in a
 // deployment whose gateways may be on other hosts those that nothing says the address of.
 func Servers(c *config.Config) admin.Servers {
 	var s admin.Servers
-	base := strings.TrimRight(c.HTTP.IngestURL, "/")
+	whip := strings.TrimRight(c.WHIP.PublicURL, "/")
 	if c.RTMP.PublicURL != "" {
 		s.RTMP = IngestURL(c)
 	}
 	if c.Bus.URL == "" {
-		s.RTMP, s.SRT, base = IngestURL(c), SRTURL(c), cmp.Or(base, localHTTP(c))
+		s.RTMP, s.SRT, s.Push, whip = IngestURL(c), SRTURL(c), PushURL(c), cmp.Or(whip, localHTTP(c))
 		if c.RTMPS.Listen != "" {
 			s.RTMPS = "rtmps://" + Dialable(c.RTMPS.Listen) + "/" + c.RTMP.App
 		}
 	}
-	if base != "" && c.Push.Enabled {
-		s.Push = base + admin.PushPath
-	}
-	if base != "" && whipOn(c) {
-		s.WHIP = base + admin.WHIPPath
+	if whip != "" && whipOn(c) {
+		s.WHIP = whip + admin.WHIPPath
 	}
 	return s
 }
 
 // whipOn says whether gateways take WHIP.
-func whipOn(*config.Config) bool { return false }
+func whipOn(c *config.Config) bool { return c.WHIP.Enabled && c.WebRTC.Listen != "" }
 
 // places are the addresses that operators are shown. A node shows its own listeners only for
 // what it does itself.
@@ -143,7 +140,7 @@ func (n *Node) places() admin.Places {
 	c := n.settings
 	p := admin.Places{
 		App: c.RTMP.App, Ingest: n.ingest, IngestURL: n.ingestHTTP, PublicURL: c.HTTP.PublicURL, Sign: signer(c),
-		Push: c.Push.Enabled, WHIP: whipOn(c),
+		Push: c.Push.Enabled, WHIP: whipOn(c), WHIPURL: c.WHIP.PublicURL,
 	}
 	if n.roles.Has(Gateway) {
 		p.IngestHTTP, p.IngestHTTPS = c.HTTP.Listen, c.HTTPS.Listen
@@ -185,15 +182,10 @@ func (n *Node) ingest() string {
 	return ""
 }
 
-// ingestHTTP is the same for publishers over HTTP: under http.ingestUrl, or at a gateway that was
-// heard.
+// ingestHTTP is where publishers over HTTP reach a gateway that was heard; empty when none was.
 func (n *Node) ingestHTTP() string {
-	c := n.settings
-	if c.HTTP.IngestURL != "" {
-		return c.HTTP.IngestURL
-	}
-	if host := n.heardGateway(); host != "" && c.HTTP.Listen != "" {
-		return "http://" + net.JoinHostPort(host, portOf(c.HTTP.Listen))
+	if host := n.heardGateway(); host != "" && n.settings.HTTP.Listen != "" {
+		return "http://" + net.JoinHostPort(host, portOf(n.settings.HTTP.Listen))
 	}
 	return ""
 }
