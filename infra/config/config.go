@@ -24,6 +24,8 @@ type Config struct {
 	RTMP      RTMP      `yaml:"rtmp"`
 	RTMPS     RTMPS     `yaml:"rtmps"`
 	SRT       SRT       `yaml:"srt"`
+	WHIP      WHIP      `yaml:"whip"`
+	WebRTC    WebRTC    `yaml:"webrtc"`
 	Push      Push      `yaml:"push"`
 	TLS       TLS       `yaml:"tls"`
 	HTTP      HTTP      `yaml:"http"`
@@ -168,6 +170,38 @@ func (s SRT) Addresses() []string {
 		}
 	}
 	return out
+}
+
+// WHIP is publishing over WebRTC: offers come on the public HTTP listeners, media to those of
+// WebRTC.
+type WHIP struct {
+	Enabled bool `yaml:"enabled"`
+	// PublicURL is where encoders reach it, without the path; empty means the listener's own
+	// address.
+	PublicURL      string        `yaml:"publicUrl" is:"http"`
+	MaxSessions    int           `yaml:"maxSessions" min:"1" max:"100000"`
+	MaxOffer       Size          `yaml:"maxOffer" min:"8KiB" max:"1MiB"`
+	PublishTimeout time.Duration `yaml:"publishTimeout" min:"1s" max:"5m"`
+	IdleTimeout    time.Duration `yaml:"idleTimeout" min:"1s" max:"1h"`
+	// Keyframe is how long after a keyframe the next one is asked for.
+	Keyframe time.Duration `yaml:"keyframe" min:"500ms" max:"10s"`
+	// Latency is how long a lost packet is waited for.
+	Latency time.Duration `yaml:"latency" min:"20ms" max:"1s"`
+}
+
+// WebRTC is what connections of WebRTC go over.
+type WebRTC struct {
+	// Listen is a UDP port, and the TCP port of the same number.
+	Listen string `yaml:"listen" is:"listen"`
+	Buffer Size   `yaml:"buffer" min:"64KiB" max:"1GiB"`
+	// PublicAddress is where peers reach the port: addresses, or how to find out.
+	PublicAddress string `yaml:"publicAddress" is:"public"`
+	// Lite leaves finding the way to the peers.
+	Lite bool `yaml:"lite"`
+	// ICEServers are told to the peers, separated by commas; User and Password are for those of TURN.
+	ICEServers  string `yaml:"iceServers" is:"ice"`
+	ICEUser     string `yaml:"iceUser"`
+	ICEPassword Secret `yaml:"icePassword"`
 }
 
 // Push is publishing over HTTP, on the public HTTP listeners.

@@ -30,6 +30,11 @@ func checkForm(form, text string) error {
 			}
 		}
 		return nil
+	case "public":
+		_, err := WebRTC{PublicAddress: text}.Public()
+		return err
+	case "ice":
+		return checkICE(text)
 	case "storage":
 		return checkStorage(text)
 	case "host":

@@ -76,10 +76,9 @@ func publishInChromium(t *testing.T, p *process, entry, script string, args ...s
 }
 
 // browserEnv makes broadcasts of browsers short.
-func browserEnv(t *testing.T, more ...string) []string {
-	t.Helper()
+func browserEnv(more ...string) []string {
 	return append([]string{
-		"KLIVE_WEBRTC_LISTEN=" + freePorts(t, 1)[0], "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_WHIP_KEYFRAME=1s",
+		"KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_WHIP_KEYFRAME=1s",
 	}, more...)
 }
 
@@ -88,7 +87,7 @@ func browserEnv(t *testing.T, more ...string) []string {
 // playlist keeps the rules.
 func TestPublishFromTheConsole(t *testing.T) {
 	t.Parallel()
-	p := start(t, browserEnv(t)...)
+	p := start(t, browserEnv()...)
 	saw, f := publishInChromium(t, p, "0_demolive", "publish-camera.mjs", "http://"+p.admin+"/", p.playlist("0_demolive"), shots(t),
 		fmt.Sprint(length(10*time.Second, 1500*time.Millisecond).Milliseconds()))
 	if saw.Said["State"] != "Published" || !strings.Contains(saw.Said["Codecs"], "H264") || !strings.Contains(saw.Said["Codecs"], "opus") {
@@ -155,8 +154,8 @@ const maxOffset = 60 * time.Millisecond
 // are: they stay together.
 func TestPublishedFlashAndBeep(t *testing.T) {
 	t.Parallel()
-	api := start(t, "KLIVE_RTMP_LISTEN=", "KLIVE_SRT_LISTEN=", "KLIVE_WEBRTC_LISTEN=")
-	p := start(t, browserEnv(t, "KLIVE_KALTURA_URL="+opusThrough(t, api.admin), "KLIVE_KALTURA_PARTNER_ID=102", "KLIVE_KALTURA_SECRET="+controlSecret,
+	api := start(t, "KLIVE_RTMP_LISTEN=", "KLIVE_SRT_LISTEN=")
+	p := start(t, browserEnv("KLIVE_KALTURA_URL="+opusThrough(t, api.admin), "KLIVE_KALTURA_PARTNER_ID=102", "KLIVE_KALTURA_SECRET="+controlSecret,
 		"KLIVE_RECORDING_ENABLED=false")...)
 	saw, f := publishInChromium(t, p, "0_demolive", "publish-flash.mjs", "http://"+p.admin+"/", "http://"+p.http+"/whip/0_demolive_1?p=102&i=0", "demo1234",
 		p.playlist("0_demolive"), shots(t), fmt.Sprint(length(30*time.Second, 4*time.Second).Seconds()))

@@ -233,3 +233,12 @@ func SignedPlayURL(c *config.Config, entry, token string) string {
 	}
 	return base + origin.SignedPath(token, "/"+playlist.GroupKey(entry, "all", false))
 }
+
+// WHIPURL is the address below which encoders on this machine publish over WebRTC,
+// "http://127.0.0.1:8080/whip/"; empty when they can't.
+func WHIPURL(c *config.Config) string {
+	if base := localHTTP(c); base != "" && whipOn(c) {
+		return base + admin.WHIPPath
+	}
+	return ""
+}

@@ -24,6 +24,7 @@ import (
 	"klive/gateway/push"
 	"klive/gateway/rtmp"
 	"klive/gateway/srt"
+	"klive/gateway/whip"
 	"klive/infra/bus"
 	"klive/infra/config"
 	"klive/infra/kaltura"
@@ -43,8 +44,8 @@ type Config struct {
 	Version  string
 	Log      *slog.Logger
 	Registry *prometheus.Registry
-	// Listen opens listeners; nil means TCP. Listeners that are given in are streams: SRT,
-	// which needs datagrams, is off with them.
+	// Listen opens listeners; nil means TCP. Listeners that are given in are streams: SRT
+	// and WHIP, which need datagrams, are off with them.
 	Listen ListenFunc
 	// Transport carries the calls to Kaltura's API; nil means TCP.
 	Transport http.RoundTripper
@@ -75,6 +76,7 @@ type Node struct {
 	stopRTMP    func()
 	srt         *srt.Server // nil when it is off
 	stopSRT     func()
+	webrtc      webrtcSockets
 	datagrams   bool // listeners are the system's own, so there are UDP ones too
 
 	control    *bus.Control
@@ -107,6 +109,7 @@ type Node struct {
 	gateway    *gateway.Gateway
 	forwarder  *gateway.Forwarder
 	push       *push.Handler // nil when it is off
+	whip       *whip.Server  // nil when it is off
 	workers    *workers.Pool
 	recordings recordingStore // where recorded files rest
 	recorders  *recorder.Pool
@@ -159,7 +162,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{cfg: c, datagrams: datagrams, settings: c.Settings, roles: c.Roles, log: c.Log, failed: make(chan error, 1)}
 	n.showReadiness()
 	for _, start := range []func(context.Context) error{
-		n.openListeners, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
+		n.openListeners, n.openWebRTC, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.openRecordings, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
 		n.startBeats, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startInternal, n.closeProtocolsHere, n.checkKaltura, n.startStatus,

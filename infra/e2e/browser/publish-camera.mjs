@@ -4,7 +4,7 @@
 // code is 1 when it was not published or nothing played.
 import { join } from 'node:path';
 import { fakeDevices, launch } from './chromium.mjs';
-import { goLive, say, waitPlaylist } from './publisher.mjs';
+import { goLive, openCard, openPlayer, say, stop } from './publisher.mjs';
 
 const [console_, playlist, folder, ms] = process.argv.slice(2);
 const pause = Number(ms);
@@ -15,16 +15,10 @@ try {
   await context.grantPermissions(['camera', 'microphone']);
   const page = await context.newPage();
   page.on('pageerror', (e) => errors.push(`console: ${e.message}`));
-  await page.goto(console_);
-  await page.click('.publish-head button');
+  await openCard(page, console_);
   await page.selectOption('[name=quality]', { index: 2 }); // small: this machine decodes and encodes all of it
   await goLive(page);
-  await waitPlaylist(playlist);
-
-  const player = await context.newPage();
-  player.on('pageerror', (e) => errors.push(`player: ${e.message}`));
-  await player.goto(`${new URL(console_).origin}/player.html?src=${encodeURIComponent(playlist)}`);
-  await player.waitForFunction(() => window.__stats?.playing > 0 && window.__stats.currentTime > 0, null, { timeout: 60_000 });
+  const player = await openPlayer(context, console_, playlist, errors);
   const steps = [];
   const step = async (name) => {
     await page.waitForTimeout(pause);
@@ -50,9 +44,7 @@ try {
   await cdp.send('Page.setWebLifecycleState', { state: 'active' });
   await step('page active');
 
-  await page.click('text="Stop publishing"');
-  await page.waitForFunction(() => document.querySelector('.studio-numbers [role=status]').textContent === 'Not published');
-  await player.waitForFunction(() => window.__stats.ended > 0, null, { timeout: 60_000 }).catch(() => errors.push('the player did not come to the end'));
+  await stop(page, player, errors);
   console.log(JSON.stringify({ said, steps, player: await player.evaluate(() => window.__stats), errors }));
 } finally {
   await browser.close();

@@ -4,7 +4,7 @@
 // flashes: [{due, drawn}], player, errors} as JSON, times in seconds of the page's audio clock.
 import { join } from 'node:path';
 import { launch } from './chromium.mjs';
-import { goLive, say, waitPlaylist } from './publisher.mjs';
+import { goLive, openCard, openPlayer, say, stop } from './publisher.mjs';
 
 const [console_, whip, token, playlist, folder, seconds] = process.argv.slice(2);
 
@@ -53,16 +53,11 @@ try {
   const page = await context.newPage();
   page.on('pageerror', (e) => errors.push(`console: ${e.message}`));
   await page.addInitScript(flashAndBeep);
-  await page.goto(console_);
-  await page.click('.publish-head button');
+  await openCard(page, console_);
   await page.fill('.studio-settings [name=url]', whip);
   await page.fill('.studio-settings [name=token]', token);
   await goLive(page);
-  await waitPlaylist(playlist);
-  const player = await context.newPage();
-  player.on('pageerror', (e) => errors.push(`player: ${e.message}`));
-  await player.goto(`${new URL(console_).origin}/player.html?src=${encodeURIComponent(playlist)}`);
-  await player.waitForFunction(() => window.__stats?.playing > 0 && window.__stats.currentTime > 0, null, { timeout: 60_000 });
+  const player = await openPlayer(context, console_, playlist, errors);
   await page.waitForTimeout(Number(seconds) * 1000);
   const said = await say(page);
   await page.screenshot({ path: join(folder, 'publish-flash.png') });
@@ -71,9 +66,7 @@ try {
     await page.evaluate((aside) => { window.__aside = aside; }, aside);
     await page.waitForTimeout(2000);
   }
-  await page.click('text="Stop publishing"');
-  await page.waitForFunction(() => document.querySelector('.studio-numbers [role=status]').textContent === 'Not published');
-  await player.waitForFunction(() => window.__stats.ended > 0, null, { timeout: 60_000 }).catch(() => errors.push('the player did not come to the end'));
+  await stop(page, player, errors);
   console.log(JSON.stringify({ said, flashes: await page.evaluate(() => window.__flashes), player: await player.evaluate(() => window.__stats), errors }));
 } finally {
   await browser.close();

@@ -1,5 +1,31 @@
 // What publishing scripts have in common: the console's card, and a playlist to wait for.
 
+/** Opens the console's card. The console plays what is on the air; here that is left to the second page. */
+export async function openCard(page, console_) {
+  await page.route('**/kLive/**', (route) => route.abort());
+  await page.goto(console_);
+  await page.click('.publish-head button');
+}
+
+/** Opens the player in a page of its own, and waits until it plays. */
+export async function openPlayer(context, console_, playlist, errors) {
+  await waitPlaylist(playlist);
+  const player = await context.newPage();
+  player.on('pageerror', (e) => errors.push(`player: ${e.message}`));
+  await player.goto(`${new URL(console_).origin}/player.html?src=${encodeURIComponent(playlist)}`);
+  await player.waitForFunction(() => window.__stats?.playing > 0 && window.__stats.currentTime > 0, null, { timeout: 60_000 }).catch(async (e) => {
+    throw new Error(`nothing plays: ${e.message} ${JSON.stringify(await player.evaluate(() => window.__stats))}`);
+  });
+  return player;
+}
+
+/** Stops publishing, and waits until the player has come to the end. */
+export async function stop(page, player, errors) {
+  await page.click('text="Stop publishing"');
+  await page.waitForFunction(() => document.querySelector('.studio-numbers [role=status]').textContent === 'Not published');
+  await player.waitForFunction(() => window.__stats.ended > 0, null, { timeout: 60_000 }).catch(() => errors.push('the player did not come to the end'));
+}
+
 /** Presses Show preview and Publish, and waits until the page says that it publishes. */
 export async function goLive(page) {
   await page.click('.studio-buttons .go');
@@ -15,7 +41,7 @@ export async function goLive(page) {
 export const say = (page) => page.$$eval('.studio-numbers > div', (rows) => Object.fromEntries(rows.map((r) => [r.children[0].textContent, r.children[1].textContent])));
 
 /** Waits until a multivariant playlist is there. */
-export async function waitPlaylist(address) {
+async function waitPlaylist(address) {
   for (const end = Date.now() + 60_000; Date.now() < end;) {
     const text = await fetch(address).then((r) => (r.ok ? r.text() : ''), () => '');
     if (text.includes('#EXT-X-STREAM-INF')) return;
