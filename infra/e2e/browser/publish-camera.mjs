@@ -1,7 +1,6 @@
 // node publish-camera.mjs CONSOLE PLAYLIST FOLDER MS: publishes Chromium's fake camera through the console's page, plays the
 // playlist with hls.js in a second page, changes the quality, mutes picture and sound and freezes the page, each for MS, and
-// stops. Prints {said, steps: [{name, at, decoded, width}], player, refused, errors} as JSON; FOLDER gets screenshots. The exit
-// code is 1 when it was not published or nothing played.
+// stops. Prints {said, steps: [{name, at, decoded}], player, errors} as JSON; FOLDER gets screenshots.
 import { join } from 'node:path';
 import { fakeDevices, launch } from './chromium.mjs';
 import { goLive, openCard, openPlayer, say, stop } from './publisher.mjs';
@@ -23,7 +22,7 @@ try {
   const step = async (name) => {
     await page.waitForTimeout(pause);
     const s = await player.evaluate(() => window.__stats);
-    steps.push({ name, at: s.currentTime, decoded: s.decoded, width: s.width, fatal: s.fatal });
+    steps.push({ name, at: s.currentTime, decoded: s.decoded });
   };
   await step('camera');
   const said = await say(page);
@@ -43,8 +42,7 @@ try {
   await step('page frozen');
   await cdp.send('Page.setWebLifecycleState', { state: 'active' });
   await step('page active');
-
-  await stop(page, player, errors);
+  await stop(page);
   console.log(JSON.stringify({ said, steps, player: await player.evaluate(() => window.__stats), errors }));
 } finally {
   await browser.close();

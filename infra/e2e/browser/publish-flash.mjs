@@ -1,10 +1,10 @@
 // node publish-flash.mjs CONSOLE WHIP TOKEN PLAYLIST FOLDER SECONDS: publishes a canvas that flashes and an oscillator that
-// beeps, both each second, through the console's page and its typed address, for SECONDS; then keeps the page from drawing for
-// two seconds, as in a tab that is put aside, and goes on for two more. Meanwhile hls.js plays it in a second page. Prints {said,
-// flashes: [{due, drawn}], player, errors} as JSON, times in seconds of the page's audio clock.
+// beeps, both each second, through the console's page and its typed address, for SECONDS; then makes the canvas smaller, and keeps
+// it from being drawn for a while, as in a tab that is put aside. Meanwhile hls.js plays it in a second page, to the end. Prints
+// {said, flashes: [{due, drawn}], player, errors} as JSON, times in seconds of the page's audio clock. FOLDER gets screenshots.
 import { join } from 'node:path';
 import { launch } from './chromium.mjs';
-import { goLive, openCard, openPlayer, say, stop } from './publisher.mjs';
+import { goLive, openCard, openPlayer, playOut, say, stop } from './publisher.mjs';
 
 const [console_, whip, token, playlist, folder, seconds] = process.argv.slice(2);
 
@@ -14,6 +14,7 @@ function flashAndBeep() {
   window.__flashes = flashes;
   navigator.mediaDevices.getUserMedia = async () => {
     const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });
+    window.__canvas = canvas;
     const draw = canvas.getContext('2d');
     const context = new AudioContext();
     await context.resume();
@@ -38,9 +39,9 @@ function flashAndBeep() {
         flashes.push({ due: second, drawn: now });
       }
       draw.fillStyle = on ? '#fff' : '#101018';
-      draw.fillRect(0, 0, 640, 360);
+      draw.fillRect(0, 0, canvas.width, canvas.height);
       draw.fillStyle = '#888';
-      draw.fillRect((now * 120) % 640, 320, 24, 24); // something moves in each picture
+      draw.fillRect((now * 120) % canvas.width, canvas.height - 40, 24, 24); // something moves in each picture
     }, 15);
     return new MediaStream([...canvas.captureStream(30).getVideoTracks(), ...out.stream.getAudioTracks()]);
   };
@@ -62,11 +63,14 @@ try {
   const said = await say(page);
   await page.screenshot({ path: join(folder, 'publish-flash.png') });
   await player.screenshot({ path: join(folder, 'publish-flash-played.png') });
+  await page.evaluate(() => { window.__canvas.width = 320; window.__canvas.height = 180; });
+  await page.waitForTimeout(2000);
   for (const aside of [true, false]) {
     await page.evaluate((aside) => { window.__aside = aside; }, aside);
-    await page.waitForTimeout(2000);
+    await page.waitForTimeout(1500);
   }
-  await stop(page, player, errors);
+  await stop(page);
+  await playOut(player, errors);
   console.log(JSON.stringify({ said, flashes: await page.evaluate(() => window.__flashes), player: await player.evaluate(() => window.__stats), errors }));
 } finally {
   await browser.close();
