@@ -52,8 +52,6 @@ func (n *nals) reset() {
 	n.buf, n.frag, n.opens, n.slices, n.sets = nil, -1, false, false, 0
 }
 
-func (n *nals) empty() bool { return n.buf == nil }
-
 // entry reports whether the access unit can be a keyframe of which nothing is missing at its
 // beginning, although packets before it are.
 func (n *nals) entry() bool { return n.opens }
