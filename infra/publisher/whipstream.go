@@ -50,6 +50,8 @@ type whipSink struct {
 
 func (s *whipSink) Program([]ts.Stream) error { return nil }
 
+func (s *whipSink) Data(ts.Data) error { return nil }
+
 // Track keeps the parameter sets: over WebRTC they come with each keyframe.
 func (s *whipSink) Track(t media.Track, _ ts.Stream) error {
 	p, ok := t.Params.(*media.H264)
