@@ -21,7 +21,7 @@ func enhancedCaps(connect *object) []property {
 	if !hasList && !hasVideo && !hasAudio && !hasCaps {
 		return nil
 	}
-	video, audio := []string{"avc1", "hvc1", "av01"}, []string{"mp4a", "Opus", ".mp3", "ac-3"}
+	video, audio := []string{"avc1", "hvc1", "av01", "vp09"}, []string{"mp4a", "Opus", ".mp3", "ac-3"}
 	var both []any
 	for _, cc := range append(append([]string{}, video...), audio...) {
 		if !hasList || contains(list, cc) || contains(list, "*") {

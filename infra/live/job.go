@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -111,6 +112,13 @@ type AudioJob struct {
 	Bitrate    int    `json:"bitrate"` // bit/s
 	SampleRate uint32 `json:"sampleRate"`
 	Channels   int    `json:"channels"`
+	// Silent says that the segment has no sound: it is to be silence.
+	Silent bool `json:"silent,omitempty"`
+}
+
+// Listens reports whether any encoded track is made of the segment's own sound.
+func (j *Job) Listens() bool {
+	return slices.ContainsFunc(j.Heard(), func(a AudioJob) bool { return !a.Silent })
 }
 
 // Name is the segment's, "<start in µs>-<feed epoch>", as in the names of its media.

@@ -247,6 +247,9 @@ func (p *Packager) outputs(slot []*segment) []output {
 		}
 	}
 	if audio == nil {
+		if silent := p.silence(slot, out); silent != nil {
+			out = append(out, *silent)
+		}
 		return out
 	}
 	alone := p.soundRungs(slot, len(out) > 0)

@@ -41,7 +41,11 @@ const (
 func (c *command) args() []string {
 	threads := strconv.Itoa(c.threads)
 	args := append([]string{"-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe", "-filter_complex_threads", "1"}, c.encoder.Device...)
-	args = append(args, "-copyts", "-noautorotate", "-threads", threads, "-f", "mp4", "-i", "pipe:0", "-filter_complex", c.filters())
+	args = append(args, "-copyts")
+	if len(c.job.Video) > 0 || c.job.Listens() { // silence alone is made of nothing
+		args = append(args, "-noautorotate", "-threads", threads, "-f", "mp4", "-i", "pipe:0")
+	}
+	args = append(args, "-filter_complex", c.filters())
 	for i := range c.job.Video {
 		v := &c.job.Video[i]
 		args = append(args, "-map", fmt.Sprintf("[v%d]", i))
@@ -81,7 +85,7 @@ func (c *command) filters() string {
 		}
 	}
 	heard := c.job.Heard()
-	if n := len(heard); n > 1 {
+	if n := len(heard); n > 1 && c.job.Listens() {
 		split := fmt.Sprintf("[0:a]asplit=%d", n)
 		for i := range n {
 			split += fmt.Sprintf("[h%d]", i)
@@ -96,6 +100,11 @@ func (c *command) filters() string {
 		first, last, _, _ := a.Grid(c.job.Start, c.job.End)
 		begin := (first-audioWarmUp)*live.AACFrame - base(c.job).Ticks(a.SampleRate)
 		end := (last+1+audioBehind)*live.AACFrame - base(c.job).Ticks(a.SampleRate)
+		if a.Silent {
+			chains = append(chains, fmt.Sprintf("anullsrc=r=%d:cl=%s:n=%d,asetpts=N+%d,aformat=sample_fmts=fltp,atrim=end_pts=%d[a%d]",
+				a.SampleRate, layout(a.Channels), live.AACFrame, begin, end, i))
+			continue
+		}
 		// first_pts counts in samples of what goes in, so the rate is changed before.
 		chains = append(chains, fmt.Sprintf("%[1]saresample=%[2]d,aresample=%[2]d:async=1:first_pts=%[3]d,aformat=sample_fmts=fltp:channel_layouts=%[4]s,apad,atrim=end_pts=%[5]d[a%[6]d]",
 			in, a.SampleRate, begin, layout(a.Channels), end, i))

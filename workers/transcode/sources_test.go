@@ -173,6 +173,36 @@ func TestSoundRungs(t *testing.T) {
 	}
 }
 
+// TestSilence makes sound for a source that has none: frames that abut, of nothing but zeros.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	c := record(t, 2*time.Second, false, "-f", "lavfi", "-i", testVideo, "-t", "5", "-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-x264-params", "scenecut=0")
+	audio := &live.AudioJob{Rendition: entry + "_a1", Bitrate: 64e3, SampleRate: 44100, Channels: 2, Silent: true}
+	for name, rungs := range map[string][]live.VideoJob{"alone": nil, "beside pictures": {video(34, 160, 90, 400e3, "main")}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, jobs := transcodeAll(t, c, rungs, audio)
+			s := mp4.Stream{}
+			for n := range jobs {
+				a := g.result(&jobs[n], audio.Rendition)
+				tr, _ := a.Track(media.Audio)
+				frames := a.Frames(tr.ID)
+				if n > 0 && frames[0].PTS != s.Frames[len(s.Frames)-1].End() {
+					t.Errorf("segment %d begins at %v, the one before ends at %v", n, frames[0].PTS.Std(), s.Frames[len(s.Frames)-1].End().Std())
+				}
+				s.Track, s.Frames = tr, append(s.Frames, frames...)
+			}
+			pcm := decode(t, s)
+			if len(pcm) < (len(s.Frames)-2)*live.AACFrame*2 || slices.ContainsFunc(pcm, func(v float32) bool { return v != 0 }) {
+				t.Errorf("%d samples of %d frames are not all silent", len(pcm), len(s.Frames))
+			}
+			for _, r := range rungs {
+				g.audit(c, jobs, r)
+			}
+		})
+	}
+}
+
 // gray decodes the first picture of a rendition.
 func gray(t *testing.T, g *rig, j *live.Job, v *live.VideoJob) []byte {
 	t.Helper()

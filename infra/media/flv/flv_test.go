@@ -203,7 +203,7 @@ func TestMalformedVideo(t *testing.T) {
 
 func TestUnsupportedCodecs(t *testing.T) {
 	for name, body := range map[string][]byte{
-		"H.263": {0x12, 0, 0}, "VP6": {0x14, 0}, "vp09": {0x90, 'v', 'p', '0', '9', 0},
+		"H.263": {0x12, 0, 0}, "VP6": {0x14, 0}, "vp08": {0x90, 'v', 'p', '0', '8', 0},
 	} {
 		var v VideoParser
 		if _, err := v.Parse(body, 0); !errors.Is(err, ErrCodec) {

@@ -12,6 +12,7 @@ const (
 	fourAVC  = fourCC('a'<<24 | 'v'<<16 | 'c'<<8 | '1')
 	fourHEVC = fourCC('h'<<24 | 'v'<<16 | 'c'<<8 | '1')
 	fourAV1  = fourCC('a'<<24 | 'v'<<16 | '0'<<8 | '1')
+	fourVP9  = fourCC('v'<<24 | 'p'<<16 | '0'<<8 | '9')
 	fourMP3  = fourCC('.'<<24 | 'm'<<16 | 'p'<<8 | '3')
 	fourAC3  = fourCC('a'<<24 | 'c'<<16 | '-'<<8 | '3')
 	fourAAC  = fourCC('m'<<24 | 'p'<<16 | '4'<<8 | 'a')
