@@ -55,6 +55,8 @@ type recordedOpus struct {
 
 func (r *recordedOpus) Program([]ts.Stream) error { return nil }
 
+func (r *recordedOpus) Data(ts.Data) error { return nil }
+
 func (r *recordedOpus) Track(t media.Track, _ ts.Stream) error {
 	if t.Params.Codec() == "Opus" {
 		r.track = t

@@ -11,6 +11,7 @@ import (
 
 	"klive/gateway"
 	"klive/gateway/push"
+	"klive/gateway/whip"
 	"klive/infra/live"
 )
 
@@ -27,6 +28,9 @@ func (n *Node) startInternal(context.Context) error {
 	n.forwarder = gateway.NewForwarder(c)
 	n.onClose(func(context.Context) { n.forwarder.Close() })
 	if err := n.startPush(); err != nil {
+		return err
+	}
+	if err := n.startWHIP(); err != nil {
 		return err
 	}
 	if n.listeners.internal != nil {
@@ -72,6 +76,9 @@ func (n *Node) feedHandler() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"kicked": id.String()})
 	})
+	if n.takesWHIP() {
+		mux.HandleFunc(whip.Prefix, n.serveWHIP)
+	}
 	if n.settings.Push.Enabled {
 		mux.HandleFunc(push.Prefix, n.servePush) // forwarded by a gateway that does not hold the feed
 	}

@@ -118,8 +118,8 @@ func readExVideoHeader(b []byte) (videoHeader, error) {
 	if typ == exVideoMetadata || b[0]>>4&7 == frameCommand {
 		return h, nil
 	}
-	cc, typ, body, ok, err := readCodec(rest, typ, exVideoMultitrack)
-	if err != nil || !ok {
+	cc, body, err := readCodec(rest, typ, exVideoMultitrack)
+	if err != nil {
 		return h, err
 	}
 	switch cc {
