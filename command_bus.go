@@ -25,7 +25,7 @@ func (busCmd) Run(ctx context.Context, g *global) error {
 	}
 	return g.runProcess(func(p *process) error {
 		registry := telemetry.NewRegistry(version)
-		defer p.informPlatform(registry, "bus", false)()
+		defer p.informPlatform(registry, "bus")()
 		b, err := node.StartBus(ctx, node.Config{Settings: p.settings, Version: version, Log: p.log, Registry: registry})
 		if err != nil {
 			return err

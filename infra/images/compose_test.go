@@ -197,6 +197,7 @@ func (s *stack) start(name string) {
 	set["KLIVE_DATA"] = filepath.Join(s.dir, name)
 	// Containers have ports of their own; here they share the host's.
 	set["KLIVE_RTMP_LISTEN"], set["KLIVE_HTTP_LISTEN"], set["KLIVE_SRT_LISTEN"] = "", "", ""
+	set["KLIVE_WEBRTC_LISTEN"] = ""
 	set["KLIVE_INTERNAL_LISTEN"] = fault.Ports(s.t, 1)[0]
 	switch name {
 	case "bus":
