@@ -15,6 +15,7 @@ import (
 
 type feedCmd struct {
 	List feedListCmd `cmd:"" help:"List the streams that are on the air, and those that may come back."`
+	Pin  feedPinCmd  `cmd:"" help:"Choose which of an entry's two encoders viewers see."`
 	Kick feedKickCmd `cmd:"" help:"End a stream, wherever its encoder is connected."`
 }
 
@@ -36,12 +37,58 @@ func (feedListCmd) Run(ctx context.Context, g *global) error {
 		return printJSON(os.Stdout, answer.Streams)
 	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FEED\tSTATE\tINDEX\tBITRATE\tPROTOCOL\tPEER\tGATEWAY")
+	fmt.Fprintln(w, "FEED\tSTATE\tINDEX\tHEALTH\tBITRATE\tPROTOCOL\tPEER\tGATEWAY")
 	for i := range answer.Streams {
 		s := &answer.Streams[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.1f Mbit/s\t%s\t%s\t%s\n", s.Feed, s.State, s.Index, float64(s.Bitrate)/1e6, s.Protocol, s.Peer, s.Gateway)
+		index, health := s.Index, "-"
+		if s.Pinned {
+			index += ", pinned"
+		}
+		if s.Health != nil {
+			health = fmt.Sprintf("%d %%", *s.Health)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.1f Mbit/s\t%s\t%s\t%s\n", s.Feed, s.State, index, health, float64(s.Bitrate)/1e6, s.Protocol, s.Peer, s.Gateway)
 	}
 	return w.Flush()
+}
+
+type feedPinCmd struct {
+	Entry string `arg:"" help:"The live entry, or one of its feeds as the list shows it: 0_demolive."`
+	Index string `arg:"" enum:"primary,backup,auto" help:"primary or backup; auto leaves the choice to klive again."`
+}
+
+// Run prefers one encoder of an entry, or none.
+func (p *feedPinCmd) Run(ctx context.Context, g *global) error {
+	entry := p.Entry
+	if id, err := live.ParseFeedID(entry); err == nil {
+		entry = id.Entry
+	}
+	if !live.ValidEntryID(entry) {
+		return fmt.Errorf("%q: %w; %q shows those that are on the air", p.Entry, live.ErrEntryID, "klive feed list")
+	}
+	client, err := g.adminClient()
+	if err != nil {
+		return err
+	}
+	method, body := http.MethodDelete, []byte(nil)
+	if p.Index != "auto" {
+		method = http.MethodPut
+		if body, err = json.Marshal(map[string]string{"index": p.Index}); err != nil {
+			return err
+		}
+	}
+	if err := client.ask(ctx, method, "/v1/entries/"+entry+"/pin", body, nil); err != nil {
+		return err
+	}
+	if g.JSON {
+		return printJSON(os.Stdout, map[string]string{"entry": entry, "index": p.Index})
+	}
+	if p.Index == "auto" {
+		fmt.Printf("%s: the primary while it is healthy, else the backup\n", entry)
+	} else {
+		fmt.Printf("%s: the %s from now on, while it sends\n", entry, p.Index)
+	}
+	return nil
 }
 
 type feedKickCmd struct {

@@ -44,6 +44,7 @@ func (g *global) runNode(ctx context.Context, roles node.Roles, ready func(*node
 		if err != nil {
 			return err
 		}
+		p.taken = n.Reload
 		p.log.Info("klive is ready", "roles", roles.String(), "version", version, "after", time.Since(started).Round(time.Millisecond))
 		if ready != nil {
 			if err := ready(n, p.settings); err != nil {
@@ -66,6 +67,8 @@ type process struct {
 	log      *slog.Logger
 	level    slog.LevelVar
 	hup      chan os.Signal
+	// taken is told of a configuration that is taken over while the process runs; may be nil.
+	taken func(*config.Config)
 }
 
 // runProcess reads the configuration, makes the log and runs f.
@@ -147,8 +150,12 @@ func (p *process) reload() *config.Config {
 		return old
 	}
 	p.level.Set(l)
-	p.log.Info("configuration read again", "log.level", c.Log.Level)
+	keys, _ := c.Viewer.TokenKeys() // they have been checked
+	p.log.Info("configuration read again", "log.level", c.Log.Level, "viewer.keys", len(keys))
 	running := *old
-	running.Log.Level = c.Log.Level
+	running.Log.Level, running.Viewer = c.Log.Level, c.Viewer
+	if p.taken != nil {
+		p.taken(&running)
+	}
 	return &running
 }

@@ -57,8 +57,8 @@ type AccessUnit struct {
 type Publication interface {
 	// SetTrack announces a track, or its new parameters, for the access units that follow.
 	SetTrack(media.Track) error
-	// Expect says which kinds of track the encoder has announced that it will send, so that
-	// the first segment can wait a moment for all of them.
+	// Expect says of which kinds the tracks are that the encoder has announced, one for each
+	// track, so that the first segment can wait a moment for all of them.
 	Expect(kinds ...media.Kind)
 	// Write takes one access unit. It waits for the bus only where time begins or jumps, for at
 	// most three seconds; an error ends the publication and says why.

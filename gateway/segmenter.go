@@ -48,6 +48,7 @@ type segmenter struct {
 	lastKey   media.Time
 	broken    bool       // the next segment does not continue the one before it
 	retrack   bool       // an audio track has new parameters
+	several   bool       // there have been several tracks of sound
 	before    earlySound // of a broadcast that has no segment yet
 	waiting   []live.Part
 	waitBytes int
@@ -292,10 +293,28 @@ func (s *segmenter) tracks(it item, anew bool) []media.Track {
 		tracks = append(tracks, t)
 	}
 	slices.SortFunc(tracks, func(a, b media.Track) int { return int(a.ID) - int(b.ID) })
+	s.name(tracks)
 	if s.cur != nil && slices.Equal(tracks, s.cur.seg.Tracks) {
 		return s.cur.seg.Tracks
 	}
 	return tracks
+}
+
+// name takes the languages away while there is one track of sound: nobody can choose then, and
+// playlists are what they are without. Once there were several it stays with them.
+func (s *segmenter) name(tracks []media.Track) {
+	sounds := 0
+	for i := range tracks {
+		if tracks[i].Params.Kind() == media.Audio {
+			sounds++
+		}
+	}
+	s.several = s.several || sounds > 1
+	for i := range tracks {
+		if !s.several || tracks[i].Params.Kind() != media.Audio {
+			tracks[i].Language = ""
+		}
+	}
 }
 
 // mediaEnd is where the open segment ends when nothing continues it: with its media, if these

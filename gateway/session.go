@@ -36,9 +36,10 @@ type Session struct {
 	finished chan struct{} // closed when everything is done
 	stopOnce sync.Once
 
-	mu    sync.Mutex // guards the fields below
-	cut   *cutter
-	meter meter
+	mu     sync.Mutex // guards the fields below
+	cut    *cutter
+	meter  meter
+	health health
 	// keyframe is when the last keyframe of a picture came, or its track was announced; zero
 	// without pictures.
 	keyframe time.Time
@@ -74,7 +75,7 @@ func (s *Session) SetTrack(t media.Track) error {
 	return nil
 }
 
-// Expect says which kinds of track the encoder has announced that it will send.
+// Expect says of which kinds the tracks are that the encoder has announced.
 func (s *Session) Expect(kinds ...media.Kind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,6 +99,7 @@ func (s *Session) Write(au AccessUnit) error {
 		}
 	}
 	record := s.cut.clock.record()
+	s.health.arrive(record.LastMedia, time.Now())
 	s.stateMu.Lock()
 	s.clock = record
 	s.stateMu.Unlock()
@@ -242,14 +244,17 @@ func (s *Session) publishPart(ctx context.Context, p *live.Part) error {
 
 // snapshot is the feed record as it is now.
 func (s *Session) snapshot(now time.Time) live.FeedRecord {
+	var link *live.LinkStats
+	if s.link != nil {
+		l := s.link()
+		link = &l
+	}
 	s.mu.Lock()
 	target := s.target
 	stats := s.meter.beat(now)
+	score := s.health.score(now, stats.Frames, s.lostUnits(link))
 	s.mu.Unlock()
-	if s.link != nil {
-		link := s.link()
-		stats.Link = &link
-	}
+	stats.Link, stats.Health = link, &score
 	s.stateMu.Lock()
 	defer s.stateMu.Unlock()
 	s.record.Beat, s.record.Clock, s.record.Stats, s.record.Target = now, s.clock, stats, target

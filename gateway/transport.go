@@ -78,7 +78,10 @@ func (t *transportSink) Program(list []ts.Stream) error {
 	return nil
 }
 
-func (t *transportSink) Track(track media.Track, _ ts.Stream) error { return t.pub.SetTrack(track) }
+func (t *transportSink) Track(track media.Track, s ts.Stream) error {
+	track.Language = media.Language(s.Language)
+	return t.pub.SetTrack(track)
+}
 
 func (t *transportSink) Unit(u ts.Unit) error {
 	t.units++

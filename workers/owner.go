@@ -30,6 +30,7 @@ type owner struct {
 	records   map[live.FeedID]live.FeedRecord
 	facts     *live.EntryFacts // what Kaltura said of the entry last,
 	told      time.Time        // and when
+	pinned    *live.Index      // an operator's choice between the encoders; nil without one
 	packager  *packager.Packager
 	registrar *registrar.Registrar
 	taking    bool    // the lease is being taken
@@ -221,7 +222,11 @@ func (o *owner) pause(ctx context.Context, d time.Duration) bool {
 // needed reports whether there is still a reason to want the lease: a feed that is alive, a
 // broadcast that is open, or a registration that is to be taken back.
 func (o *owner) needed(ctx context.Context) bool {
-	return o.onAir(ctx) || len(o.registered(ctx).Indexes) > 0
+	if o.onAir(ctx) {
+		return true
+	}
+	left, err := o.registered(ctx)
+	return err != nil || len(left.Indexes) > 0 // what is not known may be so
 }
 
 // onAir reports whether there is something to package: a feed that is alive, or a broadcast
@@ -255,6 +260,9 @@ func (o *owner) attach(p *packager.Packager, r *registrar.Registrar) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.packager, o.registrar = p, r
+	if p != nil && o.pinned != nil {
+		p.Pin(o.pinned)
+	}
 	for _, rec := range o.records {
 		if r != nil {
 			r.Feed(rec)

@@ -109,6 +109,7 @@ type Pool struct {
 	Config
 	bucket, epochs *bus.Bucket // of leases, of epochs
 	registrations  *bus.Bucket // of registration records
+	pins           *bus.Bucket // of operators' choices
 	leases         *leaseView
 	packaging      *packager.Metrics
 	registering    *registrar.Metrics
@@ -120,7 +121,8 @@ type Pool struct {
 	mu      sync.Mutex
 	records map[live.FeedID]live.FeedRecord
 	owners  map[string]*owner
-	unread  map[string]bool // names of peers whose beats could not be read
+	pinned  map[string]live.Index // operators' choices, by entry
+	unread  map[string]bool       // names of peers whose beats could not be read
 	closing bool
 }
 
@@ -142,11 +144,17 @@ func New(ctx context.Context, c Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
+	pins, err := c.Control.Bucket(ctx, bus.BucketConfig{Name: live.PinsBucket})
+	if err != nil {
+		return nil, err
+	}
 	return &Pool{
 		Config:        c,
 		bucket:        leases,
 		epochs:        epochs,
 		registrations: registrations,
+		pins:          pins,
+		pinned:        map[string]live.Index{},
 		leases:        newLeaseView(),
 		packaging:     packager.NewMetrics(c.Registerer),
 		registering:   registrar.NewMetrics(c.Registerer),
@@ -234,6 +242,9 @@ func (p *Pool) start(hard context.Context, entry string) {
 		if r.Feed.Entry == entry {
 			o.feed(r)
 		}
+	}
+	if index, ok := p.pinned[entry]; ok {
+		o.pin(&index)
 	}
 	p.wg.Go(func() {
 		for o.run(hard); !p.forget(o); o.run(hard) {

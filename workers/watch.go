@@ -13,7 +13,7 @@ import (
 // patrolEvery is how often silent workers are looked for.
 const patrolEvery = 100 * time.Millisecond
 
-// watch follows feeds, broadcasts, registrations and leases until the context ends or the bus is closed.
+// watch follows feeds, broadcasts, registrations, pins and leases until the context ends or the bus is closed.
 func (p *Pool) watch(ctx, hard context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -28,6 +28,7 @@ func (p *Pool) watch(ctx, hard context.Context) error {
 		{"feeds", p.Feeds, func(c bus.Change) { p.feedChange(hard, c) }, func() {}},
 		{"broadcasts", p.Broadcasts, func(c bus.Change) { p.broadcast(hard, c) }, func() {}},
 		{"registrations", p.registrations, func(c bus.Change) { p.registration(hard, c) }, func() {}},
+		{"pins", p.pins, p.pin, p.forgetPins},
 	} {
 		wg.Go(func() { cancel(p.follow(ctx, w.what, w.bucket, w.take, w.forget)) })
 	}

@@ -232,11 +232,11 @@ func (f *feed) adopt(merge *merger, path string, moov []byte) (*movie, error) {
 	for _, t := range file.Tracks {
 		old := m.tracks[t.ID]
 		if old == nil || old.kind != t.Kind {
-			if old = merge.track(t.Kind); old == nil {
+			if old = merge.track(t.Kind, t.Language); old == nil {
 				continue // a second picture, or too many languages
 			}
 		}
-		old.restart()
+		old.restart(t.Language)
 		tracks[t.ID] = old
 	}
 	m.file, m.tracks = file, tracks

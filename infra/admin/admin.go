@@ -50,6 +50,8 @@ type Config struct {
 	Process func() Process
 	// Feeds answers /v1/feeds/{id}/…, which ask something of a feed; nil when nothing can be.
 	Feeds http.Handler
+	// Pins may be nil: then nothing can be chosen.
+	Pins Pins
 	// Recordings may be nil: then nothing is told of recorded files.
 	Recordings Recordings
 	// VOD answers /vod/…, the files of recorded entries; nil when there are none here.
@@ -123,6 +125,10 @@ func (h *Handler) routes() http.Handler {
 	}
 	if h.config.Feeds != nil {
 		api.handle(http.MethodPost, "/v1/feeds/{id}/kick", own.Handler(h.config.Feeds))
+	}
+	if h.config.Pins != nil {
+		api.handle(http.MethodPut, "/v1/entries/{entry}/pin", own.Handler(http.HandlerFunc(h.pin)))
+		api.handle(http.MethodDelete, "/v1/entries/{entry}/pin", own.Handler(http.HandlerFunc(h.unpin)))
 	}
 	if h.config.Recordings != nil {
 		api.handle(http.MethodPost, "/v1/recordings/{entry}/{kind}", own.Handler(http.HandlerFunc(h.orderRecording)))

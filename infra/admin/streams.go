@@ -56,6 +56,10 @@ type Stream struct {
 	Gateway  string    `json:"gateway,omitempty"`
 	// Rungs are the renditions of the entry that transcode workers make.
 	Rungs []Rung `json:"rungs,omitempty"`
+	// Health is how much of the last ten seconds the feed brought media for, 0 to 100; nil when
+	// its gateway does not say. Pinned says that an operator prefers it.
+	Health *int `json:"health,omitempty"`
+	Pinned bool `json:"pinned,omitempty"`
 	// Link is how the connection does, for protocols that know it.
 	Link *live.LinkStats `json:"link,omitempty"`
 	// PlayPath is the path of the entry's playlist. The answer holds the whole address.
@@ -229,6 +233,9 @@ func (h *Handler) notFound(w http.ResponseWriter, _ *http.Request) {
 	}
 	if h.config.Feeds != nil {
 		list += ", /v1/feeds/{feed}/kick"
+	}
+	if h.config.Pins != nil {
+		list += ", /v1/entries/{entry}/pin"
 	}
 	problem(w, http.StatusNotFound, "no such address on this node; there are "+list+" and /v1/server")
 }

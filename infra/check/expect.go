@@ -52,6 +52,13 @@ func (k valueKind) check(v string) error {
 //	join gap              the largest gap or overlap between audio frames, in samples
 //	longest segment, shortest segment
 //	                      by EXTINF; the last item of a broadcast doesn't count as shortest
+//	longest wait          the longest time between two items' first listings
+//	closest discontinuities
+//	                      the shortest time between the first listings of two items that begin with
+//	                      a discontinuity; a day when there are fewer than two
+//	largest hole, largest overlap
+//	                      between the end of an item and the beginning of the next, by
+//	                      PROGRAM-DATE-TIME; 0 when there is none
 //	first playable        from the first keyframe on the wire to the first listed segment
 //	jitter                the largest distance of a video frame from its regular time
 //	av offset             the largest change of video against audio
@@ -63,6 +70,7 @@ var subjects = map[string]valueKind{
 	"playlist continuous": holds, "ended": holds, "live": holds,
 	"segments": count, "broadcasts": count, "renditions": count, "discontinuities": count, "target": count,
 	"frames lost": count, "frames doubled": count, "frames disordered": count, "join gap": count, "refusals": count,
+	"longest wait": span, "closest discontinuities": span, "largest hole": span, "largest overlap": span,
 	"longest segment": span, "shortest segment": span, "first playable": span, "jitter": span, "av offset": span,
 	"sizes": text, "refusal": text, "api": text,
 }
@@ -244,6 +252,16 @@ func (o *Outcome) span(subject string) (time.Duration, error) {
 			return main.Items[0].Duration, nil
 		}
 		return slices.MinFunc(main.Items[:len(main.Items)-1], byDuration).Duration, nil
+	case "longest wait":
+		return longestWait(main.Items), nil
+	case "closest discontinuities":
+		return closestDiscontinuities(main.Items), nil
+	case "largest hole":
+		hole, _ := holes(main.Items)
+		return hole, nil
+	case "largest overlap":
+		_, overlap := holes(main.Items)
+		return overlap, nil
 	case "first playable":
 		return main.Items[0].FirstListed.Sub(o.FirstKey), nil
 	case "jitter":

@@ -30,6 +30,7 @@ import (
 //	at 60s away api 10m                     Kaltura's API can't be reached for 10 minutes
 //	at 60s refuse api registerMediaServer SERVICE_FORBIDDEN
 //	                                        from here on the API answers that action with the error
+//	at 60s pin backup                       an operator prefers an encoder: primary, backup or auto
 //	run 120s                                the length; the service is watched till then
 //	expect playlist continuous              see expect.go
 //
@@ -80,8 +81,8 @@ type Event struct {
 	// Encoder is empty for what happens to the service.
 	Encoder string
 	Verb    string
-	// Node is the one that is killed or told to end; Action and Code are of refuse.
-	Node, Action, Code string
+	// Node is the one that is killed or told to end; Action and Code are of refuse, Index of pin.
+	Node, Action, Code, Index string
 	// For is a length of time: of a drop or gap (0: for good), of a jump (signed), of a delay, of
 	// an API that is away.
 	For time.Duration
@@ -281,7 +282,7 @@ func (p *parser) event() error {
 	}
 	takes, ok := verbs[e.Verb]
 	if !ok || at < 0 {
-		return p.fail("%q can't happen at %v: there are drop, gap, jump, wrap, delay, size, join, stop and start, and kill, end, away and refuse", e.Verb, at)
+		return p.fail("%q can't happen at %v: there are drop, gap, jump, wrap, delay, size, join, stop and start, and kill, end, away, refuse and pin", e.Verb, at)
 	}
 	if e.Encoder, err = p.take("an encoder"); err != nil {
 		return err

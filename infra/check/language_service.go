@@ -69,8 +69,8 @@ func (s *Scenario) With(role string) *NodeSpec {
 }
 
 // happenings are the events of the service itself, and what they take: n a node, a the API,
-// d a length, c an action, e an error code.
-var happenings = map[string]string{"kill": "n", "end": "n", "away": "ad", "refuse": "ace"}
+// d a length, c an action, e an error code, i an operator's choice of index.
+var happenings = map[string]string{"kill": "n", "end": "n", "away": "ad", "refuse": "ace", "pin": "i"}
 
 var (
 	actionForm = regexp.MustCompile(`^[A-Za-z]{1,64}$`)
@@ -91,6 +91,10 @@ func (p *parser) happening(e *Event) (err error) {
 			}
 		case 'd':
 			err = p.argument(e, 'd')
+		case 'i':
+			if e.Index, err = p.take("primary, backup or auto"); err == nil && !slices.Contains([]string{"primary", "backup", "auto"}, e.Index) {
+				err = p.fail("an operator chooses primary, backup or auto, not %q", e.Index)
+			}
 		case 'c':
 			if e.Action, err = p.take("an action of the API"); err == nil && !actionForm.MatchString(e.Action) {
 				err = p.fail("%q is no action", e.Action)

@@ -284,6 +284,10 @@ type Broadcast struct {
 type Failover struct {
 	After  time.Duration `yaml:"after" min:"500ms" max:"1m"`
 	Health time.Duration `yaml:"health" min:"1s" max:"10m"`
+	// Return says whether the primary comes back by itself.
+	Return string `yaml:"return" oneof:"auto,manual"`
+	// MinHealth is the health score below which a feed is left for a good one; 0 is never.
+	MinHealth int `yaml:"minHealth" min:"0" max:"89"`
 }
 
 // DVR bounds what entries may ask for.
@@ -307,10 +311,10 @@ type Thumbnail struct {
 // Viewer says who may watch.
 type Viewer struct {
 	// Keys verify viewers' tokens: "id:secret,id:secret"; see [Viewer.TokenKeys].
-	Keys Secret `yaml:"keys"`
+	Keys Secret `yaml:"keys" reload:"yes"`
 	// ShieldHeader is a header that the CDN sends with one of ShieldSecrets, joined by commas.
-	ShieldHeader  string `yaml:"shieldHeader" is:"header"`
-	ShieldSecrets Secret `yaml:"shieldSecrets"`
+	ShieldHeader  string `yaml:"shieldHeader" is:"header" reload:"yes"`
+	ShieldSecrets Secret `yaml:"shieldSecrets" reload:"yes"`
 }
 
 // Storage is where media, timelines and playlists rest.
@@ -353,6 +357,8 @@ type Recording struct {
 	// unfinished recordings are looked for.
 	Settle time.Duration `yaml:"settle" min:"1s" max:"24h"`
 	Scan   time.Duration `yaml:"scan" min:"1s" max:"1h"`
+	// Remake is how long a file waits for segments of its rung that are gaps to be made again.
+	Remake time.Duration `yaml:"remake" min:"0s" max:"24h"`
 	// Writing is how many files a worker writes at once.
 	Writing int `yaml:"writing" min:"1" max:"64"`
 }

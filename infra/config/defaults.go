@@ -39,7 +39,7 @@ func Default() *Config {
 		Part:      Part{Duration: 333 * time.Millisecond},
 		HLS:       HLS{Window: 5, Container: "cmaf"},
 		Broadcast: Broadcast{Resume: 180 * time.Second},
-		Failover:  Failover{After: 1500 * time.Millisecond, Health: 10 * time.Second},
+		Failover:  Failover{After: 1500 * time.Millisecond, Health: 10 * time.Second, Return: "auto", MinHealth: 50},
 		DVR:       DVR{MaxWindow: 7200 * time.Second, Keep: time.Hour, Grace: time.Minute},
 		Thumbnail: Thumbnail{Every: 10 * time.Second, Width: 640},
 		Kaltura: Kaltura{
@@ -67,7 +67,7 @@ func Default() *Config {
 		Sweeper: Sweeper{Every: 10 * time.Minute, After: time.Hour},
 		Recording: Recording{
 			Enabled: true, Segment: 15 * time.Minute, Strategy: "uploadToken", Keep: 168 * time.Hour,
-			Retry: time.Minute, Unknown: time.Minute, Settle: 10 * time.Minute, Scan: time.Minute, Writing: 2,
+			Retry: time.Minute, Unknown: time.Minute, Settle: 10 * time.Minute, Scan: time.Minute, Remake: time.Hour, Writing: 2,
 		},
 	}
 }

@@ -206,6 +206,8 @@ func (s *service) do(ctx context.Context, e check.Event) error {
 		s.api.leave(e.For)
 	case "refuse":
 		s.api.refuse(e.Action, e.Code)
+	case "pin":
+		return s.pin(ctx, e.Index)
 	case "kill", "end":
 		m := s.nodes[e.Node]
 		select {

@@ -46,6 +46,10 @@ type Job struct {
 	Feed    Feed `json:"feed"`
 	// Number is the segment's in its feed epoch.
 	Number uint64 `json:"number"`
+	// Again is set for a segment whose rungs have ended as gaps and that a recording has made again:
+	// its parts, read from the store, then lie under [Job.Subject], and it and its ends are others
+	// than those of the first time.
+	Again string `json:"again,omitempty"`
 	// LeadIn, First and Last are the media plane's numbers of the first part to read, and of
 	// the segment's first and last. What lies before First is decoded and not shown.
 	LeadIn uint64 `json:"leadIn"`
@@ -106,7 +110,20 @@ func (j *Job) Name() string {
 }
 
 // ID is the job's: the same for the same segment, whoever asks.
-func (j *Job) ID() string { return j.Feed.Entry + "." + j.Name() }
+func (j *Job) ID() string {
+	if j.Again != "" {
+		return j.Feed.Entry + "." + j.Name() + ".again-" + j.Again
+	}
+	return j.Feed.Entry + "." + j.Name()
+}
+
+// Subject is the media-plane subject that carries the segment's parts.
+func (j *Job) Subject() string {
+	if j.Again != "" {
+		return "a." + j.Feed.Entry + "." + j.Again
+	}
+	return j.Feed.Subject()
+}
 
 // EndSubject is where the end of one of the job's outputs stands in [RungsLog]. The subject's
 // only record is the first end that was written; it counts.
@@ -156,6 +173,8 @@ func (j *Job) check() error {
 	switch {
 	case !ValidEntryID(j.Feed.Entry):
 		return fmt.Errorf("%w: %.40q is no entry", ErrJob, j.Feed.Entry)
+	case !validWord(j.Again):
+		return bad("what it is made again as is no word")
 	case j.First < 1 || j.LeadIn < 1 || j.LeadIn > j.First || j.Last < j.First:
 		return bad("its parts are not in order")
 	case j.End <= j.Start || j.End.Sub(j.Start) > time.Minute || j.Target < time.Second || j.Target > time.Minute:
@@ -222,11 +241,14 @@ func UnmarshalJobEnd(b []byte) (JobEnd, error) {
 	if e.Version != jobVersion {
 		return e, fmt.Errorf("job end version %d: %w", e.Version, ErrVersion)
 	}
-	if e.Failure == "" && (e.Attempt == "" || len(e.Attempt) > 64 || strings.Trim(e.Attempt, attemptLetters) != "" || e.Parts < 1 || e.Parts > maxPartFrames) {
+	if e.Failure == "" && (e.Attempt == "" || !validWord(e.Attempt) || e.Parts < 1 || e.Parts > maxPartFrames) {
 		return e, fmt.Errorf("%w: an end without attempt, parts or failure", ErrJob)
 	}
 	return e, nil
 }
+
+// validWord keeps what becomes part of a subject to letters and digits; it may be empty.
+func validWord(s string) bool { return len(s) <= 64 && strings.Trim(s, attemptLetters) == "" }
 
 const attemptLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 

@@ -46,6 +46,7 @@ func TestJobRoundTrip(t *testing.T) {
 func TestJobRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*Job){
 		"entry":      func(j *Job) { j.Feed.Entry = "nonsense" },
+		"again":      func(j *Job) { j.Again = "x.y" },
 		"parts":      func(j *Job) { j.Last = j.First - 1 },
 		"lead-in":    func(j *Job) { j.LeadIn = j.First + 1 },
 		"times":      func(j *Job) { j.End = j.Start },

@@ -36,6 +36,39 @@ const BroadcastsBucket = "broadcasts"
 // notice is a [Kick].
 func KickSubject(entry string) string { return "ctl.kick." + entry }
 
+// PinsBucket is the control-plane bucket of [PinRecord]s, keyed by entry.
+const PinsBucket = "pins"
+
+// PinRecord is an operator's choice between an entry's two encoders. It holds until it is taken
+// back or the broadcast is over.
+type PinRecord struct {
+	Version int   `json:"v"`
+	Index   Index `json:"index"`
+	// At is when it was chosen.
+	At time.Time `json:"at"`
+}
+
+// Marshal returns the record's wire form.
+func (r PinRecord) Marshal() ([]byte, error) {
+	r.Version = pinRecordVersion
+	return json.Marshal(r)
+}
+
+// UnmarshalPinRecord reads what [PinRecord.Marshal] wrote.
+func UnmarshalPinRecord(b []byte) (PinRecord, error) {
+	var r PinRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("live: pin record: %w", err)
+	}
+	if r.Version != pinRecordVersion {
+		return r, fmt.Errorf("pin record version %d: %w", r.Version, ErrVersion)
+	}
+	if r.Index != Primary && r.Index != Backup {
+		return r, fmt.Errorf("live: pin record: index %d", r.Index)
+	}
+	return r, nil
+}
+
 // Kick is the notice on [KickSubject].
 type Kick struct {
 	Reason string `json:"reason"`
@@ -176,6 +209,9 @@ type FeedStats struct {
 	Bitrate   int64   `json:"bitrate"` // bit/s
 	Bytes     uint64  `json:"bytes"`   // since the feed opened
 	Frames    uint64  `json:"frames"`
+	// Health is how much of the last ten seconds the feed brought media for, less what was left
+	// out as damaged: 0 to 100. Nil when the gateway does not say (a release before it was measured).
+	Health *int `json:"health,omitempty"`
 	// Link is the state of the connection, for protocols that know it; nil for others.
 	Link *LinkStats `json:"link,omitempty"`
 }
@@ -210,6 +246,7 @@ const (
 	feedRecordVersion         = 1
 	broadcastRecordVersion    = 1
 	registrationRecordVersion = 1
+	pinRecordVersion          = 1
 )
 
 // ErrVersion is returned for a wire form that a newer or unknown release wrote.

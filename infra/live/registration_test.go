@@ -3,6 +3,7 @@ package live
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -23,6 +24,26 @@ func TestRegistrationRecord(t *testing.T) {
 		}
 	}
 	if _, err := UnmarshalRegistrationRecord([]byte(`{"v":2}`)); !errors.Is(err, ErrVersion) {
+		t.Errorf("another version: %v", err)
+	}
+}
+
+func TestPinRecord(t *testing.T) {
+	want := PinRecord{Version: 1, Index: Backup, At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	b, err := want.Marshal()
+	if err != nil || string(b) != `{"v":1,"index":1,"at":"2026-01-02T03:04:05Z"}` {
+		t.Fatalf("%s, %v", b, err)
+	}
+	got, err := UnmarshalPinRecord(b)
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Errorf("%v, %s", err, d)
+	}
+	for _, bad := range []string{`{"v":1,"index":2}`, `{"v":1,"index":-1}`, `{"v":1`, ``} {
+		if _, err := UnmarshalPinRecord([]byte(bad)); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+	if _, err := UnmarshalPinRecord([]byte(`{"v":2}`)); !errors.Is(err, ErrVersion) {
 		t.Errorf("another version: %v", err)
 	}
 }

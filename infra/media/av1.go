@@ -11,6 +11,8 @@ import (
 // AV1 are the parameters of an AV1 track: its AV1CodecConfigurationRecord ("AV1 Codec ISO
 // Media File Format Binding" §2.3), with the sequence header in it.
 type AV1 struct {
+	Pose
+
 	Config []byte
 
 	width, height int
@@ -113,11 +115,14 @@ func (p *AV1) CodecString() string {
 // Equal compares the records byte by byte.
 func (p *AV1) Equal(o Params) bool {
 	q, ok := o.(*AV1)
-	return ok && bytes.Equal(p.Config, q.Config)
+	return ok && p.Pose == q.Pose && bytes.Equal(p.Config, q.Config)
 }
 
 // Size is the largest picture size in pixels.
 func (p *AV1) Size() (width, height int) { return p.width, p.height }
+
+// DisplaySize is the size in square pixels, turned as it is shown.
+func (p *AV1) DisplaySize() (width, height int) { return p.shown(p.width, p.height, 0, 0) }
 
 // FrameRate is what the timing information states, or 0.
 func (p *AV1) FrameRate() float64 { return p.frameRate }

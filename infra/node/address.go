@@ -139,7 +139,7 @@ func whipOn(c *config.Config) bool { return c.WHIP.Enabled && c.WebRTC.Listen !=
 func (n *Node) places() admin.Places {
 	c := n.settings
 	p := admin.Places{
-		App: c.RTMP.App, Ingest: n.ingest, IngestURL: n.ingestHTTP, PublicURL: c.HTTP.PublicURL, Sign: signer(c),
+		App: c.RTMP.App, Ingest: n.ingest, IngestURL: n.ingestHTTP, PublicURL: c.HTTP.PublicURL, Sign: n.sign,
 		Push: c.Push.Enabled, WHIP: whipOn(c), WHIPURL: c.WHIP.PublicURL,
 	}
 	if n.roles.Has(Gateway) {
@@ -155,18 +155,17 @@ func (n *Node) places() admin.Places {
 	return p
 }
 
-// signer signs what the console plays with the first of viewer.keys. Its tokens are the same for
-// half a day, so that a player is not begun anew with every look, and last as long again.
-func signer(c *config.Config) func(entry, path string) string {
-	keys, err := c.Viewer.TokenKeys()
+// sign signs what the console plays with the first of viewer.keys, if there are any. Its tokens
+// are the same for half a day, so that a player is not begun anew with every look, and last as
+// long again.
+func (n *Node) sign(entry, path string) string {
+	keys, err := n.viewer.Load().TokenKeys()
 	if err != nil || len(keys) == 0 {
-		return nil
+		return path
 	}
-	key := origin.Key{ID: keys[0].ID, Secret: keys[0].Secret.Reveal()}
 	const half = 12 * time.Hour
-	return func(entry, path string) string {
-		return origin.SignedPath(origin.Sign(key, entry, time.Now().Truncate(half).Add(2*half)), path)
-	}
+	key := origin.Key{ID: keys[0].ID, Secret: keys[0].Secret.Reveal()}
+	return origin.SignedPath(origin.Sign(key, entry, time.Now().Truncate(half).Add(2*half)), path)
 }
 
 // ingest is where encoders reach the deployment by RTMP, when its own listener does not say: under

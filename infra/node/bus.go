@@ -176,6 +176,7 @@ func (n *Node) openRecords(ctx context.Context) (err error) {
 		{&n.broadcasts, bus.BucketConfig{Name: live.BroadcastsBucket}},
 		{&n.epochs, bus.BucketConfig{Name: live.EpochsBucket, Lasting: true}},
 		{&n.owners, bus.BucketConfig{Name: workers.OwnersBucket}},
+		{&n.pins, bus.BucketConfig{Name: live.PinsBucket}},
 		{nil, bus.BucketConfig{Name: sweeper.LeasesBucket}}, // a node that ends at once must not be about to make it
 		{nil, bus.BucketConfig{Name: statusBucket}},         // nor this
 	} {

@@ -30,6 +30,7 @@ import (
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
 	"klive/storage"
+	"klive/storage/origin"
 	"klive/storage/spool"
 	"klive/storage/timeline"
 	"klive/workers"
@@ -90,6 +91,7 @@ type Node struct {
 	claims     *bus.Bucket
 	epochs     *bus.Bucket
 	owners     *bus.Bucket
+	pins       *bus.Bucket // of operators' choices between encoders
 	media      mediaPlane
 	beats      *bus.Beats // nil on a bus of its own
 	clock      clock
@@ -99,8 +101,9 @@ type Node struct {
 	jobs       *bus.Queue // transcode jobs, the log of their ends and that of dead ones; nil where
 	ends, dead *bus.Log   // nothing is transcoded
 	view       *timeline.View
-	origin     http.Handler // nil without the role
-	secret     string       // of the embedded control plane
+	origin     *origin.Origin                // nil without the role
+	viewer     atomic.Pointer[config.Viewer] // who may watch, by the newest configuration
+	secret     string                        // of the embedded control plane
 	plane      *controlplane.Server
 	planeNow   atomic.Pointer[controlplane.Server] // plane, for who asks while the node starts
 	client     *kaltura.Client
@@ -160,6 +163,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: c, datagrams: datagrams, settings: c.Settings, roles: c.Roles, log: c.Log, failed: make(chan error, 1)}
+	n.viewer.Store(&c.Settings.Viewer)
 	n.showReadiness()
 	for _, start := range []func(context.Context) error{
 		n.openListeners, n.openWebRTC, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
@@ -175,6 +179,15 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.assembled.Store(true)
 	n.tell()
 	return n, nil
+}
+
+// Reload takes over what may change while the node runs: who may watch. The settings have been
+// checked.
+func (n *Node) Reload(c *config.Config) {
+	n.viewer.Store(&c.Viewer)
+	if n.origin != nil {
+		n.origin.SetAccess(access(&c.Viewer))
+	}
 }
 
 // showReadiness makes readiness a metric.

@@ -28,6 +28,10 @@ func (s streams) Streams(ctx context.Context) ([]admin.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
+	chosen, err := s.n.pinned(ctx)
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	var records []live.FeedRecord
 	for _, kv := range kvs {
@@ -45,7 +49,9 @@ func (s streams) Streams(ctx context.Context) ([]admin.Stream, error) {
 		if _, ok := states[entry]; !ok {
 			states[entry] = s.broadcast(ctx, entry)
 		}
-		out = append(out, stream(&records[i], states[entry], now))
+		one := stream(&records[i], states[entry], now)
+		one.Pinned = chosen[entry] == one.Index
+		out = append(out, one)
 	}
 	return out, nil
 }
@@ -69,7 +75,7 @@ func stream(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.Stre
 		State: state(r, b, now),
 		Video: r.Stats.Video, Audio: r.Stats.Audio, Width: r.Stats.Width, Height: r.Stats.Height,
 		FrameRate: r.Stats.FrameRate, Bitrate: r.Stats.Bitrate, Frames: r.Stats.Frames, Bytes: r.Stats.Bytes,
-		Opened: r.Opened, Protocol: r.Protocol, Encoder: r.Encoder, Peer: r.Peer, Gateway: r.Gateway, Link: r.Stats.Link,
+		Opened: r.Opened, Protocol: r.Protocol, Encoder: r.Encoder, Peer: r.Peer, Gateway: r.Gateway, Link: r.Stats.Link, Health: r.Stats.Health,
 	}
 	switch {
 	case out.State != admin.StateGone:

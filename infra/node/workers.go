@@ -26,6 +26,8 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		Packager: packager.Options{
 			FailoverAfter: c.Failover.After,
 			ReturnAfter:   c.Failover.Health,
+			ReturnByHand:  c.Failover.Return == "manual",
+			MinHealth:     c.Failover.MinHealth,
 			Resume:        c.Broadcast.Resume,
 			LiveWindow:    c.HLS.Window,
 			LiveGrace:     c.DVR.Grace,

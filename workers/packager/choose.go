@@ -11,10 +11,16 @@ import (
 // choice is which of an entry's two encoders is used.
 type choice struct {
 	index live.Index
-	// fixed is set with the first item; until then the primary is preferred.
+	// fixed is set with the first item; until then the preferred one is used.
 	fixed bool
-	// wanted is since when the primary has been healthy enough to return to; zero when not.
+	// wanted is since when the other one has been waited for; zero when it is not.
 	wanted time.Time
+	// switched is when it was changed the last time.
+	switched time.Time
+	// pin is an operator's choice, nil when there is none; byHand says that it has changed and
+	// nothing was done about it yet.
+	pin    *live.Index
+	byHand bool
 }
 
 const (
@@ -25,6 +31,8 @@ const (
 	rounding = time.Millisecond
 	// maxReady bounds the complete segments kept of one feed.
 	maxReady = 8
+	// goodHealth is the score from which on a feed may be chosen although another one flows.
+	goodHealth = 90
 )
 
 // of returns the feeds of an index in the order of their suffixes.
@@ -39,44 +47,113 @@ func (p *Packager) of(index live.Index) []*feed {
 	return out
 }
 
+// preferred is the index that is used when both are well.
+func (c *choice) preferred() live.Index {
+	if c.pin != nil {
+		return *c.pin
+	}
+	return live.Primary
+}
+
 // choose decides which index the next item is made of.
 func (p *Packager) choose(now time.Time) {
 	ready := func(f *feed) bool { return len(f.ready) > 0 }
 	flowing := func(f *feed) bool { return f.flowing(now, p.FailoverAfter) }
 	c := &p.choice
+	p.takePin()
 	if !c.fixed {
-		c.index = live.Primary
+		c.index = c.preferred()
 	}
 	here, there := p.of(c.index), p.of(1-c.index)
-	switch {
-	case p.yields(here, there, now):
+	if p.yields(here, there, now) {
 		for _, f := range here {
 			for len(f.ready) > 0 {
 				p.discard(f, "short")
 			}
 		}
-		p.switchTo(1-c.index, "its feeds have ended")
-	case !slices.ContainsFunc(here, ready) && !slices.ContainsFunc(here, flowing) && slices.ContainsFunc(there, flowing):
-		if p.choice.fixed {
-			for _, f := range here {
-				p.flush(f, now) // it ends where its frames do
-			}
-		}
-		if !slices.ContainsFunc(here, ready) {
-			p.switchTo(1-c.index, "it sends nothing")
-		} else if p.yields(here, there, now) {
-			p.choose(now)
-		}
-	case c.index == live.Backup && slices.ContainsFunc(there, func(f *feed) bool { return flowing(f) && now.Sub(f.healthy) >= p.ReturnAfter }):
-		if c.wanted.IsZero() {
-			c.wanted = now
-		}
-		if p.joins(there, now.Sub(c.wanted) > returnPatience) {
-			p.switchTo(live.Primary, "the primary is healthy again")
-		}
-	default:
-		c.wanted = time.Time{}
+		p.switchTo(1-c.index, now, "its feeds have ended")
+		return
 	}
+	if !slices.ContainsFunc(here, ready) && !slices.ContainsFunc(here, flowing) && slices.ContainsFunc(there, flowing) {
+		p.leave(here, there, now)
+		return
+	}
+	why := p.better(here, there, now)
+	if why == "" {
+		c.wanted = time.Time{}
+		return
+	}
+	if c.wanted.IsZero() {
+		c.wanted = now
+	}
+	if p.joins(there, now.Sub(c.wanted) > returnPatience) {
+		p.switchTo(1-c.index, now, why)
+	}
+}
+
+// leave goes to the other index, because this one sends nothing, once what came of it is used.
+func (p *Packager) leave(here, there []*feed, now time.Time) {
+	if p.choice.fixed {
+		for _, f := range here {
+			p.flush(f, now) // it ends where its frames do
+		}
+	}
+	if !slices.ContainsFunc(here, func(f *feed) bool { return len(f.ready) > 0 }) {
+		p.switchTo(1-p.choice.index, now, "it sends nothing")
+	} else if p.yields(here, there, now) {
+		p.choose(now)
+	}
+}
+
+// better says why the other index should be used although this one flows; empty when it should
+// not.
+func (p *Packager) better(here, there []*feed, now time.Time) string {
+	c := &p.choice
+	if c.preferred() == c.index {
+		c.byHand = false
+	}
+	well := func(f *feed) bool {
+		return f.flowing(now, p.FailoverAfter) && now.Sub(f.healthy) >= p.ReturnAfter && f.score(now) >= goodHealth
+	}
+	switch {
+	case c.byHand && slices.ContainsFunc(there, func(f *feed) bool { return f.flowing(now, p.FailoverAfter) }):
+		return "an operator chose it"
+	case !slices.ContainsFunc(there, well):
+		return ""
+	case c.preferred() != c.index && (c.pin != nil || !p.ReturnByHand):
+		return "the " + c.preferred().String() + " is healthy again"
+	case c.pin == nil && c.fixed && now.Sub(c.switched) >= p.ReturnAfter && p.poor(here, now):
+		return "too much of it is missing"
+	}
+	return ""
+}
+
+// poor reports whether all that flows of an index is of bad health, and has been there for long
+// enough to tell.
+func (p *Packager) poor(feeds []*feed, now time.Time) bool {
+	some := false
+	for _, f := range feeds {
+		if !f.flowing(now, p.FailoverAfter) {
+			continue
+		}
+		if f.score(now) >= p.MinHealth || now.Sub(f.record.Opened) < p.ReturnAfter {
+			return false
+		}
+		some = true
+	}
+	return some
+}
+
+// takePin takes the operator's newest choice.
+func (p *Packager) takePin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.pinNews {
+		return
+	}
+	p.pinNews = false
+	p.choice.byHand = p.pin != nil && (p.choice.pin == nil || *p.choice.pin != *p.pin)
+	p.choice.pin = p.pin
 }
 
 // yields reports whether all that is left of an index is the last segment of feeds that
@@ -131,8 +208,9 @@ func (p *Packager) joins(feeds []*feed, patienceOver bool) bool {
 	return false
 }
 
-func (p *Packager) switchTo(index live.Index, why string) {
+func (p *Packager) switchTo(index live.Index, now time.Time, why string) {
 	if p.choice.fixed {
+		p.choice.switched = now
 		p.log.Warn("switching between primary and backup", "from", p.choice.index, "to", index, "reason", why)
 		p.Metrics.switches.Inc()
 	}

@@ -30,6 +30,7 @@ type feed struct {
 	heard    bool      // whether a part ever came
 	lastPart time.Time // when the newest one came; the opening of the feed before that
 	healthy  time.Time // since when parts have come without a stall
+	burst    burst     // the newest parts that came faster than they play
 	open     *segment
 	ready    []*segment // complete and not used yet, oldest first
 }
@@ -38,14 +39,48 @@ type feed struct {
 // the first ones until the target duration is known, at most the longest segment.
 const firstParts = 13 * time.Second
 
-// flowing reports whether the feed has sent something lately, or its gateway is about to.
+// burst is a run of parts that came faster than they play, as those of a segment do that an
+// encoder brings in one piece.
+type burst struct {
+	// until is when its media will have been played, but for its last part.
+	until time.Time
+}
+
+// maxBurst bounds the silence that a burst excuses: the longest segment.
+const maxBurst = 13 * time.Second
+
+// add takes a part of the given length that comes now, after the one before it.
+func (b *burst) add(length time.Duration, before, now time.Time) {
+	if now.Sub(before) >= length*4/5 {
+		b.until = now
+		return
+	}
+	if b.until.Before(before) {
+		b.until = before
+	}
+	b.until = b.until.Add(length)
+	if latest := now.Add(maxBurst); b.until.After(latest) {
+		b.until = latest
+	}
+}
+
+// flowing reports whether the feed has sent something lately, or its gateway is about to. One
+// that brings segments in one piece is silent when the next is overdue.
 func (f *feed) flowing(now time.Time, limit time.Duration) bool {
-	if now.Sub(f.lastPart) < limit {
+	if now.Sub(f.lastPart) < limit || f.record.Closed.IsZero() && now.Sub(f.burst.until) < limit {
 		return true
 	}
 	arrived := f.record.Clock.LastArrival
 	return !f.heard && f.record.Alive(now) && now.Sub(f.record.Opened) < firstParts &&
 		arrived != 0 && now.Sub(arrived.Std()) < limit+live.FeedBeat
+}
+
+// score is the feed's health as its gateway measures it: 0 to 100. What is not known is good.
+func (f *feed) score(now time.Time) int {
+	if f.record.Stats.Health == nil || !f.record.Alive(now) {
+		return 100
+	}
+	return *f.record.Stats.Health
 }
 
 // publish is the publish of the newest part.

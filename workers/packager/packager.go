@@ -66,8 +66,13 @@ type Options struct {
 	SlotWait time.Duration
 	// FailoverAfter is how long a feed may send nothing before the other index is used.
 	FailoverAfter time.Duration
-	// ReturnAfter is how long the primary must be healthy before it is used again.
-	ReturnAfter time.Duration
+	// ReturnAfter is how long the primary must be healthy before it is used again; with
+	// ReturnByHand it is used again when the backup is gone or an operator says so.
+	ReturnAfter  time.Duration
+	ReturnByHand bool
+	// MinHealth is the health score below which a feed that still sends is left for one that is
+	// well; 0 is never.
+	MinHealth int
 	// Resume is how long all feeds may be gone before the broadcast ends.
 	Resume time.Duration
 	// LiveWindow is the number of items in the live playlist, LiveGrace the time for which
@@ -157,6 +162,8 @@ type Packager struct {
 	mu      sync.Mutex
 	records map[live.FeedID]live.FeedRecord // what Feed brought since the loop looked last
 	stop    bool
+	pin     *live.Index // what Pin said last,
+	pinNews bool        // and whether the loop has not seen it
 	// handOver is set when the entry is to go to another owner.
 	handOver bool
 
@@ -219,6 +226,15 @@ func (p *Packager) Feed(r live.FeedRecord) {
 		p.records = map[live.FeedID]live.FeedRecord{}
 	}
 	p.records[r.Feed.FeedID] = r
+	p.mu.Unlock()
+	p.nudge()
+}
+
+// Pin prefers one of the entry's two encoders by an operator's will; nil leaves the choice to
+// the packager again. It does not block.
+func (p *Packager) Pin(index *live.Index) {
+	p.mu.Lock()
+	p.pin, p.pinNews = index, true
 	p.mu.Unlock()
 	p.nudge()
 }

@@ -255,7 +255,26 @@ func (p *Packager) outputs(slot []*segment) []output {
 	for _, o := range out {
 		audio.groups = union(audio.groups, o.groups)
 	}
-	return append(out, *audio)
+	return append(append(out, *audio), p.others(audio)...)
+}
+
+// others lists what is made of the other tracks of sound beside the first, each as it came: other
+// languages, say. A track that has become the first, because the one before it fell silent, goes
+// on under its own name too.
+func (p *Packager) others(first *output) (out []output) {
+	for _, t := range first.seg.Segment.Tracks {
+		name := live.SoundRendition(p.Entry, int(t.ID))
+		_, known := p.tracks[name]
+		if t.Params.Kind() != media.Audio || name == first.rendition || t.ID == first.track.ID && !known {
+			continue
+		}
+		if t.Params.Codec() != first.track.Params.Codec() {
+			p.once(name, "a track of sound is coded otherwise than the first; HLS playlists don't list it, DASH manifests and its own address do",
+				"rendition", name, "codec", t.Params.Codec(), "first", first.track.Params.Codec())
+		}
+		out = append(out, output{rendition: name, groups: first.groups, audio: true, seg: first.seg, track: t})
+	}
+	return out
 }
 
 // groups names the playlist groups that list the rung.

@@ -7,6 +7,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/live"
+	"klive/infra/media"
 )
 
 // source is one publish that is being read: a subject of the media plane with its follower.
@@ -133,15 +134,29 @@ func (p *Packager) receive(f *feed, ev *event, now time.Time) {
 		return
 	}
 	if s.feed.Epoch != f.epoch {
-		f.epoch, f.lastPart = s.feed.Epoch, time.Time{}
+		f.epoch, f.lastPart, f.burst = s.feed.Epoch, time.Time{}, burst{}
 	}
-	f.heard = true
 	if !f.flowing(now, p.FailoverAfter) {
 		f.healthy = now
 	}
+	if f.heard {
+		f.burst.add(playTime(ev.part), f.lastPart, now)
+	}
+	f.heard = true
 	f.lastPart = now
 	p.gather(f, ev.part, ev.seq, now)
 	s.done = ev.part.Final
+}
+
+// playTime is how long a part plays: that of the track that has most of it.
+func playTime(part *live.Part) (longest time.Duration) {
+	play := map[media.TrackID]time.Duration{}
+	for i := range part.Frames {
+		id := part.Frames[i].Track
+		play[id] += part.Frames[i].Duration
+		longest = max(longest, play[id])
+	}
+	return longest
 }
 
 // attentive is how long the bus must have been heard before silence means anything: until

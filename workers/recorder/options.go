@@ -41,6 +41,8 @@ type Options struct {
 	// Settle is how long after a broadcast's end media that nobody has settled are waited for,
 	// default 10 min.
 	Settle time.Duration
+	// Remake is how long a file waits for its gaps to be made again; 0 is not at all.
+	Remake time.Duration
 	// Unknown is how long after a lost answer the recorded duration tells whether a file was
 	// appended, default 1 min: the call may still be under way.
 	Unknown time.Duration

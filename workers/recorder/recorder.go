@@ -17,7 +17,7 @@ import (
 	"klive/storage/timeline"
 )
 
-// Config is what a recorder needs. All but Sign, Live, Orders and Log is required.
+// Config is what a recorder needs. All but Rungs, Sign, Live, Orders and Log is required.
 type Config struct {
 	// Entry is recorded by Owner, the name of this process.
 	Entry, Owner string
@@ -26,6 +26,8 @@ type Config struct {
 	Recordings Recordings
 	Timelines  Timelines
 	API        API
+	// Rungs makes gaps of rungs again; nil where nothing is transcoded.
+	Rungs *Rungs
 	// Sign returns an address that Kaltura can fetch an MP4 from.
 	Sign func(ctx context.Context, key string) (string, error)
 	// Guard returns an error when the recorder may have lost its lease.
@@ -117,6 +119,10 @@ func (r *Recorder) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { r.writeAll(ctx) })
+	wg.Go(func() { r.remakeAll(ctx) })
+	if err := r.forgetAll(ctx); err != nil && ctx.Err() == nil {
+		r.Log.Warn("what was made again for recordings could not be looked through; the next recorder does", "error", err)
+	}
 	for ctx.Err() == nil {
 		err := r.turn(ctx)
 		if err != nil && r.over(ctx, err) {
@@ -263,7 +269,7 @@ func (r *Recorder) plan(ctx context.Context, s *timeline.State, broadcast string
 		changed := false
 		if b != nil {
 			p := &planner{led: l, session: session, b: b, items: items, segment: r.Options.Segment, now: time.Now(),
-				impatient: b.Ended && time.Since(b.End.Std()) > r.Options.Settle, say: r.sayOnce}
+				impatient: b.Ended && time.Since(b.End.Std()) > r.Options.Settle, remakes: r.Rungs != nil && r.Options.Remake > 0, say: r.sayOnce}
 			changed = p.run()
 			changed = passed(session, items) || changed
 		}
@@ -439,7 +445,7 @@ func (r *Recorder) writeAll(ctx context.Context) {
 	wait := r.Options.Retry
 	for ctx.Err() == nil {
 		l := r.book.Ledger()
-		i := slices.IndexFunc(l.Files, func(f ledger.File) bool { return f.State == ledger.Planned && f.Size == 0 })
+		i := slices.IndexFunc(l.Files, func(f ledger.File) bool { return f.State == ledger.Planned && f.Size == 0 && f.Remake == 0 })
 		if i < 0 {
 			r.pauseOrNudge(ctx, r.Options.Poll)
 			continue
@@ -469,12 +475,12 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	items, err := r.itemsOf(ctx, &f)
+	b, items, err := r.broadcastOf(ctx, &f)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	w := &movieWriter{from: r.Store, to: r.Recordings, entry: r.Entry, file: &f, items: items, log: r.Log}
+	w := &movieWriter{from: r.Store, to: r.Recordings, entry: r.Entry, file: &f, broadcast: b, items: items, log: r.Log}
 	var size int64
 	var lost int
 	err = errEmpty
@@ -493,21 +499,31 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 	}
 	r.Log.Info("a recording is written", append(describeFile(&f), "bytes", size, "lost", lost, "cut", f.Cut, "took", time.Since(began))...)
 	r.metrics.bytes.Add(float64(size))
-	return r.change(ctx, f, func(f *ledger.File) { f.State, f.Size, f.Lost = ledger.Uploaded, size, f.Lost+lost })
+	if err := r.change(ctx, f, func(f *ledger.File) { f.State, f.Size, f.Lost = ledger.Uploaded, size, f.Lost+lost }); err != nil || f.Remade == 0 {
+		return err
+	}
+	if err := r.forget(ctx, remadeFolder(r.Entry, f.ID())); err != nil {
+		r.Log.Warn("what was made again for a recording could not be removed; the next recorder does", append(describeFile(&f), "error", err)...)
+	}
+	return nil
 }
 
-// itemsOf returns the items of a file, as far as the timeline has them.
-func (r *Recorder) itemsOf(ctx context.Context, f *ledger.File) ([]timeline.Item, error) {
+// broadcastOf returns a file's broadcast and its items, as far as the timeline has them.
+func (r *Recorder) broadcastOf(ctx context.Context, f *ledger.File) (*timeline.Broadcast, []timeline.Item, error) {
 	s, err := r.Timelines.State(ctx, r.Entry)
+	if errors.Is(err, timeline.ErrNoTimeline) {
+		return nil, nil, nil
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, b := range s.Broadcasts {
 		if b.ID == f.Broadcast {
-			return r.items(ctx, b, f.FirstSeq, f.LastSeq)
+			items, err := r.items(ctx, b, f.FirstSeq, f.LastSeq)
+			return b, items, err
 		}
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
 // expireEvery is how often files are looked at whose time is over, keepFiles how many settled

@@ -26,6 +26,8 @@ type command struct {
 	threads int
 	// trim is when the segment's first picture is shown, when the input has some before it; else 0.
 	trim media.Time
+	// pose is how the container says that the pictures are shown.
+	pose media.Pose
 }
 
 // audioWarmUp is how many AAC frames are encoded before the segment's first, so that the
@@ -68,7 +70,7 @@ func (c *command) filters() string {
 		if c.trim != 0 {
 			in += fmt.Sprintf(`select=gte(pts\,%d),`, c.trim.Ticks(videoRate)-base(c.job).Ticks(videoRate))
 		}
-		split := in + fmt.Sprintf("split=%d", n)
+		split := in + c.upright() + fmt.Sprintf("split=%d", n)
 		for i := range n {
 			split += fmt.Sprintf("[s%d]", i)
 		}
@@ -87,6 +89,16 @@ func (c *command) filters() string {
 	return strings.Join(chains, ";")
 }
 
+// upright are the filters that bring pictures into the pose in which they are shown. Pixels stay as
+// they are: each output's scaling makes them square.
+func (c *command) upright() string {
+	f := [4]string{"", "transpose=clock,", "hflip,vflip,", "transpose=cclock,"}[c.pose.Turns&3]
+	if c.pose.ParX > 0 {
+		f = fmt.Sprintf("setsar=%d/%d,", c.pose.ParX, c.pose.ParY) + f
+	}
+	return f
+}
+
 // picture is one output's chain.
 func (c *command) picture(i int) string {
 	v := &c.job.Video[i]
@@ -100,14 +112,20 @@ func (c *command) picture(i int) string {
 	size := fmt.Sprintf("%d:%d", v.Width, v.Height)
 	switch v.Fit {
 	case live.FitLetterbox:
-		f = append(f, "scale="+size+":force_original_aspect_ratio=decrease:flags=bicubic", "pad="+size+":(ow-iw)/2:(oh-ih)/2")
+		f = append(f, within("min", v)+":flags=bicubic", "setsar=1", "pad="+size+":(ow-iw)/2:(oh-ih)/2")
 	case live.FitCrop:
-		f = append(f, "scale="+size+":force_original_aspect_ratio=increase:flags=bicubic", "crop="+size)
+		f = append(f, within("max", v)+":flags=bicubic", "setsar=1", "crop="+size)
 	default:
 		f = append(f, "scale="+size+":flags=bicubic")
 	}
 	f = append(f, "setsar=1", c.encoder.Upload)
 	return fmt.Sprintf("[s%d]%s[v%d]", i, strings.Join(f, ","), i)
+}
+
+// within scales a picture to the largest size inside an output's (min), or to the smallest around
+// it (max), with even sides and square pixels.
+func within(least string, v *live.VideoJob) string {
+	return fmt.Sprintf(`scale=w=2*round(%[1]s(%[2]d\,%[3]d*dar)/2):h=2*round(%[1]s(%[3]d\,%[2]d/dar)/2)`, least, v.Width, v.Height)
 }
 
 // layout is ffmpeg's name for so many channels.

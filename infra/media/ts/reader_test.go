@@ -210,6 +210,25 @@ func compareUnits(t *testing.T, packet int, want, got []Unit) (missing int) {
 	return missing
 }
 
+// A stream that ends within an access unit, as over a network that lost the rest, gives the
+// unit whole or not at all.
+func TestLastUnitIsWhole(t *testing.T) {
+	b := file(t, "multi")
+	whole, _ := read(t, b, 1316)
+	want := whole.units[0]
+	if last := len(want); last != 50 {
+		t.Fatalf("the whole file has %d pictures", last)
+	}
+	for end := len(b) / 2 / packetSize * packetSize; end < len(b); end += packetSize {
+		h, _ := read(t, b[:end], 1316)
+		for i, u := range h.units[0] {
+			if !bytes.Equal(u.Payload, want[i].Payload) {
+				t.Fatalf("cut at %d: picture %d has other bytes", end, i)
+			}
+		}
+	}
+}
+
 func TestGarbage(t *testing.T) {
 	b := file(t, "multi")
 	noise := bytes.Repeat([]byte{0x00, 0x47, 0x11, 0x22, 0x33}, 99)

@@ -93,7 +93,7 @@ func (w *Worker) work(ctx context.Context, task *bus.Task) error {
 }
 
 func (w *Worker) read(ctx context.Context, j *live.Job) (*live.Assembly, error) {
-	f, err := w.Media.Follow(ctx, j.Feed.Subject(), j.LeadIn)
+	f, err := w.Media.Follow(ctx, j.Subject(), j.LeadIn)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (w *Worker) output(ctx context.Context, j *live.Job, a *live.Assembly, name
 		return fmt.Errorf("job %s: there is nothing to make %s of", j.ID(), name)
 	}
 	p := &live.Part{Feed: j.Feed, Seq: 1, Last: true, End: j.End, Segment: live.Segment{Start: j.Start, Number: j.Number,
-		Tracks: []media.Track{{ID: id, Params: params(kind)}}, Independent: true, Target: j.Target}}
+		Tracks: []media.Track{{ID: id, Params: Params(kind)}}, Independent: true, Target: j.Target}}
 	for i, f := range a.Frames(t.ID) {
 		c := *f
 		c.Track, c.Key = id, kind == media.Audio || i == 0
@@ -153,8 +153,8 @@ func (w *Worker) end(ctx context.Context, j *live.Job, e live.JobEnd, id string)
 	return err
 }
 
-// params are some of the kind.
-func params(kind media.Kind) media.Params {
+// Params are those of everything that is made of a kind.
+func Params(kind media.Kind) media.Params {
 	var p media.Params
 	var err error
 	if kind == media.Video {

@@ -22,6 +22,10 @@ export interface Stream {
   encoder?: string;
   peer: string;
   gateway?: string;
+  /** How much of the last ten seconds it brought media for, 0 to 100. */
+  health?: number;
+  /** An operator prefers it to the entry's other encoder. */
+  pinned?: boolean;
   link?: Link;
   playUrl?: string;
 }

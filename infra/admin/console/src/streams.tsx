@@ -51,6 +51,7 @@ export function StreamTable({ streams, chosen, age, choose }: Props) {
           <th scope="col" class="num">Frames/s</th>
           <th scope="col">Audio</th>
           <th scope="col" class="num">Bitrate</th>
+          <th scope="col" class="num" title="How much of the last ten seconds it brought media for">Health</th>
           <th scope="col" class="num">On air</th>
           <th scope="col">Encoder</th>
         </tr>
@@ -73,12 +74,14 @@ function Row({ stream: s, age, chosen, choose }: { stream: Stream; age: number; 
       <td class="name">
         <button type="button" id={`feed-${s.feed}`} aria-pressed={chosen} onClick={() => choose(s.feed)}>{s.name}</button>
         <span class={`tag ${s.index}`}>{s.index}</span>
+        {s.pinned && <span class="tag" title="An operator chose this encoder (klive feed pin).">pinned</span>}
       </td>
       <td data-label="Video">{s.video ?? '–'}</td>
       <td data-label="Size" class="num">{size(s.width, s.height)}</td>
       <td data-label="Frames/s" class="num">{frameRate(s.frameRate)}</td>
       <td data-label="Audio">{s.audio ?? '–'}</td>
       <td data-label="Bitrate" class="num">{bitrate(s.bitrate)}</td>
+      <td data-label="Health" class="num">{s.health === undefined ? '–' : `${s.health} %`}</td>
       <td data-label="On air" class="num">{clock(s.state === "gone" ? s.onAir : s.onAir + age)}</td>
       <td data-label="Encoder" class="encoder">
         <span>{s.encoder || s.protocol.toUpperCase()}</span>

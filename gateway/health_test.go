@@ -1,0 +1,78 @@
+package gateway
+
+import (
+	"testing"
+	"time"
+
+	"klive/infra/media"
+)
+
+// feedHealth lets media arrive: at(t) says how far they reach at each 20 ms, and scores once a
+// second as beats do.
+func feedHealth(length time.Duration, reach func(t time.Duration) time.Duration, lost func(t time.Duration) uint64) []int {
+	begin := time.Unix(1_800_000_000, 0)
+	var h health
+	var scores []int
+	var last time.Duration = -1
+	for t := time.Duration(0); t <= length; t += 20 * time.Millisecond {
+		now := begin.Add(t)
+		if r := reach(t); r > last {
+			// In steps of a frame, as access units come.
+			for ; last < r; last += 20 * time.Millisecond {
+				h.arrive(media.At(begin.Add(last+20*time.Millisecond)), now)
+			}
+		}
+		if t%time.Second == 0 {
+			scores = append(scores, h.score(now, uint64(t/(20*time.Millisecond)), lost(t)))
+		}
+	}
+	return scores
+}
+
+func none(time.Duration) uint64 { return 0 }
+
+func TestHealthScore(t *testing.T) {
+	steady := func(t time.Duration) time.Duration { return t }
+	for name, c := range map[string]struct {
+		reach     func(time.Duration) time.Duration
+		lost      func(time.Duration) uint64
+		low, high int // of the score at 30 s
+	}{
+		"steady":                            {steady, none, 99, 100},
+		"segments of 6 seconds":             {func(t time.Duration) time.Duration { return t.Truncate(6*time.Second) + 6*time.Second }, none, 99, 100},
+		"jitter":                            {func(t time.Duration) time.Duration { return t.Truncate(400 * time.Millisecond) }, none, 99, 100},
+		"four fifths of the speed":          {func(t time.Duration) time.Duration { return t * 4 / 5 }, none, 78, 82},
+		"silent for the last three seconds": {func(t time.Duration) time.Duration { return min(t, 27*time.Second) }, none, 68, 72},
+		"silent for twenty seconds":         {func(t time.Duration) time.Duration { return min(t, 10*time.Second) }, none, 0, 0},
+		"a fifth is damaged":                {steady, func(t time.Duration) uint64 { return uint64(t / (80 * time.Millisecond)) }, 79, 81},
+		"well again for 15 seconds": {func(t time.Duration) time.Duration {
+			if t > 5*time.Second && t < 15*time.Second {
+				return 5 * time.Second
+			}
+			return t
+		}, none, 99, 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scores := feedHealth(30*time.Second, c.reach, c.lost)
+			if last := scores[len(scores)-1]; last < c.low || last > c.high {
+				t.Errorf("the score is %d, want %d to %d; each second: %v", last, c.low, c.high, scores)
+			}
+		})
+	}
+}
+
+// TestHealthBeforeMedia: a feed that has brought nothing is not well, and one that jumps in time
+// is not better for it.
+func TestHealthBeforeMedia(t *testing.T) {
+	begin := time.Unix(1_800_000_000, 0)
+	var h health
+	if got := h.score(begin, 0, 0); got != 0 {
+		t.Errorf("without media the score is %d", got)
+	}
+	h.arrive(media.At(begin), begin)
+	h.arrive(media.At(begin.Add(time.Hour)), begin.Add(20*time.Millisecond))
+	h.score(begin.Add(time.Second), 2, 0)
+	if got := h.score(begin.Add(11*time.Second), 2, 0); got != 0 {
+		t.Errorf("after a jump and ten seconds of silence the score is %d", got)
+	}
+}
