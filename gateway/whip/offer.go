@@ -26,6 +26,7 @@ type codec struct {
 var codecs = []codec{
 	{name: "H264", format: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"},
 	{name: "H265"},
+	{name: "AV1"},
 }
 
 // offer is an offer that was read.
@@ -207,7 +208,7 @@ func (o *offer) trimVideo(m *sdp.MediaDescription) error {
 		trim(m, keep)
 		return nil
 	}
-	return refuseOffer("the offer's pictures are %s; send H.264", codecNames(m))
+	return refuseOffer("the offer's pictures are %s; send H.264, HEVC or AV1: others would have to be transcoded before anybody could play them, and no rung of this server takes them", codecNames(m))
 }
 
 // find is the payload type that carries the codec; -1 when none does. Of H.264's modes the one
@@ -233,7 +234,7 @@ func codecNames(m *sdp.MediaDescription) string {
 	var names []string
 	for _, p := range payloads(m) {
 		name, _, _ := strings.Cut(p.name, "/")
-		if name != "" && !slices.Contains(names, name) && len(names) < 8 {
+		if name != "" && !strings.EqualFold(name, "rtx") && !slices.Contains(names, name) && len(names) < 8 {
 			names = append(names, fmt.Sprintf("%.16s", name))
 		}
 	}

@@ -210,7 +210,7 @@ func (s *session) addTrack(in *webrtc.TrackRemote) (*track, bool) {
 		t.id = media.FirstAudioTrack
 		t.take = &sound{t: t}
 	} else {
-		t.take = newVideo(t, s.offer.video == "H265")
+		t.take = newDepacketizer(t, s.offer.video)
 	}
 	t.order = reorder{latency: s.server.cfg.Latency, deliver: t.delivered}
 	s.tracks = append(s.tracks, t)

@@ -18,9 +18,8 @@ const addressTimeout = 10 * time.Second
 
 // webrtcSockets are what WebRTC's media come over; nil where it is off.
 type webrtcSockets struct {
-	udp    net.PacketConn
-	tcp    net.Listener
-	public []net.IP
+	udp net.PacketConn
+	tcp net.Listener
 }
 
 // takesWHIP reports whether this process takes publishers over WebRTC.

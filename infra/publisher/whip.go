@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -36,6 +37,9 @@ type WHIPConfig struct {
 	Client *http.Client
 	// Setting changes how connections are made; may be nil.
 	Setting func(*webrtc.SettingEngine)
+	// Via is a UDP address that stands for all of the server's, host:port; empty means those that
+	// the answer names. The server then is not told of this side's.
+	Via string
 	// NoVideo and NoAudio leave a track out.
 	NoVideo, NoAudio bool
 }
@@ -102,7 +106,7 @@ func (w *WHIP) dial(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := w.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+	if err := w.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: w.via(answer)}); err != nil {
 		return fmt.Errorf("the WHIP server's answer can't be used: %w", err)
 	}
 	patience := time.NewTimer(whipPatience)
@@ -230,7 +234,7 @@ func (w *WHIP) offer(ctx context.Context) (string, error) {
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	res, text, err := w.do(ctx, http.MethodPost, w.cfg.URL, "application/sdp", "", w.pc.LocalDescription().SDP)
+	res, text, err := w.do(ctx, http.MethodPost, w.cfg.URL, "application/sdp", "", w.hide(w.pc.LocalDescription().SDP))
 	if err != nil {
 		return "", err
 	}
@@ -249,6 +253,23 @@ func (w *WHIP) offer(ctx context.Context) (string, error) {
 	defer w.mu.Unlock()
 	w.session, w.tag = at.String(), res.Header.Get("ETag")
 	return text, nil
+}
+
+// hide takes this side's candidates out of a description, when there is one way alone.
+func (w *WHIP) hide(description string) string {
+	if w.cfg.Via == "" {
+		return description
+	}
+	return withICE(description, "")
+}
+
+// via puts the one way there is into what a server answers.
+func (w *WHIP) via(description string) string {
+	if w.cfg.Via == "" {
+		return description
+	}
+	host, port, _ := net.SplitHostPort(w.cfg.Via)
+	return withCandidates(description, fmt.Sprintf("a=candidate:1 1 udp 2130706431 %s %s typ host", host, port))
 }
 
 // do makes one request.

@@ -49,18 +49,18 @@ func (w *WHIP) RestartICE(ctx context.Context) error {
 	if before == nil {
 		return errors.New("there is no connection to restart")
 	}
-	status, text, err := w.Patch(ctx, "*", iceLines(w.pc.LocalDescription().SDP))
+	status, text, err := w.Patch(ctx, "*", w.hide(iceLines(w.pc.LocalDescription().SDP)))
 	switch {
 	case err != nil:
 		return err
 	case status != http.StatusOK:
 		return &StatusError{status, detail(text)}
 	}
-	return w.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: withICE(before.SDP, text)})
+	return w.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: withICE(before.SDP, w.via(text))})
 }
 
 // Fragment is a fragment with the connection's credentials and candidates.
-func (w *WHIP) Fragment() string { return iceLines(w.pc.LocalDescription().SDP) }
+func (w *WHIP) Fragment() string { return w.hide(iceLines(w.pc.LocalDescription().SDP)) }
 
 // iceLines makes a fragment of a description: what its first section says of ICE.
 func iceLines(description string) string {
@@ -89,22 +89,41 @@ func iceLines(description string) string {
 
 // withICE puts what a fragment says of ICE into a description.
 func withICE(description, fragment string) string {
-	var ice []string
-	for line := range strings.Lines(fragment) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "a=ice-ufrag:") || strings.HasPrefix(line, "a=ice-pwd:") || strings.HasPrefix(line, "a=candidate:") || line == "a=end-of-candidates" {
-			ice = append(ice, line)
+	keep := func(line string) bool {
+		return strings.HasPrefix(line, "a=ice-ufrag:") || strings.HasPrefix(line, "a=ice-pwd:") || isCandidate(line)
+	}
+	if !strings.Contains(fragment, "a=ice-ufrag:") {
+		keep = isCandidate // the credentials stay
+	}
+	return replaced(description, keep, fragment)
+}
+
+// withCandidates puts candidates in the place of those in a description or a fragment.
+func withCandidates(description, candidates string) string {
+	return replaced(description, isCandidate, candidates)
+}
+
+func isCandidate(line string) bool {
+	return strings.HasPrefix(line, "a=candidate:") || line == "a=end-of-candidates"
+}
+
+// replaced takes lines out of a description, and puts those of another text that are of the
+// same kind into each section.
+func replaced(description string, kind func(line string) bool, by string) string {
+	var in []string
+	for line := range strings.Lines(by) {
+		if line = strings.TrimSpace(line); kind(line) {
+			in = append(in, line)
 		}
 	}
 	var out strings.Builder
 	for line := range strings.Lines(description) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "a=ice-ufrag:") || strings.HasPrefix(line, "a=ice-pwd:") || strings.HasPrefix(line, "a=candidate:") || line == "a=end-of-candidates" {
+		if line = strings.TrimSpace(line); kind(line) {
 			continue
 		}
 		fmt.Fprintf(&out, "%s\r\n", line)
-		if strings.HasPrefix(line, "a=mid:") { // each section has its own
-			for _, l := range ice {
+		if strings.HasPrefix(line, "a=mid:") {
+			for _, l := range in {
 				fmt.Fprintf(&out, "%s\r\n", l)
 			}
 		}
