@@ -63,6 +63,8 @@ type Publication interface {
 	// Write takes one access unit. It waits for the bus only where time begins or jumps, for at
 	// most three seconds; an error ends the publication and says why.
 	Write(AccessUnit) error
+	// Data takes timed data that goes along with the media, as far as bounds allow.
+	Data(Datum) error
 	// Done is closed when the gateway ends the publication by itself: kicked, taken over,
 	// shut down. Err then says why, in words for the encoder.
 	Done() <-chan struct{}
@@ -70,6 +72,15 @@ type Publication interface {
 	// Close ends the publication; cause is nil when the encoder stopped in order. It returns
 	// when the last part is on the bus.
 	Close(cause error)
+}
+
+// Datum is timed data as an encoder sends it.
+type Datum struct {
+	Format media.DataFormat
+	// Time is in ticks of the source clock, wrapped; only when Timed is set. Else it means now.
+	Time    uint64
+	Timed   bool
+	Payload []byte
 }
 
 // Reason classifies a refusal, so that each protocol can map it to its own codes.

@@ -25,6 +25,8 @@ type Entries interface {
 	Entries(ctx context.Context) ([]Entry, error)
 	// Add makes a live entry.
 	Add(ctx context.Context, e NewEntry) (Entry, error)
+	// Profiles lists the conversion profiles that entries may have.
+	Profiles(ctx context.Context) ([]Profile, error)
 	// Remove removes one; one that is on the air only with force.
 	Remove(ctx context.Context, id string, force bool) error
 }
@@ -48,6 +50,10 @@ type Config struct {
 	Process func() Process
 	// Feeds answers /v1/feeds/{id}/…, which ask something of a feed; nil when nothing can be.
 	Feeds http.Handler
+	// Drain may be nil: then the process can only be ended.
+	Drain Drainer
+	// Usage may be nil: then nothing is told of what partners have used.
+	Usage Usage
 	// Pins may be nil: then nothing can be chosen.
 	Pins Pins
 	// Recordings may be nil: then nothing is told of recorded files.
@@ -115,6 +121,7 @@ func (h *Handler) routes() http.Handler {
 	}
 	if h.config.Entries != nil {
 		api.handle(http.MethodPost, "/v1/entries", own.Handler(http.HandlerFunc(h.addEntry)))
+		api.handle(http.MethodGet, "/v1/profiles", http.HandlerFunc(h.profiles))
 		api.handle(http.MethodDelete, "/v1/entries/{id}", own.Handler(http.HandlerFunc(h.removeEntry)))
 	}
 	if h.config.Cluster != nil {
@@ -122,6 +129,13 @@ func (h *Handler) routes() http.Handler {
 	}
 	if h.config.Feeds != nil {
 		api.handle(http.MethodPost, "/v1/feeds/{id}/kick", own.Handler(h.config.Feeds))
+	}
+	if h.config.Drain != nil {
+		api.handle(http.MethodGet, "/v1/drain", http.HandlerFunc(h.held))
+		api.handle(http.MethodPost, "/v1/drain", own.Handler(http.HandlerFunc(h.drain)))
+	}
+	if h.config.Usage != nil {
+		api.handle(http.MethodGet, "/v1/usage", http.HandlerFunc(h.usage))
 	}
 	if h.config.Pins != nil {
 		api.handle(http.MethodPut, "/v1/entries/{entry}/pin", own.Handler(http.HandlerFunc(h.pin)))

@@ -24,12 +24,15 @@ type Config struct {
 	RTMP      RTMP      `yaml:"rtmp"`
 	RTMPS     RTMPS     `yaml:"rtmps"`
 	SRT       SRT       `yaml:"srt"`
+	WHIP      WHIP      `yaml:"whip"`
+	WebRTC    WebRTC    `yaml:"webrtc"`
 	Push      Push      `yaml:"push"`
 	TLS       TLS       `yaml:"tls"`
 	HTTP      HTTP      `yaml:"http"`
 	HTTPS     HTTPS     `yaml:"https"`
 	Admin     Admin     `yaml:"admin"`
 	Gateway   Gateway   `yaml:"gateway"`
+	Limits    Limits    `yaml:"limits"`
 	Segment   Segment   `yaml:"segment"`
 	Part      Part      `yaml:"part"`
 	HLS       HLS       `yaml:"hls"`
@@ -170,6 +173,38 @@ func (s SRT) Addresses() []string {
 	return out
 }
 
+// WHIP is publishing over WebRTC: offers come on the public HTTP listeners, media to those of
+// WebRTC.
+type WHIP struct {
+	Enabled bool `yaml:"enabled"`
+	// PublicURL is where encoders reach it, without the path; empty means the listener's own
+	// address.
+	PublicURL      string        `yaml:"publicUrl" is:"http"`
+	MaxSessions    int           `yaml:"maxSessions" min:"1" max:"100000"`
+	MaxOffer       Size          `yaml:"maxOffer" min:"8KiB" max:"1MiB"`
+	PublishTimeout time.Duration `yaml:"publishTimeout" min:"1s" max:"5m"`
+	IdleTimeout    time.Duration `yaml:"idleTimeout" min:"1s" max:"1h"`
+	// Keyframe is how long after a keyframe the next one is asked for.
+	Keyframe time.Duration `yaml:"keyframe" min:"500ms" max:"10s"`
+	// Latency is how long a lost packet is waited for.
+	Latency time.Duration `yaml:"latency" min:"20ms" max:"1s"`
+}
+
+// WebRTC is what connections of WebRTC go over.
+type WebRTC struct {
+	// Listen is a UDP port, and the TCP port of the same number.
+	Listen string `yaml:"listen" is:"listen"`
+	Buffer Size   `yaml:"buffer" min:"64KiB" max:"1GiB"`
+	// PublicAddress is where peers reach the port: addresses, or how to find out.
+	PublicAddress string `yaml:"publicAddress" is:"public"`
+	// Lite leaves finding the way to the peers.
+	Lite bool `yaml:"lite"`
+	// ICEServers are told to the peers, separated by commas; User and Password are for those of TURN.
+	ICEServers  string `yaml:"iceServers" is:"ice"`
+	ICEUser     string `yaml:"iceUser"`
+	ICEPassword Secret `yaml:"icePassword"`
+}
+
 // Push is publishing over HTTP, on the public HTTP listeners.
 type Push struct {
 	Enabled        bool          `yaml:"enabled"`
@@ -220,6 +255,32 @@ type Gateway struct {
 	RefuseFor time.Duration `yaml:"refuseFor" min:"0s" max:"10m"`
 	// TaskProtection is how long ECS is asked to leave a task alone that holds feeds; 0 is never.
 	TaskProtection time.Duration `yaml:"taskProtection" min:"0s" max:"48h"`
+}
+
+// Limits are the marks above which a gateway takes no new streams; 0 is no mark.
+type Limits struct {
+	// CPU, Memory and Descriptors are percent of what the process may use.
+	CPU         int `yaml:"cpu" min:"0" max:"100"`
+	Memory      int `yaml:"memory" min:"0" max:"100"`
+	Descriptors int `yaml:"descriptors" min:"0" max:"100"`
+	// Disk is what has to be free where data lies.
+	Disk Size `yaml:"disk" min:"0" max:"1024GiB"`
+	// Network bounds the sum of the streams' bitrates in Mbit/s, Streams their number.
+	Network int `yaml:"network" min:"0" max:"1000000"`
+	Streams int `yaml:"streams" min:"0" max:"1000000"`
+	// PartnerStreams is how many streams a partner may have in the deployment; Partners names those
+	// with another number: "102:50,103:5".
+	PartnerStreams int    `yaml:"partnerStreams" min:"0" max:"1000000"`
+	Partners       string `yaml:"partners" is:"partners"`
+}
+
+// PartnerStreamsOf is how many streams a partner may have on the air; 0 is any number.
+func (l Limits) PartnerStreamsOf(partner int) int {
+	own, err := parsePartners(l.Partners)
+	if n, ok := own[partner]; ok && err == nil {
+		return n
+	}
+	return l.PartnerStreams
 }
 
 // Segment is the grid.
@@ -325,6 +386,8 @@ type Recording struct {
 	Scan   time.Duration `yaml:"scan" min:"1s" max:"1h"`
 	// Remake is how long a file waits for segments of its rung that are gaps to be made again.
 	Remake time.Duration `yaml:"remake" min:"0s" max:"24h"`
+	// Backup records the backup encoder's own feed too, under server index 1.
+	Backup bool `yaml:"backup"`
 	// Writing is how many files a worker writes at once.
 	Writing int `yaml:"writing" min:"1" max:"64"`
 }

@@ -30,6 +30,11 @@ func checkForm(form, text string) error {
 			}
 		}
 		return nil
+	case "public":
+		_, err := WebRTC{PublicAddress: text}.Public()
+		return err
+	case "ice":
+		return checkICE(text)
 	case "storage":
 		return checkStorage(text)
 	case "host":
@@ -40,6 +45,9 @@ func checkForm(form, text string) error {
 		return matches(text, wordForm, "want letters, digits, '-' and '_'")
 	case "digits":
 		return matches(text, digitsForm, `want digits, such as "01"`)
+	case "partners":
+		_, err := parsePartners(text)
+		return err
 	case "node":
 		return matches(text, nodeForm, "want letters, digits, '.', '-' and '_'")
 	case "path":

@@ -64,6 +64,7 @@ type process struct {
 	cmd               *exec.Cmd
 	rtmp, http, admin string // host:port
 	srt               string // the same, over UDP
+	webrtc            string // the same, over UDP and TCP
 	dir               string
 	log               *lines
 	client            *http.Client
@@ -76,11 +77,11 @@ type process struct {
 func start(t testing.TB, env ...string) *process {
 	t.Helper()
 	p := &process{dir: t.TempDir(), log: &lines{}, done: make(chan struct{}), client: &http.Client{Transport: &http.Transport{}}}
-	ports := check.FreeAddresses(t, 4)
-	p.rtmp, p.http, p.admin, p.srt = ports[0], ports[1], ports[2], ports[3]
+	ports := check.FreeAddresses(t, 5)
+	p.rtmp, p.http, p.admin, p.srt, p.webrtc = ports[0], ports[1], ports[2], ports[3], ports[4]
 	p.cmd = exec.Command(theProgram.build(t), "serve")
 	p.cmd.Env = append(environ(),
-		"KLIVE_DATA="+filepath.Join(p.dir, "data"), "KLIVE_RTMP_LISTEN="+p.rtmp, "KLIVE_SRT_LISTEN="+p.srt, "KLIVE_HTTP_LISTEN="+p.http,
+		"KLIVE_DATA="+filepath.Join(p.dir, "data"), "KLIVE_RTMP_LISTEN="+p.rtmp, "KLIVE_SRT_LISTEN="+p.srt, "KLIVE_WEBRTC_LISTEN="+p.webrtc, "KLIVE_HTTP_LISTEN="+p.http,
 		"KLIVE_ADMIN_LISTEN="+p.admin, "KLIVE_RTMPS_LISTEN=", "KLIVE_HTTPS_LISTEN=",
 		"KLIVE_CONTROL_SECRET="+controlSecret)
 	p.cmd.Env = append(p.cmd.Env, env...)

@@ -12,6 +12,7 @@ import (
 
 	"klive/gateway"
 	"klive/gateway/push"
+	"klive/gateway/whip"
 	"klive/infra/admin"
 )
 
@@ -89,6 +90,10 @@ func (n *Node) publicHandler() http.Handler {
 	if n.roles.Has(Gateway) && n.settings.Push.Enabled {
 		mux.HandleFunc(push.Prefix, n.servePush)
 	}
+	if n.takesWHIP() {
+		mux.HandleFunc(whip.Endpoint, n.serveWHIP)
+		mux.HandleFunc(whip.Prefix, n.serveWHIP)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, n.Ready(r.Context())) })
 	return mux
@@ -121,7 +126,7 @@ func (n *Node) adminHandler() (http.Handler, error) {
 		Log: n.log, Version: n.cfg.Version, Token: n.settings.Admin.Token.Reveal(),
 		Places: n.places(), Process: n.holds,
 		Streams: streams{n}, Cluster: overview{n}, Feeds: http.HandlerFunc(n.serveFeeds), Metrics: n.cfg.Registry, Ready: n.Ready,
-		Recordings: recordingList{n}, Pins: pins{n},
+		Recordings: recordingList{n}, Pins: pins{n}, Usage: streams{n}, Drain: n,
 	}
 	if n.embedded() {
 		c.ControlPlane = http.HandlerFunc(n.serveControlPlane)

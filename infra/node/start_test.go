@@ -19,7 +19,7 @@ import (
 func testSettings(t *testing.T) *config.Config {
 	t.Helper()
 	c := config.Default()
-	c.SRT.Listen = "127.0.0.1:0"
+	c.SRT.Listen, c.WebRTC.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	c.Data = filepath.Join(t.TempDir(), "data")
 	c.RTMP.Listen, c.HTTP.Listen, c.Admin.Listen = check.FreeAddresses(t, 1)[0], check.FreeAddresses(t, 1)[0], check.FreeAddresses(t, 1)[0]
 	return c

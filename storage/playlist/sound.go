@@ -82,7 +82,7 @@ func groupID(name string) string {
 func (g *audioGroup) write(w *strings.Builder, where func(*timeline.Rendition) string) {
 	for i, d := range g.members {
 		name := languageName(d.Language)
-		if i > 0 && slices.ContainsFunc(g.members[:i], func(o *timeline.Rendition) bool { return languageName(o.Language) == name }) {
+		if i > 0 && (d.Language == "" || slices.ContainsFunc(g.members[:i], func(o *timeline.Rendition) bool { return languageName(o.Language) == name })) {
 			name += " " + strings.TrimPrefix(groupID(d.Name), "a") // names differ within a group
 		}
 		fmt.Fprintf(w, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=%s,NAME=%s", quote(g.id), quote(name))

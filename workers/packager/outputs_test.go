@@ -46,6 +46,47 @@ func TestLeftOutIsSaidOnce(t *testing.T) {
 	}
 }
 
+// TestOutputsOfLanguages holds what is made of several tracks of sound.
+func TestOutputsOfLanguages(t *testing.T) {
+	var log bytes.Buffer
+	g := newRig(t)
+	_, end := g.start()
+	end()
+	p := g.p
+	p.log = slog.New(slog.NewTextHandler(&log, nil))
+	f := feedOf(live.Primary, 1, 1)
+	p.feeds[f.FeedID] = &feed{record: live.FeedRecord{Feed: f, Grant: live.Grant{Record: 1, Ladder: pass(32)}}}
+	of := func(tracks ...media.Track) string {
+		var got []string
+		for _, o := range p.outputs([]*segment{{Assembly: &live.Assembly{Feed: f, Segment: live.Segment{Tracks: tracks}}}}) {
+			got = append(got, fmt.Sprintf("%s=%d%s", strings.TrimPrefix(o.rendition, "0_demolive_"), o.track.ID, o.track.Language))
+			if o.audio && (o.rung.Name != "" || strings.Join(o.groups, ",") != "all,web") {
+				t.Errorf("%s: rung %q, groups %q", o.rendition, o.rung.Name, o.groups)
+			}
+		}
+		return strings.Join(got, " ")
+	}
+	video, one, two := media.Track{ID: 0, Params: small(t)}, media.Track{ID: 1, Params: aac(t), Language: "en"}, media.Track{ID: 2, Params: aac(t), Language: "he"}
+	if got := of(video, one, two); got != "32=0 a1=1en a2=2he" {
+		t.Errorf("two languages: %s", got)
+	}
+	if got := of(video, two); got != "32=0 a1=2he" {
+		t.Errorf("one of them: %s", got)
+	}
+	p.tracks["0_demolive_a2"] = f
+	if got := of(video, two); got != "32=0 a1=2he a2=2he" {
+		t.Errorf("the other one has fallen silent: %s", got)
+	}
+	if log.Len() > 0 {
+		t.Errorf("the log says:\n%s", &log)
+	}
+	dolby := media.Track{ID: 3, Params: &media.AC3{ID: 8, Coding: 7}}
+	of(video, one, dolby)
+	if got := of(video, one, dolby); got != "32=0 a1=1en a3=3" || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "AC-3") {
+		t.Errorf("another codec: %s; the log says:\n%s", got, &log)
+	}
+}
+
 func TestRateMeter(t *testing.T) {
 	frames := func(n int, d time.Duration) []*media.Frame {
 		out := make([]*media.Frame, n)

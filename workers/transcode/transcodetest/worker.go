@@ -94,7 +94,7 @@ func (w *Worker) work(ctx context.Context, task *bus.Task) error {
 }
 
 func (w *Worker) read(ctx context.Context, j *live.Job) (*live.Assembly, error) {
-	f, err := w.Media.Follow(ctx, j.Subject(), j.LeadIn)
+	f, err := w.Media.Follow(ctx, j.Subject(), j.First) // a copy needs no pictures before
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (w *Worker) silence(ctx context.Context, j *live.Job, name string) error {
 	grid := j.Heard()[0]
 	first, last, _, _ := grid.Grid(j.Start, j.End)
 	p := &live.Part{Feed: j.Feed, Seq: 1, Last: true, End: j.End, Segment: live.Segment{Start: j.Start, Number: j.Number,
-		Tracks: []media.Track{{ID: media.FirstAudioTrack, Params: params(media.Audio)}}, Independent: true, Target: j.Target}}
+		Tracks: []media.Track{{ID: media.FirstAudioTrack, Params: Params(media.Audio)}}, Independent: true, Target: j.Target}}
 	for n := first; n <= last; n++ {
 		at := grid.At(n)
 		p.Frames = append(p.Frames, media.Frame{Track: media.FirstAudioTrack, DTS: at, PTS: at, Duration: grid.At(n + 1).Sub(at), Key: true, Payload: []byte{0x21, 0, 0x03, 0x40, 0x68, 0x1c}})
