@@ -30,6 +30,9 @@ type Publish struct {
 	// Link tells how the connection does, for the feed's record; nil where the protocol knows
 	// nothing of it. It is called from another goroutine, once a second.
 	Link func() live.LinkStats
+	// Suits says whether something can be made of the stream by the ladder that it gets; nil takes
+	// any. Its error is a *Refusal.
+	Suits func(live.Ladder) error
 }
 
 // SourceClock says how a protocol counts time.

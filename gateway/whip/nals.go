@@ -52,8 +52,6 @@ func (n *nals) reset() {
 	n.buf, n.frag, n.opens, n.slices, n.sets = nil, -1, false, false, 0
 }
 
-// entry reports whether the access unit can be a keyframe of which nothing is missing at its
-// beginning, although packets before it are.
 func (n *nals) entry() bool { return n.opens }
 
 // add takes a packet's payload.
@@ -205,13 +203,12 @@ func (n *nals) allSets() uint8 {
 	return 3
 }
 
-// take returns the access unit that has been put together and begins the next one.
-func (n *nals) take(ms uint32) (nal.Unit, error) {
+func (n *nals) take(ms uint32) (unit, error) {
 	body, all, open := n.buf, n.sets == n.allSets(), n.frag >= 0
 	n.size = len(body)
 	n.reset()
 	if open {
-		return nal.Unit{}, errPacket
+		return unit{}, errPacket
 	}
 	if all {
 		n.unit.Renew() // a keyframe brings all that hold from there on

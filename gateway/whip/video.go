@@ -8,20 +8,45 @@ import (
 	"klive/infra/media/nal"
 )
 
-// video makes access units of H.264 or HEVC of a track's packets. It hands on none that is not
+// unit is one access unit as a codec's reader has it.
+type unit = nal.Unit
+
+// units puts the access units of a codec together.
+type units interface {
+	// add takes the payload of the unit's next packet.
+	add(payload []byte) error
+	// entry reports whether the unit can be a keyframe of which nothing is missing at its beginning,
+	// although packets before it are.
+	entry() bool
+	// take returns the unit that was put together, at a time in ms, and begins the next one; reset
+	// drops it. Errors are errPacket or of package nal.
+	take(ms uint32) (unit, error)
+	reset()
+}
+
+// video makes access units of a track's packets. It hands on none that is not
 // whole, and none that depends on one that was not: from a loss on, all are left out up to the
 // next keyframe.
 type video struct {
 	t      *track
-	nals   *nals
+	units  units
 	time   uint32 // RTP time of the access unit that is put together
 	open   bool   // there is one
 	spoilt bool   // some of it is missing, or wrong
 }
 
-func newVideo(t *track, hevc bool) *video {
+// newDepacketizer returns what reads a codec's packets.
+func newDepacketizer(t *track, codec string) depacketizer {
 	t.broken.Store(true)
-	return &video{t: t, nals: newNALs(hevc)}
+	switch codec {
+	case "AV1":
+		return &video{t: t, units: &obus{}}
+	case "VP9":
+		return &video{t: t, units: &vp9{}}
+	case "VP8":
+		return &video{t: t, units: &vp8{}}
+	}
+	return &video{t: t, units: newNALs(codec == "H265")}
 }
 
 func (v *video) add(p *packet, lost bool) error {
@@ -39,7 +64,7 @@ func (v *video) add(p *packet, lost bool) error {
 	if !v.open {
 		v.open, v.time = true, p.time
 	}
-	if !v.spoilt && v.nals.add(p.payload) != nil {
+	if !v.spoilt && v.units.add(p.payload) != nil {
 		v.t.s.server.metrics.malformed.Inc()
 		v.spoilt = true
 	}
@@ -69,15 +94,15 @@ func (v *video) breakOff() {
 
 // finish hands the access unit on, if it is whole and can be shown.
 func (v *video) finish() error {
-	whole := !v.spoilt && (!v.t.broken.Load() || v.nals.entry())
+	whole := !v.spoilt && (!v.t.broken.Load() || v.units.entry())
 	v.open, v.spoilt = false, false
 	if !whole {
-		v.nals.reset()
+		v.units.reset()
 		v.breakOff()
 		v.t.leaveOut()
 		return nil
 	}
-	u, err := v.nals.take(v.time / 90)
+	u, err := v.units.take(v.time / 90)
 	switch {
 	case errors.Is(err, nal.ErrMalformed) || errors.Is(err, errPacket):
 		v.t.s.server.metrics.malformed.Inc()
