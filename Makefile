@@ -41,6 +41,7 @@ test: test-unit test-e2e
 test-unit: setup-test $(BUNDLE)
 	$(TEST) -race -timeout 12m $$($(GO) list ./... | grep -vE '/infra/(e2e|images)|/terraform')
 	$(GO) test -tags previous -run TestPreviousForms ./storage/timeline
+	$(GO) test -run 'TestDayLong|VastFile' ./workers/recorder
 
 test-e2e: setup-test build
 	$(TEST) -count=1 -timeout 18m -parallel 4 ./infra/e2e/...
@@ -57,7 +58,7 @@ images:
 
 ## prove: the points at their stated length (PROVE=regexp chooses)
 prove: setup-test build
-	KLIVE_PROVE=1 $(GO) test -count=1 -v -timeout 120m -run '$(PROVE)' ./infra/e2e/... ./workers ./workers/packager ./storage/origin
+	KLIVE_PROVE=1 $(GO) test -count=1 -v -p 1 -timeout 180m -run '$(PROVE)' ./infra/e2e/... ./gateway ./gateway/srt ./workers/... ./storage/origin
 
 ## bench: CPU, memory and allocations per stream (BENCH=regexp chooses)
 bench: setup-test build

@@ -58,7 +58,7 @@ klive is ready. Publish to its demo entry:
              "%[1]s/%[2]s"
 %[4]s  or just  %[3]s
 
-`, server+demoQuery, demoName, g.self("publish"), srtLine(c))
+`, server+demoQuery, demoName, g.self("publish"), srtLine(c)+whipLine(c))
 	if play := node.PlayURL(c, demoEntry); play != "" {
 		fmt.Fprintf(b, "  play     %s\n", play)
 	}
@@ -72,6 +72,23 @@ func encryptedBanner(b *strings.Builder, c *config.Config, server string) {
 	if c.HTTPS.Listen != "" && c.HTTP.PublicURL == "" && c.HTTP.Listen != "" {
 		fmt.Fprintf(b, "  https    https://%s/ plays the same\n", node.Dialable(c.HTTPS.Listen))
 	}
+}
+
+// whipLine shows the address of WHIP publishers, with what OBS calls the bearer token.
+func whipLine(c *config.Config) string {
+	if url := demoWHIP(c); url != "" {
+		return fmt.Sprintf("  WHIP     \"%s\"  (bearer token: demo1234)\n", strings.TrimSuffix(url, "&t=demo1234"))
+	}
+	return ""
+}
+
+// demoWHIP is the WHIP address of the demo entry on this machine; empty when it is off.
+func demoWHIP(c *config.Config) string {
+	server := node.WHIPURL(c)
+	if server == "" {
+		return ""
+	}
+	return server + demoName + "?p=102&i=0&t=demo1234"
 }
 
 // srtLine shows the address of SRT callers.

@@ -29,9 +29,9 @@ func (busCmd) Run(ctx context.Context, g *global) error {
 
 func (p *process) runBus(ctx context.Context) error {
 	started := time.Now()
-	b, err := node.StartBus(ctx, node.Config{
-		Settings: p.settings, Version: version, Log: p.log, Registry: telemetry.NewRegistry(version),
-	})
+	registry := telemetry.NewRegistry(version)
+	defer p.informPlatform(registry, "bus")()
+	b, err := node.StartBus(ctx, node.Config{Settings: p.settings, Version: version, Log: p.log, Registry: registry})
 	if err != nil {
 		return err
 	}

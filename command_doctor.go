@@ -113,6 +113,9 @@ func portFindings(ctx context.Context, c *config.Config) []finding {
 	for _, address := range c.SRT.Addresses() {
 		ports = append(ports, port{"udp", "srt.listen", address})
 	}
+	if c.WHIP.Enabled {
+		ports = append(ports, port{"udp", "webrtc.listen", c.WebRTC.Listen})
+	}
 	var out []finding
 	klive := findRunning(ctx, c)
 	for _, p := range ports {

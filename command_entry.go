@@ -23,33 +23,32 @@ type entryCmd struct {
 
 // entryView is an entry as the commands print it.
 type entryView struct {
-	ID     string `json:"id"`
-	Name   string `json:"name"`
-	Token  string `json:"token"`
-	Live   bool   `json:"live"`
-	Server string `json:"server"` // what OBS calls "Server"
-	Key    string `json:"key"`    // what OBS calls "Stream Key"
-	Play   string `json:"playUrl"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Live bool   `json:"live"`
+	admin.Addresses
+	SRTPassphrase string `json:"srtPassphrase,omitempty"`
+	Play          string `json:"playUrl"`
 }
 
 // gatewayUnknown stands in an address for what a node of a deployment does not know.
 const gatewayUnknown = "<gateway: set rtmp.publicUrl>"
 
-// ingestURL is where encoders publish, to show to people. The RTMP listener of a deployment
-// with roles may be on any of its hosts.
-func ingestURL(c *config.Config) string {
-	if c.RTMP.PublicURL == "" && c.Bus.URL != "" {
-		return "rtmp://" + gatewayUnknown + "/" + c.RTMP.App
+// servers are the addresses of the gateways, to show to people. Those of a deployment with roles
+// may be on any of its hosts.
+func servers(c *config.Config) admin.Servers {
+	s := node.Servers(c)
+	if s.RTMP == "" && c.Bus.URL != "" {
+		s.RTMP = "rtmp://" + gatewayUnknown + "/" + c.RTMP.App
 	}
-	return node.IngestURL(c)
+	return s
 }
 
 func viewEntry(c *config.Config, partner int, e *kaltura.LiveStreamEntry) entryView {
 	return entryView{
-		ID: e.ID, Name: e.Name, Token: e.StreamPassword, Live: e.LiveStatus == kaltura.StatusPlayable,
-		Server: fmt.Sprintf("%s/?p=%d&e=%s&i=0&t=%s", ingestURL(c), partner, e.ID, e.StreamPassword),
-		Key:    e.ID + "_1",
-		Play:   node.PlayURL(c, e.ID),
+		ID: e.ID, Name: e.Name, Live: e.LiveStatus == kaltura.StatusPlayable, SRTPassphrase: e.SRTPass,
+		Addresses: servers(c).Of(admin.Entry{ID: e.ID, Partner: partner, Token: e.StreamPassword, SRTPassphrase: e.SRTPass}),
+		Play:      node.PlayURL(c, e.ID),
 	}
 }
 
@@ -112,11 +111,13 @@ type entryAddCmd struct {
 	DVR     int    `placeholder:"MINUTES" help:"DVR window; 0 is none."`
 	Profile int    `placeholder:"ID" help:"Conversion profile; the partner's default when left out."`
 	Record  string `placeholder:"HOW" help:"Recording: none; append, all sessions of the entry to one VOD entry; session, one for each. The API's default when left out."`
+
+	SRTPassphrase string `name:"srt-passphrase" placeholder:"TEXT" help:"What SRT callers have to encrypt with, 10 to 79 bytes; they don't when it is left out."`
 }
 
 // Run adds an entry.
 func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
-	e, err := node.NewEntry(admin.NewEntry{Name: a.Name, Token: a.Token, DVR: a.DVR, Profile: a.Profile, Record: a.Record})
+	e, err := node.NewEntry(admin.NewEntry{Name: a.Name, Token: a.Token, DVR: a.DVR, Profile: a.Profile, Record: a.Record, SRTPassphrase: a.SRTPassphrase})
 	if err != nil {
 		return err
 	}
@@ -138,9 +139,24 @@ func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
 	return nil
 }
 
-// print writes the addresses of an entry.
+// print writes the addresses of an entry: those of the protocols that are on.
 func (v entryView) print() {
-	fmt.Printf("  server      %s\n  stream key  %s\n  play        %s\n", v.Server, v.Key, v.Play)
+	for _, line := range []struct{ name, text string }{
+		{"server", v.Server}, {"backup", v.Backup}, {"stream key", v.Key}, {"rtmps", v.RTMPS}, {"srt", v.SRT},
+		{"push", v.Push}, {"whip", v.WHIP}, {"bearer", v.bearer()}, {"play", v.Play},
+	} {
+		if line.text != "" {
+			fmt.Printf("  %-10s  %s\n", line.name, line.text)
+		}
+	}
+}
+
+// bearer is the token that WHIP publishers send; empty where there is no WHIP.
+func (v entryView) bearer() string {
+	if v.WHIP == "" {
+		return ""
+	}
+	return v.Token
 }
 
 type entryShowCmd struct {

@@ -62,7 +62,7 @@ func (p *process) endTimeout(err error) time.Duration {
 func (p *process) runNode(ctx context.Context, roles node.Roles, ready func(*node.Node, *config.Config) error) error {
 	started := time.Now()
 	registry := telemetry.NewRegistry(version)
-	defer p.informPlatform(registry, roles)()
+	defer p.informPlatform(registry, roles.String())()
 	n, err := node.Start(ctx, node.Config{
 		Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: registry,
 	})
@@ -72,6 +72,7 @@ func (p *process) runNode(ctx context.Context, roles node.Roles, ready func(*nod
 	if err != nil {
 		return err
 	}
+	p.taken = n.Reload
 	defer p.protect(n, roles)()
 	p.log.Info("klive is ready", "roles", roles.String(), "version", version, "after", time.Since(started).Round(time.Millisecond))
 	if ready != nil {
@@ -94,6 +95,8 @@ type process struct {
 	log      *slog.Logger
 	level    slog.LevelVar
 	hup      chan os.Signal
+	// taken is told of a configuration that is taken over while the process runs; may be nil.
+	taken func(*config.Config)
 }
 
 // runProcess reads the configuration, makes the log and runs f.
@@ -137,14 +140,14 @@ func (p *process) protect(n *node.Node, roles node.Roles) (stop func()) {
 	}
 }
 
-// informPlatform sends metrics to CloudWatch when a namespace is set, until the returned function
-// is called.
-func (p *process) informPlatform(metrics prometheus.Gatherer, roles node.Roles) (stop func()) {
+// informPlatform sends metrics to CloudWatch, under the name of the roles, when a namespace is set,
+// until the returned function is called.
+func (p *process) informPlatform(metrics prometheus.Gatherer, roles string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	if c := p.settings.Telemetry.CloudWatch; c.Namespace != "" {
 		running.Go(func() {
-			lines := &telemetry.CloudWatch{Namespace: c.Namespace, Role: roles.String(), Gatherer: metrics, Out: os.Stdout}
+			lines := &telemetry.CloudWatch{Namespace: c.Namespace, Role: roles, Gatherer: metrics, Out: os.Stdout}
 			if err := lines.Run(ctx, c.Every); err != nil {
 				p.log.Error("no more metrics go to CloudWatch", "error", err)
 			}
@@ -190,8 +193,12 @@ func (p *process) reload() *config.Config {
 		return old
 	}
 	p.level.Set(l)
-	p.log.Info("configuration read again", "log.level", c.Log.Level)
+	keys, _ := c.Viewer.TokenKeys() // they have been checked
+	p.log.Info("configuration read again", "log.level", c.Log.Level, "viewer.keys", len(keys))
 	running := *old
-	running.Log.Level = c.Log.Level
+	running.Log.Level, running.Viewer = c.Log.Level, c.Viewer
+	if p.taken != nil {
+		p.taken(&running)
+	}
 	return &running
 }

@@ -47,7 +47,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("PROGRAM", program)
-			for _, name := range []string{"RTMP", "SRT", "HTTP", "ADMIN", "RTMPS", "HTTPS", "BUS", "INTERNAL", "P1", "P2", "P3", "P4", "P5"} {
+			for _, name := range []string{"RTMP", "SRT", "WEBRTC", "HTTP", "ADMIN", "RTMPS", "HTTPS", "BUS", "INTERNAL", "P1", "P2", "P3", "P4", "P5"} {
 				address, err := ports.next()
 				if err != nil {
 					return err
@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 				env.Setenv(name, address)
 				_, port, _ := net.SplitHostPort(address)
 				env.Setenv(name+"_PORT", port)
-				if name == "RTMP" || name == "SRT" || name == "HTTP" || name == "ADMIN" || name == "INTERNAL" {
+				if name == "RTMP" || name == "SRT" || name == "WEBRTC" || name == "HTTP" || name == "ADMIN" || name == "INTERNAL" {
 					env.Setenv("KLIVE_"+name+"_LISTEN", address)
 				}
 			}

@@ -64,12 +64,12 @@ func newCutter(c cutterConfig) *cutter {
 	return t
 }
 
-// expect says which kinds of track will come.
+// expect says of which kinds the tracks are that will come, one for each.
 func (c *cutter) expect(kinds ...media.Kind) {
+	var n [len(c.order.expected)]int
 	for _, k := range kinds {
-		if len(c.order.expected) < maxTracks {
-			c.order.expected = append(c.order.expected, k)
-		}
+		n[k]++
+		c.order.expected[k] = max(c.order.expected[k], min(n[k], maxTracks))
 	}
 }
 
@@ -85,6 +85,11 @@ func (c *cutter) setTrack(t media.Track) error {
 	case old != nil && old.track.Params.Kind() != t.Params.Kind():
 		return &Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("track %d was %s and can't become %s", t.ID, old.track.Params.Kind(), t.Params.Kind())}
 	case old != nil && old.track.Params.Equal(t.Params):
+		if old.track.Language != t.Language { // the next segment says so; nothing is cut for it
+			old.track.Language = t.Language
+			named := old.track
+			c.order.announce(&named)
+		}
 		return nil
 	case old == nil:
 		old = &cutTrack{}
@@ -149,6 +154,20 @@ func (c *cutter) write(au *AccessUnit, now media.Time) error {
 			maxPartBytes>>20, maxPartFrames, c.seg.part)}
 	}
 	return nil
+}
+
+// data gives timed data the feed's time. It goes with the part that is made next.
+func (c *cutter) data(d *Datum) {
+	m := c.clock.cur
+	if m == nil || len(d.Payload) > media.MaxData {
+		c.seg.dropped[dropData]++ // nothing says when it is, or it is too much
+		return
+	}
+	ticks := m.newest
+	if d.Timed {
+		ticks = c.clock.unwrap(d.Time, ticks)
+	}
+	c.seg.addData(media.Data{Format: d.Format, Time: m.at(ticks, c.clock.rate), Payload: d.Payload})
 }
 
 // placeVideo passes video times through. DTS rises whatever the source says, and PTS follows

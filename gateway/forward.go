@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -139,6 +138,16 @@ func (f *Forwarder) Away(r *http.Request, id live.FeedID) bool {
 	return err == nil && address != "" && address != f.cfg.Address
 }
 
+// HeldElsewhere reports whether another gateway holds a feed and can be asked about it. A
+// request that was forwarded already belongs here.
+func (f *Forwarder) HeldElsewhere(r *http.Request, id live.FeedID) bool {
+	if forwarded(r) || f.cfg.Address == "" {
+		return false
+	}
+	address, err := f.Owner(r.Context(), id)
+	return err == nil && address != "" && address != f.cfg.Address
+}
+
 // claim returns the address of the gateway that begins a feed: this one, or one that was
 // faster.
 func (f *Forwarder) claim(ctx context.Context, id live.FeedID) (address string, err error) {
@@ -255,13 +264,3 @@ func (f *Forwarder) Receive() http.Handler {
 
 // forwarded reports whether another gateway has sent a request here.
 func forwarded(r *http.Request) bool { return r.Context().Value(forwardedKey{}) != nil }
-
-// Problem answers with an error as RFC 9457 has it.
-func Problem(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{
-		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail,
-	})
-}

@@ -83,8 +83,8 @@ type interleaver struct {
 	progress time.Duration
 	leader   media.Time
 	leadGen  uint32
-	held     int // bytes
-	expected []media.Kind
+	held     int                  // bytes
+	expected [media.Audio + 1]int // tracks that were announced, by kind
 
 	out     item // the frame released last
 	started bool
@@ -240,22 +240,19 @@ func (v *interleaver) silent(o *lane, it *item) bool {
 	return v.progress-max(o.seen, it.seen) >= maxHold || v.progress-o.seen >= goneAfter
 }
 
-// missing reports whether an announced kind of track has still time to appear.
+// missing reports whether an announced track has still time to appear.
 func (v *interleaver) missing() bool {
 	if v.progress >= expectHold {
 		return false
 	}
-	for _, k := range v.expected {
-		if !v.has(k) {
-			return true
+	var sent [len(v.expected)]int
+	for _, l := range v.lanes {
+		if l.sent {
+			sent[l.kind]++
 		}
 	}
-	return false
-}
-
-func (v *interleaver) has(k media.Kind) bool {
-	for _, l := range v.lanes {
-		if l.kind == k && l.sent {
+	for k, n := range v.expected {
+		if sent[k] < n {
 			return true
 		}
 	}

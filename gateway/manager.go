@@ -222,6 +222,11 @@ func (g *Gateway) publish(ctx context.Context, p *Permit, pub Publish, log *slog
 	if err != nil {
 		return nil, err
 	}
+	if pub.Suits != nil {
+		if err := pub.Suits(grant.Ladder); err != nil {
+			return nil, err
+		}
+	}
 	if err := g.partnerRoom(ctx, grant.PartnerID, id); err != nil {
 		return nil, err
 	}

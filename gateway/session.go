@@ -77,7 +77,7 @@ func (s *Session) SetTrack(t media.Track) error {
 	return nil
 }
 
-// Expect says which kinds of track the encoder has announced that it will send.
+// Expect says of which kinds the tracks are that the encoder has announced.
 func (s *Session) Expect(kinds ...media.Kind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,6 +105,17 @@ func (s *Session) Write(au AccessUnit) error {
 	s.stateMu.Lock()
 	s.clock = record
 	s.stateMu.Unlock()
+	return nil
+}
+
+// Data takes timed data that goes along with the media.
+func (s *Session) Data(d Datum) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return s.why()
+	}
+	s.cut.data(&d)
 	return nil
 }
 

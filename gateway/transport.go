@@ -78,7 +78,14 @@ func (t *transportSink) Program(list []ts.Stream) error {
 	return nil
 }
 
-func (t *transportSink) Track(track media.Track, _ ts.Stream) error { return t.pub.SetTrack(track) }
+func (t *transportSink) Track(track media.Track, s ts.Stream) error {
+	track.Language = media.Language(s.Language)
+	return t.pub.SetTrack(track)
+}
+
+func (t *transportSink) Data(d ts.Data) error {
+	return t.pub.Data(Datum{Format: d.Format, Time: d.Time, Timed: d.Timed, Payload: d.Payload})
+}
 
 func (t *transportSink) Unit(u ts.Unit) error {
 	t.units++

@@ -86,16 +86,13 @@ func (o *owner) attempt(ctx context.Context, held seenLease, ours, steal bool, f
 
 // acquire takes a lease that is free, or the one that was seen. One that is this process's by
 // its record is taken whether it was seen or not.
-func (o *owner) acquire(ctx context.Context, seen seenLease, steal bool) (lease *bus.Lease, err error) {
-	b, ttl := o.p.bucket, o.p.LeaseTTL
+func (o *owner) acquire(ctx context.Context, seen seenLease, steal bool) (*bus.Lease, error) {
 	if steal {
-		lease, err = bus.StealLease(ctx, b, o.entry, o.p.Name, ttl, seen.revision)
-	} else {
-		lease, err = bus.AcquireLease(ctx, b, o.entry, o.p.Name, ttl)
+		lease, err := bus.StealLease(ctx, o.p.bucket, o.entry, o.p.Name, o.p.LeaseTTL, seen.revision)
+		var held *bus.HeldError
+		if !errors.As(err, &held) || held.Holder != o.p.Name {
+			return lease, err
+		}
 	}
-	var held *bus.HeldError
-	if errors.As(err, &held) && held.Holder == o.p.Name {
-		return bus.StealLease(ctx, b, o.entry, o.p.Name, ttl, held.Revision)
-	}
-	return lease, err
+	return bus.TakeLease(ctx, o.p.bucket, o.entry, o.p.Name, o.p.LeaseTTL)
 }

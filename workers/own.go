@@ -80,7 +80,10 @@ func (o *owner) giveBack(ctx context.Context, lease *bus.Lease, heir string) {
 func (o *owner) work(ctx context.Context, t *tenure) error {
 	r := registrar.New(registrar.Config{Entry: o.entry, API: fencedAPI{o.p.API, t.guard}, Kick: o.kick, Facts: o.refresh, Note: o.note(t),
 		Metrics: o.p.registering, Log: o.p.Log, Options: o.p.Registrar})
-	left := o.registered(ctx)
+	left, ok := o.inherited(ctx)
+	if !ok {
+		return packager.ErrStopped
+	}
 	r.Inherit(left.PartnerID, left.Indexes)
 	calls, cancel := context.WithCancel(ctx)
 	defer cancel()

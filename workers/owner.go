@@ -222,7 +222,11 @@ func (o *owner) pause(ctx context.Context, d time.Duration) bool {
 // needed reports whether there is still a reason to want the lease: a feed that is alive, a
 // broadcast that is open, or a registration that is to be taken back.
 func (o *owner) needed(ctx context.Context) bool {
-	return o.onAir(ctx) || len(o.registered(ctx).Indexes) > 0
+	if o.onAir(ctx) {
+		return true
+	}
+	left, err := o.registered(ctx)
+	return err != nil || len(left.Indexes) > 0 // what is not known may be so
 }
 
 // onAir reports whether there is something to package: a feed that is alive, or a broadcast

@@ -13,21 +13,38 @@ import (
 const noteTimeout = 3 * time.Second
 
 // registered returns under which indexes owners before this one may have registered the entry.
-func (o *owner) registered(ctx context.Context) live.RegistrationRecord {
+// After an error that is not known.
+func (o *owner) registered(ctx context.Context) (live.RegistrationRecord, error) {
 	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
 	defer cancel()
 	kv, err := o.p.registrations.Get(ctx, o.entry)
 	if errors.Is(err, bus.ErrNotFound) {
-		return live.RegistrationRecord{}
-	}
-	var r live.RegistrationRecord
-	if err == nil {
-		r, err = live.UnmarshalRegistrationRecord(kv.Value)
+		return live.RegistrationRecord{}, nil
 	}
 	if err != nil {
-		o.log.Warn("it is not known whether the entry is registered", "error", err)
+		return live.RegistrationRecord{}, err
 	}
-	return r
+	r, err := live.UnmarshalRegistrationRecord(kv.Value)
+	if err != nil { // asking again would not make it readable
+		o.log.Warn("what is written down of the entry's registration can't be read; it is taken for none", "error", err)
+		return live.RegistrationRecord{}, nil
+	}
+	return r, nil
+}
+
+// inherited asks until it is known what the owners before this one left registered. ok is false
+// when this one is to end, or to leave, before that.
+func (o *owner) inherited(ctx context.Context) (left live.RegistrationRecord, ok bool) {
+	for {
+		left, err := o.registered(ctx)
+		if err == nil {
+			return left, true
+		}
+		o.log.Warn("it is not known whether the entry is registered, asking again", "error", err)
+		if !o.pause(ctx, o.p.LeaseRetry) || o.going() {
+			return left, false
+		}
+	}
 }
 
 // note returns what writes down, under a tenure, what is registered.

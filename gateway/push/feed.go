@@ -45,6 +45,7 @@ type feed struct {
 	complete bool          // its playlist or manifest says that no more will come
 	off      chan struct{} // closed when pub goes off the air
 	late     *lateness
+	sections *sections
 }
 
 var (
@@ -58,14 +59,14 @@ var (
 const farewell = 2 * time.Second
 
 func newFeed(h *Handler, to target) *feed {
-	return &feed{h: h, id: to.id, first: to, admitted: make(chan struct{}), gone: make(chan struct{}), turn: make(chan struct{}, 1), movies: map[string]*movie{}, adopted: make(chan struct{}), late: &lateness{}}
+	return &feed{h: h, id: to.ID, first: to, admitted: make(chan struct{}), gone: make(chan struct{}), turn: make(chan struct{}, 1), movies: map[string]*movie{}, adopted: make(chan struct{}), late: &lateness{}, sections: &sections{}}
 }
 
 // authenticate decides on the feed by its first request.
 func (f *feed) authenticate(ctx context.Context, r *http.Request) error {
 	f.peer = r.RemoteAddr
-	p := f.first.params
-	if f.first.anyPartner {
+	p := f.first.Params
+	if f.first.AnyPartner {
 		if f.h.cfg.Partner == nil {
 			return refuse("the address lacks p=, the partner")
 		}
@@ -99,13 +100,13 @@ func (f *feed) hold(ctx context.Context, to *target) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	switch same := to.shows(&f.first); {
+	switch same := to.Shows(&f.first.HTTPAddress); {
 	case f.refusal != nil && !same:
 		return errAnother
 	case f.refusal != nil:
 		return f.refusal
 	case !same:
-		return &gateway.Refusal{Reason: gateway.ReasonAuth, Err: errOther, Text: fmt.Sprintf("stream %s was begun with another token or partner", to.id.StreamName())}
+		return &gateway.Refusal{Reason: gateway.ReasonAuth, Err: errOther, Text: fmt.Sprintf("stream %s was begun with another token or partner", to.ID.StreamName())}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -129,7 +130,11 @@ func (f *feed) release() {
 		return
 	}
 	if f.complete || f.merge != nil && f.merge.finished() {
-		f.idle = time.AfterFunc(min(farewell, f.h.cfg.Idle), func() { f.end(nil) })
+		own := f.sections
+		f.idle = time.AfterFunc(min(farewell, f.h.cfg.Idle), func() {
+			f.end(nil)
+			f.forgetSections(own)
+		})
 		return
 	}
 	f.idle = time.AfterFunc(f.h.cfg.Idle, func() { f.end(errIdle) })
@@ -212,7 +217,7 @@ func (f *feed) swap(cause error) {
 	f.pub, f.merge = nil, nil
 	clear(f.movies)
 	f.sole, f.complete = false, false
-	f.late = &lateness{}
+	f.late, f.sections = &lateness{}, &sections{}
 }
 
 func busy(id live.FeedID) *gateway.Refusal {

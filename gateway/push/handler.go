@@ -76,18 +76,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.answer(w, r, err, "")
 		return
 	}
-	if h.find(to.id) == nil && h.cfg.Elsewhere != nil && h.cfg.Elsewhere.Away(r, to.id) {
+	if h.find(to.ID) == nil && h.cfg.Elsewhere != nil && h.cfg.Elsewhere.Away(r, to.ID) {
 		unbounded(w)
 		// A packager that hangs up has sent what it wanted: the forwarder sees to the rest.
-		h.cfg.Elsewhere.Forward(w, r.WithContext(context.WithoutCancel(r.Context())), to.id)
+		h.cfg.Elsewhere.Forward(w, r.WithContext(context.WithoutCancel(r.Context())), to.ID)
 		return
 	}
 	if err := h.enter(); err != nil {
-		h.answer(w, r, err, to.params.Entry)
+		h.answer(w, r, err, to.Params.Entry)
 		return
 	}
 	defer h.leave()
-	h.answer(w, r, h.serve(w, r, to), to.params.Entry)
+	h.answer(w, r, h.serve(w, r, to), to.Params.Entry)
 }
 
 // unbounded takes the server's limits off a request whose body lasts as long as a broadcast.
@@ -191,9 +191,9 @@ func (h *Handler) feed(to target) (f *feed, first bool, err error) {
 	if h.closed { // its feeds have been told, and nobody would end another one
 		return nil, false, errShutdown
 	}
-	if f = h.feeds[to.id]; f == nil {
+	if f = h.feeds[to.ID]; f == nil {
 		f, first = newFeed(h, to), true
-		h.feeds[to.id] = f
+		h.feeds[to.ID] = f
 	}
 	return f, first, nil
 }
@@ -234,13 +234,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, err error, entr
 		args = append(args, "error", refusal.Err)
 	}
 	h.cfg.Logger.Log(r.Context(), level, "push request refused", args...)
-	switch code {
-	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", `Bearer realm="klive"`)
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		w.Header().Set("Retry-After", "2")
-	}
-	gateway.Problem(w, code, refusal.Text)
+	gateway.AnswerRefusal(w, code, refusal)
 }
 
 // asRefusal makes a refusal of any error; what is none by itself is not for the encoder's eyes.

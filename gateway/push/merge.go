@@ -46,9 +46,10 @@ type merger struct {
 
 // mergeTrack is one track of the feed.
 type mergeTrack struct {
-	m    *merger
-	id   media.TrackID
-	kind media.Kind
+	m        *merger
+	id       media.TrackID
+	kind     media.Kind
+	language string
 
 	queue  []mergeUnit
 	heard  time.Time
@@ -67,11 +68,11 @@ type mergeUnit struct {
 
 func newMerger(pub gateway.Publication, m *metrics) *merger { return &merger{pub: pub, metrics: m} }
 
-// track gives out the feed's next track of a kind; nil when there are enough.
-func (m *merger) track(kind media.Kind) *mergeTrack {
+// track gives out the feed's next track of a kind and, for sound, a language; nil when there are enough.
+func (m *merger) track(kind media.Kind, language string) *mergeTrack {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := &mergeTrack{m: m, kind: kind, heard: time.Now()}
+	t := &mergeTrack{m: m, kind: kind, language: language, heard: time.Now()}
 	if kind == media.Audio {
 		t.id = media.FirstAudioTrack
 	}
@@ -87,15 +88,19 @@ func (m *merger) track(kind media.Kind) *mergeTrack {
 		return nil
 	}
 	m.tracks = append(m.tracks, t)
-	m.pub.Expect(kind)
+	kinds := make([]media.Kind, len(m.tracks))
+	for i, o := range m.tracks {
+		kinds[i] = o.kind
+	}
+	m.pub.Expect(kinds...)
 	return t
 }
 
 // restart lets a track begin anew.
-func (t *mergeTrack) restart() {
+func (t *mergeTrack) restart(language string) {
 	t.m.mu.Lock()
 	defer t.m.mu.Unlock()
-	t.known, t.ended = false, false
+	t.known, t.ended, t.language = false, false, language
 }
 
 func (t *mergeTrack) finish() {
@@ -211,7 +216,7 @@ func (m *merger) waits(now time.Time) bool {
 
 func (m *merger) write(t *mergeTrack, u *mergeUnit) error {
 	if u.params != nil {
-		if err := m.pub.SetTrack(media.Track{ID: t.id, Params: u.params}); err != nil {
+		if err := m.pub.SetTrack(media.Track{ID: t.id, Params: u.params, Language: t.language}); err != nil {
 			return err
 		}
 	}

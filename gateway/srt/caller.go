@@ -55,6 +55,8 @@ func (c *caller) serve() {
 		return
 	}
 	if c.conn, err = c.req.Accept(); err != nil {
+		c.server.metrics.refused.WithLabelValues(reasonAccept).Inc()
+		c.log.Warn("SRT caller lost", "reason", reasonAccept, "text", "the connection could not be set up once the caller was let in; it calls again", "error", err)
 		c.pub.Close(fmt.Errorf("%w: %w", errGone, err))
 		c.pub = nil
 		return

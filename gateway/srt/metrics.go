@@ -53,4 +53,5 @@ func (m *metrics) link(was, is live.LinkStats) {
 const (
 	reasonConnections = "connections" // the connection limit
 	reasonTimeout     = "timeout"     // nothing came in time
+	reasonAccept      = "accept"      // the connection could not be set up
 )

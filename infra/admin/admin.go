@@ -25,6 +25,8 @@ type Entries interface {
 	Entries(ctx context.Context) ([]Entry, error)
 	// Add makes a live entry.
 	Add(ctx context.Context, e NewEntry) (Entry, error)
+	// Profiles lists the conversion profiles that entries may have.
+	Profiles(ctx context.Context) ([]Profile, error)
 	// Remove removes one; one that is on the air only with force.
 	Remove(ctx context.Context, id string, force bool) error
 }
@@ -119,6 +121,7 @@ func (h *Handler) routes() http.Handler {
 	}
 	if h.config.Entries != nil {
 		api.handle(http.MethodPost, "/v1/entries", own.Handler(http.HandlerFunc(h.addEntry)))
+		api.handle(http.MethodGet, "/v1/profiles", http.HandlerFunc(h.profiles))
 		api.handle(http.MethodDelete, "/v1/entries/{id}", own.Handler(http.HandlerFunc(h.removeEntry)))
 	}
 	if h.config.Cluster != nil {

@@ -32,6 +32,10 @@ func (fakeEntries) Add(context.Context, NewEntry) (Entry, error) {
 	return Entry{}, errors.New("the list is fixed")
 }
 
+func (fakeEntries) Profiles(context.Context) ([]Profile, error) {
+	return []Profile{{ID: 501, Name: "Passthrough", Default: true}, {ID: 502, Name: "Cloud transcode"}}, nil
+}
+
 func (fakeEntries) Remove(context.Context, string, bool) error {
 	return errors.New("the list is fixed")
 }
@@ -198,9 +202,11 @@ func TestEntries(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []entryView{{
-		ID: "0_demolive", Name: "Demo", Key: "0_demolive_1",
-		Server: "rtmp://localhost/kLive/?p=102&e=0_demolive&i=0&t=demo1234",
-		Backup: "rtmp://localhost/kLive/?p=102&e=0_demolive&i=1&t=demo1234",
+		ID: "0_demolive", Name: "Demo", Addresses: Addresses{
+			Server: "rtmp://localhost/kLive/?p=102&e=0_demolive&i=0&t=demo1234",
+			Backup: "rtmp://localhost/kLive/?p=102&e=0_demolive&i=1&t=demo1234",
+			Key:    "0_demolive_1", Token: "demo1234",
+		},
 		FFmpeg: `ffmpeg -re -i input.mp4 -c:v libx264 -preset veryfast -b:v 2500k -g 60 -c:a aac -b:a 128k -f flv ` +
 			`"rtmp://localhost/kLive/?p=102&e=0_demolive&i=0&t=demo1234/0_demolive_1"`,
 		Play: "http://localhost:8080/kLive/smil:0_demolive_all.smil/playlist.m3u8",

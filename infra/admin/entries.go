@@ -18,6 +18,16 @@ type NewEntry struct {
 	// Record is "none", "append" (all sessions to one VOD entry) or "session" (one for each);
 	// empty leaves it to the control plane.
 	Record string `json:"record"`
+	// SRTPassphrase is what SRT callers have to encrypt with; empty asks for no encryption.
+	SRTPassphrase string `json:"srtPassphrase"`
+}
+
+// Profile is a conversion profile that an entry may have.
+type Profile struct {
+	ID   int    `json:"id"`
+	Name string `json:"name"`
+	// Default is that of entries which name none.
+	Default bool `json:"default,omitempty"`
 }
 
 // Refusal is an error that the caller can mend, with the HTTP status that says of what kind
@@ -38,7 +48,7 @@ func (h *Handler) addEntry(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxNewEntry))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&e); err != nil {
-		problem(w, http.StatusBadRequest, `want a JSON object of name, and where wanted token, dvr (minutes) and profile: `+err.Error())
+		problem(w, http.StatusBadRequest, `want a JSON object of name, and where wanted token, dvr (minutes), profile, record and srtPassphrase: `+err.Error())
 		return
 	}
 	made, err := h.config.Entries.Add(r.Context(), e)
@@ -50,6 +60,16 @@ func (h *Handler) addEntry(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusCreated)
 	_ = json.NewEncoder(w).Encode(h.entryView(made, r)) // the client may be gone
+}
+
+// profiles answers GET /v1/profiles: what a new entry may have for its profile.
+func (h *Handler) profiles(w http.ResponseWriter, r *http.Request) {
+	list, err := h.config.Entries.Profiles(r.Context())
+	if err != nil {
+		h.refused(w, r, "can't list the conversion profiles", err)
+		return
+	}
+	writeJSON(w, map[string]any{"profiles": append([]Profile{}, list...)})
 }
 
 // removeEntry answers DELETE /v1/entries/{id}.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,10 +16,10 @@ import (
 
 // shelf is an Entries that remembers.
 type shelf struct {
-	// mu guards list.
-	mu   sync.Mutex
-	list []Entry
-	fail error
+	mu    sync.Mutex // guards list and given
+	list  []Entry
+	given NewEntry // the last that was added
+	fail  error
 }
 
 func (s *shelf) Entries(context.Context) ([]Entry, error) {
@@ -33,8 +35,12 @@ func (s *shelf) Add(_ context.Context, e NewEntry) (Entry, error) {
 		return Entry{}, &Refusal{Status: http.StatusBadRequest, Reason: "token: no slashes"}
 	}
 	made := Entry{ID: fmt.Sprintf("0_added%03d", len(s.list)), Name: e.Name, Partner: 102, Token: e.Token}
-	s.list = append(s.list, made)
+	s.list, s.given = append(s.list, made), e
 	return made, s.fail
+}
+
+func (s *shelf) Profiles(context.Context) ([]Profile, error) {
+	return fakeEntries(nil).Profiles(context.Background())
 }
 
 func (s *shelf) Remove(_ context.Context, id string, force bool) error {
@@ -97,24 +103,74 @@ func TestEntriesAreManaged(t *testing.T) {
 	}
 }
 
-// TestEntriesInChromium adds an entry in a real browser, copies its address and removes it.
+// orders is a Recordings with one broadcast that is being recorded.
+type orders struct {
+	mu   sync.Mutex // guards list
+	list []string   // what was ordered
+}
+
+func (*orders) Recordings(context.Context, string) (RecordingList, error) {
+	return RecordingList{Running: []string{"0_demolive"}}, nil
+}
+
+func (*orders) VODs(context.Context) ([]VOD, error) { return nil, nil }
+
+func (o *orders) Order(_ context.Context, entry, kind, file string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list = append(o.list, kind+" "+entry+file)
+	return nil
+}
+
+// TestEntriesInChromium adds an entry in a real browser, copies its address, splits a recording and
+// removes the entry.
 func TestEntriesInChromium(t *testing.T) {
 	needTools(t)
 	s := &shelf{list: []Entry{{ID: "0_demolive", Name: "Demo", Partner: 102, Token: "demo1234"}}}
-	web := httptest.NewServer(handler(t, func(c *Config) { c.Console, c.Entries, c.Cluster = nil, s, fakeCluster{} }))
+	o := &orders{}
+	web := httptest.NewServer(handler(t, func(c *Config) {
+		c.Console, c.Entries, c.Recordings = nil, s, o
+		c.Cluster = fakeCluster{live: []LiveEntry{{ID: "0_demolive", Feeds: []string{"0_demolive.0.1"}, Health: HealthLive}}}
+		c.Places.SRT, c.Places.RTMPS, c.Places.IngestHTTP, c.Places.Push, c.Places.WHIP = ":8890", ":1936", ":8080", true, true
+	}))
 	defer web.Close()
 	var saw struct {
-		Names   [][]string // at first, with the new one, and after it went
-		Refused string
-		Copied  string
-		Kept    string // why the one on the air stays
-		Errors  []string
+		Names     [][]string // at first, with the new one, and after it went
+		Refused   string
+		Profiles  []string
+		Copied    string
+		Addresses []string
+		Split     string
+		Cards     []string
+		Kept      string // why the one on the air stays
+		Errors    []string
 	}
-	runNode(t, &saw, "entries.mjs", web.URL)
+	args := []string{"entries.mjs", web.URL}
+	if dir := os.Getenv("KLIVE_SHOTS"); dir != "" {
+		args = append(args, filepath.Join(dir, "entries.png"))
+	}
+	runNode(t, &saw, args...)
 	if want := [][]string{{"Demo 0_demolive"}, {"Demo 0_demolive", "Town hall 0_added001"}, {"Demo 0_demolive"}}; fmt.Sprint(saw.Names) != fmt.Sprint(want) {
 		t.Errorf("names %q, want %q", saw.Names, want)
 	}
 	if saw.Refused != "token: no slashes" || !strings.Contains(saw.Copied, "e=0_added001&i=0&t=vote4me") || saw.Kept != "entry 0_demolive is on the air" || len(saw.Errors) > 0 {
 		t.Errorf("refused %q, copied %q, kept %q, errors %q", saw.Refused, saw.Copied, saw.Kept, saw.Errors)
+	}
+	if want := "[Passthrough chosen Cloud transcode]"; fmt.Sprint(saw.Profiles) != want {
+		t.Errorf("profiles %q, want %s", saw.Profiles, want)
+	}
+	if got, want := s.given, (NewEntry{Name: "Town hall", Token: "vote4me", DVR: 30, Profile: 502, Record: "session", SRTPassphrase: "behind closed doors"}); got != want {
+		t.Errorf("asked for %+v, want %+v", got, want)
+	}
+	for _, want := range []string{"RTMPS", "SRT", "HTTP", "WHIP", "Bearer token for WHIP: vote4me"} {
+		if !slices.ContainsFunc(saw.Addresses, func(line string) bool { return strings.HasPrefix(line, want) }) {
+			t.Errorf("no %s among the addresses %q", want, saw.Addresses)
+		}
+	}
+	if fmt.Sprint(o.list) != "[split 0_demolive]" || !strings.Contains(saw.Split, "next file") {
+		t.Errorf("ordered %q; the page says %q", o.list, saw.Split)
+	}
+	if slices.Sort(saw.Cards); len(slices.Compact(slices.Clone(saw.Cards))) != len(saw.Cards) || len(saw.Cards) < 3 {
+		t.Errorf("cards %q: want a name of its own for each", saw.Cards)
 	}
 }

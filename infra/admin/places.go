@@ -1,21 +1,28 @@
 package admin
 
 import (
-	"fmt"
+	"cmp"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 )
 
 // Places are the addresses of this klive, as its configuration has them. A listener
 // without a host is reached under whatever host the console itself was asked for.
 type Places struct {
-	// RTMP, RTMPS, SRT, HTTP are listeners such as ":1935"; empty means off.
-	RTMP, RTMPS, SRT, HTTP string
+	// RTMP, RTMPS, SRT, HTTP are listeners such as ":1935"; empty means off. HTTP is that of
+	// playback; IngestHTTP and IngestHTTPS are where this process takes encoders' requests.
+	RTMP, RTMPS, SRT, HTTP, IngestHTTP, IngestHTTPS string
+	// Push and WHIP say whether encoders may publish over HTTP in these ways.
+	Push, WHIP bool
 	// Ingest tells where encoders reach RTMP, such as "rtmp://live.example.com:1935"; nil or ""
 	// means the listener's own address.
 	Ingest func() string
+	// IngestURL tells the same of HTTP, "http://10.0.0.4:8080".
+	IngestURL func() string
+	// WHIPURL is where WHIP publishers reach the gateways, "https://live.example.com"; "" means where
+	// others over HTTP do.
+	WHIPURL string
 	// App is RTMP's application.
 	App string
 	// PublicURL is where viewers reach playback; empty means the HTTP listener.
@@ -43,13 +50,44 @@ func (p Places) rtmp(r *http.Request) string {
 
 func (p Places) rtmps(r *http.Request) string { return p.server("rtmps", p.RTMPS, "443", r) }
 
-// srt returns the address for SRT callers with an entry's stream id; empty when it is off.
-func (p Places) srt(r *http.Request, e Entry) string {
+// srt returns the address for SRT callers; empty when it is off.
+func (p Places) srt(r *http.Request) string {
 	if p.SRT == "" {
 		return ""
 	}
-	return "srt://" + authority(p.SRT, "", r) + "?streamid=" + url.QueryEscape(
-		fmt.Sprintf("#!::r=%s_1,m=publish,u=%d,i=0,s=%s", e.ID, e.Partner, url.PathEscape(e.Token)))
+	return "srt://" + authority(p.SRT, "", r)
+}
+
+// ingestHTTP returns where encoders publish over HTTP, without a path; empty when they can't. Who
+// asks over TLS gets the encrypted listener where there is one: a browser lets a page that came over
+// TLS ask nothing else.
+func (p Places) ingestHTTP(r *http.Request) string {
+	if p.IngestURL != nil {
+		if base := p.IngestURL(); base != "" {
+			return strings.TrimRight(base, "/")
+		}
+	}
+	secure := r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+	switch {
+	case p.IngestHTTPS != "" && (secure || p.IngestHTTP == ""):
+		return "https://" + authority(p.IngestHTTPS, "443", r)
+	case p.IngestHTTP != "":
+		return "http://" + authority(p.IngestHTTP, "80", r)
+	}
+	return ""
+}
+
+// servers are the addresses of all protocols for who asks.
+func (p Places) servers(r *http.Request) Servers {
+	s := Servers{RTMP: p.rtmp(r), RTMPS: p.rtmps(r), SRT: p.srt(r)}
+	base := p.ingestHTTP(r)
+	if base != "" && p.Push {
+		s.Push = base + PushPath
+	}
+	if base = cmp.Or(strings.TrimRight(p.WHIPURL, "/"), base); base != "" && p.WHIP {
+		s.WHIP = base + WHIPPath
+	}
+	return s
 }
 
 // watch is play of an entry's playlist, with a viewer's token where one is needed.
@@ -94,12 +132,6 @@ func authority(listen, usualPort string, r *http.Request) string {
 		return host
 	}
 	return net.JoinHostPort(host, port)
-}
-
-// ingest is the broadcast address's query: partner, entry, index, token.
-func ingest(partner, entry, index, token string) string {
-	return "?p=" + url.QueryEscape(partner) + "&e=" + url.QueryEscape(entry) +
-		"&i=" + index + "&t=" + url.QueryEscape(token)
 }
 
 // masterPath is the path of an entry's multivariant playlist.

@@ -10,14 +10,23 @@ import (
 // Recordings tells of recorded files and passes on what operators decide about them.
 type Recordings interface {
 	// Recordings lists files, those that wait for an operator first and then the newest; of one
-	// entry when that is not empty. more says that some are left out.
-	Recordings(ctx context.Context, entry string) (list []Recording, more bool, err error)
+	// entry when that is not empty.
+	Recordings(ctx context.Context, entry string) (RecordingList, error)
 	// Order asks the recorder of an entry for something: "split" (what is recorded from now on
 	// goes into the next file), or "retry" or "skip" of a file. It is done within seconds where
 	// the entry's recorder runs. Errors that the caller can mend are Refusals.
 	Order(ctx context.Context, entry, kind, file string) error
 	// VODs lists the recorded entries of the control plane; nil where there is none.
 	VODs(ctx context.Context) ([]VOD, error)
+}
+
+// RecordingList is what is recorded, and what is being recorded.
+type RecordingList struct {
+	Recordings []Recording `json:"recordings"`
+	// Running are the entries whose broadcast is being recorded now.
+	Running []string `json:"running"`
+	// More says that some are left out.
+	More bool `json:"more"`
 }
 
 // Recording is one recorded file as an operator sees it.
@@ -63,27 +72,25 @@ type VODFlavor struct {
 // recordings answers GET /v1/recordings, with ?entry= those of one entry. Where nothing is
 // recorded there are none.
 func (h *Handler) recordings(w http.ResponseWriter, r *http.Request) {
-	if h.config.Recordings == nil { // the console asks wherever it is
-		writeJSON(w, map[string]any{"recordings": []Recording{}, "vods": []VOD{}, "more": false})
-		return
+	answer := struct {
+		RecordingList
+		VODs []VOD `json:"vods"`
+	}{}
+	if h.config.Recordings != nil { // the console asks wherever it is
+		var err error
+		if answer.RecordingList, err = h.config.Recordings.Recordings(r.Context(), r.URL.Query().Get("entry")); err != nil {
+			h.refused(w, r, "can't list the recordings", err)
+			return
+		}
+		if answer.VODs, err = h.config.Recordings.VODs(r.Context()); err != nil {
+			h.refused(w, r, "can't list the recorded entries", err)
+			return
+		}
 	}
-	list, more, err := h.config.Recordings.Recordings(r.Context(), r.URL.Query().Get("entry"))
-	if err != nil {
-		h.refused(w, r, "can't list the recordings", err)
-		return
-	}
-	vods, err := h.config.Recordings.VODs(r.Context())
-	if err != nil {
-		h.refused(w, r, "can't list the recorded entries", err)
-		return
-	}
-	if list == nil {
-		list = []Recording{}
-	}
-	if vods == nil {
-		vods = []VOD{}
-	}
-	writeJSON(w, map[string]any{"recordings": list, "vods": vods, "more": more})
+	answer.Recordings = append([]Recording{}, answer.Recordings...)
+	answer.Running = append([]string{}, answer.Running...)
+	answer.VODs = append([]VOD{}, answer.VODs...)
+	writeJSON(w, answer)
 }
 
 // maxOrder bounds what an order brings, in bytes.

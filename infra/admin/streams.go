@@ -3,7 +3,6 @@ package admin
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"klive/infra/live"
@@ -85,8 +84,9 @@ type Entry struct {
 	ID      string
 	Name    string
 	Partner int
-	// Token is the entry's broadcast token. The listener's guard protects it.
-	Token string
+	// Token is the entry's broadcast token, SRTPassphrase that with which SRT callers have to
+	// encrypt, if any. The listener's guard protects both.
+	Token, SRTPassphrase string
 }
 
 // streamView is a Stream as the API shows it.
@@ -132,15 +132,12 @@ func (h *Handler) streams(w http.ResponseWriter, r *http.Request) {
 
 // entryView is an Entry with the addresses for its encoder and its viewers.
 type entryView struct {
-	ID     string `json:"id"`
-	Name   string `json:"name,omitempty"`
-	Server string `json:"server,omitempty"` // what OBS calls "Server"
-	Backup string `json:"backup,omitempty"` // the same for the backup encoder
-	Key    string `json:"key,omitempty"`    // what OBS calls "Stream Key"
+	ID   string `json:"id"`
+	Name string `json:"name,omitempty"`
+	Addresses
 	FFmpeg string `json:"ffmpeg,omitempty"`
-	SRT    string `json:"srt,omitempty"` // the whole address for SRT
 	Play   string `json:"playUrl,omitempty"`
-	// Advice says what to set when Server is not known.
+	// Advice says what to set when no address is known.
 	Advice string `json:"advice,omitempty"`
 	// Live is set while the entry is on the air.
 	Live *LiveEntry `json:"live,omitempty"`
@@ -172,30 +169,28 @@ func (h *Handler) entries(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) entryView(e Entry, r *http.Request) entryView {
-	v := entryView{ID: e.ID, Name: e.Name, Key: e.ID + "_1", Play: h.config.Places.watch(e.ID, masterPath(e.ID), r)}
-	server := h.config.Places.rtmp(r)
-	if server == "" {
-		server = h.config.Places.rtmps(r)
+	servers := h.config.Places.servers(r)
+	v := entryView{ID: e.ID, Name: e.Name, Addresses: servers.Of(e), Play: h.config.Places.watch(e.ID, masterPath(e.ID), r)}
+	if servers.none() {
+		v.Advice = "no gateway is known here: set rtmp.publicUrl and whip.publicUrl to where encoders reach the gateways"
 	}
-	if server == "" {
-		v.Advice = "no gateway is known here: set rtmp.publicUrl to where encoders reach the gateways"
-		return v
+	if v.Server != "" {
+		v.FFmpeg = `ffmpeg -re -i input.mp4 -c:v libx264 -preset veryfast -b:v 2500k -g 60 -c:a aac -b:a 128k -f flv "` +
+			v.Server + "/" + v.Key + `"`
 	}
-	partner := strconv.Itoa(e.Partner)
-	v.Server = server + "/" + ingest(partner, e.ID, "0", e.Token)
-	v.Backup = server + "/" + ingest(partner, e.ID, "1", e.Token)
-	v.FFmpeg = `ffmpeg -re -i input.mp4 -c:v libx264 -preset veryfast -b:v 2500k -g 60 -c:a aac -b:a 128k -f flv "` +
-		v.Server + "/" + v.Key + `"`
-	v.SRT = h.config.Places.srt(r, e)
 	return v
 }
 
 func (h *Handler) server(w http.ResponseWriter, r *http.Request) {
-	answer := map[string]any{
-		"version": h.config.Version, "rtmp": h.config.Places.rtmp(r), "rtmps": h.config.Places.rtmps(r), "play": h.config.Places.play("/", r),
-	}
+	answer := struct {
+		Version string `json:"version"`
+		Servers
+		Play    string   `json:"play"`
+		Process *Process `json:"process,omitempty"`
+	}{Version: h.config.Version, Servers: h.config.Places.servers(r), Play: h.config.Places.play("/", r)}
 	if h.config.Process != nil {
-		answer["process"] = h.config.Process()
+		process := h.config.Process()
+		answer.Process = &process
 	}
 	writeJSON(w, answer)
 }
@@ -231,7 +226,7 @@ func problem(w http.ResponseWriter, status int, detail string) {
 func (h *Handler) notFound(w http.ResponseWriter, _ *http.Request) {
 	list := "/v1/streams, /v1/streams/{entry}, /v1/entries"
 	if h.config.Entries != nil {
-		list += ", /v1/entries/{entry}"
+		list += ", /v1/entries/{entry}, /v1/profiles"
 	}
 	if h.config.Cluster != nil {
 		list += ", /v1/nodes"

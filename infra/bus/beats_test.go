@@ -39,7 +39,7 @@ func startBeats(t *testing.T, c *bus.Control, name string, log *lines) *bus.Beat
 		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
 	}
 	b, err := bus.StartBeats(t.Context(), c, cfg)
-	check(t, err)
+	must(t, err)
 	return b
 }
 
@@ -91,7 +91,7 @@ func TestQuietBeats(t *testing.T) {
 	bubble(t, func(t *testing.T, n *bus.Node) {
 		control := bustest.Connect(t, n, "quiet")
 		quiet, err := bus.StartBeats(t.Context(), control, bus.BeatsConfig{Name: "quiet", Quiet: true})
-		check(t, err)
+		must(t, err)
 		defer quiet.Close()
 		a := startBeats(t, n.Control(), "a", nil)
 		defer a.Close()
@@ -137,7 +137,7 @@ func TestBeatIsSentAtOnce(t *testing.T) {
 		count := 0
 		a, err := bus.StartBeats(t.Context(), n.Control(), bus.BeatsConfig{Name: "a", Every: 10 * time.Second,
 			Payload: func() []byte { count++; return fmt.Append(nil, count) }})
-		check(t, err)
+		must(t, err)
 		defer a.Close()
 		time.Sleep(time.Second)
 		a.Send()
@@ -202,7 +202,7 @@ func TestBadBeatsAreIgnored(t *testing.T) {
 				`{"v":2,"name":"newer","run":"x","n":1}`, `{"v":1,"name":"a","run":"other","n":1}`,
 				`{"v":1,"name":"b","run":"x","n":1,"later":true}`,
 			} {
-				check(t, n.Control().Notify("ctl.beat", []byte(wire)))
+				must(t, n.Control().Notify("ctl.beat", []byte(wire)))
 			}
 		}
 		time.Sleep(time.Second)
@@ -229,7 +229,7 @@ func TestLongBeatIsLeftOut(t *testing.T) {
 		log := &lines{}
 		b, err := bus.StartBeats(t.Context(), n.Control(), bus.BeatsConfig{Name: "a", Logger: slog.New(slog.NewTextHandler(log, nil)),
 			Payload: func() []byte { return make([]byte, bus.MaxBeatBytes+1) }})
-		check(t, err)
+		must(t, err)
 		defer b.Close()
 		time.Sleep(3 * time.Second)
 		if p := b.Peers(); len(p) != 1 || len(p[0].Data) != 0 || log.count("too long") != 1 {

@@ -31,7 +31,7 @@ func openBucket(t *testing.T, c *bus.Control, config bus.BucketConfig) *bus.Buck
 	return b
 }
 
-func check(t testing.TB, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -52,32 +52,32 @@ func TestBucketConditions(t *testing.T) {
 		_, err := b.Get(ctx, "a")
 		wantErr(t, err, bus.ErrNotFound)
 		first, err := b.Create(ctx, "a", []byte("1"), 0)
-		check(t, err)
+		must(t, err)
 		_, err = b.Create(ctx, "a", []byte("2"), 0)
 		wantErr(t, err, bus.ErrConflict)
 		second, err := b.Update(ctx, "a", []byte("2"), first)
-		check(t, err)
+		must(t, err)
 		_, err = b.Update(ctx, "a", []byte("3"), first)
 		wantErr(t, err, bus.ErrConflict)
 		_, err = b.Update(ctx, "a", []byte("3"), 0)
 		wantErr(t, err, bus.ErrInvalid)
 		wantErr(t, b.Delete(ctx, "a", first), bus.ErrConflict)
 		kv, err := b.Get(ctx, "a")
-		check(t, err)
+		must(t, err)
 		if string(kv.Value) != "2" || kv.Revision != second || second <= first || !kv.At.Equal(time.Now()) {
 			t.Errorf("got %q revision %d at %v", kv.Value, kv.Revision, kv.At)
 		}
-		check(t, b.Delete(ctx, "a", second))
+		must(t, b.Delete(ctx, "a", second))
 		_, err = b.Get(ctx, "a")
 		wantErr(t, err, bus.ErrNotFound)
 		_, err = b.Update(ctx, "a", []byte("3"), second)
 		wantErr(t, err, bus.ErrConflict)
 		third, err := b.Create(ctx, "a", []byte("3"), 0)
-		check(t, err)
+		must(t, err)
 		if third <= second {
 			t.Errorf("revision %d after %d", third, second)
 		}
-		check(t, b.Delete(ctx, "unknown", 0))
+		must(t, b.Delete(ctx, "unknown", 0))
 	})
 }
 
@@ -86,15 +86,15 @@ func TestBucketLifetimes(t *testing.T) {
 		ctx := t.Context()
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "feeds", TTL: 5 * time.Second})
 		_, err := b.Put(ctx, "bucket", []byte("x"))
-		check(t, err)
+		must(t, err)
 		_, err = b.PutTTL(ctx, "own", []byte("x"), 20*time.Second)
-		check(t, err)
+		must(t, err)
 		rev, err := b.Create(ctx, "renewed", []byte("x"), 0)
-		check(t, err)
+		must(t, err)
 		for range 10 {
 			time.Sleep(3 * time.Second)
 			rev, err = b.Update(ctx, "renewed", []byte("x"), rev)
-			check(t, err)
+			must(t, err)
 			_, err = b.Get(ctx, "bucket")
 			if gone := time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) >= 6*time.Second; gone != errors.Is(err, bus.ErrNotFound) {
 				t.Fatalf("after %v: %v", time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), err)
@@ -106,10 +106,10 @@ func TestBucketLifetimes(t *testing.T) {
 		_, err = b.Update(ctx, "renewed", []byte("x"), rev)
 		wantErr(t, err, bus.ErrConflict)
 		_, err = b.Create(ctx, "renewed", []byte("x"), 0)
-		check(t, err)
+		must(t, err)
 		time.Sleep(3 * time.Hour) // every marker is gone too
 		again, err := b.Create(ctx, "renewed", []byte("y"), 0)
-		check(t, err)
+		must(t, err)
 		if again <= rev {
 			t.Errorf("revision %d after %d", again, rev)
 		}
@@ -125,9 +125,9 @@ func TestBucketKeys(t *testing.T) {
 		keys := []string{"0_abc", "feed.0_abc.1", "feed.*.1", "feed.>", "a b\nc=20", "grüße.$JS", "x/y=", "="}
 		for _, key := range keys {
 			_, err := b.Put(ctx, key, []byte(key))
-			check(t, err)
+			must(t, err)
 			kv, err := b.Get(ctx, key)
-			check(t, err)
+			must(t, err)
 			if kv.Key != key || string(kv.Value) != key {
 				t.Errorf("key %q came back as %q", key, kv.Key)
 			}
@@ -140,7 +140,7 @@ func TestBucketKeys(t *testing.T) {
 			"nothing":  nil,
 		} {
 			list, err := b.List(ctx, pattern)
-			check(t, err)
+			must(t, err)
 			var got []string
 			for _, kv := range list {
 				got = append(got, kv.Key)
@@ -158,7 +158,7 @@ func TestBucketKeys(t *testing.T) {
 		_, err := b.Put(ctx, "large", make([]byte, bus.MaxValueBytes+1))
 		wantErr(t, err, bus.ErrTooLarge)
 		_, err = b.Put(ctx, "large", bytes.Repeat([]byte{1}, bus.MaxValueBytes))
-		check(t, err)
+		must(t, err)
 		_, err = n.Control().Bucket(ctx, bus.BucketConfig{Name: "not.a.name"})
 		wantErr(t, err, bus.ErrInvalid)
 	})
@@ -184,7 +184,7 @@ func nextChange(t *testing.T, w *bus.Watcher) bus.Change {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
 	change, err := w.Next(ctx)
-	check(t, err)
+	must(t, err)
 	return change
 }
 
@@ -195,12 +195,12 @@ func TestWatch(t *testing.T) {
 		other := openBucket(t, bustest.Connect(t, n, "other"), bus.BucketConfig{Name: "watched"})
 		for _, key := range []string{"feed.a", "feed.b", "lease.a"} {
 			_, err := b.Put(ctx, key, []byte("old"))
-			check(t, err)
+			must(t, err)
 		}
 		_, err := b.Put(ctx, "feed.a", []byte("new"))
-		check(t, err)
+		must(t, err)
 		w, err := other.Watch(ctx, "feed.*")
-		check(t, err)
+		must(t, err)
 		defer w.Close()
 		first, second := nextChange(t, w), nextChange(t, w)
 		if first.Key != "feed.b" || string(first.Value) != "old" || second.Key != "feed.a" || string(second.Value) != "new" {
@@ -210,7 +210,7 @@ func TestWatch(t *testing.T) {
 			t.Errorf("got %+v, want the end of the initial values", done)
 		}
 		rev, err := b.PutTTL(ctx, "feed.c", []byte("x"), 2*time.Second)
-		check(t, err)
+		must(t, err)
 		if c := nextChange(t, w); c.Key != "feed.c" || string(c.Value) != "x" || c.Revision != rev || c.Deleted {
 			t.Errorf("a new key: %+v", c)
 		}
@@ -221,13 +221,13 @@ func TestWatch(t *testing.T) {
 		if late := time.Since(before); late < 2*time.Second || late > 3*time.Second {
 			t.Errorf("a lifetime of 2 s ended after %v", late)
 		}
-		check(t, b.Delete(ctx, "feed.a", 0))
+		must(t, b.Delete(ctx, "feed.a", 0))
 		if c := nextChange(t, w); c.Key != "feed.a" || !c.Deleted {
 			t.Errorf("a deleted key: %+v", c)
 		}
 		time.Sleep(12 * time.Hour) // idle connections and markers come and go unseen
 		_, err = b.Put(ctx, "feed.d", nil)
-		check(t, err)
+		must(t, err)
 		if c := nextChange(t, w); c.Key != "feed.d" {
 			t.Errorf("after a long pause: %+v", c)
 		}
@@ -241,7 +241,7 @@ func TestWatchEmpty(t *testing.T) {
 	bubble(t, func(t *testing.T, n *bus.Node) {
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "empty"})
 		w, err := b.Watch(t.Context(), "")
-		check(t, err)
+		must(t, err)
 		if c := nextChange(t, w); !c.InitialDone {
 			t.Errorf("an empty bucket: %+v", c)
 		}
@@ -287,7 +287,7 @@ func TestNextIsNeverTwice(t *testing.T) {
 		}
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "epochs"})
 		_, err := b.Put(t.Context(), "text", []byte("abc"))
-		check(t, err)
+		must(t, err)
 		_, err = b.Next(t.Context(), "text")
 		wantErr(t, err, bus.ErrInvalid)
 		_, err = openBucket(t, n.Control(), bus.BucketConfig{Name: "short", TTL: time.Second}).Next(t.Context(), "a")
@@ -301,18 +301,18 @@ func TestLastingCounter(t *testing.T) {
 		var last uint64
 		for range 3 {
 			next, err := b.Next(t.Context(), "a")
-			check(t, err)
+			must(t, err)
 			if next <= last || next < uint64(time.Now().Unix()) {
 				t.Errorf("number %d after %d", next, last)
 			}
 			last = next
 		}
 		kv, err := b.Get(t.Context(), "a")
-		check(t, err)
-		check(t, b.Delete(t.Context(), "a", kv.Revision))
+		must(t, err)
+		must(t, b.Delete(t.Context(), "a", kv.Revision))
 		time.Sleep(10 * time.Second)
 		next, err := b.Next(t.Context(), "a")
-		check(t, err)
+		must(t, err)
 		if next <= last {
 			t.Errorf("a counter that was lost goes on with %d, it had reached %d", next, last)
 		}

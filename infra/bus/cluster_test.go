@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"klive/infra/bus"
+	"klive/infra/check"
 )
 
 // serverEnv makes the test binary a bus node of its own, which a test can kill:
@@ -59,7 +59,7 @@ type cluster struct {
 func startCluster(t testing.TB, n int) *cluster {
 	t.Helper()
 	c := &cluster{nodes: map[string]*exec.Cmd{}, with: map[string][]string{}}
-	clients, peers := freeAddresses(t, n), freeAddresses(t, n)
+	clients, peers := check.FreeAddresses(t, n), check.FreeAddresses(t, n)
 	c.url = "nats://" + strings.Join(clients, ",nats://")
 	for i := range n {
 		name := fmt.Sprint("node", i+1)
@@ -75,10 +75,10 @@ func startProcess(t testing.TB, settings ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), serverEnv+"="+strings.Join(settings, " "))
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
-	check(t, err)
+	must(t, err)
 	stdout, err := cmd.StdoutPipe()
-	check(t, err)
-	check(t, cmd.Start())
+	must(t, err)
+	must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = stdin.Close()
 		_ = cmd.Process.Kill()
@@ -115,7 +115,7 @@ func (c *cluster) kill(t testing.TB, name string) {
 	if cmd == nil {
 		t.Fatalf("no node is called %q", name)
 	}
-	check(t, cmd.Process.Kill())
+	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 }
 
@@ -130,17 +130,6 @@ func (c *cluster) connect(t testing.TB, replicas int) *bus.Control {
 	})
 	t.Cleanup(control.Close)
 	return control
-}
-
-func freeAddresses(t testing.TB, n int) (addresses []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		check(t, err)
-		defer func() { _ = l.Close() }()
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses
 }
 
 // eventually tries until f succeeds, for half a minute.

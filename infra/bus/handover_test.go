@@ -13,10 +13,10 @@ func TestLeaseIsHandedOver(t *testing.T) {
 		ctx := t.Context()
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "leases"})
 		l, err := bus.AcquireLease(ctx, b, "a", "worker-1", 15*time.Second)
-		check(t, err)
+		must(t, err)
 		time.Sleep(10 * time.Second)
 		wantErr(t, l.HandOver(ctx, ""), bus.ErrInvalid)
-		check(t, l.HandOver(ctx, "worker-2"))
+		must(t, l.HandOver(ctx, "worker-2"))
 		if !isLost(l) || l.Err() != nil {
 			t.Errorf("after the hand-over: lost %v, %v", isLost(l), l.Err())
 		}
@@ -27,13 +27,13 @@ func TestLeaseIsHandedOver(t *testing.T) {
 			t.Fatalf("a third one finds %v", err)
 		}
 		next, err := bus.StealLease(ctx, b, "a", "worker-2", 15*time.Second, held.Revision)
-		check(t, err)
-		check(t, l.Release(ctx)) // of no effect
+		must(t, err)
+		must(t, l.Release(ctx)) // of no effect
 		time.Sleep(time.Minute)
 		if isLost(next) {
 			t.Errorf("the successor lost it: %v", next.Err())
 		}
-		check(t, next.Release(ctx))
+		must(t, next.Release(ctx))
 	})
 }
 
@@ -42,12 +42,12 @@ func TestLeaseHandedToNobodyIsSoonFree(t *testing.T) {
 		ctx := t.Context()
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "leases"})
 		l, err := bus.AcquireLease(ctx, b, "a", "worker-1", 15*time.Second)
-		check(t, err)
-		check(t, l.HandOver(ctx, "dead"))
+		must(t, err)
+		must(t, l.HandOver(ctx, "dead"))
 		time.Sleep(bus.HandOverTTL + 1500*time.Millisecond)
 		l, err = bus.AcquireLease(ctx, b, "a", "worker-3", 15*time.Second)
-		check(t, err)
-		check(t, l.Release(ctx))
+		must(t, err)
+		must(t, l.Release(ctx))
 	})
 }
 
@@ -56,15 +56,15 @@ func TestLeaseIsRenewedOnRequest(t *testing.T) {
 		ctx := t.Context()
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "leases"})
 		l, err := bus.AcquireLease(ctx, b, "a", "worker-1", 15*time.Second)
-		check(t, err)
+		must(t, err)
 		time.Sleep(2 * time.Second)
 		before := l.Revision()
-		check(t, l.Renew(ctx))
+		must(t, l.Renew(ctx))
 		if since := time.Since(l.Renewed()); since != 0 || l.Revision() <= before {
 			t.Errorf("renewed %v ago, revision %d after %d", since, l.Revision(), before)
 		}
 		thief, err := bus.StealLease(ctx, b, "a", "worker-2", 15*time.Second, l.Revision())
-		check(t, err)
+		must(t, err)
 		wantErr(t, l.Renew(ctx), bus.ErrLeaseLost)
 		time.Sleep(time.Millisecond)
 		if !isLost(l) {
@@ -72,6 +72,6 @@ func TestLeaseIsRenewedOnRequest(t *testing.T) {
 		}
 		wantErr(t, l.HandOver(ctx, "worker-3"), bus.ErrLeaseLost)
 		wantErr(t, l.Renew(ctx), bus.ErrLeaseLost)
-		check(t, thief.Release(ctx))
+		must(t, thief.Release(ctx))
 	})
 }

@@ -39,9 +39,9 @@ func keep(t *testing.T, nodes *cluster) *kept {
 	})
 	t.Cleanup(k.media.Close)
 	_, err := k.bucket.Put(t.Context(), "kept", []byte("value"))
-	check(t, err)
+	must(t, err)
 	_, err = k.log.Append(t.Context(), "0_abc", "first", []byte("record"), 0)
-	check(t, err)
+	must(t, err)
 	k.publish(t)
 	return k
 }
@@ -85,10 +85,10 @@ func (k *kept) whole(t *testing.T, nodes *cluster) {
 	t.Helper()
 	k.works(t)
 	nc, err := nats.Connect(nodes.url)
-	check(t, err)
+	must(t, err)
 	defer nc.Close()
 	js, err := jetstream.New(nc)
-	check(t, err)
+	must(t, err)
 	eventually(t, func() error {
 		k.control.Complete(t.Context())
 		for _, name := range []string{"KV_feeds", "klive_timeline", "klive_media_0"} {
@@ -113,6 +113,7 @@ func (k *kept) whole(t *testing.T, nodes *cluster) {
 // Two of three nodes carry media again after all were down at once, without the third, which
 // takes its part when it comes. What was on disk is there.
 func TestClusterTotalStop(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 40 s")
 	}
@@ -152,6 +153,7 @@ func TestClusterTotalStop(t *testing.T) {
 // records is lost, and everything has three copies again. When most of them lose theirs at once,
 // records may be lost, and all goes on with three copies.
 func TestClusterWipedNodes(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 40 s")
 	}
@@ -177,6 +179,7 @@ func TestClusterWipedNodes(t *testing.T) {
 // A node in place of another, under a new name: the cluster forgets the old one, and everything
 // has three copies again.
 func TestClusterReplacedNode(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 40 s")
 	}

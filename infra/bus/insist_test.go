@@ -46,7 +46,7 @@ func TestWritesWithoutAnswer(t *testing.T) {
 			conn, err := n.Dial(ctx, network, address)
 			return slowEar{conn, e}, err
 		}})
-		check(t, err)
+		must(t, err)
 		defer c.Close()
 		feeds := openBucket(t, c, bus.BucketConfig{Name: "feeds", Memory: true})
 		log := openLog(t, c, bus.LogConfig{Name: "timeline", Memory: true})
@@ -56,7 +56,7 @@ func TestWritesWithoutAnswer(t *testing.T) {
 			e.deafFor(deaf)
 			began := time.Now()
 			number, err := write()
-			check(t, err)
+			must(t, err)
 			if took := time.Since(began); took < deaf || took > deaf+time.Second {
 				t.Errorf("took %v", took)
 			}

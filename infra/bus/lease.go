@@ -126,6 +126,17 @@ func StealLease(ctx context.Context, b *Bucket, key, holder string, ttl time.Dur
 	return nil, err
 }
 
+// TakeLease is AcquireLease for a holder that is one process at a time: a lease that its name
+// holds already is its own from before a restart, or was handed to it, and is taken over.
+func TakeLease(ctx context.Context, b *Bucket, key, holder string, ttl time.Duration) (*Lease, error) {
+	lease, err := AcquireLease(ctx, b, key, holder, ttl)
+	var held *HeldError
+	if errors.As(err, &held) && held.Holder == holder {
+		return StealLease(ctx, b, key, holder, ttl, held.Revision)
+	}
+	return lease, err
+}
+
 func newLease(b *Bucket, key, holder string, ttl time.Duration) (*Lease, error) {
 	if ttl < minLeaseTTL || checkTTL(ttl) != nil {
 		return nil, fmt.Errorf("%w: lease %s: ttl %v: want whole seconds, at least %v", ErrInvalid, key, ttl, minLeaseTTL)

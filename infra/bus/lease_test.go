@@ -25,7 +25,7 @@ func TestLeaseHasOneHolder(t *testing.T) {
 		ctx := t.Context()
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "leases"})
 		l, err := bus.AcquireLease(ctx, b, "entry.0_abc", "worker-1", 15*time.Second)
-		check(t, err)
+		must(t, err)
 		first := l.Revision()
 		_, err = bus.AcquireLease(ctx, b, "entry.0_abc", "worker-2", 15*time.Second)
 		var held *bus.HeldError
@@ -37,24 +37,24 @@ func TestLeaseHasOneHolder(t *testing.T) {
 			t.Fatalf("lost after hours of renewals: %v", l.Err())
 		}
 		kv, err := b.Get(ctx, "entry.0_abc")
-		check(t, err)
+		must(t, err)
 		if holder, err := bus.LeaseHolder(kv); err != nil || holder != "worker-1" || kv.Revision <= first {
 			t.Errorf("the record names %q at revision %d, at first %d, %v", holder, kv.Revision, first, err)
 		}
-		check(t, l.Release(ctx))
+		must(t, l.Release(ctx))
 		if !isLost(l) || l.Err() != nil {
 			t.Errorf("after release: lost %v, %v", isLost(l), l.Err())
 		}
 		next, err := bus.AcquireLease(ctx, b, "entry.0_abc", "worker-2", 15*time.Second)
-		check(t, err)
+		must(t, err)
 		if next.Revision() <= l.Revision() {
 			t.Errorf("revision %d after %d", next.Revision(), l.Revision())
 		}
-		check(t, l.Release(ctx))
+		must(t, l.Release(ctx))
 		if time.Sleep(5 * time.Second); isLost(next) {
 			t.Errorf("a second release took the lease from its next holder: %v", next.Err())
 		}
-		check(t, next.Release(ctx))
+		must(t, next.Release(ctx))
 	})
 }
 
@@ -63,7 +63,7 @@ func TestLeaseExpires(t *testing.T) {
 		ctx := t.Context()
 		dying := bustest.Connect(t, n, "dying")
 		l, err := bus.AcquireLease(ctx, openBucket(t, dying, bus.BucketConfig{Name: "leases"}), "a", "worker-1", 15*time.Second)
-		check(t, err)
+		must(t, err)
 		time.Sleep(time.Minute)
 		dying.Close() // as a killed process would
 		died := time.Now()
@@ -74,7 +74,7 @@ func TestLeaseExpires(t *testing.T) {
 		for {
 			next, err := bus.AcquireLease(ctx, b, "a", "worker-2", 15*time.Second)
 			if err == nil {
-				check(t, next.Release(ctx))
+				must(t, next.Release(ctx))
 				break
 			}
 			wantErr(t, err, bus.ErrConflict)
@@ -91,7 +91,7 @@ func TestLeaseIsStolen(t *testing.T) {
 		ctx := t.Context()
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "leases"})
 		l, err := bus.AcquireLease(ctx, b, "a", "worker-1", 15*time.Second)
-		check(t, err)
+		must(t, err)
 		stale := l.Revision()
 		time.Sleep(4 * time.Second)
 		_, err = bus.StealLease(ctx, b, "a", "worker-2", 15*time.Second, stale)
@@ -100,7 +100,7 @@ func TestLeaseIsStolen(t *testing.T) {
 			t.Fatalf("stealing by an old revision: %v", err)
 		}
 		thief, err := bus.StealLease(ctx, b, "a", "worker-2", 15*time.Second, held.Revision)
-		check(t, err)
+		must(t, err)
 		if thief.Revision() <= l.Revision() {
 			t.Errorf("revision %d after %d", thief.Revision(), l.Revision())
 		}
@@ -110,12 +110,12 @@ func TestLeaseIsStolen(t *testing.T) {
 			t.Fatal("the robbed holder did not notice at its next renewal")
 		}
 		wantErr(t, l.Err(), bus.ErrLeaseLost)
-		check(t, l.Release(ctx))
+		must(t, l.Release(ctx))
 		time.Sleep(time.Minute)
 		if isLost(thief) {
 			t.Errorf("the thief lost it: %v", thief.Err())
 		}
-		check(t, thief.Release(ctx))
+		must(t, thief.Release(ctx))
 		_, err = bus.StealLease(ctx, b, "a", "worker-1", 15*time.Second, thief.Revision())
 		wantErr(t, err, bus.ErrConflict)
 	})
@@ -126,9 +126,9 @@ func TestLeaseIsReleasedWhileItRenews(t *testing.T) {
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "leases"})
 		for i := range 200 {
 			l, err := bus.AcquireLease(t.Context(), b, "a", fmt.Sprint(i), 15*time.Second)
-			check(t, err)
+			must(t, err)
 			time.Sleep(3 * time.Second) // the very moment of a renewal
-			check(t, l.Release(t.Context()))
+			must(t, l.Release(t.Context()))
 		}
 	})
 }
@@ -138,7 +138,7 @@ func TestLeaseIsLostBeforeItEnds(t *testing.T) {
 		far := newNetwork(n)
 		c := far.connect(t)
 		l, err := bus.AcquireLease(t.Context(), openBucket(t, c, bus.BucketConfig{Name: "leases", Memory: true}), "a", "w", 15*time.Second)
-		check(t, err)
+		must(t, err)
 		renewed := time.Now()
 		far.cut()
 		<-l.Lost()
@@ -201,8 +201,30 @@ func TestLeaseRefuses(t *testing.T) {
 		_, err := bus.AcquireLease(t.Context(), b, "a", "", 15*time.Second)
 		wantErr(t, err, bus.ErrInvalid)
 		_, err = b.Put(t.Context(), "value", []byte("not a lease"))
-		check(t, err)
+		must(t, err)
 		_, err = bus.AcquireLease(t.Context(), b, "value", "w", 15*time.Second)
 		wantErr(t, err, bus.ErrInvalid)
+	})
+}
+
+// A lease that one's own name holds is taken from before a restart; another's is not.
+func TestLeaseOfOnesOwnIsTaken(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		ctx := t.Context()
+		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "leases"})
+		before, err := bus.TakeLease(ctx, b, "entry.0_abc", "worker-1", 15*time.Second)
+		must(t, err)
+		_, err = bus.TakeLease(ctx, b, "entry.0_abc", "worker-2", 15*time.Second)
+		var held *bus.HeldError
+		if !errors.As(err, &held) || held.Holder != "worker-1" {
+			t.Fatalf("another's lease: %v", err)
+		}
+		now, err := bus.TakeLease(ctx, b, "entry.0_abc", "worker-1", 15*time.Second)
+		must(t, err)
+		time.Sleep(20 * time.Second)
+		if !isLost(before) || isLost(now) {
+			t.Errorf("the one from before is lost: %v; the new one: %v", isLost(before), isLost(now))
+		}
+		must(t, now.Release(ctx))
 	})
 }

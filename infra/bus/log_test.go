@@ -32,7 +32,7 @@ func openLog(t *testing.T, c *bus.Control, config bus.LogConfig) *bus.Log {
 func records(t *testing.T, l *bus.Log, pattern string, from uint64) (all []bus.Record) {
 	t.Helper()
 	f, err := l.Follow(t.Context(), pattern, from)
-	check(t, err)
+	must(t, err)
 	defer f.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -41,7 +41,7 @@ func records(t *testing.T, l *bus.Log, pattern string, from uint64) (all []bus.R
 		if errors.Is(err, context.DeadlineExceeded) {
 			return all
 		}
-		check(t, err)
+		must(t, err)
 		all = append(all, r)
 	}
 }
@@ -51,20 +51,20 @@ func TestLogConditions(t *testing.T) {
 		ctx := t.Context()
 		l := openLog(t, n.Control(), bus.LogConfig{Name: "timeline"})
 		seq, err := l.LastSeq(ctx, "0_abc")
-		check(t, err)
+		must(t, err)
 		if seq != 0 {
 			t.Errorf("an empty subject's last record is %d", seq)
 		}
 		first, err := l.Append(ctx, "0_abc", "1", []byte("a"), 0)
-		check(t, err)
+		must(t, err)
 		_, err = addTo(ctx, l, "0_other", "1", []byte("another subject, the same id"))
-		check(t, err)
+		must(t, err)
 		_, err = l.Append(ctx, "0_abc", "2", []byte("b"), 0)
 		wantErr(t, err, bus.ErrConflict)
 		second, err := l.Append(ctx, "0_abc", "2", []byte("b"), first)
-		check(t, err)
+		must(t, err)
 		again, err := l.Append(ctx, "0_abc", "2", []byte("b"), first)
-		check(t, err)
+		must(t, err)
 		if again != second {
 			t.Errorf("a repeated record got number %d, the first one had %d", again, second)
 		}
@@ -87,19 +87,19 @@ func TestLogFollow(t *testing.T) {
 		ctx := t.Context()
 		l := openLog(t, n.Control(), bus.LogConfig{Name: "timeline"})
 		early, err := l.Follow(ctx, "0_abc", 0)
-		check(t, err)
+		must(t, err)
 		defer early.Close()
 		var seqs []uint64
 		for i := range 1000 {
 			seq, err := addTo(ctx, l, "0_abc", fmt.Sprint(i), fmt.Append(nil, i))
-			check(t, err)
+			must(t, err)
 			seqs = append(seqs, seq)
 			_, err = addTo(ctx, l, "0_other", fmt.Sprint(i), nil)
-			check(t, err)
+			must(t, err)
 		}
 		for i, seq := range seqs {
 			r, err := early.Next(ctx)
-			check(t, err)
+			must(t, err)
 			if r.Seq != seq || string(r.Data) != fmt.Sprint(i) {
 				t.Fatalf("record %d: number %d holds %s", i, r.Seq, r.Data)
 			}
@@ -122,7 +122,7 @@ func TestLogBounds(t *testing.T) {
 		for i := range 50 {
 			for _, l := range []*bus.Log{aging, few, small} {
 				_, err := addTo(ctx, l, fmt.Sprint("entry", i%2), fmt.Sprint(i), make([]byte, 1000))
-				check(t, err)
+				must(t, err)
 			}
 			time.Sleep(10 * time.Second)
 		}
@@ -142,7 +142,7 @@ func TestLogBounds(t *testing.T) {
 		_, err := addTo(ctx, few, "a", "large", make([]byte, bus.MaxValueBytes+1))
 		wantErr(t, err, bus.ErrTooLarge)
 		_, err = addTo(ctx, few, "a", "largest", make([]byte, bus.MaxValueBytes))
-		check(t, err)
+		must(t, err)
 		_, err = addTo(ctx, few, "a..b", "1", nil)
 		wantErr(t, err, bus.ErrInvalid)
 	})

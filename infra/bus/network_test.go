@@ -29,7 +29,7 @@ func newNetwork(n *bus.Node) *network { return &network{node: n} }
 func (f *network) connect(t *testing.T) *bus.Control {
 	t.Helper()
 	c, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://127.0.0.1:4222", Name: "far", Dial: f.dial})
-	check(t, err)
+	must(t, err)
 	t.Cleanup(c.Close)
 	return c
 }
@@ -110,20 +110,20 @@ func TestFollowersOutliveTheConnection(t *testing.T) {
 		c := far.connect(t)
 		near := openBucket(t, n.Control(), bus.BucketConfig{Name: "feeds", Memory: true})
 		w, err := openBucket(t, c, bus.BucketConfig{Name: "feeds", Memory: true}).Watch(ctx, "")
-		check(t, err)
+		must(t, err)
 		nextChange(t, w)
 		log := openLog(t, n.Control(), bus.LogConfig{Name: "timeline", Memory: true})
 		f, err := openLog(t, c, bus.LogConfig{Name: "timeline", Memory: true}).Follow(ctx, "", 0)
-		check(t, err)
+		must(t, err)
 		for round := range 3 {
 			if round == 1 {
 				far.cut()
 			}
 			for i := range 100 {
 				_, err := near.Put(ctx, fmt.Sprint("key", i), fmt.Append(nil, round))
-				check(t, err)
+				must(t, err)
 				_, err = addTo(ctx, log, "0_abc", fmt.Sprint(round, "-", i), fmt.Append(nil, round*100+i))
-				check(t, err)
+				must(t, err)
 			}
 			time.Sleep(time.Minute)
 			if round == 1 {
@@ -131,12 +131,12 @@ func TestFollowersOutliveTheConnection(t *testing.T) {
 				wantErr(t, c.Notify("x", nil), bus.ErrUnavailable)
 				far.heal()
 				time.Sleep(time.Minute)
-				check(t, c.Healthy())
+				must(t, c.Healthy())
 			}
 		}
 		for i := range 300 {
 			r, err := f.Next(ctx)
-			check(t, err)
+			must(t, err)
 			if string(r.Data) != fmt.Sprint(i) {
 				t.Fatalf("record %d holds %s", i, r.Data)
 			}
@@ -149,7 +149,7 @@ func TestFollowersOutliveTheConnection(t *testing.T) {
 			if errors.Is(err, context.DeadlineExceeded) {
 				break
 			}
-			check(t, err)
+			must(t, err)
 			last[change.Key] = string(change.Value)
 		}
 		for i := range 100 {

@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"klive/infra/bus"
+	"klive/infra/check"
 )
 
 // Whoever comes with another password is named in one and the same line, which says what to
 // do about it.
 func TestOtherPasswordInTheLog(t *testing.T) {
 	var log lockedBuffer
-	address := freeAddresses(t, 1)[0]
+	address := check.FreeAddresses(t, 1)[0]
 	startServer(t, bus.ServerConfig{Listen: address, User: "klive", Password: "secret", Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for range 3 {
 		_, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address, Name: "other", User: "klive", Password: "hunter2x"})
@@ -33,10 +34,10 @@ func TestOtherPasswordInTheLog(t *testing.T) {
 
 // While the connection is made again, the cause is that, not a buffer or an address.
 func TestCauseWhileReconnecting(t *testing.T) {
-	address := freeAddresses(t, 1)[0]
+	address := check.FreeAddresses(t, 1)[0]
 	s := startServer(t, bus.ServerConfig{Listen: address, Dir: t.TempDir()})
 	c, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address})
-	check(t, err)
+	must(t, err)
 	defer c.Close()
 	b := openBucket(t, c, bus.BucketConfig{Name: "feeds"})
 	s.Close()

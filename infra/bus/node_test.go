@@ -18,16 +18,16 @@ func TestNodeKeepsItsFolder(t *testing.T) {
 	for round := range 3 {
 		start := time.Now()
 		n, err := bus.StartNode(ctx, bus.NodeConfig{Dir: dir})
-		check(t, err)
+		must(t, err)
 		if took := time.Since(start); took > 2*time.Second {
 			t.Errorf("start %d took %v", round, took)
 		}
-		check(t, n.Control().Healthy())
+		must(t, n.Control().Healthy())
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "feeds"})
 		gone := openBucket(t, n.Control(), bus.BucketConfig{Name: "memory", Memory: true})
 		l := openLog(t, n.Control(), bus.LogConfig{Name: "timeline", MaxAge: time.Hour})
 		epoch, err := b.Next(ctx, "epoch")
-		check(t, err)
+		must(t, err)
 		if epoch != uint64(round+1) {
 			t.Errorf("start %d: epoch %d", round, epoch)
 		}
@@ -35,12 +35,12 @@ func TestNodeKeepsItsFolder(t *testing.T) {
 			t.Errorf("start %d: a key in memory: %v", round, err)
 		}
 		_, err = addTo(ctx, l, "0_abc", strconv.Itoa(round), []byte("record"))
-		check(t, err)
+		must(t, err)
 		f, err := l.Follow(ctx, "0_abc", 0)
-		check(t, err)
+		must(t, err)
 		for i := range round + 1 {
 			r, err := f.Next(ctx)
-			check(t, err)
+			must(t, err)
 			if r.ID != strconv.Itoa(i) || string(r.Data) != "record" {
 				t.Errorf("start %d: record %d is %+v", round, i, r)
 			}
@@ -60,7 +60,7 @@ func TestNodeKeepsItsFolder(t *testing.T) {
 
 func TestNodeWithoutPlace(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	check(t, os.WriteFile(file, nil, 0o600))
+	must(t, os.WriteFile(file, nil, 0o600))
 	_, err := bus.StartNode(t.Context(), bus.NodeConfig{Dir: filepath.Join(file, "bus")})
 	if err == nil || !strings.Contains(err.Error(), "choose a folder") {
 		t.Errorf("a folder that cannot be: %v", err)
@@ -73,7 +73,7 @@ func TestNodeWithoutPlace(t *testing.T) {
 
 func TestNodeStoreLimit(t *testing.T) {
 	n, err := bus.StartNode(t.Context(), bus.NodeConfig{Dir: t.TempDir(), StoreLimit: 1 << 20})
-	check(t, err)
+	must(t, err)
 	defer n.Close()
 	_, err = n.Control().Bucket(t.Context(), bus.BucketConfig{Name: "large", MaxBytes: 1 << 30})
 	wantErr(t, err, bus.ErrFull)

@@ -20,15 +20,15 @@ func TestNotices(t *testing.T) {
 		other := bustest.Connect(t, n, "other")
 		var got []string
 		sub, err := other.Subscribe("beat.*", func(n bus.Notice) { got = append(got, n.Subject+"="+string(n.Data)) })
-		check(t, err)
+		must(t, err)
 		synctest.Wait()
 		for i := range 3 {
-			check(t, n.Control().Notify(fmt.Sprint("beat.node ", i), fmt.Append(nil, i)))
-			check(t, n.Control().Notify("other.subject", nil))
+			must(t, n.Control().Notify(fmt.Sprint("beat.node ", i), fmt.Append(nil, i)))
+			must(t, n.Control().Notify("other.subject", nil))
 		}
 		synctest.Wait()
 		sub.Close()
-		check(t, n.Control().Notify("beat.late", nil))
+		must(t, n.Control().Notify("beat.late", nil))
 		synctest.Wait()
 		if want := "beat.node 0=0 beat.node 1=1 beat.node 2=2"; strings.Join(got, " ") != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -60,7 +60,7 @@ func TestRequests(t *testing.T) {
 				time.Sleep(time.Second)
 				return append([]byte(r.Subject+" "), r.Data...), nil
 			})
-			check(t, err)
+			must(t, err)
 			defer sub.Close()
 		}
 		synctest.Wait()
@@ -94,10 +94,10 @@ func TestSlowSubscriberDropsAndLives(t *testing.T) {
 		var got atomic.Int32
 		release := make(chan struct{})
 		sub, err := n.Control().Subscribe("flood", func(bus.Notice) { <-release; got.Add(1) })
-		check(t, err)
+		must(t, err)
 		defer sub.Close()
 		for range 20_000 {
-			check(t, n.Control().Notify("flood", []byte("x")))
+			must(t, n.Control().Notify("flood", []byte("x")))
 		}
 		synctest.Wait()
 		close(release)
@@ -106,7 +106,7 @@ func TestSlowSubscriberDropsAndLives(t *testing.T) {
 			t.Errorf("%d of 20000 notices were kept for a subscriber that stood still", n)
 		}
 		before := got.Load()
-		check(t, n.Control().Notify("flood", []byte("x")))
+		must(t, n.Control().Notify("flood", []byte("x")))
 		synctest.Wait()
 		if got.Load() != before+1 {
 			t.Error("a subscriber that had been too slow gets nothing any more")

@@ -14,7 +14,7 @@ import (
 func openQueue(t *testing.T, c *bus.Control, config bus.QueueConfig) *bus.Queue {
 	t.Helper()
 	q, err := c.Queue(t.Context(), config)
-	check(t, err)
+	must(t, err)
 	return q
 }
 
@@ -24,7 +24,7 @@ func taken(t *testing.T, q *bus.Queue) *bus.Task {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	task, err := q.Take(ctx)
-	check(t, err)
+	must(t, err)
 	return task
 }
 
@@ -42,22 +42,22 @@ func TestQueueOrderAndDone(t *testing.T) {
 	bubble(t, func(t *testing.T, n *bus.Node) {
 		q := openQueue(t, n.Control(), bus.QueueConfig{Name: "work"})
 		for i := range 3 {
-			check(t, q.Put(t.Context(), fmt.Sprint(i), fmt.Appendf(nil, "task %d", i)))
+			must(t, q.Put(t.Context(), fmt.Sprint(i), fmt.Appendf(nil, "task %d", i)))
 		}
-		check(t, q.Put(t.Context(), "1", []byte("again")))
+		must(t, q.Put(t.Context(), "1", []byte("again")))
 		for i := range 3 {
 			task := taken(t, q)
 			if string(task.Data) != fmt.Sprintf("task %d", i) || task.ID != fmt.Sprint(i) || task.Tries != 1 || time.Since(task.At) > time.Minute {
 				t.Errorf("task %d: %q, id %s, %d tries, put at %v", i, task.Data, task.ID, task.Tries, task.At)
 			}
-			check(t, task.Done(t.Context()))
+			must(t, task.Done(t.Context()))
 		}
 		s, err := q.State(t.Context())
-		check(t, err)
+		must(t, err)
 		if s != (bus.QueueState{}) {
 			t.Errorf("the queue is not empty: %+v", s)
 		}
-		check(t, q.Put(t.Context(), "1", []byte("a task that is done")))
+		must(t, q.Put(t.Context(), "1", []byte("a task that is done")))
 		idle(t, q, 20*time.Second)
 	})
 }
@@ -67,29 +67,29 @@ func TestQueueTakerDies(t *testing.T) {
 	bubble(t, func(t *testing.T, n *bus.Node) {
 		mine, other := bustest.Connect(t, n, "mine"), bustest.Connect(t, n, "other")
 		q, p := openQueue(t, mine, bus.QueueConfig{Name: "work"}), openQueue(t, other, bus.QueueConfig{Name: "work"})
-		check(t, q.Put(t.Context(), "a", []byte("a")))
+		must(t, q.Put(t.Context(), "a", []byte("a")))
 		task := taken(t, q)
 		s, err := q.State(t.Context())
-		check(t, err)
+		must(t, err)
 		if s.Tasks != 1 || s.Taken != 1 || s.Oldest.IsZero() {
 			t.Errorf("state %+v", s)
 		}
 		for range 10 {
 			idle(t, p, time.Second)
-			check(t, task.Extend())
+			must(t, task.Extend())
 		}
 		began := time.Now()
 		again := taken(t, p)
 		if again.ID != "a" || again.Tries != 2 || time.Since(began) > 5*time.Second {
 			t.Errorf("%s after %v, %d tries", again.ID, time.Since(began), again.Tries)
 		}
-		check(t, again.Return(time.Second))
+		must(t, again.Return(time.Second))
 		began = time.Now()
 		third := taken(t, p)
 		if third.Tries != 3 || time.Since(began) < time.Second/2 {
 			t.Errorf("returned task came after %v, %d tries", time.Since(began), third.Tries)
 		}
-		check(t, third.Done(t.Context()))
+		must(t, third.Done(t.Context()))
 		idle(t, q, 10*time.Second)
 	})
 }
@@ -106,7 +106,7 @@ func TestQueueBounds(t *testing.T) {
 		wantErr(t, err, bus.ErrFull)
 		time.Sleep(2 * time.Minute)
 		s, err := q.State(t.Context())
-		check(t, err)
+		must(t, err)
 		if s.Tasks != 0 {
 			t.Errorf("tasks are kept beyond their age: %+v", s)
 		}
@@ -120,11 +120,11 @@ func TestQueueMadeAnew(t *testing.T) {
 	bubble(t, func(t *testing.T, n *bus.Node) {
 		c := n.Control()
 		q := openQueue(t, c, bus.QueueConfig{Name: "work"})
-		check(t, q.Put(t.Context(), "a", []byte("a")))
+		must(t, q.Put(t.Context(), "a", []byte("a")))
 		bustest.Lose(t, n)
 		_, err := c.Restore(t.Context())
-		check(t, err)
-		check(t, q.Put(t.Context(), "b", []byte("b")))
+		must(t, err)
+		must(t, q.Put(t.Context(), "b", []byte("b")))
 		if task := taken(t, q); task.ID != "b" {
 			t.Errorf("took %s", task.ID)
 		}

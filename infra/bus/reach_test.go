@@ -14,6 +14,7 @@ import (
 // wherever its consumer is: one in fifty questions for messages used to get there before
 // the servers knew where the consumer listens, and cost two heartbeats.
 func TestClusterFollowersBegin(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 5 s")
 	}
@@ -31,7 +32,7 @@ func TestClusterFollowersBegin(t *testing.T) {
 	for n := range subjects {
 		for i := range parts {
 			_, err := streams.Publish(t.Context(), subject(n), fmt.Sprint("id", i), bustest.Body(bytes.Repeat([]byte("v"), 10_000)))
-			check(t, err)
+			must(t, err)
 		}
 	}
 	var worst time.Duration
@@ -41,10 +42,10 @@ func TestClusterFollowersBegin(t *testing.T) {
 		for n := range follows {
 			began := time.Now()
 			f, err := reader.Follow(t.Context(), subject(n), 1)
-			check(t, err)
+			must(t, err)
 			for range parts {
 				_, err := f.Next(t.Context())
-				check(t, err)
+				must(t, err)
 			}
 			f.Close()
 			took := time.Since(began)

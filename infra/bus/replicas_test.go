@@ -20,10 +20,10 @@ func TestReplicasAreNeverLowered(t *testing.T) {
 	}
 	nodes := startCluster(t, 3)
 	nc, err := nats.Connect(nodes.url)
-	check(t, err)
+	must(t, err)
 	defer nc.Close()
 	js, err := jetstream.New(nc)
-	check(t, err)
+	must(t, err)
 	for _, step := range []struct {
 		asked, want int
 		says        string
@@ -37,7 +37,7 @@ func TestReplicasAreNeverLowered(t *testing.T) {
 		openAll(t, nodes.url, step.asked, slog.New(slog.NewTextHandler(&log, nil)))
 		for _, name := range []string{"KV_feeds", "klive_timeline", "klive_media_0"} {
 			s, err := js.Stream(t.Context(), name)
-			check(t, err)
+			must(t, err)
 			if got := s.CachedInfo().Config.Replicas; got != step.want {
 				t.Errorf("bus.replicas %d: %s has %d copies, want %d", step.asked, name, got, step.want)
 			}

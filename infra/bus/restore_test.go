@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"klive/infra/bus"
+	"klive/infra/check"
 )
 
 // disk is a single server whose disk can be lost, or be put back as it was.
@@ -21,7 +22,7 @@ type disk struct {
 }
 
 func newDisk(t *testing.T) *disk {
-	d := &disk{t: t, dir: filepath.Join(t.TempDir(), "bus"), address: freeAddresses(t, 1)[0]}
+	d := &disk{t: t, dir: filepath.Join(t.TempDir(), "bus"), address: check.FreeAddresses(t, 1)[0]}
 	d.start()
 	return d
 }
@@ -34,14 +35,14 @@ func (d *disk) start() {
 func (d *disk) to(change func() error) {
 	d.t.Helper()
 	d.server.Close()
-	check(d.t, change())
+	must(d.t, change())
 	d.start()
 }
 
 func (d *disk) connect(name string) *bus.Control {
 	d.t.Helper()
 	c, err := bus.Connect(d.t.Context(), bus.ConnectConfig{URL: "nats://" + d.address, Name: name})
-	check(d.t, err)
+	must(d.t, err)
 	d.t.Cleanup(c.Close)
 	return c
 }
@@ -119,24 +120,24 @@ func TestBusWithoutItsData(t *testing.T) {
 	epochs := openBucket(t, near, bus.BucketConfig{Name: "epochs", Lasting: true})
 	l := openLog(t, near, bus.LogConfig{Name: "timeline"})
 	before, err := epochs.Next(ctx, "entry")
-	check(t, err)
+	must(t, err)
 	other := openBucket(t, far, bus.BucketConfig{Name: "feeds"})
 	s := watchOn(t, b)
 	for i := range 5 {
 		_, err = other.Put(ctx, "old", []byte{byte('0' + i)})
-		check(t, err)
+		must(t, err)
 		_, err = l.Append(ctx, "entry", fmt.Sprint(i), nil, uint64(i))
-		check(t, err)
+		must(t, err)
 	}
 	s.want(t, "old=4")
 	f, err := l.Follow(ctx, "entry", 1)
-	check(t, err)
+	must(t, err)
 	for range 5 {
 		_, err = f.Next(ctx)
-		check(t, err)
+		must(t, err)
 	}
 	held, err := bus.AcquireLease(ctx, b, "lease", "near", 15*time.Second)
-	check(t, err)
+	must(t, err)
 
 	d.to(func() error { return os.RemoveAll(d.dir) })
 	eventually(t, func() error {
@@ -151,10 +152,10 @@ func TestBusWithoutItsData(t *testing.T) {
 	}
 	s.wantAnew(t)
 	_, err = other.Put(ctx, "new", []byte("1"))
-	check(t, err)
+	must(t, err)
 	s.want(t, "new=1")
 	_, err = l.Append(ctx, "entry", "first", nil, 0)
-	check(t, err)
+	must(t, err)
 	bound, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	if r, err := f.Next(bound); !errors.Is(err, bus.ErrAnew) {
@@ -169,6 +170,7 @@ func TestBusWithoutItsData(t *testing.T) {
 // TestBusWithoutItsEnd gives the server a disk without the last writes, as a power cut does.
 // New writes then take their numbers, some of them or all.
 func TestBusWithoutItsEnd(t *testing.T) {
+	t.Parallel()
 	for name, writes := range map[string]int{"fewer": 1, "more": 20} {
 		t.Run(name, func(t *testing.T) {
 			d, ctx := newDisk(t), t.Context()

@@ -23,6 +23,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/bus/bustest"
+	"klive/infra/check"
 )
 
 func startServer(t testing.TB, c bus.ServerConfig) *bus.Server {
@@ -37,7 +38,7 @@ func startServer(t testing.TB, c bus.ServerConfig) *bus.Server {
 		c.Listen = "127.0.0.1:0"
 	}
 	s, err := bus.StartServer(t.Context(), c)
-	check(t, err)
+	must(t, err)
 	t.Cleanup(s.Close)
 	return s
 }
@@ -48,25 +49,25 @@ func certificate(t *testing.T) bus.TLSFiles {
 	dir := t.TempDir()
 	files := bus.TLSFiles{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(t, err)
+	must(t, err)
 	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	check(t, err)
+	must(t, err)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(t, err)
+	must(t, err)
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "node"}, NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
-	check(t, err)
+	must(t, err)
 	keyDER, err := x509.MarshalECPrivateKey(key)
-	check(t, err)
+	must(t, err)
 	for path, block := range map[string]*pem.Block{
 		files.CA:   {Type: "CERTIFICATE", Bytes: caDER},
 		files.Cert: {Type: "CERTIFICATE", Bytes: der},
 		files.Key:  {Type: "EC PRIVATE KEY", Bytes: keyDER},
 	} {
-		check(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o600))
+		must(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o600))
 	}
 	return files
 }
@@ -86,7 +87,7 @@ func wantWords(t *testing.T, err, kind error, words ...string) {
 
 func TestServerSettings(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
+	must(t, err)
 	defer func() { _ = taken.Close() }()
 	in := func(c bus.ServerConfig) error {
 		if c.Dir == "" {
@@ -109,7 +110,7 @@ func TestServerSettings(t *testing.T) {
 	wantWords(t, in(bus.ServerConfig{Listen: free, TLS: bus.TLSFiles{Cert: "none", Key: "none"}}), bus.ErrInvalid, "bus.tls.cert")
 	dir := t.TempDir()
 	s := startServer(t, bus.ServerConfig{Dir: dir})
-	check(t, s.Healthy())
+	must(t, s.Healthy())
 	wantErr(t, in(bus.ServerConfig{Listen: free, Dir: dir}), bus.ErrInUse)
 }
 
@@ -134,8 +135,8 @@ func TestServerGuarded(t *testing.T) {
 		return err
 	}
 	ca := bus.TLSFiles{CA: files.CA}
-	check(t, try(bus.ConnectConfig{User: "klive", Password: "secret", TLS: ca}))
-	check(t, try(bus.ConnectConfig{URL: "tls://klive:secret@" + s.Addr().String(), TLS: files}))
+	must(t, try(bus.ConnectConfig{User: "klive", Password: "secret", TLS: ca}))
+	must(t, try(bus.ConnectConfig{URL: "tls://klive:secret@" + s.Addr().String(), TLS: files}))
 	wantWords(t, try(bus.ConnectConfig{User: "klive", Password: "secret2", TLS: ca}), bus.ErrDenied, "bus.user", "bus.password", "bus.credentials")
 	wantWords(t, try(bus.ConnectConfig{TLS: ca}), bus.ErrDenied, "bus.user")
 	wantWords(t, try(bus.ConnectConfig{User: "klive", Password: "secret"}), bus.ErrDenied, "bus.tls.ca")
@@ -154,7 +155,7 @@ func foreignServer(t *testing.T, change func(*natsserver.Options)) string {
 	o := &natsserver.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, StoreDir: t.TempDir()}
 	change(o)
 	s, err := natsserver.NewServer(o)
-	check(t, err)
+	must(t, err)
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 	if !s.ReadyForConnections(10 * time.Second) {
@@ -173,7 +174,7 @@ func TestConnectToOthersServers(t *testing.T) {
 	var log bytes.Buffer
 	small := foreignServer(t, func(o *natsserver.Options) { o.JetStream = true })
 	c, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: small, Replicas: 3})
-	check(t, err)
+	must(t, err)
 	defer c.Close()
 	_, err = c.Bucket(t.Context(), bus.BucketConfig{Name: "feeds"})
 	wantWords(t, err, bus.ErrInvalid, "bus.replicas")
@@ -195,9 +196,9 @@ func TestConnectToOthersServers(t *testing.T) {
 	log.Reset()
 	quiet := &lockedBuffer{}
 	c, err = bus.Connect(t.Context(), bus.ConnectConfig{URL: denied, User: "klive", Password: "secret", Logger: slog.New(slog.NewTextHandler(quiet, nil))})
-	check(t, err)
+	must(t, err)
 	defer c.Close()
-	check(t, c.Notify("x", nil))
+	must(t, c.Notify("x", nil))
 	eventually(t, func() error {
 		if text := quiet.String(); !strings.Contains(text, "bus.user") || !strings.Contains(text, "klive.>") {
 			return fmt.Errorf("nobody was told of missing permissions: %s", text)
@@ -209,7 +210,7 @@ func TestConnectToOthersServers(t *testing.T) {
 // Nobody is there at first, which is noticed at once. Settings that cannot work are refused
 // as such.
 func TestConnectBeforeTheServer(t *testing.T) {
-	address := freeAddresses(t, 1)[0]
+	address := check.FreeAddresses(t, 1)[0]
 	start := time.Now()
 	_, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address})
 	wantWords(t, err, bus.ErrUnavailable, address, "refused", "bus.url")
@@ -218,8 +219,8 @@ func TestConnectBeforeTheServer(t *testing.T) {
 	}
 	startServer(t, bus.ServerConfig{Listen: address})
 	c, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address})
-	check(t, err)
-	check(t, c.Healthy())
+	must(t, err)
+	must(t, c.Healthy())
 	c.Close()
 	_, err = bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address, User: "x"})
 	wantErr(t, err, bus.ErrInvalid)
@@ -228,11 +229,12 @@ func TestConnectBeforeTheServer(t *testing.T) {
 // A cluster in which every node is restarted in turn keeps what it had been given,
 // and never stops for long.
 func TestClusterRollingRestart(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 15 s")
 	}
 	files := certificate(t)
-	clients, peers := freeAddresses(t, 3), freeAddresses(t, 3)
+	clients, peers := check.FreeAddresses(t, 3), check.FreeAddresses(t, 3)
 	configs := make([]bus.ServerConfig, 3)
 	servers := make([]*bus.Server, 3)
 	for i := range configs {
@@ -248,13 +250,13 @@ func TestClusterRollingRestart(t *testing.T) {
 	}
 	c, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "tls://" + strings.Join(clients, ",tls://"), Name: "test",
 		User: "klive", Password: "secret", TLS: bus.TLSFiles{CA: files.CA}, Replicas: 3})
-	check(t, err)
+	must(t, err)
 	defer c.Close()
 	streams := openStreams(t, c, bus.StreamsConfig{Shards: 2, MaxAge: time.Minute, MaxTotalBytes: 64 << 20})
 	f := followFrom(t, streams, 0)
 	bucket := openBucket(t, c, bus.BucketConfig{Name: "feeds"})
 	_, err = bucket.Put(t.Context(), "kept", []byte("value"))
-	check(t, err)
+	must(t, err)
 	n := uint64(0)
 	for i, s := range servers {
 		restarted := make(chan struct{})
@@ -297,9 +299,10 @@ func TestClusterRollingRestart(t *testing.T) {
 // A cluster begins when all three nodes are there, whose routes name all of them; two go on, and
 // begin again, without the third; and one of them alone names the others.
 func TestTwoNodesOfThree(t *testing.T) {
-	peers := freeAddresses(t, 3)
+	t.Parallel()
+	peers := check.FreeAddresses(t, 3)
 	host, err := os.Hostname()
-	check(t, err)
+	must(t, err)
 	port := func(i int) string { _, p, _ := net.SplitHostPort(peers[i]); return p }
 	routes := "nats://" + peers[0] + ",nats://" + host + ":" + port(1) + ",nats://" + peers[2]
 	configs := make([]bus.ServerConfig, 3)
@@ -340,7 +343,7 @@ func TestTwoNodesOfThree(t *testing.T) {
 
 // One node of three cannot serve: it says so, and so does who connects to it.
 func TestServerWithoutItsCluster(t *testing.T) {
-	peers := freeAddresses(t, 3)
+	peers := check.FreeAddresses(t, 3)
 	s := startServer(t, bus.ServerConfig{ClusterName: "test", ClusterListen: peers[0], Routes: "nats://" + strings.Join(peers, ",nats://")})
 	wantWords(t, s.Healthy(), bus.ErrUnavailable, "not connected: "+peers[1]+", "+peers[2]+" (2 of the 2 other nodes in bus.cluster.routes)", "bus.cluster.name")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

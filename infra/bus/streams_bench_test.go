@@ -59,7 +59,7 @@ func benchStreams(b *testing.B, replicas, subjects int) {
 	for i := range subjects {
 		subject := fmt.Sprintf("m.0_bench%d.0._1.1", i)
 		f, err := engines[1].Follow(b.Context(), subject, 0)
-		check(b, err)
+		must(b, err)
 		defer f.Close()
 		sent := make(chan time.Time, 64)
 		wg.Go(func() {
@@ -124,7 +124,7 @@ func (s *samples) at(q float64) float64 {
 
 func ownCPU(b *testing.B) time.Duration {
 	var u syscall.Rusage
-	check(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
@@ -132,11 +132,11 @@ func ownCPU(b *testing.B) time.Duration {
 func (c *cluster) cpu(b *testing.B) (sum time.Duration) {
 	for _, cmd := range c.nodes {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
-		check(b, err)
+		must(b, err)
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 		for _, f := range fields[11:13] { // user and system, in hundredths of a second
 			n, err := strconv.Atoi(f)
-			check(b, err)
+			must(b, err)
 			sum += time.Duration(n) * 10 * time.Millisecond
 		}
 	}
@@ -147,9 +147,9 @@ func (c *cluster) cpu(b *testing.B) (sum time.Duration) {
 func (c *cluster) memory(b *testing.B) (sum int) {
 	for _, cmd := range c.nodes {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", cmd.Process.Pid))
-		check(b, err)
+		must(b, err)
 		pages, err := strconv.Atoi(strings.Fields(string(text))[1])
-		check(b, err)
+		must(b, err)
 		sum += pages * os.Getpagesize()
 	}
 	return sum

@@ -16,6 +16,7 @@ import (
 // publish returned may be missing, none may come twice, and it goes on within ten
 // seconds. Watches, logs and leases live on beside it.
 func TestClusterLeaderDies(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 20 s")
 	}
@@ -29,7 +30,7 @@ func TestClusterLeaderDies(t *testing.T) {
 	defer streams.Close()
 	reader := openStreams(t, nodes.connect(t, 3), bus.StreamsConfig{Shards: 1, MaxAge: time.Minute, MaxTotalBytes: 256 << 20})
 	f, err := reader.Follow(t.Context(), "m.0_abc.0._1.7", 0)
-	check(t, err)
+	must(t, err)
 	defer f.Close()
 	state := watchState(t, c, nodes.connect(t, 3))
 
@@ -108,11 +109,11 @@ func watchState(t *testing.T, near, far *bus.Control) *watchedState {
 	w.log = openLog(t, near, bus.LogConfig{Name: "timeline"})
 	var err error
 	w.watcher, err = openBucket(t, far, bus.BucketConfig{Name: "feeds"}).Watch(t.Context(), "n")
-	check(t, err)
+	must(t, err)
 	w.reader, err = openLog(t, far, bus.LogConfig{Name: "timeline"}).Follow(t.Context(), "", 0)
-	check(t, err)
+	must(t, err)
 	w.lease, err = bus.AcquireLease(t.Context(), openBucket(t, near, bus.BucketConfig{Name: "leases"}), "0_abc", "me", 15*time.Second)
-	check(t, err)
+	must(t, err)
 	go func() {
 		defer close(w.done)
 		for i := 1; i <= stateWrites; i++ {
@@ -150,14 +151,14 @@ func (w *watchedState) verify(t *testing.T) {
 	defer cancel()
 	for i := 1; i <= stateWrites; i++ {
 		r, err := w.reader.Next(ctx)
-		check(t, err)
+		must(t, err)
 		if string(r.Data) != fmt.Sprint(i) {
 			t.Fatalf("record %d holds %s", i, r.Data)
 		}
 	}
 	for last := 0; last < stateWrites; {
 		change, err := w.watcher.Next(ctx)
-		check(t, err)
+		must(t, err)
 		if change.InitialDone {
 			continue
 		}
@@ -172,5 +173,5 @@ func (w *watchedState) verify(t *testing.T) {
 		t.Errorf("the lease was lost: %v", w.lease.Err())
 	default:
 	}
-	check(t, w.lease.Release(ctx))
+	must(t, w.lease.Release(ctx))
 }

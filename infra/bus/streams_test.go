@@ -23,7 +23,7 @@ func openStreams(t testing.TB, c *bus.Control, config bus.StreamsConfig) *bus.St
 		config.Decode = bustest.DecodeBody
 	}
 	s, err := bus.NewStreams(t.Context(), c, config)
-	check(t, err)
+	must(t, err)
 	t.Cleanup(s.Close)
 	return s
 }
@@ -39,7 +39,7 @@ const feedSubject = "m.0_abc.0._1.7"
 func send(t *testing.T, s *bus.Streams, id, body string) uint64 {
 	t.Helper()
 	seq, err := s.Publish(t.Context(), feedSubject, id, bustest.Body(body))
-	check(t, err)
+	must(t, err)
 	return seq
 }
 
@@ -54,7 +54,7 @@ func receive(t *testing.T, f bus.Follower, seq uint64, id string) {
 func followFrom(t *testing.T, s *bus.Streams, from uint64) bus.Follower {
 	t.Helper()
 	f, err := s.Follow(t.Context(), feedSubject, from)
-	check(t, err)
+	must(t, err)
 	t.Cleanup(f.Close)
 	return f
 }
@@ -235,7 +235,7 @@ func TestStreamsUnreadable(t *testing.T) {
 			t.Errorf("unreadable_total is %v", v)
 		}
 		stats, err := s.Stats(t.Context())
-		check(t, err)
+		must(t, err)
 		var messages uint64
 		for _, st := range stats {
 			messages += st.Messages
@@ -255,7 +255,7 @@ func TestStreamsUnreadable(t *testing.T) {
 func metric(t *testing.T, g prometheus.Gatherer, name string) (sum float64) {
 	t.Helper()
 	families, err := g.Gather()
-	check(t, err)
+	must(t, err)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			if f.GetName() == name {
@@ -307,7 +307,7 @@ func TestStreamsStartLate(t *testing.T) {
 		for i := 1; i <= messages; i++ {
 			for _, subject := range []string{feedSubject, "m.0_abc.0._2.8"} {
 				_, err := s.Publish(t.Context(), subject, fmt.Sprint(i), make(bustest.Body, size))
-				check(t, err)
+				must(t, err)
 			}
 		}
 		c := bustest.Connect(t, n, "late")

@@ -58,6 +58,7 @@ const (
 	RuleName          = "name"          // <start>-<epoch> in one folder, unique and increasing
 	RuleIndependent   = "independent"   // EXT-X-INDEPENDENT-SEGMENTS does not come back once it is gone
 	RuleMultivariant  = "multivariant"  // variants and renditions have their attributes
+	RuleCaptions      = "captions"      // captions are declared once, with a service, and variants name those
 	RuleCodecs        = "codecs"        // CODECS is well-formed (RFC 6381)
 	RuleBandwidth     = "bandwidth"     // BANDWIDTH covers every segment, and the average
 	RuleAudioGroup    = "audio-group"   // AUDIO names a group with one default

@@ -9,9 +9,11 @@ import (
 )
 
 var (
-	codecForm = regexp.MustCompile(`^(avc1\.[0-9a-fA-F]{6}|(hvc1|hev1)\.[ABC]?[0-9]+\.[0-9A-F]+\.[LH][0-9]+(\.[0-9A-F]+)*|mp4a\.40\.[0-9]+|opus|av01\.[0-9A-Z.]+|vp09\.[0-9.]+)$`)
-	frameRate = regexp.MustCompile(`^[0-9]+\.[0-9]{3}$`)
-	sizeForm  = regexp.MustCompile(`^[1-9][0-9]*x[1-9][0-9]*$`)
+	codecForm   = regexp.MustCompile(`^(avc1\.[0-9a-fA-F]{6}|(hvc1|hev1)\.[ABC]?[0-9]+\.[0-9A-F]+\.[LH][0-9]+(\.[0-9A-F]+)*|mp4a\.40\.[0-9]+|opus|ac-3|av01\.[0-9A-Z.]+|vp09\.[0-9.]+)$`)
+	captionForm = regexp.MustCompile(`^(CC[1-4]|SERVICE([1-9]|[1-5][0-9]|6[0-3]))$`)
+	tagForm     = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)
+	frameRate   = regexp.MustCompile(`^[0-9]+\.[0-9]{3}$`)
+	sizeForm    = regexp.MustCompile(`^[1-9][0-9]*x[1-9][0-9]*$`)
 )
 
 func (p *Playlist) checkMultivariant(s *scannedPlaylist, r reporter) {
@@ -36,22 +38,43 @@ func (p *Playlist) checkMultivariant(s *scannedPlaylist, r reporter) {
 	}
 }
 
-// checkGroups holds the audio renditions and returns the addresses of each group.
-func checkGroups(s *scannedPlaylist, r reporter) map[string][]string {
-	groups := map[string][]string{}
+// checkGroups holds the renditions of sound and captions and returns what each group leads to:
+// addresses, or an empty one for what lies in the variants themselves.
+func checkGroups(s *scannedPlaylist, r reporter) renditionGroups {
+	groups := renditionGroups{audio: map[string][]string{}, captions: map[string]bool{}}
 	defaults, names := map[string]int{}, map[string]bool{}
 	for _, m := range s.renditions {
-		for _, a := range []string{"TYPE", "GROUP-ID", "NAME", "URI", "CHANNELS"} {
+		id, typ := m["GROUP-ID"], m["TYPE"]
+		wanted := []string{"TYPE", "GROUP-ID", "NAME", "CHANNELS"}
+		switch {
+		case typ == "CLOSED-CAPTIONS":
+			wanted = []string{"GROUP-ID", "NAME", "INSTREAM-ID"}
+			if !captionForm.MatchString(m["INSTREAM-ID"]) || m["URI"] != "" {
+				r.report(RuleCaptions, "captions %q have INSTREAM-ID %q and URI %q", m["NAME"], m["INSTREAM-ID"], m["URI"])
+			}
+		case m["DEFAULT"] != "YES": // only the default may lie in the variants
+			wanted = append(wanted, "URI")
+		}
+		for _, a := range wanted {
 			if m[a] == "" {
 				r.report(RuleMultivariant, "rendition %q has no %s", m["NAME"], a)
 			}
 		}
-		id := m["GROUP-ID"]
-		if names[id+"\x00"+m["NAME"]] {
+		if l, ok := m["LANGUAGE"]; ok && !tagForm.MatchString(l) {
+			r.report(RuleMultivariant, "rendition %q has LANGUAGE %q", m["NAME"], l)
+		}
+		if names[typ+id+"\x00"+m["NAME"]] {
 			r.report(RuleAudioGroup, "two renditions of group %q are called %q", id, m["NAME"])
 		}
-		names[id+"\x00"+m["NAME"]] = true
-		groups[id] = append(groups[id], m["URI"])
+		names[typ+id+"\x00"+m["NAME"]] = true
+		if typ == "CLOSED-CAPTIONS" {
+			if groups.captions[id+m["INSTREAM-ID"]] {
+				r.report(RuleCaptions, "group %q has %s twice", id, m["INSTREAM-ID"])
+			}
+			groups.captions[id], groups.captions[id+m["INSTREAM-ID"]] = true, true
+			continue
+		}
+		groups.audio[id] = append(groups.audio[id], m["URI"])
 		if m["DEFAULT"] == "YES" {
 			defaults[id]++
 			if m["AUTOSELECT"] != "YES" {
@@ -59,7 +82,7 @@ func checkGroups(s *scannedPlaylist, r reporter) map[string][]string {
 			}
 		}
 	}
-	for id := range groups {
+	for id := range groups.audio {
 		if defaults[id] != 1 {
 			r.report(RuleAudioGroup, "group %q has %d defaults", id, defaults[id])
 		}
@@ -67,7 +90,14 @@ func checkGroups(s *scannedPlaylist, r reporter) map[string][]string {
 	return groups
 }
 
-func (p *Playlist) checkVariant(v attributes, groups map[string][]string, r reporter) {
+// renditionGroups are the groups of a multivariant playlist: of sound the addresses, of captions
+// the ids of groups, and of groups with a service behind them.
+type renditionGroups struct {
+	audio    map[string][]string
+	captions map[string]bool
+}
+
+func (p *Playlist) checkVariant(v attributes, all renditionGroups, r reporter) {
 	uri := v["URI"]
 	peak, err := strconv.ParseInt(v["BANDWIDTH"], 10, 64)
 	if err != nil || peak <= 0 {
@@ -86,7 +116,10 @@ func (p *Playlist) checkVariant(v attributes, groups map[string][]string, r repo
 			r.report(RuleMultivariant, "variant %s has FRAME-RATE %q", uri, f)
 		}
 	}
-	group := v["AUDIO"]
+	if cc, ok := v["CLOSED-CAPTIONS"]; ok && cc != "NONE" && !all.captions[cc] {
+		r.report(RuleCaptions, "variant %s names the captions %q, which are not there", uri, cc)
+	}
+	group, groups := v["AUDIO"], all.audio
 	if group != "" && (len(groups[group]) == 0 || !audio) {
 		r.report(RuleAudioGroup, "variant %s names group %q: no such group, or no audio in CODECS", uri, group)
 	}
@@ -105,7 +138,7 @@ func checkCodecs(v attributes, r reporter) (video, audio bool) {
 			r.report(RuleCodecs, "variant %s has CODECS %q", v["URI"], v["CODECS"])
 		}
 		seen[c] = true
-		if strings.HasPrefix(c, "mp4a.") || c == "opus" {
+		if strings.HasPrefix(c, "mp4a.") || c == "opus" || c == "ac-3" {
 			audio = true
 		} else {
 			video = true
@@ -123,7 +156,9 @@ func (p *Playlist) checkPeak(v attributes, audio []string, peak int64, r reporte
 	most := p.fastest(resolve(r.path, v["URI"]))
 	var sound int64
 	for _, uri := range audio {
-		sound = max(sound, p.fastest(resolve(r.path, uri)))
+		if uri != "" {
+			sound = max(sound, p.fastest(resolve(r.path, uri)))
+		}
 	}
 	// The durations in a playlist are rounded to microseconds.
 	if most+sound > peak+peak/100_000+2 {

@@ -66,7 +66,7 @@ func (l *loader) checkListeners() {
 	listeners := []struct{ key, addr string }{
 		{"rtmp.listen", c.RTMP.Listen}, {"rtmps.listen", c.RTMPS.Listen},
 		{"http.listen", c.HTTP.Listen}, {"https.listen", c.HTTPS.Listen},
-		{"admin.listen", c.Admin.Listen}, {"internal.listen", c.Internal.Listen},
+		{"admin.listen", c.Admin.Listen}, {"internal.listen", c.Internal.Listen}, {"webrtc.listen", c.WebRTC.Listen},
 	}
 	for i, a := range listeners {
 		for _, b := range listeners[:i] {
@@ -78,6 +78,11 @@ func (l *loader) checkListeners() {
 				late, early = early, late
 			}
 			l.wrong(late, []string{early}, "is the port of %s as well; give each its own", early)
+		}
+	}
+	for _, a := range c.SRT.Addresses() { // both over UDP
+		if overlap(a, c.WebRTC.Listen) {
+			l.wrong("webrtc.listen", []string{"srt.listen"}, "is the port of srt.listen as well; give each its own")
 		}
 	}
 }
@@ -120,6 +125,9 @@ func (l *loader) checkSecrets() {
 	}
 	if (c.Bus.TLS.Cert == "") != (c.Bus.TLS.Key == "") {
 		l.wrong("bus.tls.key", []string{"bus.tls.cert"}, "and bus.tls.cert go together; set both or none")
+	}
+	if (c.WebRTC.ICEUser == "") != (c.WebRTC.ICEPassword == "") {
+		l.wrong("webrtc.icePassword", []string{"webrtc.iceUser"}, "and webrtc.iceUser go together; set both or none")
 	}
 	if c.Storage.Encryption != "aws:kms" && c.Storage.KMSKey != "" {
 		l.wrong("storage.kmsKey", []string{"storage.encryption"}, "is set while storage.encryption is %q; want aws:kms", c.Storage.Encryption)

@@ -6,6 +6,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -24,6 +25,8 @@ type Config struct {
 	RTMP      RTMP      `yaml:"rtmp"`
 	RTMPS     RTMPS     `yaml:"rtmps"`
 	SRT       SRT       `yaml:"srt"`
+	WHIP      WHIP      `yaml:"whip"`
+	WebRTC    WebRTC    `yaml:"webrtc"`
 	Push      Push      `yaml:"push"`
 	TLS       TLS       `yaml:"tls"`
 	HTTP      HTTP      `yaml:"http"`
@@ -171,6 +174,38 @@ func (s SRT) Addresses() []string {
 	return out
 }
 
+// WHIP is publishing over WebRTC: offers come on the public HTTP listeners, media to those of
+// WebRTC.
+type WHIP struct {
+	Enabled bool `yaml:"enabled"`
+	// PublicURL is where encoders reach it, without the path; empty means the listener's own
+	// address.
+	PublicURL      string        `yaml:"publicUrl" is:"http"`
+	MaxSessions    int           `yaml:"maxSessions" min:"1" max:"100000"`
+	MaxOffer       Size          `yaml:"maxOffer" min:"8KiB" max:"1MiB"`
+	PublishTimeout time.Duration `yaml:"publishTimeout" min:"1s" max:"5m"`
+	IdleTimeout    time.Duration `yaml:"idleTimeout" min:"1s" max:"1h"`
+	// Keyframe is how long after a keyframe the next one is asked for.
+	Keyframe time.Duration `yaml:"keyframe" min:"500ms" max:"10s"`
+	// Latency is how long a lost packet is waited for.
+	Latency time.Duration `yaml:"latency" min:"20ms" max:"1s"`
+}
+
+// WebRTC is what connections of WebRTC go over.
+type WebRTC struct {
+	// Listen is a UDP port, and the TCP port of the same number.
+	Listen string `yaml:"listen" is:"listen"`
+	Buffer Size   `yaml:"buffer" min:"64KiB" max:"1GiB"`
+	// PublicAddress is where peers reach the port: addresses, or how to find out.
+	PublicAddress string `yaml:"publicAddress" is:"public"`
+	// Lite leaves finding the way to the peers.
+	Lite bool `yaml:"lite"`
+	// ICEServers are told to the peers, separated by commas; User and Password are for those of TURN.
+	ICEServers  string `yaml:"iceServers" is:"ice"`
+	ICEUser     string `yaml:"iceUser"`
+	ICEPassword Secret `yaml:"icePassword"`
+}
+
 // Push is publishing over HTTP, on the public HTTP listeners.
 type Push struct {
 	Enabled        bool          `yaml:"enabled"`
@@ -192,6 +227,18 @@ type HTTP struct {
 	Listen string `yaml:"listen" is:"listen"`
 	// PublicURL is where viewers reach it; empty means the listener's own address.
 	PublicURL string `yaml:"publicUrl" is:"http"`
+	// TrustedProxies are the address ranges of load balancers that say who a request comes from.
+	TrustedProxies string `yaml:"trustedProxies" is:"ranges"`
+}
+
+// Proxies are the ranges of trustedProxies.
+func (h HTTP) Proxies() (ranges []netip.Prefix) {
+	for one := range strings.SplitSeq(h.TrustedProxies, ",") {
+		if p, err := netip.ParsePrefix(strings.TrimSpace(one)); err == nil {
+			ranges = append(ranges, p.Masked())
+		}
+	}
+	return ranges
 }
 
 // HTTPS is the encrypted public HTTP listener.
@@ -304,10 +351,10 @@ type Thumbnail struct {
 // Viewer says who may watch.
 type Viewer struct {
 	// Keys verify viewers' tokens: "id:secret,id:secret"; see [Viewer.TokenKeys].
-	Keys Secret `yaml:"keys"`
+	Keys Secret `yaml:"keys" reload:"yes"`
 	// ShieldHeader is a header that the CDN sends with one of ShieldSecrets, joined by commas.
-	ShieldHeader  string `yaml:"shieldHeader" is:"header"`
-	ShieldSecrets Secret `yaml:"shieldSecrets"`
+	ShieldHeader  string `yaml:"shieldHeader" is:"header" reload:"yes"`
+	ShieldSecrets Secret `yaml:"shieldSecrets" reload:"yes"`
 }
 
 // Storage is where media, timelines and playlists rest.
@@ -350,6 +397,10 @@ type Recording struct {
 	// unfinished recordings are looked for.
 	Settle time.Duration `yaml:"settle" min:"1s" max:"24h"`
 	Scan   time.Duration `yaml:"scan" min:"1s" max:"1h"`
+	// Remake is how long a file waits for segments of its rung that are gaps to be made again.
+	Remake time.Duration `yaml:"remake" min:"0s" max:"24h"`
+	// Backup records the backup encoder's own feed too, under server index 1.
+	Backup bool `yaml:"backup"`
 	// Writing is how many files a worker writes at once.
 	Writing int `yaml:"writing" min:"1" max:"64"`
 }

@@ -26,6 +26,11 @@ func Default() *Config {
 			Listen: ":8890", Latency: 120 * time.Millisecond, Buffer: 4 * MiB, MaxConnections: 500,
 			PublishTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second, PeerTimeout: 5 * time.Second,
 		},
+		WHIP: WHIP{
+			Enabled: true, MaxSessions: 500, MaxOffer: 64 * KiB, PublishTimeout: 15 * time.Second, IdleTimeout: 30 * time.Second,
+			Keyframe: 2 * time.Second, Latency: 500 * time.Millisecond,
+		},
+		WebRTC:    WebRTC{Listen: ":8189", Buffer: 4 * MiB},
 		Push:      Push{Enabled: true, MaxRequests: 1000, PublishTimeout: 10 * time.Second, IdleTimeout: 30 * time.Second},
 		HTTP:      HTTP{Listen: ":8080"},
 		Admin:     Admin{Listen: "127.0.0.1:8081"},
@@ -63,7 +68,7 @@ func Default() *Config {
 		Sweeper: Sweeper{Every: 10 * time.Minute, After: time.Hour},
 		Recording: Recording{
 			Enabled: true, Segment: 15 * time.Minute, Strategy: "uploadToken", Keep: 168 * time.Hour,
-			Retry: time.Minute, Unknown: time.Minute, Settle: 10 * time.Minute, Scan: time.Minute, Writing: 2,
+			Retry: time.Minute, Unknown: time.Minute, Settle: 10 * time.Minute, Scan: time.Minute, Remake: time.Hour, Writing: 2,
 		},
 	}
 }

@@ -5,10 +5,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,8 +27,10 @@ const shieldSecret = "shield-secret-of-the-cdn"
 func TestSignedURLs(t *testing.T) {
 	t.Parallel()
 	now, before := origin.Key{ID: "k2", Secret: "second-secret-of-viewers"}, origin.Key{ID: "k1", Secret: "first-secret-of-viewers"}
-	p := start(t, "KLIVE_VIEWER_KEYS="+now.ID+":"+now.Secret+","+before.ID+":"+before.Secret,
-		"KLIVE_VIEWER_SHIELD_HEADER=X-Shield", "KLIVE_VIEWER_SHIELD_SECRETS="+shieldSecret)
+	file, rotate := keyFile(t)
+	rotate(now, before)
+	p := start(t, "KLIVE_VIEWER_KEYS=file:"+file, "KLIVE_VIEWER_SHIELD_HEADER=X-Shield",
+		"KLIVE_VIEWER_SHIELD_SECRETS="+shieldSecret)
 	cdn := startNginx(t, "origin.conf", map[string]string{"ORIGIN": p.http, "SHIELD": shieldSecret})
 	publish(t, p.demo(), demoClip(t, publisher.Synthetic{GOP: time.Second}), 0)
 	later := time.Now().Add(time.Hour)
@@ -68,7 +73,45 @@ func TestSignedURLs(t *testing.T) {
 		t.Logf("%s: %d %s", test.name, code, header.Get("X-Cache"))
 	}
 	// A player finds all that it needs with the one address: relative ones keep the token.
-	player, err := check.Follow(p.client, at(good, master))
+	p.readsAll(t, at(good, master))
+	// A token that is taken out of a cached question lives on for the seconds that nginx keeps it.
+	short := token(now, "0_demolive", time.Now().Add(3*time.Second))
+	if code, _ := p.status(t, at(short, media)); code != 200 {
+		t.Errorf("a short token: %d", code)
+	}
+	p.wait(t, 20*time.Second, "a short token to expire", func() bool {
+		code, _ := p.status(t, at(short, media))
+		return code == 403
+	})
+	// Keys change while all goes on: a new one first, the oldest gone.
+	next := origin.Key{ID: "k3", Secret: "third-secret-of-all-viewers"}
+	rotate(next, now)
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	p.wait(t, 20*time.Second, "the new key to open", func() bool {
+		code, _ := p.status(t, at(token(next, "0_demolive", later), media))
+		return code == 200
+	})
+	for key, want := range map[origin.Key]int{now: 200, before: 403} { // with an expiry that nginx has not asked about yet
+		if code, _ := p.status(t, at(token(key, "0_demolive", later.Add(time.Hour)), media)); code != want {
+			t.Errorf("a token of %s after the change: %d", key.ID, code)
+		}
+	}
+}
+
+// keyFile is a file for viewer.keys, and what writes two keys into it.
+func keyFile(t *testing.T) (file string, rotate func(first, second origin.Key)) {
+	file = filepath.Join(t.TempDir(), "keys")
+	return file, func(first, second origin.Key) {
+		if err := os.WriteFile(file, []byte(first.ID+":"+first.Secret+","+second.ID+":"+second.Secret+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// readsAll holds that a player can read pictures, sound and the manifest of an address.
+func (p *process) readsAll(t *testing.T, address string) {
+	t.Helper()
+	player, err := check.Follow(p.client, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,15 +125,6 @@ func TestSignedURLs(t *testing.T) {
 	if err := player.Err(); err != nil {
 		t.Error(err)
 	}
-	// A token that is taken out of a cached question lives on for the seconds that nginx keeps it.
-	short := token(now, "0_demolive", time.Now().Add(3*time.Second))
-	if code, _ := p.status(t, at(short, media)); code != 200 {
-		t.Errorf("a short token: %d", code)
-	}
-	p.wait(t, 20*time.Second, "a short token to expire", func() bool {
-		code, _ := p.status(t, at(short, media))
-		return code == 403
-	})
 }
 
 // TestCacheHits prints what share of the requests of 200 viewers nginx answers itself.
@@ -100,7 +134,11 @@ func TestCacheHits(t *testing.T) {
 	cdn := startNginx(t, "origin.conf", map[string]string{"ORIGIN": p.http, "SHIELD": ""})
 	publish(t, p.demo(), demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), 0)
 	waitPlayable(t, p)
-	time.Sleep(4 * time.Second)
+	for _, rendition := range []string{"0_demolive_32", "0_demolive_a1"} {
+		p.wait(t, 20*time.Second, "segments to ask for", func() bool {
+			return strings.Count(p.get(t.Context(), "http://"+p.http+"/kLive/"+rendition+"/v.m3u8"), ".m4s") >= 3
+		})
+	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 250}}
 	defer client.CloseIdleConnections()
 	var mu sync.Mutex

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"klive/infra/check"
 )
 
 // program builds klive once for all tests.
@@ -63,6 +64,7 @@ type process struct {
 	cmd               *exec.Cmd
 	rtmp, http, admin string // host:port
 	srt               string // the same, over UDP
+	webrtc            string // the same, over UDP and TCP
 	dir               string
 	log               *lines
 	client            *http.Client
@@ -75,11 +77,11 @@ type process struct {
 func start(t testing.TB, env ...string) *process {
 	t.Helper()
 	p := &process{dir: t.TempDir(), log: &lines{}, done: make(chan struct{}), client: &http.Client{Transport: &http.Transport{}}}
-	ports := freePorts(t, 4)
-	p.rtmp, p.http, p.admin, p.srt = ports[0], ports[1], ports[2], ports[3]
+	ports := check.FreeAddresses(t, 5)
+	p.rtmp, p.http, p.admin, p.srt, p.webrtc = ports[0], ports[1], ports[2], ports[3], ports[4]
 	p.cmd = exec.Command(theProgram.build(t), "serve")
 	p.cmd.Env = append(environ(),
-		"KLIVE_DATA="+filepath.Join(p.dir, "data"), "KLIVE_RTMP_LISTEN="+p.rtmp, "KLIVE_SRT_LISTEN="+p.srt, "KLIVE_HTTP_LISTEN="+p.http,
+		"KLIVE_DATA="+filepath.Join(p.dir, "data"), "KLIVE_RTMP_LISTEN="+p.rtmp, "KLIVE_SRT_LISTEN="+p.srt, "KLIVE_WEBRTC_LISTEN="+p.webrtc, "KLIVE_HTTP_LISTEN="+p.http,
 		"KLIVE_ADMIN_LISTEN="+p.admin, "KLIVE_RTMPS_LISTEN=", "KLIVE_HTTPS_LISTEN=",
 		"KLIVE_CONTROL_SECRET="+controlSecret)
 	p.cmd.Env = append(p.cmd.Env, env...)
@@ -101,22 +103,6 @@ func start(t testing.TB, env ...string) *process {
 // environ is the environment without klive's own variables: those steer the tests.
 func environ() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KLIVE_") })
-}
-
-// freePorts finds free loopback addresses. Another process may take one before klive does;
-// klive then says so and the test fails with its words.
-func freePorts(t testing.TB, n int) []string {
-	t.Helper()
-	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, l.Addr().String())
-	}
-	return out
 }
 
 func (p *process) waitReady(t testing.TB) {

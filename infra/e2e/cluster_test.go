@@ -210,7 +210,7 @@ func (c *cluster) launch(name, role string, args ...string) *member {
 func (c *cluster) configure(name, role string) (*member, []string) {
 	m := &member{admin: c.adminOf(name)}
 	set := map[string]string{
-		"data": filepath.Join(c.dir, name), "log.level": "debug", "admin.listen": m.admin, "rtmp.listen": "", "srt.listen": "", "http.listen": "", "internal.listen": "",
+		"data": filepath.Join(c.dir, name), "log.level": "debug", "admin.listen": m.admin, "rtmp.listen": "", "srt.listen": "", "webrtc.listen": "", "http.listen": "", "internal.listen": "",
 		"admin.token": adminToken, "bus.user": busUser, "bus.password": busPassword, "cluster.secret": "e2e-secret-of-the-cluster",
 	}
 	if role == "bus" {
@@ -221,7 +221,7 @@ func (c *cluster) configure(name, role string) (*member, []string) {
 			set["bus.cluster.listen"], set["bus.cluster.routes"] = c.busRoutes[i], "nats://"+strings.Join(c.busRoutes, ",nats://")
 		}
 	} else {
-		ports := fault.Ports(c.t, 4)
+		ports := fault.Ports(c.t, 5)
 		m.internal = ports[0]
 		set["internal.listen"] = m.internal
 		set["bus.url"] = "nats://" + strings.Join(c.busURLs, ",nats://")
@@ -234,7 +234,7 @@ func (c *cluster) configure(name, role string) (*member, []string) {
 		if role == "gateway" {
 			m.rtmp = ports[1]
 			m.srt = ports[3]
-			set["rtmp.listen"], set["srt.listen"] = m.rtmp, m.srt
+			set["rtmp.listen"], set["srt.listen"], set["webrtc.listen"] = m.rtmp, m.srt, ports[4]
 		}
 		if role == "gateway" || role == "origin" {
 			m.http = ports[2]

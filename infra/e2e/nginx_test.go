@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"klive/infra/check"
 	"klive/infra/check/fault"
 )
 
@@ -20,7 +21,7 @@ func startNginx(t testing.TB, config string, values map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen := freePorts(t, 1)[0]
+	listen := check.FreeAddresses(t, 1)[0]
 	pairs := []string{"${LISTEN}", listen, "${CACHE}", filepath.Join(dir, "cache")}
 	for name, value := range values {
 		pairs = append(pairs, "${"+name+"}", value)

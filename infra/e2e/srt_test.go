@@ -1,12 +1,16 @@
 package e2e
 
 import (
+	"fmt"
+	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"klive/infra/check"
 	"klive/infra/check/fault"
 	"klive/infra/publisher"
 )
@@ -81,10 +85,10 @@ func TestSRTFrameAudit(t *testing.T) {
 func transmit(t testing.TB, p *process, file, streamID string) *tooling {
 	t.Helper()
 	slt := tool(t, "srt-live-transmit", "apt-get install srt-tools")
-	ports := freePorts(t, 1)
+	ports := check.FreeAddresses(t, 1)
 	relay := run(t, slt, "-q", "-a:no", "udp://"+ports[0], "srt://"+p.srt+"?mode=caller&pbkeylen=16&passphrase="+url.QueryEscape(srtPass)+
 		"&streamid="+url.QueryEscape(streamID))
-	time.Sleep(time.Second) // it listens on UDP from then on; nothing tells so
+	p.wait(t, 20*time.Second, "srt-live-transmit to listen", func() bool { return bound(t, ports[0]) })
 	source := run(t, ffmpeg(t), "-loglevel", "error", "-nostdin", "-re", "-i", file, "-map", "0", "-c", "copy", "-f", "mpegts", "udp://"+ports[0]+"?pkt_size=1316")
 	t.Cleanup(relay.kill)
 	go func() {
@@ -93,6 +97,20 @@ func transmit(t testing.TB, p *process, file, streamID string) *tooling {
 		_ = relay.cmd.Process.Signal(syscall.SIGINT)
 	}()
 	return relay
+}
+
+// bound reports whether somebody has a UDP socket at a loopback address, host:port.
+func bound(t testing.TB, address string) bool {
+	t.Helper()
+	a, err := netip.ParseAddrPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := os.ReadFile("/proc/net/udp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(table), fmt.Sprintf(":%04X 00000000:0000 ", a.Port()))
 }
 
 // TestSRTBadNetwork publishes through a network that loses, delays and reorders: with 500 ms

@@ -137,6 +137,19 @@ func (c *Client) FlavorParamsList(ctx context.Context, partnerID int) ([]LivePar
 	return l.Objects, err
 }
 
+// ConversionProfileList reads one page of a partner's profiles for live entries; pages count from
+// 1, pageSize is at most 500.
+func (c *Client) ConversionProfileList(ctx context.Context, partnerID, pageIndex, pageSize int) (List[ConversionProfile], error) {
+	form := url.Values{"filter:objectType": {"KalturaConversionProfileFilter"}, "filter:typeEqual": {profileTypeLive}}
+	addPager(form, "", pageIndex, pageSize)
+	var l List[ConversionProfile]
+	err := c.call(ctx, invocation{service: "conversionProfile", action: "list", partner: partnerID, form: form, repeatable: true}, &l)
+	return l, err
+}
+
+// profileTypeLive is the type of profiles for live streams (KalturaConversionProfileType).
+const profileTypeLive = "2"
+
 // FlavorParamsByProfile reads the settings of a profile's outputs and remembers them (contract
 // §3.9). Kaltura lets a partner do so, not the media server partner.
 func (c *Client) FlavorParamsByProfile(ctx context.Context, partnerID, profileID int) ([]LiveParams, error) {

@@ -140,6 +140,8 @@ type NewEntry struct {
 	SegmentDuration int `json:"segmentDuration,omitzero"`
 	// StreamPassword is the token; empty lets the server draw one.
 	StreamPassword string `json:"streamPassword,omitzero"`
+	// SRTPass is the passphrase of SRT callers; empty means that they don't encrypt.
+	SRTPass string `json:"srtPass,omitzero"`
 }
 
 // KalturaClass implements Classed.
@@ -151,8 +153,10 @@ func (c *Client) LiveStreamAdd(ctx context.Context, partnerID int, e NewEntry) (
 	form := url.Values{"sourceType": {SourceLiveStream}}
 	addForm(form, "liveStreamEntry", ToNode(e))
 	v := invocation{service: "liveStream", action: "add", partner: partnerID, form: form}
-	if e.StreamPassword != "" {
-		v.hidden = []string{e.StreamPassword}
+	for _, secret := range []string{e.StreamPassword, e.SRTPass} {
+		if secret != "" {
+			v.hidden = append(v.hidden, secret)
+		}
 	}
 	return c.entry(ctx, v)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"klive/infra/media"
@@ -133,6 +135,30 @@ func (a *Assembly) Track(kind media.Kind) (media.Track, bool) {
 		}
 	}
 	return media.Track{}, false
+}
+
+// SoundRendition names the rendition that is made of a track of sound: "<entry>_a<n>". The first
+// track of a segment makes number 1, others that of their id.
+func SoundRendition(entry string, n int) string { return entry + "_a" + strconv.Itoa(n) }
+
+// TrackOf returns the track that a rendition of a kind is made of. Sound with a number above 1
+// is the track with that id, everything else the first of its kind.
+func (a *Assembly) TrackOf(rendition string, kind media.Kind) (media.Track, bool) {
+	if i := strings.LastIndex(rendition, "_a"); kind == media.Audio && i >= 0 {
+		if n, err := strconv.ParseUint(rendition[i+len("_a"):], 10, 16); err == nil && n > 1 {
+			t, ok := a.Segment.Track(media.TrackID(n))
+			return t, ok && n <= 255 && t.Params.Kind() == kind
+		}
+	}
+	return a.Track(kind)
+}
+
+// Data returns the timed data that came with the segment.
+func (a *Assembly) Data() (list []media.Data) {
+	for _, p := range a.parts {
+		list = append(list, p.Data...)
+	}
+	return list
 }
 
 // Entry returns the first instant at or after at where the segment can be entered: its

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,10 @@ type Job struct {
 	Feed    Feed `json:"feed"`
 	// Number is the segment's in its feed epoch.
 	Number uint64 `json:"number"`
+	// Again is set for a segment whose rungs have ended as gaps and that a recording has made again:
+	// its parts, read from the store, then lie under [Job.Subject], and it and its ends are others
+	// than those of the first time.
+	Again string `json:"again,omitempty"`
 	// LeadIn, First and Last are the media plane's numbers of the first part to read, and of
 	// the segment's first and last. What lies before First is decoded and not shown.
 	LeadIn uint64 `json:"leadIn"`
@@ -67,6 +72,16 @@ type Job struct {
 
 	Video []VideoJob `json:"video,omitempty"`
 	Audio *AudioJob  `json:"audio,omitempty"`
+	// Sounds are further encoded tracks of the same sound: rungs without pictures.
+	Sounds []AudioJob `json:"sounds,omitempty"`
+}
+
+// Heard are all encoded tracks of sound.
+func (j *Job) Heard() []AudioJob {
+	if j.Audio == nil {
+		return j.Sounds
+	}
+	return append([]AudioJob{*j.Audio}, j.Sounds...)
 }
 
 // VideoJob is one encoded picture track.
@@ -97,6 +112,13 @@ type AudioJob struct {
 	Bitrate    int    `json:"bitrate"` // bit/s
 	SampleRate uint32 `json:"sampleRate"`
 	Channels   int    `json:"channels"`
+	// Silent says that the segment has no sound: it is to be silence.
+	Silent bool `json:"silent,omitempty"`
+}
+
+// Listens reports whether any encoded track is made of the segment's own sound.
+func (j *Job) Listens() bool {
+	return slices.ContainsFunc(j.Heard(), func(a AudioJob) bool { return !a.Silent })
 }
 
 // Name is the segment's, "<start in µs>-<feed epoch>", as in the names of its media.
@@ -106,7 +128,20 @@ func (j *Job) Name() string {
 }
 
 // ID is the job's: the same for the same segment, whoever asks.
-func (j *Job) ID() string { return j.Feed.Entry + "." + j.Name() }
+func (j *Job) ID() string {
+	if j.Again != "" {
+		return j.Feed.Entry + "." + j.Name() + ".again-" + j.Again
+	}
+	return j.Feed.Entry + "." + j.Name()
+}
+
+// Subject is the media-plane subject that carries the segment's parts.
+func (j *Job) Subject() string {
+	if j.Again != "" {
+		return "a." + j.Feed.Entry + "." + j.Again
+	}
+	return j.Feed.Subject()
+}
 
 // EndSubject is where the end of one of the job's outputs stands in [RungsLog]. The subject's
 // only record is the first end that was written; it counts.
@@ -118,8 +153,8 @@ func (j *Job) Outputs() []string {
 	for i := range j.Video {
 		out = append(out, j.Video[i].Rendition)
 	}
-	if j.Audio != nil {
-		out = append(out, j.Audio.Rendition)
+	for _, a := range j.Heard() {
+		out = append(out, a.Rendition)
 	}
 	return out
 }
@@ -156,11 +191,13 @@ func (j *Job) check() error {
 	switch {
 	case !ValidEntryID(j.Feed.Entry):
 		return fmt.Errorf("%w: %.40q is no entry", ErrJob, j.Feed.Entry)
+	case !validWord(j.Again):
+		return bad("what it is made again as is no word")
 	case j.First < 1 || j.LeadIn < 1 || j.LeadIn > j.First || j.Last < j.First:
 		return bad("its parts are not in order")
 	case j.End <= j.Start || j.End.Sub(j.Start) > time.Minute || j.Target < time.Second || j.Target > time.Minute:
 		return bad("its times are out of bounds")
-	case len(j.Video) == 0 && j.Audio == nil || len(j.Video) > maxJobOutputs:
+	case len(j.Outputs()) == 0 || len(j.Outputs()) > maxJobOutputs:
 		return bad("it asks for nothing, or for too much")
 	}
 	seen := map[string]bool{}
@@ -175,8 +212,10 @@ func (j *Job) check() error {
 			return bad(j.Video[i].Rendition + " can't be encoded like that")
 		}
 	}
-	if a := j.Audio; a != nil && (a.SampleRate < 8000 || a.SampleRate > 96000 || a.Channels < 1 || a.Channels > 8 || a.Bitrate < 8000 || a.Bitrate > 1e6) {
-		return bad(a.Rendition + " can't be encoded like that")
+	for _, a := range j.Heard() {
+		if a.SampleRate < 8000 || a.SampleRate > 96000 || a.Channels < 1 || a.Channels > 8 || a.Bitrate < 8000 || a.Bitrate > 1e6 {
+			return bad(a.Rendition + " can't be encoded like that")
+		}
 	}
 	return nil
 }
@@ -222,11 +261,14 @@ func UnmarshalJobEnd(b []byte) (JobEnd, error) {
 	if e.Version != jobVersion {
 		return e, fmt.Errorf("job end version %d: %w", e.Version, ErrVersion)
 	}
-	if e.Failure == "" && (e.Attempt == "" || len(e.Attempt) > 64 || strings.Trim(e.Attempt, attemptLetters) != "" || e.Parts < 1 || e.Parts > maxPartFrames) {
+	if e.Failure == "" && (e.Attempt == "" || !validWord(e.Attempt) || e.Parts < 1 || e.Parts > maxPartFrames) {
 		return e, fmt.Errorf("%w: an end without attempt, parts or failure", ErrJob)
 	}
 	return e, nil
 }
+
+// validWord keeps what becomes part of a subject to letters and digits; it may be empty.
+func validWord(s string) bool { return len(s) <= 64 && strings.Trim(s, attemptLetters) == "" }
 
 const attemptLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 

@@ -23,6 +23,9 @@ type Part struct {
 	// video track pauses for more than 1.25 s while others go on, its last frame is given the
 	// time until it was sent on, and the DTS of the next one tells the truth.
 	Frames []media.Frame
+	// Data came with these frames, at most [MaxPartData] of them. Its times are its own: splices
+	// are announced ahead.
+	Data []media.Data
 	// Last marks the segment's last part. End is then the presentation time at which the
 	// segment ends: the next segment's start when that continues it, else the latest end of
 	// its video frames (of its audio frames when there is no video, or when one begins after
@@ -43,6 +46,9 @@ func (p *Part) Size() int {
 	n := 256 + len(p.Frames)*64
 	for i := range p.Frames {
 		n += len(p.Frames[i].Payload)
+	}
+	for i := range p.Data {
+		n += 64 + len(p.Data[i].Payload)
 	}
 	return n
 }

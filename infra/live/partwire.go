@@ -4,15 +4,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"klive/infra/media"
 )
 
-// The wire form of a part, version 1. All numbers are varints as in encoding/binary
+// The wire form of a part, versions 1 and 2. All numbers are varints as in encoding/binary
 // (unsigned, or zigzag where marked "signed"); "bytes" is a length and that many bytes.
 //
-//	byte      1, the version
+//	byte      the version: 2 when a track has a language or the part has data, else 1
 //	bytes     entry id
 //	byte      server index
 //	unsigned  stream suffix, feed epoch, part sequence number
@@ -22,17 +23,27 @@ import (
 //	unsigned  number of tracks (at most 16), then for each
 //	            byte   track id
 //	            byte   codec: 1 H264, 2 HEVC, 3 AAC, 4 Opus, 5 MP3, 6 AC-3,
-//	                   7 AV1
+//	                   7 AV1, 8 VP8, 9 VP9; plus 128 when a pose follows
 //	            H264:  list of SPS, list of PPS; HEVC: lists of VPS, SPS, PPS; a list is
 //	                   its length (at most 32) and so many bytes
 //	            AAC:   bytes, the AudioSpecificConfig
 //	            Opus:  byte, the number of channels
 //	            AV1:   bytes, the AV1CodecConfigurationRecord
+//	            VP8:   unsigned, width and height in pixels
+//	            VP9:   4 bytes: profile, level, bit depth, chroma subsampling plus 128 for full
+//	                   range; unsigned, width and height in pixels
 //	            MP3:   unsigned, the sample rate in Hz; byte, the number of channels
 //	            AC-3:  6 bytes: fscod, bsid, bsmod, acmod, lfeon, frmsizecod / 2
+//	            pose:  byte, the quarter turns clockwise; unsigned, the terms of the pixels'
+//	                   aspect ratio, 0 when it is not stated
+//	            version 2: bytes, the language (at most 35), or nothing
 //	unsigned  part number within the segment
 //	byte      part flags: 1 last, 2 final
 //	signed    segment end − segment start in ns; only with the flag last
+//	version 2: unsigned, number of data (at most 64), then for each
+//	            byte      format: 1 SCTE-35, 2 ID3
+//	            signed    time − segment start, ns
+//	            bytes     the datum (at most 16 KiB)
 //	unsigned  number of frames (at most 65536), then for each
 //	            byte      track id
 //	            byte      frame flags: 1 random access point
@@ -43,7 +54,13 @@ import (
 //	the payloads, one after the other, to the end of the message
 //
 // Flags that are not named here must be 0.
-const partVersion = 1
+const (
+	partVersion  = 1
+	partVersion2 = 2
+)
+
+// MaxPartData bounds the timed data of one part.
+const MaxPartData = 64
 
 // Bounds of a part's wire form, in bytes and in items.
 const (
@@ -54,6 +71,8 @@ const (
 	maxParamBytes   = 1 << 16
 	leastFrameBytes = 6
 	maxMP3Rate      = 48000
+	maxVPXSide      = 1 << 16
+	maxLanguage     = 35
 )
 
 // ErrPart says that bytes are no wire form of a part.
@@ -69,6 +88,17 @@ const (
 	wireMP3
 	wireAC3
 	wireAV1
+	wireVP8
+	wireVP9
+
+	// wirePosed is set in a codec's byte when a pose follows its parameters.
+	wirePosed = 0x80
+)
+
+const (
+	fullRange = 0x80
+	// maxParTerm bounds the terms of a pixel's aspect ratio.
+	maxParTerm = 1 << 16
 )
 
 // AppendBinary appends the part's wire form to b.
@@ -76,13 +106,17 @@ func (p *Part) AppendBinary(b []byte) ([]byte, error) {
 	if len(p.Frames) > maxPartFrames || len(p.Segment.Tracks) > maxPartTracks {
 		return nil, fmt.Errorf("live: part %s has %d frames and %d tracks, more than its wire form holds", p.ID(), len(p.Frames), len(p.Segment.Tracks))
 	}
-	b = append(b, partVersion)
+	if len(p.Data) > MaxPartData {
+		return nil, fmt.Errorf("live: part %s has %d data, more than its wire form holds", p.ID(), len(p.Data))
+	}
+	version := p.version()
+	b = append(b, version)
 	b = appendBytes(b, []byte(p.Feed.Entry))
 	b = append(b, byte(p.Feed.Index))
 	b = binary.AppendUvarint(b, uint64(p.Feed.Suffix))
 	b = binary.AppendUvarint(b, p.Feed.Epoch)
 	b = binary.AppendUvarint(b, p.Seq)
-	b, err := p.Segment.append(b)
+	b, err := p.Segment.append(b, version)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +125,30 @@ func (p *Part) AppendBinary(b []byte) ([]byte, error) {
 	if p.Last {
 		b = binary.AppendVarint(b, int64(p.End-p.Segment.Start))
 	}
+	if version == partVersion2 {
+		b = p.appendData(b)
+	}
 	return p.appendFrames(b), nil
+}
+
+// version is the lowest that holds the part: what says nothing new can be read by the release
+// before this one.
+func (p *Part) version() byte {
+	named := slices.ContainsFunc(p.Segment.Tracks, func(t media.Track) bool { return t.Language != "" })
+	if named || len(p.Data) > 0 {
+		return partVersion2
+	}
+	return partVersion
+}
+
+func (p *Part) appendData(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(p.Data)))
+	for _, d := range p.Data {
+		b = append(b, byte(d.Format))
+		b = binary.AppendVarint(b, int64(d.Time-p.Segment.Start))
+		b = appendBytes(b, d.Payload)
+	}
+	return b
 }
 
 func (p *Part) appendFrames(b []byte) []byte {
@@ -112,7 +169,7 @@ func (p *Part) appendFrames(b []byte) []byte {
 	return b
 }
 
-func (s *Segment) append(b []byte) ([]byte, error) {
+func (s *Segment) append(b []byte, version byte) ([]byte, error) {
 	b = binary.AppendVarint(b, int64(s.Start))
 	b = binary.AppendUvarint(b, s.Number)
 	b = binary.AppendUvarint(b, uint64(s.Target))
@@ -120,6 +177,7 @@ func (s *Segment) append(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(len(s.Tracks)))
 	for _, t := range s.Tracks {
 		b = append(b, byte(t.ID))
+		codec := len(b)
 		switch p := t.Params.(type) {
 		case *media.H264:
 			b = appendLists(append(b, wireH264), p.SPS, p.PPS)
@@ -127,6 +185,14 @@ func (s *Segment) append(b []byte) ([]byte, error) {
 			b = appendLists(append(b, wireHEVC), p.VPS, p.SPS, p.PPS)
 		case *media.AV1:
 			b = appendBytes(append(b, wireAV1), p.Config)
+		case *media.VP8:
+			b = appendUints(append(b, wireVP8), p.Width, p.Height)
+		case *media.VP9:
+			chroma := p.Chroma
+			if p.FullRange {
+				chroma |= fullRange
+			}
+			b = appendUints(append(b, wireVP9, p.Profile, p.Level, p.Depth, chroma), p.Width, p.Height)
 		case *media.AAC:
 			b = appendBytes(append(b, wireAAC), p.Config)
 		case *media.Opus:
@@ -137,6 +203,14 @@ func (s *Segment) append(b []byte) ([]byte, error) {
 			b = append(b, wireAC3, p.RateCode, p.ID, p.Mode, p.Coding, flags(p.LFE, false), p.BitrateCode)
 		default:
 			return nil, fmt.Errorf("live: track %d: codec parameters %T have no wire form", t.ID, t.Params)
+		}
+		if v, ok := t.Params.(media.VideoParams); ok && v.Posed() != (media.Pose{}) {
+			pose := v.Posed()
+			b[codec] |= wirePosed
+			b = appendUints(append(b, byte(pose.Turns)), pose.ParX, pose.ParY)
+		}
+		if version == partVersion2 {
+			b = appendBytes(b, []byte(t.Language))
 		}
 	}
 	return b, nil
@@ -150,6 +224,13 @@ func flags(one, two bool) (f byte) {
 		f |= 2
 	}
 	return f
+}
+
+func appendUints(b []byte, list ...int) []byte {
+	for _, n := range list {
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	return b
 }
 
 func appendBytes(b, v []byte) []byte {
@@ -173,8 +254,9 @@ func UnmarshalPart(b []byte) (*Part, error) {
 		return nil, fmt.Errorf("%w: %d bytes", ErrPart, len(b))
 	}
 	r := &partReader{b: b}
-	if v := r.byte(); r.err == nil && v != partVersion {
-		return nil, fmt.Errorf("part version %d: %w", v, ErrVersion)
+	r.version = r.byte()
+	if r.err == nil && r.version != partVersion && r.version != partVersion2 {
+		return nil, fmt.Errorf("part version %d: %w", r.version, ErrVersion)
 	}
 	p := &Part{}
 	r.feed(&p.Feed)
@@ -185,6 +267,9 @@ func UnmarshalPart(b []byte) (*Part, error) {
 	if p.Last {
 		p.End = p.Segment.Start.Add(time.Duration(r.int()))
 	}
+	if r.version == partVersion2 {
+		p.Data = r.data(p.Segment.Start)
+	}
 	p.Frames = r.frames(&p.Segment)
 	if r.err != nil {
 		return nil, r.err
@@ -194,8 +279,9 @@ func UnmarshalPart(b []byte) (*Part, error) {
 
 // partReader reads until the first error, which it keeps.
 type partReader struct {
-	b   []byte
-	err error
+	version byte
+	b       []byte
+	err     error
 }
 
 func (r *partReader) fail(format string, args ...any) {
@@ -289,21 +375,75 @@ func (r *partReader) segment(s *Segment) {
 		if err != nil {
 			r.fail("track %d: %v", id, err)
 		}
+		language := ""
+		if r.version == partVersion2 {
+			language = r.language()
+		}
 		if r.err != nil {
 			return
 		}
-		s.Tracks = append(s.Tracks, media.Track{ID: id, Params: params})
+		s.Tracks = append(s.Tracks, media.Track{ID: id, Params: params, Language: language})
 	}
 }
 
+// language reads a tag: letters, digits and hyphens.
+func (r *partReader) language() string {
+	b := r.bytes(maxLanguage)
+	for _, c := range b {
+		if c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			r.fail("language %q", b)
+			return ""
+		}
+	}
+	return string(b)
+}
+
+func (r *partReader) data(start media.Time) (list []media.Data) {
+	for range r.uintUpTo(MaxPartData, "number of data") {
+		d := media.Data{Format: media.DataFormat(r.byte()), Time: start.Add(time.Duration(r.int())), Payload: r.bytes(media.MaxData)}
+		if d.Format != media.SCTE35 && d.Format != media.ID3 {
+			r.fail("data of unknown format %d", d.Format)
+		}
+		if r.err != nil {
+			return nil
+		}
+		list = append(list, d)
+	}
+	return list
+}
+
 func (r *partReader) params() (media.Params, error) {
-	switch codec := r.byte(); codec {
+	codec := r.byte()
+	params, err := r.codecParams(codec &^ wirePosed)
+	if codec&wirePosed == 0 || err != nil {
+		return params, err
+	}
+	pose := media.Pose{Turns: int(r.byte()), ParX: int(r.uintUpTo(maxParTerm, "aspect ratio")), ParY: int(r.uintUpTo(maxParTerm, "aspect ratio"))}
+	if params.Kind() != media.Video || pose == (media.Pose{}) || pose != media.NewPose(pose.Turns, pose.ParX, pose.ParY) {
+		return nil, fmt.Errorf("a pose of %d turns and %d:%d", pose.Turns, pose.ParX, pose.ParY)
+	}
+	return media.WithPose(params, pose), nil
+}
+
+func (r *partReader) codecParams(codec byte) (media.Params, error) {
+	switch codec {
 	case wireH264:
 		return media.NewH264(r.list(), r.list())
 	case wireHEVC:
 		return media.NewHEVC(r.list(), r.list(), r.list())
 	case wireAV1:
 		return media.NewAV1(r.bytes(maxParamBytes))
+	case wireVP8:
+		p := &media.VP8{Width: int(r.uintUpTo(maxVPXSide, "width")), Height: int(r.uintUpTo(maxVPXSide, "height"))}
+		if p.Width == 0 || p.Height == 0 {
+			return nil, errors.New("a VP8 track without a size")
+		}
+		return p, nil
+	case wireVP9:
+		p := &media.VP9{Profile: r.byte(), Level: r.byte(), Depth: r.byte(), Chroma: r.byte()}
+		p.FullRange, p.Chroma = p.Chroma&fullRange != 0, p.Chroma&^fullRange
+		p.Width, p.Height = int(r.uintUpTo(maxVPXSide, "width")), int(r.uintUpTo(maxVPXSide, "height"))
+		return p, p.Check()
 	case wireAAC:
 		return media.NewAAC(r.bytes(maxParamBytes))
 	case wireOpus:

@@ -39,12 +39,22 @@ func wireTracks() []media.Track {
 		panic(err)
 	}
 	return []media.Track{{ID: 0, Params: h264}, {ID: 1, Params: aac}, {ID: 2, Params: &media.Opus{ChannelCount: 2}}, {ID: 3, Params: hevc},
-		{ID: 4, Params: &media.MP3{Rate: 44100, ChannelCount: 2}}, {ID: 5, Params: &media.AC3{ID: 8, Coding: 7, LFE: true, BitrateCode: 14}}}
+		{ID: 4, Params: &media.MP3{Rate: 44100, ChannelCount: 2}}, {ID: 5, Params: &media.AC3{ID: 8, Coding: 7, LFE: true, BitrateCode: 14}},
+		{ID: 6, Params: &media.VP8{Width: 640, Height: 360}}, {ID: 7, Params: &media.VP9{Profile: 2, Level: 31, Depth: 10, Chroma: 1, FullRange: true, Width: 1280, Height: 720}}}
 }
 
 func drawPart(t *rapid.T) *Part {
 	tracks := wireTracks()
 	tracks = tracks[:rapid.IntRange(1, len(tracks)).Draw(t, "tracks")]
+	for i := range tracks {
+		pose := media.NewPose(rapid.IntRange(0, 3).Draw(t, "turns"), rapid.IntRange(0, 9).Draw(t, "par"), rapid.IntRange(0, 9).Draw(t, "par"))
+		tracks[i].Params = media.WithPose(tracks[i].Params, pose)
+	}
+	if rapid.Bool().Draw(t, "languages") {
+		for i := range tracks {
+			tracks[i].Language = rapid.SampledFrom([]string{"", "en", "he", "pt-BR"}).Draw(t, "language")
+		}
+	}
 	p := &Part{
 		Feed: Feed{FeedID: FeedID{Entry: "0_rkij47dr", Index: Index(rapid.IntRange(0, 1).Draw(t, "index")),
 			Suffix: rapid.IntRange(1, MaxSuffix).Draw(t, "suffix")}, Epoch: rapid.Uint64().Draw(t, "epoch")},
@@ -59,6 +69,12 @@ func drawPart(t *rapid.T) *Part {
 	if p.Last = rapid.Bool().Draw(t, "last"); p.Last {
 		p.Final = rapid.Bool().Draw(t, "final")
 		p.End = p.Segment.Start + media.Time(rapid.Int64Range(-1e12, 1e12).Draw(t, "end"))
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "data") {
+		p.Data = append(p.Data, media.Data{
+			Format: rapid.SampledFrom([]media.DataFormat{media.SCTE35, media.ID3}).Draw(t, "format"),
+			Time:   p.Segment.Start + media.Time(rapid.Int64Range(-1e12, 1e12).Draw(t, "at")), Payload: rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "datum"),
+		})
 	}
 	last := p.Segment.Start
 	for range rapid.IntRange(0, 40).Draw(t, "frames") {
@@ -124,23 +140,33 @@ func TestUnmarshalPartRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	head := append([]byte{partVersion, 10}, "0_rkij47dr"...)
+	head2 := append([]byte{partVersion2, 10}, "0_rkij47dr"...)
 	for _, tt := range []struct {
 		name string
 		b    []byte
 		want error
 	}{
 		{"nothing", nil, ErrPart},
-		{"another version", append([]byte{2}, good[1:]...), ErrVersion},
+		{"another version", append([]byte{3}, good[1:]...), ErrVersion},
 		{"bytes behind the end", append(bytes.Clone(good), 0), ErrPart},
 		{"entry grammar", append([]byte{partVersion, 3}, "abc"...), ErrPart},
 		{"entry length", []byte{partVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, ErrPart},
 		{"index", append(bytes.Clone(head), 7, 1, 1, 1), ErrPart},
 		{"number without an end", append(bytes.Clone(head), 0, 0xff, 0xff), ErrPart},
 		{"17 tracks", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 17), ErrPart},
-		{"unknown codec", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 9), ErrPart},
+		{"unknown codec", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 99), ErrPart},
 		{"three channels of Opus", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 3), ErrPart},
+		{"VP8 without a size", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, wireVP8, 0, 0), ErrPart},
+		{"VP9 of 7 bits", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, wireVP9, 0, 10, 7, 1, 2, 2), ErrPart},
+		{"five turns", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, wirePosed|wireVP8, 2, 2, 5, 0, 0), ErrPart},
+		{"pixels of 9:1", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, wirePosed|wireVP8, 2, 2, 0, 9, 1), ErrPart},
+		{"turned sound", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, wirePosed|wireOpus, 2, 1, 0, 0), ErrPart},
 		{"more frames than bytes", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 2, 0, 0, 0xff, 0x7f), ErrPart},
 		{"frame of an unknown track", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 2, 0, 0, 1, 5, 0, 0, 0, 0, 0), ErrPart},
+		{"a language of noise", append(bytes.Clone(head2), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 2, 1, '"'), ErrPart},
+		{"a long language", append(bytes.Clone(head2), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 2, 36), ErrPart},
+		{"65 data", append(bytes.Clone(head2), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 2, 0, 0, 0, 65), ErrPart},
+		{"data of an unknown format", append(bytes.Clone(head2), 0, 1, 1, 1, 0, 1, 4, 0, 1, 0, 4, 2, 0, 0, 0, 1, 3, 0, 0), ErrPart},
 		{"unknown flags", append(bytes.Clone(head), 0, 1, 1, 1, 0, 1, 4, 8), ErrPart},
 	} {
 		if _, err := UnmarshalPart(tt.b); !errors.Is(err, tt.want) {
@@ -149,6 +175,24 @@ func TestUnmarshalPartRefuses(t *testing.T) {
 	}
 	if _, err := UnmarshalPart(good); err != nil {
 		t.Errorf("the sample is refused: %v", err)
+	}
+}
+
+// TestPartOfOneLanguage: what says nothing new is written as the release before wrote it.
+func TestPartOfOneLanguage(t *testing.T) {
+	p := samplePart()
+	b, err := p.AppendBinary(nil)
+	if err != nil || b[0] != partVersion {
+		t.Fatalf("version %d (%v), want 1", b[0], err)
+	}
+	p.Segment.Tracks[1].Language = "he"
+	if b, err = p.AppendBinary(nil); err != nil || b[0] != partVersion2 {
+		t.Fatalf("version %d (%v), want 2", b[0], err)
+	}
+	p = samplePart()
+	p.Data = make([]media.Data, MaxPartData+1)
+	if _, err := p.AppendBinary(nil); err == nil {
+		t.Error("a part that can't be read again was written")
 	}
 }
 
@@ -166,7 +210,10 @@ func TestAppendBinaryRefuses(t *testing.T) {
 }
 
 func FuzzUnmarshalPart(f *testing.F) {
-	for _, p := range []*Part{samplePart(), {Feed: samplePart().Feed, Seq: 1, Segment: Segment{Tracks: wireTracks()[:1]}}} {
+	spoken := samplePart()
+	spoken.Segment.Tracks[1].Language = "en"
+	spoken.Data = []media.Data{{Format: media.SCTE35, Time: spoken.Segment.Start, Payload: []byte{0xfc}}}
+	for _, p := range []*Part{samplePart(), spoken, {Feed: samplePart().Feed, Seq: 1, Segment: Segment{Tracks: wireTracks()[:1]}}} {
 		b, err := p.AppendBinary(nil)
 		if err != nil {
 			f.Fatal(err)

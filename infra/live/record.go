@@ -232,6 +232,9 @@ type LinkStats struct {
 	Encrypted     bool   `json:"encrypted"`
 	// Damaged are the access units that were left out because bytes of them are missing.
 	Damaged uint64 `json:"damaged"`
+	// NACKs are requests for packets, PLIs requests for keyframes; both of WHIP alone.
+	NACKs uint64 `json:"nacks,omitempty"`
+	PLIs  uint64 `json:"plis,omitempty"`
 }
 
 // Alive reports whether a gateway held the feed at the given moment.

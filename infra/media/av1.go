@@ -11,6 +11,8 @@ import (
 // AV1 are the parameters of an AV1 track: its AV1CodecConfigurationRecord ("AV1 Codec ISO
 // Media File Format Binding" §2.3), with the sequence header in it.
 type AV1 struct {
+	Pose
+
 	Config []byte
 
 	width, height int
@@ -50,6 +52,65 @@ func NewAV1(config []byte) (*AV1, error) {
 		return nil, fmt.Errorf("%w: it has no sequence header", errAV1)
 	}
 	return p, nil
+}
+
+// NewAV1Sequence makes the parameters of a stream whose sequence header comes within it: the OBU
+// with its size.
+func NewAV1Sequence(obu []byte) (*AV1, error) {
+	var h av1.SequenceHeader
+	err := WalkOBUs(obu, func(typ byte, _, payload []byte) {
+		if typ == obuSequence {
+			_ = h.Unmarshal(append([]byte{obuSequence << 3}, payload...))
+		}
+	})
+	if err != nil || len(h.SeqLevelIdx) == 0 || len(h.SeqTier) == 0 {
+		return nil, errAV1
+	}
+	flag := func(set bool, bit byte) byte {
+		if set {
+			return 1 << bit
+		}
+		return 0
+	}
+	c := &h.ColorConfig
+	config := []byte{av1Version, h.SeqProfile<<5 | h.SeqLevelIdx[0]&0x1f,
+		flag(h.SeqTier[0], 7) | flag(c.HighBitDepth, 6) | flag(c.TwelveBit, 5) | flag(c.MonoChrome, 4) |
+			flag(c.SubsamplingX, 3) | flag(c.SubsamplingY, 2) | byte(c.ChromaSamplePosition)&3, 0}
+	return NewAV1(append(config, obu...))
+}
+
+// OBU types (AV1 specification §6.2.2).
+const (
+	obuDelimiter   = 2
+	obuFrameHeader = 3
+	obuFrame       = 6
+	obuTileList    = 8
+	obuPadding     = 15
+)
+
+// TrimAV1 makes a sample of a temporal unit, within its bytes. What does not belong there is left
+// out: temporal delimiters, tile lists and padding (binding §2.4). key says that it begins with a
+// keyframe; sequence is its sequence header, nil when it has none.
+func TrimAV1(unit []byte) (sample []byte, key bool, sequence []byte, err error) {
+	out, seen := unit[:0], false
+	err = WalkOBUs(unit, func(typ byte, obu, payload []byte) {
+		switch typ {
+		case obuDelimiter, obuTileList, obuPadding:
+			return
+		case obuSequence:
+			sequence = bytes.Clone(obu)
+		case obuFrame, obuFrameHeader:
+			if !seen && len(payload) > 0 {
+				// show_existing_frame 0, frame_type KEY_FRAME
+				seen, key = true, payload[0]&0xe0 == 0
+			}
+		}
+		out = append(out, obu...) // never beyond what was read
+	})
+	if err != nil {
+		return nil, false, nil, err
+	}
+	return out[:len(out):len(out)], key, sequence, nil
 }
 
 // WalkOBUs calls f for each OBU of a low-overhead bitstream (AV1 specification §5.3): its
@@ -113,11 +174,14 @@ func (p *AV1) CodecString() string {
 // Equal compares the records byte by byte.
 func (p *AV1) Equal(o Params) bool {
 	q, ok := o.(*AV1)
-	return ok && bytes.Equal(p.Config, q.Config)
+	return ok && p.Pose == q.Pose && bytes.Equal(p.Config, q.Config)
 }
 
 // Size is the largest picture size in pixels.
 func (p *AV1) Size() (width, height int) { return p.width, p.height }
+
+// DisplaySize is the size in square pixels, turned as it is shown.
+func (p *AV1) DisplaySize() (width, height int) { return p.shown(p.width, p.height, 0, 0) }
 
 // FrameRate is what the timing information states, or 0.
 func (p *AV1) FrameRate() float64 { return p.frameRate }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 )
@@ -15,6 +14,8 @@ var ErrNoParameterSets = errors.New("media: parameter sets are missing")
 // H264 are the parameter sets of an H.264 track (ITU-T H.264 §7.3.2). Each NAL unit
 // stands without start code and length.
 type H264 struct {
+	Pose
+
 	SPS, PPS [][]byte
 
 	width, height int
@@ -32,7 +33,9 @@ func NewH264(sps, pps [][]byte) (*H264, error) {
 		return nil, fmt.Errorf("H264 SPS: %w", err)
 	}
 	p := &H264{SPS: sps, PPS: pps, width: s.Width(), height: s.Height(), frameRate: saneRate(s.FPS())}
-	p.sarX, p.sarY = pixelAspect(s.VUI)
+	if v := s.VUI; v != nil && v.AspectRatioInfoPresentFlag {
+		p.sarX, p.sarY = pixelAspect(v.AspectRatioIdc, v.SarWidth, v.SarHeight)
+	}
 	return p, nil
 }
 
@@ -50,22 +53,17 @@ func (p *H264) CodecString() string {
 // Equal compares the parameter sets byte by byte.
 func (p *H264) Equal(o Params) bool {
 	q, ok := o.(*H264)
-	return ok && equalNALs(p.SPS, q.SPS) && equalNALs(p.PPS, q.PPS)
+	return ok && p.Pose == q.Pose && equalNALs(p.SPS, q.SPS) && equalNALs(p.PPS, q.PPS)
 }
 
 // Size is the cropped picture size in pixels.
 func (p *H264) Size() (width, height int) { return p.width, p.height }
 
-// DisplaySize is the picture's size in square pixels: as [H264.Size], with the width that its
-// pixels' aspect ratio makes of it.
-func (p *H264) DisplaySize() (width, height int) {
-	if p.sarX <= 0 || p.sarY <= 0 {
-		return p.width, p.height
-	}
-	return int(math.Round(float64(p.width) * float64(p.sarX) / float64(p.sarY))), p.height
-}
+// DisplaySize is the picture's size in square pixels, as [H264.Size] with the width that its
+// pixels' aspect ratio makes of it, and turned as it is shown.
+func (p *H264) DisplaySize() (width, height int) { return p.shown(p.width, p.height, p.sarX, p.sarY) }
 
-// aspects are the ratios of ITU-T H.264 table E-1, by aspect_ratio_idc.
+// aspects are the ratios of ITU-T H.264 table E-1, and of H.265's, by aspect_ratio_idc.
 var aspects = [...][2]int{{}, {1, 1}, {12, 11}, {10, 11}, {16, 11}, {40, 33}, {24, 11}, {20, 11}, {32, 11}, {80, 33},
 	{18, 11}, {15, 11}, {64, 33}, {160, 99}, {4, 3}, {3, 2}, {2, 1}}
 
@@ -73,16 +71,13 @@ var aspects = [...][2]int{{}, {1, 1}, {12, 11}, {10, 11}, {16, 11}, {40, 33}, {2
 const extendedSAR = 255
 
 // pixelAspect reads the aspect ratio of a pixel; 0 when it is not stated, or odd.
-func pixelAspect(v *h264.SPS_VUI) (x, y int) {
-	if v == nil || !v.AspectRatioInfoPresentFlag {
-		return 0, 0
+func pixelAspect(idc uint8, width, height uint16) (x, y int) {
+	if idc == extendedSAR {
+		x, y = int(width), int(height)
+	} else if int(idc) < len(aspects) {
+		x, y = aspects[idc][0], aspects[idc][1]
 	}
-	if v.AspectRatioIdc == extendedSAR {
-		x, y = int(v.SarWidth), int(v.SarHeight)
-	} else if int(v.AspectRatioIdc) < len(aspects) {
-		x, y = aspects[v.AspectRatioIdc][0], aspects[v.AspectRatioIdc][1]
-	}
-	if x > 8*y || y > 8*x {
+	if x > maxPar*y || y > maxPar*x {
 		return 0, 0
 	}
 	return x, y

@@ -12,6 +12,8 @@ import (
 // HEVC are the parameter sets of an H.265 track (ITU-T H.265 §7.3.2). Each NAL unit
 // stands without start code and length.
 type HEVC struct {
+	Pose
+
 	VPS, SPS, PPS [][]byte
 
 	sps h265.SPS
@@ -78,11 +80,21 @@ func constraintBytes(sps []byte) []byte {
 // Equal compares the parameter sets byte by byte.
 func (p *HEVC) Equal(o Params) bool {
 	q, ok := o.(*HEVC)
-	return ok && equalNALs(p.VPS, q.VPS) && equalNALs(p.SPS, q.SPS) && equalNALs(p.PPS, q.PPS)
+	return ok && p.Pose == q.Pose && equalNALs(p.VPS, q.VPS) && equalNALs(p.SPS, q.SPS) && equalNALs(p.PPS, q.PPS)
 }
 
 // Size is the cropped picture size in pixels.
 func (p *HEVC) Size() (width, height int) { return p.sps.Width(), p.sps.Height() }
+
+// DisplaySize is the picture's size in square pixels, turned as it is shown.
+func (p *HEVC) DisplaySize() (width, height int) {
+	x, y := 0, 0
+	if v := p.sps.VUI; v != nil && v.AspectRatioInfoPresentFlag {
+		x, y = pixelAspect(v.AspectRatioIdc, v.SarWidth, v.SarHeight)
+	}
+	w, h := p.Size()
+	return p.shown(w, h, x, y)
+}
 
 // FrameRate is the VUI's rate, or 0.
 func (p *HEVC) FrameRate() float64 { return saneRate(p.sps.FPS()) }

@@ -20,12 +20,12 @@ func (k Kind) String() string {
 }
 
 // Params are the codec parameters of a track. The set of implementations is closed:
-// *H264, *HEVC, *AV1, *AAC, *MP3, *AC3 and *Opus.
+// *H264, *HEVC, *AV1, *VP8, *VP9, *AAC, *MP3, *AC3 and *Opus.
 type Params interface {
 	// Kind is Video or Audio.
 	Kind() Kind
-	// Codec is the codec's usual short name: "H264", "HEVC", "AV1", "AAC", "MP3", "AC-3",
-	// "Opus".
+	// Codec is the codec's usual short name: "H264", "HEVC", "AV1", "VP8", "VP9", "AAC",
+	// "MP3", "AC-3", "Opus".
 	Codec() string
 	// CodecString is the value for the CODECS attribute (RFC 6381).
 	CodecString() string
@@ -40,6 +40,10 @@ type VideoParams interface {
 	Params
 	// Size is the coded picture size after cropping, in pixels.
 	Size() (width, height int)
+	// DisplaySize is the picture's size as it is shown: in square pixels, and turned.
+	DisplaySize() (width, height int)
+	// Posed is what the container says of how pictures are shown.
+	Posed() Pose
 	// FrameRate is what the parameter sets state, in frames per second; 0 when they don't.
 	FrameRate() float64
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"net"
 	"net/url"
 	"slices"
@@ -92,23 +93,57 @@ func SRTURL(c *config.Config) string {
 // PushURL is the address below which encoders on this machine publish over HTTP,
 // "http://127.0.0.1:8080/ingest/"; empty when they can't.
 func PushURL(c *config.Config) string {
-	switch {
-	case !c.Push.Enabled:
-		return ""
-	case c.HTTP.Listen != "":
-		return "http://" + Dialable(c.HTTP.Listen) + push.Prefix
-	case c.HTTPS.Listen != "":
-		return "https://" + Dialable(c.HTTPS.Listen) + push.Prefix
+	if base := localHTTP(c); base != "" && c.Push.Enabled {
+		return base + push.Prefix
 	}
 	return ""
 }
+
+// localHTTP is the public HTTP listener on this machine, the plain one where both are on.
+func localHTTP(c *config.Config) string {
+	switch {
+	case c.HTTP.Listen != "":
+		return "http://" + Dialable(c.HTTP.Listen)
+	case c.HTTPS.Listen != "":
+		return "https://" + Dialable(c.HTTPS.Listen)
+	}
+	return ""
+}
+
+// Servers are the addresses of all protocols to tell people of: under rtmp.publicUrl and
+// whip.publicUrl, or the listeners on this machine. Protocols that are off have none, and in a
+// deployment whose gateways may be on other hosts those that nothing says the address of.
+func Servers(c *config.Config) admin.Servers {
+	var s admin.Servers
+	whip := strings.TrimRight(c.WHIP.PublicURL, "/")
+	if c.RTMP.PublicURL != "" {
+		s.RTMP = IngestURL(c)
+	}
+	if c.Bus.URL == "" {
+		s.RTMP, s.SRT, s.Push, whip = IngestURL(c), SRTURL(c), PushURL(c), cmp.Or(whip, localHTTP(c))
+		if c.RTMPS.Listen != "" {
+			s.RTMPS = "rtmps://" + Dialable(c.RTMPS.Listen) + "/" + c.RTMP.App
+		}
+	}
+	if whip != "" && whipOn(c) {
+		s.WHIP = whip + admin.WHIPPath
+	}
+	return s
+}
+
+// whipOn says whether gateways take WHIP.
+func whipOn(c *config.Config) bool { return c.WHIP.Enabled && c.WebRTC.Listen != "" }
 
 // places are the addresses that operators are shown. A node shows its own listeners only for
 // what it does itself.
 func (n *Node) places() admin.Places {
 	c := n.settings
-	p := admin.Places{App: c.RTMP.App, Ingest: n.ingest, PublicURL: c.HTTP.PublicURL, Sign: signer(c)}
+	p := admin.Places{
+		App: c.RTMP.App, Ingest: n.ingest, IngestURL: n.ingestHTTP, PublicURL: c.HTTP.PublicURL, Sign: n.sign,
+		Push: c.Push.Enabled, WHIP: whipOn(c), WHIPURL: c.WHIP.PublicURL,
+	}
 	if n.roles.Has(Gateway) {
+		p.IngestHTTP, p.IngestHTTPS = c.HTTP.Listen, c.HTTPS.Listen
 		p.RTMP, p.RTMPS = c.RTMP.Listen, c.RTMPS.Listen
 		if a := c.SRT.Addresses(); len(a) > 0 {
 			p.SRT = a[0]
@@ -120,34 +155,50 @@ func (n *Node) places() admin.Places {
 	return p
 }
 
-// signer signs what the console plays with the first of viewer.keys. Its tokens are the same for
-// half a day, so that a player is not begun anew with every look, and last as long again.
-func signer(c *config.Config) func(entry, path string) string {
-	keys, err := c.Viewer.TokenKeys()
+// sign signs what the console plays with the first of viewer.keys, if there are any. Its tokens
+// are the same for half a day, so that a player is not begun anew with every look, and last as
+// long again.
+func (n *Node) sign(entry, path string) string {
+	keys, err := n.viewer.Load().TokenKeys()
 	if err != nil || len(keys) == 0 {
-		return nil
+		return path
 	}
-	key := origin.Key{ID: keys[0].ID, Secret: keys[0].Secret.Reveal()}
 	const half = 12 * time.Hour
-	return func(entry, path string) string {
-		return origin.SignedPath(origin.Sign(key, entry, time.Now().Truncate(half).Add(2*half)), path)
-	}
+	key := origin.Key{ID: keys[0].ID, Secret: keys[0].Secret.Reveal()}
+	return origin.SignedPath(origin.Sign(key, entry, time.Now().Truncate(half).Add(2*half)), path)
 }
 
-// ingest is where encoders reach the deployment, when its own listener does not say: under
+// ingest is where encoders reach the deployment by RTMP, when its own listener does not say: under
 // rtmp.publicUrl, or at a gateway that was heard, if it listens where this node would.
 func (n *Node) ingest() string {
 	c := n.settings
 	if c.RTMP.PublicURL != "" {
 		return strings.TrimRight(c.RTMP.PublicURL, "/")
 	}
-	if n.roles.Has(Gateway) || !n.assembled.Load() || n.beats == nil || c.RTMP.Listen == "" {
+	if host := n.heardGateway(); host != "" && c.RTMP.Listen != "" {
+		return "rtmp://" + net.JoinHostPort(host, portOf(c.RTMP.Listen))
+	}
+	return ""
+}
+
+// ingestHTTP is where publishers over HTTP reach a gateway that was heard; empty when none was.
+func (n *Node) ingestHTTP() string {
+	if host := n.heardGateway(); host != "" && n.settings.HTTP.Listen != "" {
+		return "http://" + net.JoinHostPort(host, portOf(n.settings.HTTP.Listen))
+	}
+	return ""
+}
+
+// heardGateway is the host of a gateway that was heard lately; empty when there is none, or this
+// node is one itself.
+func (n *Node) heardGateway() string {
+	if n.roles.Has(Gateway) || !n.assembled.Load() || n.beats == nil {
 		return ""
 	}
 	for _, p := range lately(n.beats.Peers(), time.Now()) {
 		host, _, err := net.SplitHostPort(p.Internal)
 		if err == nil && p.Ready && slices.Contains(p.Roles, Gateway.String()) {
-			return "rtmp://" + net.JoinHostPort(host, portOf(c.RTMP.Listen))
+			return host
 		}
 	}
 	return ""
@@ -180,4 +231,13 @@ func SignedPlayURL(c *config.Config, entry, token string) string {
 		return ""
 	}
 	return base + origin.SignedPath(token, "/"+playlist.GroupKey(entry, "all", false))
+}
+
+// WHIPURL is the address below which encoders on this machine publish over WebRTC,
+// "http://127.0.0.1:8080/whip/"; empty when they can't.
+func WHIPURL(c *config.Config) string {
+	if base := localHTTP(c); base != "" && whipOn(c) {
+		return base + admin.WHIPPath
+	}
+	return ""
 }

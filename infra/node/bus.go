@@ -173,6 +173,7 @@ func (n *Node) openRecords(ctx context.Context) (err error) {
 	}{
 		{&n.feeds, bus.BucketConfig{Name: live.FeedsBucket, TTL: n.feedTTL()}},
 		{&n.claims, bus.BucketConfig{Name: live.ClaimsBucket, TTL: live.ClaimLife}},
+		{&n.sections, bus.BucketConfig{Name: live.SectionsBucket, TTL: live.SectionsLife}},
 		{&n.clocks, bus.BucketConfig{Name: live.ClocksBucket, TTL: n.feedTTL()}},
 		{&n.broadcasts, bus.BucketConfig{Name: live.BroadcastsBucket}},
 		{&n.epochs, bus.BucketConfig{Name: live.EpochsBucket, Lasting: true}},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/infra/admin"
+	"klive/infra/check"
 	"klive/infra/config"
 	"klive/infra/live"
 )
@@ -25,18 +25,8 @@ func busSettings(t *testing.T) *config.Config {
 	t.Helper()
 	c := config.Default()
 	c.Data, c.RTMP.Listen, c.HTTP.Listen = t.TempDir(), "", ""
-	c.Bus.Listen, c.Admin.Listen = freeAddress(t), freeAddress(t)
+	c.Bus.Listen, c.Admin.Listen = check.FreeAddresses(t, 1)[0], check.FreeAddresses(t, 1)[0]
 	return c
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func startBusNode(t *testing.T, c *config.Config, log *slog.Logger) *Node {
@@ -90,8 +80,8 @@ func TestBusNodeAdmin(t *testing.T) {
 // that is gone, in an empty one.
 func TestBusNodeName(t *testing.T) {
 	c := busSettings(t)
-	c.Bus.Cluster.Listen = freeAddress(t)
-	c.Bus.Cluster.Routes = "nats://" + c.Bus.Cluster.Listen + ",nats://" + freeAddress(t)
+	c.Bus.Cluster.Listen = check.FreeAddresses(t, 1)[0]
+	c.Bus.Cluster.Routes = "nats://" + c.Bus.Cluster.Listen + ",nats://" + check.FreeAddresses(t, 1)[0]
 	place := strings.ReplaceAll(c.Bus.Cluster.Listen, ":", "-")
 	start := func(node, want string, warns bool) {
 		t.Helper()

@@ -35,7 +35,7 @@ func (e entries) Entries(ctx context.Context) ([]admin.Entry, error) {
 }
 
 func shown(e *kaltura.LiveStreamEntry) admin.Entry {
-	return admin.Entry{ID: e.ID, Name: e.Name, Partner: e.PartnerID, Token: e.StreamPassword}
+	return admin.Entry{ID: e.ID, Name: e.Name, Partner: e.PartnerID, Token: e.StreamPassword, SRTPassphrase: e.SRTPass}
 }
 
 // Add implements [admin.Entries].
@@ -55,6 +55,22 @@ func (e entries) Add(ctx context.Context, given admin.NewEntry) (admin.Entry, er
 		return admin.Entry{}, err
 	}
 	return shown(stored), nil
+}
+
+// Profiles implements [admin.Entries].
+func (e entries) Profiles(ctx context.Context) ([]admin.Profile, error) {
+	if !e.n.assembled.Load() {
+		return nil, errStarting
+	}
+	list, err := e.n.owner.ConversionProfileList(ctx, DemoPartner, 1, maxEntries)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]admin.Profile, 0, len(list.Objects))
+	for _, p := range list.Objects {
+		out = append(out, admin.Profile{ID: p.ID, Name: p.Name, Default: p.IsDefault != 0})
+	}
+	return out, nil
 }
 
 // codeProfileNotFound is the API's error for a profile that the partner does not have.
@@ -96,12 +112,18 @@ const (
 	maxName = 200
 )
 
+// Bounds of an SRT passphrase in bytes (SRT protocol, key material).
+const (
+	minPassphrase = 10
+	maxPassphrase = 79
+)
+
 // recordings are the ways to record, as people name them.
 var recordings = map[string]int{"none": kaltura.RecordDisabled, "append": kaltura.RecordAppended, "session": kaltura.RecordPerSession}
 
 // NewEntry checks what a person wants of a new live entry.
 func NewEntry(want admin.NewEntry) (kaltura.NewEntry, error) {
-	e := kaltura.NewEntry{Name: strings.TrimSpace(want.Name), StreamPassword: want.Token, ConversionProfileID: want.Profile}
+	e := kaltura.NewEntry{Name: strings.TrimSpace(want.Name), StreamPassword: want.Token, ConversionProfileID: want.Profile, SRTPass: want.SRTPassphrase}
 	record, known := recordings[want.Record]
 	switch {
 	case e.Name == "":
@@ -114,6 +136,8 @@ func NewEntry(want admin.NewEntry) (kaltura.NewEntry, error) {
 		return e, fmt.Errorf("DVR window %d: want 0 to %d minutes", want.DVR, maxDVR)
 	case want.Profile < 0:
 		return e, fmt.Errorf("profile %d: want a conversion profile's id", want.Profile)
+	case want.SRTPassphrase != "" && (len(want.SRTPassphrase) < minPassphrase || len(want.SRTPassphrase) > maxPassphrase):
+		return e, fmt.Errorf("the SRT passphrase has %d bytes; SRT wants %d to %d", len(want.SRTPassphrase), minPassphrase, maxPassphrase)
 	case want.Record != "" && !known:
 		return e, fmt.Errorf("record %q: want none, append (all sessions to one VOD entry) or session (one for each)", want.Record)
 	}

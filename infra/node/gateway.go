@@ -182,7 +182,7 @@ func (n *Node) partnerOf(ctx context.Context, entry string) (int, error) {
 	return 0, &gateway.Refusal{Reason: gateway.ReasonAPI, Text: "Kaltura does not answer; the encoder may try again", Err: err}
 }
 
-// closeProtocolsHere ends the servers of RTMP and SRT before the parts that were started so
+// closeProtocolsHere ends the servers of the protocols before the parts that were started so
 // far.
 func (n *Node) closeProtocolsHere(context.Context) error {
 	if n.rtmp != nil {
@@ -193,6 +193,9 @@ func (n *Node) closeProtocolsHere(context.Context) error {
 	}
 	if n.push != nil {
 		n.onClose(func(context.Context) { n.push.Close() })
+	}
+	if n.whip != nil {
+		n.onClose(func(context.Context) { n.whip.Close() })
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"klive/gateway"
 	"klive/gateway/push"
+	"klive/gateway/whip"
 	"klive/infra/admin"
 )
 
@@ -89,9 +90,13 @@ func (n *Node) publicHandler() http.Handler {
 	if n.roles.Has(Gateway) && n.settings.Push.Enabled {
 		mux.HandleFunc(push.Prefix, n.servePush)
 	}
+	if n.takesWHIP() {
+		mux.HandleFunc(whip.Endpoint, n.serveWHIP)
+		mux.HandleFunc(whip.Prefix, n.serveWHIP)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, n.Ready(r.Context())) })
-	return mux
+	return proxied(n.settings.HTTP.Proxies(), mux)
 }
 
 // servePush answers encoders that publish over HTTP.

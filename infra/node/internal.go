@@ -11,6 +11,7 @@ import (
 
 	"klive/gateway"
 	"klive/gateway/push"
+	"klive/gateway/whip"
 	"klive/infra/live"
 )
 
@@ -29,6 +30,9 @@ func (n *Node) startInternal(context.Context) error {
 	if err := n.startPush(); err != nil {
 		return err
 	}
+	if err := n.startWHIP(); err != nil {
+		return err
+	}
 	if n.listeners.internal != nil {
 		s := n.serve("internal.listen", n.listeners.internal, n.forwarder.Receive(), 0, 0) // bodies last as broadcasts do
 		n.onClose(func(ctx context.Context) { shutdown(ctx, s) })
@@ -43,7 +47,8 @@ func (n *Node) startPush() (err error) {
 		return nil
 	}
 	n.push, err = push.New(push.Config{
-		Gateway: door{n}, Elsewhere: n.forwarder, Partner: n.partnerOf,
+		Sections: n.sections,
+		Gateway:  door{n}, Elsewhere: n.forwarder, Partner: n.partnerOf,
 		MaxRequests: c.MaxRequests, Admission: c.PublishTimeout, Publish: c.PublishTimeout, Idle: c.IdleTimeout, Turn: n.settings.Gateway.Takeover + time.Second,
 		Logger: n.log, Registerer: n.cfg.Registry,
 	})
@@ -71,6 +76,9 @@ func (n *Node) feedHandler() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"kicked": id.String()})
 	})
+	if n.takesWHIP() {
+		mux.HandleFunc(whip.Prefix, n.serveWHIP)
+	}
 	if n.settings.Push.Enabled {
 		mux.HandleFunc(push.Prefix, n.servePush) // forwarded by a gateway that does not hold the feed
 	}

@@ -105,6 +105,9 @@ func (n *Node) holds() admin.Process {
 			}
 			p.Listeners["srt.listen"] = strings.Join(all, ",")
 		}
+		if n.whip != nil {
+			p.Listeners["webrtc.listen"] = n.webrtc.udp.LocalAddr().String()
+		}
 		p.Store, _ = n.settings.StorageURL() // which the start has seen to be one
 	}
 	return p

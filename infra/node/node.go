@@ -24,12 +24,14 @@ import (
 	"klive/gateway/push"
 	"klive/gateway/rtmp"
 	"klive/gateway/srt"
+	"klive/gateway/whip"
 	"klive/infra/bus"
 	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
 	"klive/infra/telemetry"
 	"klive/storage"
+	"klive/storage/origin"
 	"klive/storage/spool"
 	"klive/storage/timeline"
 	"klive/workers"
@@ -44,8 +46,8 @@ type Config struct {
 	Version  string
 	Log      *slog.Logger
 	Registry *prometheus.Registry
-	// Listen opens listeners; nil means TCP. Listeners that are given in are streams: SRT,
-	// which needs datagrams, is off with them.
+	// Listen opens listeners; nil means TCP. Listeners that are given in are streams: SRT
+	// and WHIP, which need datagrams, are off with them.
 	Listen ListenFunc
 	// Transport carries the calls to Kaltura's API; nil means TCP.
 	Transport http.RoundTripper
@@ -78,6 +80,7 @@ type Node struct {
 	stopRTMP    func()
 	srt         *srt.Server // nil when it is off
 	stopSRT     func()
+	webrtc      webrtcSockets
 	datagrams   bool // listeners are the system's own, so there are UDP ones too
 
 	control    *bus.Control
@@ -89,6 +92,7 @@ type Node struct {
 	broadcasts *bus.Bucket
 	clocks     *bus.Bucket
 	claims     *bus.Bucket
+	sections   *bus.Bucket
 	epochs     *bus.Bucket
 	owners     *bus.Bucket
 	usages     *bus.Bucket // of what partners have used
@@ -103,8 +107,9 @@ type Node struct {
 	jobs       *bus.Queue // transcode jobs, the log of their ends and that of dead ones; nil where
 	ends, dead *bus.Log   // nothing is transcoded
 	view       *timeline.View
-	origin     http.Handler // nil without the role
-	secret     string       // of the embedded control plane
+	origin     *origin.Origin                // nil without the role
+	viewer     atomic.Pointer[config.Viewer] // who may watch, by the newest configuration
+	secret     string                        // of the embedded control plane
 	plane      *controlplane.Server
 	planeNow   atomic.Pointer[controlplane.Server] // plane, for who asks while the node starts
 	client     *kaltura.Client
@@ -115,6 +120,7 @@ type Node struct {
 	load       atomic.Pointer[load]     // nil where no streams are taken
 	forwarder  *gateway.Forwarder
 	push       *push.Handler // nil when it is off
+	whip       *whip.Server  // nil when it is off
 	workers    *workers.Pool
 	recordings recordingStore // where recorded files rest
 	recorders  *recorder.Pool
@@ -162,10 +168,11 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: c, datagrams: datagrams, settings: c.Settings, roles: c.Roles, log: c.Log, failed: make(chan error, 1)}
+	n.viewer.Store(&c.Settings.Viewer)
 	n.showReadiness()
 	n.showDrain()
 	for _, start := range []func(context.Context) error{
-		n.openListeners, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
+		n.openListeners, n.openWebRTC, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.openRecordings, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
 		n.startClock, n.startBeats, n.startUsage, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startLoad, n.startInternal, n.closeProtocolsHere, n.checkKaltura, n.startStatus,
@@ -178,6 +185,15 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.assembled.Store(true)
 	n.tell()
 	return n, nil
+}
+
+// Reload takes over what may change while the node runs: who may watch. The settings have been
+// checked.
+func (n *Node) Reload(c *config.Config) {
+	n.viewer.Store(&c.Viewer)
+	if n.origin != nil {
+		n.origin.SetAccess(access(&c.Viewer))
+	}
 }
 
 // showReadiness makes readiness a metric.

@@ -27,40 +27,46 @@ const (
 )
 
 // Recordings implements [admin.Recordings].
-func (r recordingList) Recordings(ctx context.Context, entry string) (list []admin.Recording, more bool, err error) {
+func (r recordingList) Recordings(ctx context.Context, entry string) (admin.RecordingList, error) {
+	var out admin.RecordingList
 	if !r.n.assembled.Load() {
-		return nil, false, errStarting
+		return out, errStarting
 	}
 	entries := []string{entry}
 	switch {
 	case entry == "":
-		if entries, more, err = r.recorded(ctx); err != nil {
-			return nil, false, err
+		var err error
+		if entries, out.More, err = r.recorded(ctx); err != nil {
+			return out, err
 		}
 	case !live.ValidEntryID(entry):
-		return nil, false, &admin.Refusal{Status: http.StatusBadRequest, Reason: "want an entry's id, such as 0_rkij47dr"}
+		return out, &admin.Refusal{Status: http.StatusBadRequest, Reason: "want an entry's id, such as 0_rkij47dr"}
 	}
 	for _, id := range entries {
 		l, err := ledger.Load(ctx, r.n.store, id)
 		switch {
 		case errors.Is(err, ledger.ErrNone):
 		case errors.Is(err, ledger.ErrDamaged), errors.Is(err, ledger.ErrVersion):
-			list = append(list, admin.Recording{Entry: id, Key: ledger.Key(id), State: "damaged", Reason: err.Error()})
+			out.Recordings = append(out.Recordings, admin.Recording{Entry: id, Key: ledger.Key(id), State: "damaged", Reason: err.Error()})
 		case err != nil:
-			return nil, false, err
+			return out, err
 		default:
 			for i := range l.Files {
-				list = append(list, recording(id, &l.Files[i]))
+				out.Recordings = append(out.Recordings, recording(id, &l.Files[i]))
+			}
+			if running(l) {
+				out.Running = append(out.Running, id)
 			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b admin.Recording) int {
+	slices.SortStableFunc(out.Recordings, func(a, b admin.Recording) int {
 		return cmp.Or(cmp.Compare(urgency(a.State), urgency(b.State)), b.Start.Compare(a.Start), cmp.Compare(a.File, b.File))
 	})
-	if len(list) > maxRecordings {
-		list, more = list[:maxRecordings], true
+	if len(out.Recordings) > maxRecordings {
+		out.Recordings, out.More = out.Recordings[:maxRecordings], true
 	}
-	return list, more, nil
+	slices.Sort(out.Running)
+	return out, nil
 }
 
 // urgency puts what needs somebody first.
@@ -138,7 +144,11 @@ func (n *Node) recording(ctx context.Context, entry string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(l.Sessions, func(s ledger.Session) bool { return s.Stopped == "" }), nil
+	return running(l), nil
+}
+
+func running(l *ledger.Ledger) bool {
+	return slices.ContainsFunc(l.Sessions, func(s ledger.Session) bool { return s.Stopped == "" })
 }
 
 // VODs implements [admin.Recordings].

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,27 +11,17 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"klive/infra/check"
 	"klive/infra/config"
 )
-
-// freePort finds a loopback address that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // testSettings are on free ports with an empty data folder.
 func testSettings(t *testing.T) *config.Config {
 	t.Helper()
 	c := config.Default()
-	c.SRT.Listen = "127.0.0.1:0"
+	c.SRT.Listen, c.WebRTC.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	c.Data = filepath.Join(t.TempDir(), "data")
-	c.RTMP.Listen, c.HTTP.Listen, c.Admin.Listen = freePort(t), freePort(t), freePort(t)
+	c.RTMP.Listen, c.HTTP.Listen, c.Admin.Listen = check.FreeAddresses(t, 1)[0], check.FreeAddresses(t, 1)[0], check.FreeAddresses(t, 1)[0]
 	return c
 }
 
@@ -56,9 +45,9 @@ func TestStartFailures(t *testing.T) {
 			}
 		}, func(t *testing.T, c *config.Config) { os.Remove(c.Data) }, []string{"data folder", "key data"}},
 		{"no admin listener", func(t *testing.T, c *config.Config) { c.Admin.Listen = "" },
-			func(t *testing.T, c *config.Config) { c.Admin.Listen = freePort(t) }, []string{"admin.listen", "kaltura.url"}},
+			func(t *testing.T, c *config.Config) { c.Admin.Listen = check.FreeAddresses(t, 1)[0] }, []string{"admin.listen", "kaltura.url"}},
 		{"no certificate", func(t *testing.T, c *config.Config) {
-			c.HTTPS.Listen, c.TLS.Cert, c.TLS.Key = freePort(t), "/nosuch/cert.pem", "/nosuch/key.pem"
+			c.HTTPS.Listen, c.TLS.Cert, c.TLS.Key = check.FreeAddresses(t, 1)[0], "/nosuch/cert.pem", "/nosuch/key.pem"
 		}, func(t *testing.T, c *config.Config) { c.HTTPS.Listen = "" }, []string{"/nosuch/cert.pem", "tls.cert"}},
 		{"API address with a path too much", func(t *testing.T, c *config.Config) {
 			c.Kaltura.URL, c.Kaltura.Secret = "http://127.0.0.1:9/api_v3", "0123456789abcdef"

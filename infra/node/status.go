@@ -45,7 +45,7 @@ func (n *Node) startStatus(ctx context.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		return ownLease(ctx, b, statusKey, r.name, statusTTL)
+		return bus.TakeLease(ctx, b, statusKey, r.name, statusTTL)
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
@@ -55,17 +55,6 @@ func (n *Node) startStatus(ctx context.Context) error {
 	})
 	n.onClose(func(context.Context) { stop(); <-ended })
 	return nil
-}
-
-// ownLease acquires a lease, also when a process of this name holds it: that is this one before
-// its restart.
-func ownLease(ctx context.Context, b *bus.Bucket, key, name string, ttl time.Duration) (*bus.Lease, error) {
-	lease, err := bus.AcquireLease(ctx, b, key, name, ttl)
-	var held *bus.HeldError
-	if errors.As(err, &held) && held.Holder == name {
-		return bus.StealLease(ctx, b, key, name, ttl, held.Revision)
-	}
-	return lease, err
 }
 
 // reportVia is the call of the configuration.

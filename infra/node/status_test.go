@@ -38,7 +38,9 @@ func (r *reports) reporter(b *bus.Bucket, name string, log *buffer, fail func() 
 			r.at[name] = append(r.at[name], time.Since(r.began))
 			return fail()
 		},
-		lease: func(ctx context.Context) (*bus.Lease, error) { return ownLease(ctx, b, statusKey, name, statusTTL) },
+		lease: func(ctx context.Context) (*bus.Lease, error) {
+			return bus.TakeLease(ctx, b, statusKey, name, statusTTL)
+		},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

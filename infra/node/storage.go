@@ -39,7 +39,7 @@ func (n *Node) openStorage(ctx context.Context) error {
 	n.onClose(func(context.Context) { n.view.Close() })
 	if n.roles.Has(Origin) {
 		n.origin = origin.New(origin.Config{
-			Timelines: n.view, Store: n.store, Media: n.media, Window: n.settings.HLS.Window, Access: access(n.settings), TS: n.settings.HLS.Container == "ts",
+			Timelines: n.view, Store: n.store, Media: n.media, Window: n.settings.HLS.Window, Access: access(&n.settings.Viewer), TS: n.settings.HLS.Container == "ts",
 			Thumbnails: origin.Thumbnails{Every: n.settings.Thumbnail.Every, Width: n.settings.Thumbnail.Width},
 			Logger:     n.log, Registerer: n.cfg.Registry,
 		})
@@ -48,9 +48,9 @@ func (n *Node) openStorage(ctx context.Context) error {
 }
 
 // access says who may watch; the settings have been checked.
-func access(c *config.Config) origin.Access {
-	a := origin.Access{ShieldHeader: c.Viewer.ShieldHeader, ShieldSecrets: c.Viewer.Shields()}
-	keys, _ := c.Viewer.TokenKeys()
+func access(v *config.Viewer) origin.Access {
+	a := origin.Access{ShieldHeader: v.ShieldHeader, ShieldSecrets: v.Shields()}
+	keys, _ := v.TokenKeys()
 	for _, k := range keys {
 		a.Keys = append(a.Keys, origin.Key{ID: k.ID, Secret: k.Secret.Reveal()})
 	}

@@ -93,7 +93,7 @@ func (n *Node) transcode(ctx context.Context) error {
 	w, err := transcode.New(transcode.Config{
 		Name: n.process, Queue: n.jobs, Ends: n.ends, Dead: n.dead, Media: n.media, FFmpeg: c.FFmpeg, Encoder: encoder, Preset: c.Preset,
 		Jobs: c.Jobs, Threads: c.Threads, Memory: int64(c.Memory), Stall: c.Stall, Tries: c.Tries,
-		DeadDir: filepath.Join(n.settings.Data, "deadjobs"), Log: n.log, Registerer: n.cfg.Registry,
+		DeadDir: filepath.Join(n.settings.Data, "deadjobs"), Log: n.log, Registerer: n.cfg.Registry, Tracer: n.tracer,
 	})
 	if err != nil {
 		return err

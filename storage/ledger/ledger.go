@@ -113,8 +113,11 @@ type File struct {
 	// entry's msDuration was when the first of them was, -1 when that is not known.
 	Attempts int   `json:"attempts,omitempty"`
 	Before   int64 `json:"before,omitempty"`
-	// Lost counts the items whose media were missing.
+	// Lost counts the items whose media were missing. Remake is how many more are to be made again
+	// before the file is written, Remade how many were.
 	Lost    int       `json:"lost,omitempty"`
+	Remake  int       `json:"remake,omitempty"`
+	Remade  int       `json:"remade,omitempty"`
 	Changed time.Time `json:"changed"`
 }
 
@@ -339,7 +342,7 @@ func (f *File) check(entry string) error {
 	switch {
 	case !validAsset(f.Asset) || f.Index < 0 || f.Index > 1 || f.N < 0:
 		return fmt.Errorf("asset %.40q, index %d or number %d can't be", f.Asset, f.Index, f.N)
-	case f.FirstSeq == 0 || f.LastSeq < f.FirstSeq || f.Duration < 0 || f.Size < 0:
+	case f.FirstSeq == 0 || f.LastSeq < f.FirstSeq || f.Duration < 0 || f.Size < 0 || f.Remake < 0:
 		return fmt.Errorf("items %d to %d, duration %v or size %d can't be", f.FirstSeq, f.LastSeq, f.Duration, f.Size)
 	case (f.State == Uploaded || f.State == Appending) && f.Size == 0:
 		return fmt.Errorf("state %s without a size", f.State)

@@ -26,6 +26,9 @@ type Access struct {
 	ShieldSecrets []string
 }
 
+// SetAccess changes who may watch, from the next request on.
+func (o *Origin) SetAccess(a Access) { o.access.Store(&a) }
+
 // admit decides on a request, and takes the token out of its path. It has answered when ok is
 // false. Refusals are not for caches: the token is no part of their keys.
 func (o *Origin) admit(w http.ResponseWriter, r *http.Request) (path string, ok bool) {
@@ -33,7 +36,7 @@ func (o *Origin) admit(w http.ResponseWriter, r *http.Request) (path string, ok 
 	if token == "" {
 		token = queryToken(r.URL)
 	}
-	a := &o.cfg.Access
+	a := o.access.Load()
 	if !a.shielded(r) {
 		refuse(w, errors.New("this origin answers its CDN alone; use the address of the CDN"))
 		return "", false
@@ -85,8 +88,8 @@ func (o *Origin) auth(w http.ResponseWriter, r *http.Request) (kind string) {
 	if token == "" {
 		token = queryToken(u)
 	}
-	if len(o.cfg.Access.Keys) > 0 {
-		if err := check(token, o.cfg.Access.Keys, entryOf(path), time.Now()); err != nil {
+	if keys := o.access.Load().Keys; len(keys) > 0 {
+		if err := check(token, keys, entryOf(path), time.Now()); err != nil {
 			refuse(w, err)
 			return kindOther
 		}

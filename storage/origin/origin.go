@@ -47,7 +47,7 @@ type Config struct {
 	Thumbnails Thumbnails
 	// AllowOrigin is the web origin whose pages may play, "*" for all. Default "*".
 	AllowOrigin string
-	// Access says who may watch. Default everybody.
+	// Access says who may watch until SetAccess does. Default everybody.
 	Access     Access
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -56,10 +56,11 @@ type Config struct {
 // Origin is an http.Handler for "/kLive/", "/live/<entry>", "/crossdomain.xml" and
 // "/clientaccesspolicy.xml".
 type Origin struct {
-	cfg   Config
-	texts *texts
-	media *fetcher
-	ts    *transmuxer // nil without MPEG-TS
+	cfg    Config
+	access atomic.Pointer[Access]
+	texts  *texts
+	media  *fetcher
+	ts     *transmuxer // nil without MPEG-TS
 	// pictures is nil when there are none.
 	pictures *pictures
 	metrics  metrics
@@ -86,6 +87,7 @@ func New(cfg Config) *Origin {
 		f.rebuild = newRebuilder(cfg.Timelines, cfg.Media, m.rebuilds)
 	}
 	o := &Origin{cfg: cfg, texts: newTexts(cfg.Timelines, cfg.Window, cfg.TS, m.renders), media: f, metrics: m}
+	o.SetAccess(cfg.Access)
 	if cfg.TS {
 		o.ts = newTransmuxer(cfg.Timelines, f, m.transmuxes)
 	}

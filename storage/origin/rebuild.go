@@ -213,7 +213,7 @@ func (b *rebuilder) assemble(ctx context.Context, a mediaAddress, rendition *tim
 	if err != nil {
 		return nil, err
 	}
-	return a.mux(segment, rendition.Kind, m)
+	return a.mux(segment, rendition, m)
 }
 
 // gather reads the parts of a segment from the number first to last.
@@ -229,14 +229,14 @@ func (b *rebuilder) gather(ctx context.Context, subject string, first, last uint
 }
 
 // mux makes the object's bytes.
-func (a mediaAddress) mux(segment *live.Assembly, kind media.Kind, m *timeline.Media) (*made, error) {
+func (a mediaAddress) mux(segment *live.Assembly, d *timeline.Rendition, m *timeline.Media) (*made, error) {
 	var pieces [][]byte
 	var err error
 	if a.init > 0 {
 		pieces = make([][]byte, 1)
-		pieces[0], err = mp4.InitOf(segment, kind)
+		pieces[0], err = mp4.InitOf(segment, d.Name, d.Kind)
 	} else {
-		pieces, err = mp4.SegmentOf(segment, kind)
+		pieces, err = mp4.SegmentOf(segment, d.Name, d.Kind)
 	}
 	if err != nil {
 		return nil, err

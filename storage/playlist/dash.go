@@ -47,8 +47,8 @@ func Manifest(b *timeline.Broadcast, sel Selection, dvr bool, window int, past [
 func dashRenditions(b *timeline.Broadcast, sel Selection) []*timeline.Rendition {
 	list := selected(b, sel, media.Video)
 	if len(list) == 0 {
-		if sel.isAudio() || !hasVideo(b) {
-			return selected(b, sel, media.Audio)
+		if g, ok := soundOnly(b, sel); ok && (sel.isAudio() || !hasVideo(b)) {
+			return g.members
 		}
 		return nil
 	}
@@ -202,13 +202,13 @@ func (m *manifest) text() string {
 	return w.String()
 }
 
-// write writes a period: one adaptation set for the pictures, one for each language of sound.
+// write writes a period: one adaptation set for the pictures, one for each track of sound.
 func (p *period) write(w *strings.Builder, origin media.Time) {
 	fmt.Fprintf(w, "  <Period id=\"%s\" start=\"%s\">\n", p.id, seconds(p.start.Sub(origin)))
 	var sets [][]*dashTrack
 	for _, t := range p.tracks {
 		i := slices.IndexFunc(sets, func(s []*dashTrack) bool {
-			return s[0].d.Kind == t.d.Kind && s[0].d.Language == t.d.Language && s[0].epoch == t.epoch
+			return s[0].epoch == t.epoch && (s[0].d == t.d || s[0].d.Kind == media.Video && t.d.Kind == media.Video)
 		})
 		if i < 0 {
 			sets = append(sets, nil)
@@ -224,6 +224,7 @@ func (p *period) write(w *strings.Builder, origin media.Time) {
 			fmt.Fprintf(w, " lang=\"%s\"", xmlText(d.Language))
 		}
 		w.WriteString(">\n")
+		writeAccessibility(w, d.Captions)
 		if d.Kind == media.Audio {
 			role := "main"
 			if sound++; sound > 1 {

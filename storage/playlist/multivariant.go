@@ -14,26 +14,30 @@ import (
 const headroom = 1.2
 
 // Multivariant returns the multivariant playlist of the selected renditions, or of their DVR
-// windows. Each variant is a video rendition with its audio; without video, audio renditions are the
-// variants. It is empty while nothing of the selection can be played.
+// windows. Each variant is a video rendition with its audio; without video, audio is the variant. It is empty while nothing of the selection can be played.
 func Multivariant(b *timeline.Broadcast, sel Selection, dvr bool) string {
 	var w strings.Builder
 	videos := selected(b, sel, media.Video)
 	groups := audioGroups(b, videos)
-	for _, g := range groups {
-		g.write(&w, dvr)
+	for i := range groups {
+		groups[i].trim()
+		groups[i].write(&w, func(d *timeline.Rendition) string { return uri(d.Name, dvr) })
 	}
 	n := 0
 	if !slices.ContainsFunc(videos, func(d *timeline.Rendition) bool { return shown(b, d) }) {
 		videos = nil
 	}
+	writeCaptions(&w, captionsOf(videos))
 	for _, d := range videos {
 		if writeVideo(&w, b, d, groups, dvr) {
 			n++
 		}
 	}
 	if n == 0 && (sel.isAudio() || !hasVideo(b)) {
-		for _, d := range selected(b, sel, media.Audio) {
+		n += writeSound(&w, b, sel, dvr)
+	}
+	for _, d := range selected(b, sel, media.Audio) {
+		if soundRung(d) && (n > 0 || len(videos) == 0) {
 			writeVariant(&w, d, nil, dvr)
 			n++
 		}
@@ -114,64 +118,6 @@ func (s *Selection) has(d *timeline.Rendition) bool {
 	return s.Group == "all" || slices.Contains(d.Groups, s.Group)
 }
 
-// audioGroup is the audio that goes with some video renditions: its default, and audio that
-// no video has as its own, which are other languages.
-type audioGroup struct {
-	id      string
-	members []*timeline.Rendition
-}
-
-func audioGroups(b *timeline.Broadcast, videos []*timeline.Rendition) []audioGroup {
-	own := map[string]bool{}
-	for i := range b.Renditions {
-		own[b.Renditions[i].Audio] = true
-	}
-	var groups []audioGroup
-	for _, v := range videos {
-		d := b.Rendition(v.Audio)
-		if d == nil || !playable(b, d) || slices.ContainsFunc(groups, func(g audioGroup) bool { return g.members[0] == d }) {
-			continue
-		}
-		g := audioGroup{id: groupID(d.Name), members: []*timeline.Rendition{d}}
-		for i := range b.Renditions {
-			if o := &b.Renditions[i]; o.Kind == media.Audio && playable(b, o) && !own[o.Name] {
-				g.members = append(g.members, o)
-			}
-		}
-		groups = append(groups, g)
-	}
-	return groups
-}
-
-// groupID is the rendition's name without the entry: "a1".
-func groupID(name string) string {
-	if _, rest, ok := splitEntry(name); ok {
-		return rest
-	}
-	return name
-}
-
-func (g *audioGroup) write(w *strings.Builder, dvr bool) {
-	for i, d := range g.members {
-		name := "Audio"
-		if d.Language != "" {
-			name = d.Language
-		}
-		if i > 0 && slices.ContainsFunc(g.members[:i], func(o *timeline.Rendition) bool { return o.Language == d.Language }) {
-			name += " " + groupID(d.Name) // names differ within a group
-		}
-		fmt.Fprintf(w, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=%s,NAME=%s", quote(g.id), quote(name))
-		if d.Language != "" {
-			fmt.Fprintf(w, ",LANGUAGE=%s", quote(d.Language))
-		}
-		w.WriteString(",DEFAULT=" + yesNo(i == 0) + ",AUTOSELECT=YES")
-		if d.Channels > 0 {
-			fmt.Fprintf(w, ",CHANNELS=\"%d\"", d.Channels)
-		}
-		fmt.Fprintf(w, ",URI=%s\n", quote(uri(d.Name, dvr)))
-	}
-}
-
 func yesNo(b bool) string {
 	if b {
 		return "YES"
@@ -236,6 +182,9 @@ func writeVariant(w *strings.Builder, d *timeline.Rendition, g *audioGroup, dvr 
 	}
 	if g != nil {
 		fmt.Fprintf(w, ",AUDIO=%s", quote(g.id))
+	}
+	if len(d.Captions) > 0 {
+		fmt.Fprintf(w, ",CLOSED-CAPTIONS=%s", quote(captionGroup))
 	}
 	fmt.Fprintf(w, "\n%s\n", uri(d.Name, dvr))
 }

@@ -29,16 +29,36 @@ func TS(text string) string {
 }
 
 // MultivariantTS is [Multivariant] for MPEG-TS: a variant's segments hold its picture and its
-// own sound; other languages are left out.
+// own sound; other tracks of sound have playlists of their own.
 func MultivariantTS(b *timeline.Broadcast, sel Selection, dvr bool) string {
 	var w strings.Builder
 	list := selected(b, sel, media.Video)
-	if len(list) == 0 && (sel.isAudio() || !hasVideo(b)) {
-		list = selected(b, sel, media.Audio)
+	groups := audioGroups(b, list)
+	if g, ok := soundOnly(b, sel); ok && len(list) == 0 && (sel.isAudio() || !hasVideo(b)) {
+		list, groups = g.members[:1], []audioGroup{g}
 	}
+	for i := range groups {
+		groups[i].trim()
+	}
+	groups = slices.DeleteFunc(groups, func(g audioGroup) bool { return len(g.members) < 2 }) // nothing to choose
+	name := TSName
+	if dvr {
+		name = TSDVRName
+	}
+	for i := range groups {
+		groups[i].write(&w, func(d *timeline.Rendition) string {
+			if d == groups[i].members[0] {
+				return "" // within the variants
+			}
+			return "../" + d.Name + "/" + name
+		})
+	}
+	writeCaptions(&w, captionsOf(list))
+	n := 0
 	for _, d := range list {
 		codecs := []string{d.Codecs}
 		peak, average := rates(d)
+		g := slices.IndexFunc(groups, func(g audioGroup) bool { return g.members[0].Name == d.Audio || g.members[0] == d })
 		if a := b.Rendition(d.Audio); a != nil && playable(b, a) {
 			p, m := rates(a)
 			codecs = append(codecs, a.Codecs)
@@ -55,13 +75,16 @@ func MultivariantTS(b *timeline.Broadcast, sel Selection, dvr bool) string {
 		if d.FrameRate > 0 {
 			fmt.Fprintf(&w, ",FRAME-RATE=%.3f", d.FrameRate)
 		}
-		name := TSName
-		if dvr {
-			name = TSDVRName
+		if g >= 0 {
+			fmt.Fprintf(&w, ",AUDIO=%s", quote(groups[g].id))
+		}
+		if len(d.Captions) > 0 {
+			fmt.Fprintf(&w, ",CLOSED-CAPTIONS=%s", quote(captionGroup))
 		}
 		fmt.Fprintf(&w, "\n../%s/%s\n", d.Name, name)
+		n++
 	}
-	if w.Len() == 0 {
+	if n == 0 {
 		return ""
 	}
 	head := fmt.Sprintf("#EXTM3U\n#EXT-X-VERSION:%d\n", protocolVersion)

@@ -25,7 +25,7 @@ func (s *State) adopt(r *Adopted) error {
 		}
 		b.Target, b.FirstSeq = r.Target, s.NextSeq
 	}
-	if !r.Independent {
+	if it.Dependent = !r.Independent; it.Dependent {
 		b.Dependent = true
 	}
 	it.Seq = s.NextSeq

@@ -80,7 +80,11 @@ type Rendition struct {
 	FrameRate  float64 `json:"frameRate,omitempty"`
 	Channels   int     `json:"channels,omitempty"`
 	SampleRate uint32  `json:"sampleRate,omitempty"`
-	Language   string  `json:"language,omitempty"`
+	// Language is an RFC 5646 tag; it is empty while there is one track of sound to choose from.
+	Language string `json:"language,omitempty"`
+	// Captions are the CEA-608 and CEA-708 services that were seen in a video rendition's pictures:
+	// "CC1", "SERVICE1" (the values of INSTREAM-ID).
+	Captions []string `json:"captions,omitempty"`
 	// Inits counts the initialization sections stored so far: init-1.mp4 to init-<Inits>.mp4.
 	Inits int `json:"inits"`
 	// InitSum is a checksum of the newest one, by which the next owner knows it again; empty
@@ -109,10 +113,12 @@ type Item struct {
 	// DiscontinuitySeq counts the discontinuities up to and including this item's own.
 	DiscontinuitySeq uint64 `json:"discSeq"`
 	// Discontinuity puts EXT-X-DISCONTINUITY before the item.
-	Discontinuity bool          `json:"disc,omitempty"`
-	Start         media.Time    `json:"start"`
-	Duration      time.Duration `json:"duration"`
-	Media         []Media       `json:"media"`
+	Discontinuity bool `json:"disc,omitempty"`
+	// Dependent says that pictures that are not encoded here begin without a keyframe. Set by the fold.
+	Dependent bool          `json:"dep,omitempty"`
+	Start     media.Time    `json:"start"`
+	Duration  time.Duration `json:"duration"`
+	Media     []Media       `json:"media"`
 }
 
 // Media is one item's object in one rendition.
@@ -153,6 +159,9 @@ type Encode struct {
 	Parts   uint64 `json:"parts,omitempty"`
 	// Failure is why the media are a gap, for operators.
 	Failure string `json:"failure,omitempty"`
+	// Video is, of pictures that are a gap, what would have been made: a recording has them made
+	// again from the stored source.
+	Video *live.VideoJob `json:"video,omitempty"`
 }
 
 // Without returns what is said of the media once they are settled.

@@ -40,10 +40,7 @@ func (p *Packager) encode(s *segment, r *live.Rung, name string) *output {
 
 func (p *Packager) plan(s *segment, r *live.Rung, name string, t media.Track) *plan {
 	v := t.Params.(media.VideoParams)
-	w, h := v.Size()
-	if sar, ok := v.(interface{ DisplaySize() (int, int) }); ok {
-		w, h = sar.DisplaySize()
-	}
+	w, h := v.DisplaySize()
 	var m rateMeter
 	m.add(s.Frames(t.ID))
 	pl := &plan{source: t.Params, rung: r.Video}
@@ -54,7 +51,7 @@ func (p *Packager) plan(s *segment, r *live.Rung, name string, t media.Track) *p
 // sound is the output that carries a segment's sound: as it came, or as AAC when the rung
 // asks for that and it is not.
 func (p *Packager) sound(s *segment, r *live.Rung, t media.Track) *output {
-	o := &output{rendition: p.Entry + "_a1", rung: *r, audio: true, seg: s, track: t}
+	o := &output{rendition: live.SoundRendition(p.Entry, 1), rung: *r, audio: true, seg: s, track: t}
 	if j, ok := live.AudioOf(r, o.rendition, t.Params.(media.AudioParams)); ok && p.Jobs != nil && p.Ends != nil {
 		o.sound = &j
 	}
@@ -111,7 +108,18 @@ func jobOf(it *item, o *output, now time.Time) *live.Job {
 	if o.video != nil {
 		j.Video = []live.VideoJob{*o.video}
 	}
-	j.Audio = o.sound
+	return soundsOf(j, o)
+}
+
+// soundsOf adds an output's sound to its job: that of the pictures has a place of its own.
+func soundsOf(j *live.Job, o *output) *live.Job {
+	switch {
+	case o.sound == nil:
+	case o.rendition == live.SoundRendition(o.seg.Feed.Entry, 1):
+		j.Audio = o.sound
+	default:
+		j.Sounds = []live.AudioJob{*o.sound}
+	}
 	return j
 }
 

@@ -2,6 +2,8 @@ package packager
 
 import (
 	"errors"
+	"path"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -145,6 +147,42 @@ func TestReconnectBeyondResume(t *testing.T) {
 		second := ended(t, g, result)
 		if first.ID == second.ID || second.Items[0].Seq != 4 || second.Items[0].DiscontinuitySeq != 2 {
 			t.Errorf("the second broadcast %s begins with %+v", second.ID, second.Items[0])
+		}
+	})
+}
+
+// The folder of a broadcast's media is drawn anew for each one, and no shorter than a key
+// (contract row 118): who knows an entry, or one of its broadcasts, can't guess the next one's.
+func TestMediaNamesAreDrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		p := publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 30, video: small(t), duration: 6 * time.Second}
+		drawn := regexp.MustCompile(`^[a-z2-7]{26}$`) // 130 bits
+		seen := map[string]bool{}
+		for epoch := range uint64(3) {
+			p.feed.Epoch = epoch + 1
+			result, end := g.start()
+			g.on(p)
+			b := ended(t, g, result)
+			end()
+			if !drawn.MatchString(b.ID) || seen[b.ID] {
+				t.Errorf("broadcast %d is %q, after %v", epoch, b.ID, seen)
+			}
+			seen[b.ID] = true
+			folder := playlist.Root + "/" + entry + "_32/" + b.ID + "/"
+			list, err := g.store.List(t.Context(), folder, "", 100)
+			if err != nil || len(list) < 2 {
+				t.Errorf("%s holds %d objects: %v", folder, len(list), err)
+			}
+		}
+		all, err := g.store.List(t.Context(), playlist.Root+"/", "", 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range all {
+			if name := path.Ext(o.Key); (name == ".m4s" || name == ".mp4") && !seen[path.Base(path.Dir(o.Key))] {
+				t.Errorf("%s lies outside its broadcast's folder", o.Key)
+			}
 		}
 	})
 }

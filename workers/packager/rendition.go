@@ -199,11 +199,11 @@ func (w *writer) description(it *item, o *prepared, r *rendition) timeline.Rendi
 	}
 	switch p := o.track.Params.(type) {
 	case media.VideoParams:
-		d.Width, d.Height = p.Size()
+		d.Width, d.Height = p.DisplaySize()
 		d.FrameRate = r.rate.result(p.FrameRate())
-		d.Audio = audioOf(it, r)
+		d.Audio, d.Captions = audioOf(it, r), w.captions
 	case media.AudioParams:
-		d.Channels, d.SampleRate = p.Channels(), p.SampleRate()
+		d.Channels, d.SampleRate, d.Language = p.Channels(), p.SampleRate(), o.track.Language
 	}
 	return d
 }
@@ -219,8 +219,8 @@ func audioOf(it *item, r *rendition) string {
 // changed compares what a description says; the fold keeps the rest.
 func changed(a, b *timeline.Rendition) bool {
 	return a.Name != b.Name || a.Encoded != b.Encoded || a.Codecs != b.Codecs || a.Width != b.Width || a.Height != b.Height || a.FrameRate != b.FrameRate ||
-		a.Channels != b.Channels || a.SampleRate != b.SampleRate || a.Audio != b.Audio || a.Inits != b.Inits || a.InitSum != b.InitSum ||
-		!slices.Equal(a.Groups, b.Groups) || !sameRung(&a.Rung, &b.Rung)
+		a.Channels != b.Channels || a.SampleRate != b.SampleRate || a.Audio != b.Audio || a.Language != b.Language || a.Inits != b.Inits || a.InitSum != b.InitSum ||
+		!slices.Equal(a.Captions, b.Captions) || !slices.Equal(a.Groups, b.Groups) || !sameRung(&a.Rung, &b.Rung)
 }
 
 func sameRung(a, b *live.Rung) bool {

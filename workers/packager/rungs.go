@@ -30,6 +30,7 @@ type rung struct {
 	media     timeline.Media
 	of        *shelved
 	deadline  time.Time
+	video     *live.VideoJob // nil for sound
 }
 
 // rungResult is a rung with what came of it.
@@ -119,6 +120,7 @@ func addTo(jobs map[string]*live.Job, j *live.Job) {
 	if j.Audio != nil {
 		all.Audio = j.Audio
 	}
+	all.Sounds = append(all.Sounds, j.Sounds...)
 }
 
 // expect counts results that are to come.
@@ -132,6 +134,9 @@ func (w *writer) expect(n int) {
 func (r *rungs) expect(x *rung, j *live.Job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(j.Video) > 0 {
+		x.video = &j.Video[0] // a job of one output
+	}
 	r.pending[j.EndSubject(x.media.Rendition)] = x
 }
 
@@ -175,13 +180,14 @@ func (r *rungs) fail(j *live.Job, err error) {
 func (x *rung) gap(w *writer, err error) {
 	m := x.media
 	m.Gap, m.Encode = true, m.Encode.Without()
+	m.Encode.Video = x.video
 	m.Encode.Failure = err.Error()
 	m.Encode.Failure = m.Encode.Failure[:min(len(m.Encode.Failure), maxFailure)]
 	w.notify(notice{seq: x.seq, media: m, err: err, cause: "transcode", of: x.of, ordered: true})
 }
 
 // maxFailure bounds what a timeline keeps of why a rung is a gap, in bytes.
-const maxFailure = 200
+const maxFailure = 320
 
 var errDeadline = errors.New("no transcode worker has made it in time; see klive_transcode_backlog_seconds, and that workers run (klive worker --roles transcode)")
 

@@ -18,11 +18,11 @@ func (w *writer) plan(ctx context.Context, it *item, rec *timeline.Adopted) erro
 	now := time.Now()
 	for i := range it.outputs {
 		o := &it.outputs[i]
-		if !o.encoded() || len(o.seg.Frames(o.track.ID)) == 0 {
+		if !o.encoded() || len(o.seg.Frames(o.track.ID)) == 0 && !(o.sound != nil && o.sound.Silent) {
 			continue
 		}
 		r := w.rendition(o)
-		next := expected(it, o, r)
+		next := w.expected(it, o, r)
 		if changed(&r.said, &next) {
 			err := w.append(ctx, &timeline.Described{Rendition: next})
 			if errors.Is(err, timeline.ErrRecord) {
@@ -43,7 +43,7 @@ func (w *writer) plan(ctx context.Context, it *item, rec *timeline.Adopted) erro
 
 // expected describes a rendition before anything of it is there. What is known of it then
 // stays, unless something else is asked for now.
-func expected(it *item, o *output, r *rendition) timeline.Rendition {
+func (w *writer) expected(it *item, o *output, r *rendition) timeline.Rendition {
 	d := r.said
 	d.Name, d.Kind, d.Rung, d.Groups, d.Encoded = o.rendition, o.track.Params.Kind(), o.rung, o.groups, true
 	if v := o.video; v != nil {
@@ -55,10 +55,13 @@ func expected(it *item, o *output, r *rendition) timeline.Rendition {
 		if d.FrameRate == 0 || r.rate.segments == rateSegments {
 			d.FrameRate = rate
 		}
-		d.Audio = audioOf(it, r)
+		d.Audio, d.Captions = audioOf(it, r), w.captions // the encoder keeps them
 	}
-	if a := o.sound; a != nil && d.Inits == 0 {
-		d.Codecs, d.Channels, d.SampleRate = "mp4a.40.2", a.Channels, a.SampleRate
+	if a := o.sound; a != nil {
+		d.Language = o.track.Language
+		if d.Inits == 0 {
+			d.Codecs, d.Channels, d.SampleRate = "mp4a.40.2", a.Channels, a.SampleRate
+		}
 	}
 	return d
 }
@@ -87,7 +90,7 @@ func (w *writer) finishRung(ctx context.Context, x *rungResult) error {
 		m.Start, m.Duration = frames[0].PTS, frames[len(frames)-1].End().Sub(frames[0].PTS)
 	}
 	w.others.Go(func() {
-		pieces, err := mp4.SegmentOf(x.made, kind)
+		pieces, err := mp4.SegmentOf(x.made, m.Rendition, kind)
 		if err == nil {
 			err = w.shelve(ctx, x.broadcast.ID, x.seq, &m, contentTypeOf(kind), pieces, x.of)
 		}
@@ -95,7 +98,7 @@ func (w *writer) finishRung(ctx context.Context, x *rungResult) error {
 			return
 		}
 		if err != nil {
-			m.Gap = true
+			m.Gap, m.Encode.Video = true, x.video
 		}
 		w.notify(notice{seq: x.seq, media: m, err: err, cause: "store", of: x.of, ordered: true})
 	})

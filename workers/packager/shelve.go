@@ -114,7 +114,7 @@ func (w *writer) store(ctx context.Context, broadcast string, seq uint64, it *it
 // storeMedia muxes one output and shelves it; m then says what it is: stored, held or a gap.
 func (w *writer) storeMedia(ctx context.Context, broadcast string, seq uint64, o *output, m *timeline.Media, of *shelved) {
 	kind := o.track.Params.Kind()
-	pieces, err := mp4.SegmentOf(o.seg, kind)
+	pieces, err := mp4.SegmentOf(o.seg, o.rendition, kind)
 	if err == nil {
 		err = w.shelve(ctx, broadcast, seq, m, contentTypeOf(kind), pieces, of)
 	}

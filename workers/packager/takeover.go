@@ -132,7 +132,7 @@ func (w *writer) rebuild(ctx context.Context, l *left) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	init, err := mp4.InitOf(a, d.Kind)
+	init, err := mp4.InitOf(a, d.Name, d.Kind)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (w *writer) rebuild(ctx context.Context, l *left) ([][]byte, error) {
 	if err != nil && !errors.Is(err, storage.ErrPrecondition) {
 		return nil, err
 	}
-	return mp4.SegmentOf(a, d.Kind)
+	return mp4.SegmentOf(a, d.Name, d.Kind)
 }
 
 // gather puts together what the parts numbered first to last of a subject hold.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"klive/infra/media"
+	"klive/infra/media/nal"
 	"klive/storage/timeline"
 )
 
@@ -28,6 +29,7 @@ type writer struct {
 
 	renditions map[string]*rendition // of the current broadcast
 	rungs      *rungs                // nil without transcode workers
+	captions   nal.Captions          // seen in the broadcast's pictures
 	stored     int                   // items of the broadcast with media in the store
 
 	news chan struct{} // 1: there are notices
@@ -66,6 +68,11 @@ func newWriter(p *Packager) *writer {
 		for i := range b.Items {
 			if isStored(b.Items[i].Media) {
 				w.stored++
+			}
+		}
+		for i := range b.Renditions {
+			if c := b.Renditions[i].Captions; len(c) > len(w.captions) {
+				w.captions = c
 			}
 		}
 	}
@@ -174,7 +181,7 @@ func (w *writer) open(ctx context.Context, it *item) error {
 		return nil
 	}
 	clear(w.renditions)
-	w.stored = 0
+	w.stored, w.captions = 0, nil
 	id := strings.ToLower(rand.Text())
 	if err := w.append(ctx, &timeline.Started{ID: id, Start: it.start, DVRWindow: it.dvr}); err != nil {
 		return err
@@ -213,6 +220,7 @@ func (w *writer) adopted(ctx context.Context, it *item) (*timeline.Adopted, erro
 	if it.gap != "" {
 		rec.Item.Media = gapMedia(w.p.Timeline.State().Current(), it)
 	}
+	w.lookForCaptions(it)
 	for _, o := range w.prepare(ctx, it) {
 		m, err := w.describe(ctx, it, o)
 		if err != nil {

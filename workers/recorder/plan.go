@@ -3,6 +3,8 @@ package recorder
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"klive/infra/media"
@@ -24,6 +26,8 @@ type planner struct {
 	// impatient treats media that nobody has settled as if they were stored: the broadcast has
 	// been over for so long that nobody will.
 	impatient bool
+	// remakes says that gaps of rungs are made again where their source is stored.
+	remakes bool
 	// say tells an operator what is not recorded and why.
 	say func(text string, args ...any)
 }
@@ -48,7 +52,9 @@ func (p *planner) tracks() (changed bool) {
 	hasVideo := slices.ContainsFunc(p.b.Renditions, func(r timeline.Rendition) bool { return r.Kind == media.Video })
 	for i := range p.b.Renditions {
 		r := &p.b.Renditions[i]
-		if r.Kind != media.Video && (hasVideo || r.Rung.Name == "" && r.Rung.AssetID == "") {
+		// Beside pictures, sound is recorded where it is a rung of its own.
+		alone := !hasVideo || strings.HasSuffix(r.Name, "_"+strconv.Itoa(r.Rung.ParamsID))
+		if r.Kind != media.Video && (!alone || r.Rung.Name == "" && r.Rung.AssetID == "") {
 			continue
 		}
 		at := slices.IndexFunc(p.session.Tracks, func(t ledger.Track) bool { return t.Rendition == r.Name })
@@ -105,7 +111,9 @@ func (p *planner) next(t *ledger.Track) bool {
 
 // use is what a track has of an item.
 type use struct {
-	video, audio         bool // there are media
+	video, audio         bool // there are media, or will be
+	key                  bool // it can be decoded without what lies before it
+	remake               bool // its pictures are to be made again
 	videoInit, audioInit int
 	audioName            string
 }
@@ -113,12 +121,19 @@ type use struct {
 // usable tells what of an item can be recorded; settled is false while that is not known.
 func (p *planner) usable(t *ledger.Track, it *timeline.Item) (u use, settled bool) {
 	r := p.b.Rendition(t.Rendition)
+	u.key = !it.Dependent // of rungs too, so that all assets are cut alike
 	main := it.Of(t.Rendition)
 	if main != nil && !main.Settled() && !p.impatient {
 		return u, false
 	}
 	if main != nil && !main.Gap {
 		u.video, u.videoInit = true, main.Init
+	}
+	if s := sourceOf(p.b, it, main); s != nil && p.remakes {
+		if !s.Settled() && !p.impatient {
+			return u, false
+		}
+		u.video, u.remake = true, true
 	}
 	if r == nil || r.Audio == "" || r.Audio == t.Rendition {
 		return u, true
@@ -143,18 +158,28 @@ type run struct {
 	cut      string
 	split    bool
 	gaps     int
+	remake   int
 }
 
-// take adds the item. A file begins with one that has media; later ones may lack them.
+// take adds the item. A file begins with one that has media and begins with a keyframe; later
+// ones may lack either.
 func (r *run) take(i int, u use) {
 	if r.from < 0 {
-		if !u.video {
+		if u.video && !u.key {
+			r.say("pictures before a keyframe are left out of a recording: nothing can decode them", "rendition", r.track.Rendition, "from", r.items[i].Start.Std())
+		}
+		if !u.video || !u.key {
 			return
 		}
 		r.from, r.first = i, u
 	}
-	if !u.video {
+	switch {
+	case !u.video:
 		r.gaps++
+	case u.remake:
+		r.remake++
+	case r.first.videoInit == 0:
+		r.first.videoInit = u.videoInit // the first that was made in its time
 	}
 	r.to = i
 	r.length += r.items[i].Duration
@@ -164,8 +189,10 @@ func (r *run) take(i int, u use) {
 func (r *run) ends(i int, u use) bool {
 	it := &r.items[i]
 	switch {
-	case u.videoInit != r.first.videoInit || u.audio && r.first.audio && u.audioInit != r.first.audioInit:
+	case u.videoInit != r.first.videoInit && u.videoInit > 0 && r.first.videoInit > 0 || u.audio && r.first.audio && u.audioInit != r.first.audioInit:
 		r.cut = "the codec's parameters change"
+	case !u.key:
+		return false // the next file must begin with a keyframe
 	case u.audio != r.first.audio:
 		r.cut = "sound begins or ends"
 	case slices.ContainsFunc(r.session.Splits, func(at media.Time) bool { return at > r.items[r.from].Start && at <= it.Start }):
@@ -189,7 +216,7 @@ func (r *run) plan(last bool) bool {
 		Rendition: r.track.Rendition, Audio: r.first.audioName, Anchor: r.track.Anchor,
 		FirstSeq: from.Seq, LastSeq: to.Seq, Start: from.Start, Duration: r.length,
 		Fresh: r.track.NextSeq == 0 && r.session.Record == perSession,
-		Last:  last, Cut: r.cut, Split: r.split, Lost: r.gaps,
+		Last:  last, Cut: r.cut, Split: r.split, Lost: r.gaps, Remake: r.remake,
 	}, r.now)
 	r.track.NextSeq = to.Seq + 1
 	if f.Duration <= 0 {

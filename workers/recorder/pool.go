@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ const (
 	listPage = 1000
 )
 
-// PoolConfig is what [NewPool] needs. All but Sign, Log and Registerer is required.
+// PoolConfig is what [NewPool] needs. All but Rungs, Media, Sign, Log and Registerer is required.
 type PoolConfig struct {
 	// Name names this process to the others. One that is the same after a restart gets its
 	// leases back at once.
@@ -38,6 +39,8 @@ type PoolConfig struct {
 	Recordings Recordings
 	Timelines  Timelines
 	API        API
+	Rungs      *Rungs
+	Media      bus.Media
 	Sign       func(ctx context.Context, key string) (string, error)
 	// Owned returns the feeds of the entries that this process owns, Feeds those of any entry.
 	Owned      func() map[string][]live.FeedRecord
@@ -120,9 +123,17 @@ func (p *Pool) Run(ctx context.Context) error {
 		for _, entry := range p.ordered() {
 			p.start(ctx, &wg, entry)
 		}
+		p.sweep(time.Now())
 		pause(ctx, lookEach)
 	}
 	return ctx.Err()
+}
+
+// sweep forgets what has rested.
+func (p *Pool) sweep(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.rest, func(_ string, until time.Time) bool { return now.After(until) })
 }
 
 // scanAll looks through the ledgers again and again, beside Run: of many ledgers that takes
@@ -207,7 +218,7 @@ func (p *Pool) owing() (entries []string) {
 
 // record takes the entry's lease and records until nothing is left to do.
 func (p *Pool) record(ctx context.Context, entry string) error {
-	lease, err := p.acquire(ctx, entry)
+	lease, err := bus.TakeLease(ctx, p.leases, entry, p.Name, leaseTTL)
 	if err != nil {
 		return err
 	}
@@ -228,7 +239,7 @@ func (p *Pool) record(ctx context.Context, entry string) error {
 		}
 	})
 	r, err := New(ctx, Config{
-		Entry: entry, Owner: p.Name, Store: p.Store, Recordings: p.Recordings, Timelines: p.Timelines, API: p.API, Sign: p.Sign,
+		Entry: entry, Owner: p.Name, Store: p.Store, Recordings: p.Recordings, Timelines: p.Timelines, API: p.API, Rungs: p.Rungs, Media: p.Media, Sign: p.Sign,
 		Guard:  func(ctx context.Context) error { return guard(ctx, lease) },
 		Live:   func() []live.FeedRecord { return alive(p.Feeds(entry)) },
 		Owed:   p.owed(entry),
@@ -248,17 +259,6 @@ func (p *Pool) record(ctx context.Context, entry string) error {
 	}
 	cancel(nil)
 	return err
-}
-
-// acquire takes the lease of an entry. One that a process of this name held is this process's
-// own from before a restart.
-func (p *Pool) acquire(ctx context.Context, entry string) (*bus.Lease, error) {
-	lease, err := bus.AcquireLease(ctx, p.leases, entry, p.Name, leaseTTL)
-	var held *bus.HeldError
-	if errors.As(err, &held) && held.Holder == p.Name {
-		return bus.StealLease(ctx, p.leases, entry, p.Name, leaseTTL, held.Revision)
-	}
-	return lease, err
 }
 
 // guard asks the bus when the last renewal is so old that the lease may be another's.

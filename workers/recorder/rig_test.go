@@ -25,6 +25,7 @@ import (
 	"klive/storage/storagetest"
 	"klive/storage/timeline"
 	"klive/workers/recorder"
+	"klive/workers/transcode/transcodetest"
 )
 
 const (
@@ -79,6 +80,9 @@ type stream struct {
 	inits  int
 	mute   bool
 	noData bool // media are not stored; for what only plans
+	// ladder has all renditions but the first encoded from it; dependent items begin without a
+	// keyframe.
+	ladder, dependent, isGone bool
 
 	// isDown, when set, says whether the store fails.
 	isDown atomic.Pointer[func() bool]
@@ -124,8 +128,11 @@ func (s *stream) newInit(other bool) {
 	s.inits++
 	for _, r := range s.b.Renditions {
 		params := videoParams(other)
-		if r.Kind == media.Audio {
+		switch {
+		case r.Kind == media.Audio:
 			params = audioParams()
+		case s.ladder && r.Name != s.b.Renditions[0].Name:
+			params = transcodetest.Params(media.Video)
 		}
 		b, err := mp4.Init(media.Track{Params: params})
 		if err != nil {
@@ -151,16 +158,19 @@ func (s *stream) add(frames int, gaps ...int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	length := time.Duration(frames) * time.Second / frameRate
-	it := timeline.Item{Seq: s.state.NextSeq + 1, Start: s.at, Duration: length}
+	it := timeline.Item{Seq: s.state.NextSeq + 1, Start: s.at, Duration: length, Dependent: s.dependent}
 	s.state.NextSeq++
 	end := s.at.Add(length)
 	name := fmt.Sprintf("%d-1", s.at.Micros())
 	for i, r := range s.b.Renditions {
 		m := timeline.Media{Rendition: r.Name, Name: name, Start: s.at, Duration: length, Init: s.inits, Stored: true}
+		if s.ladder && r.Kind == media.Video {
+			s.source(i, &m, slices.Contains(gaps, i))
+		}
 		var list []*media.Frame
 		switch {
 		case slices.Contains(gaps, i):
-			m.Gap, m.Stored = true, false
+			m.Gap, m.Stored, m.Init = true, false, 0
 		case s.noData:
 		case r.Kind == media.Video:
 			list = s.video(i, frames)
@@ -187,6 +197,19 @@ func (s *stream) add(frames int, gaps ...int) {
 	s.b.Items = append(slices.Clip(s.b.Items), it)
 }
 
+// source says what the media of a rendition are made of.
+func (s *stream) source(rendition int, m *timeline.Media, gap bool) {
+	feed := live.Feed{FeedID: live.FeedID{Entry: entry, Suffix: 1}, Epoch: 1}
+	if rendition == 0 {
+		m.Feed = feed
+		return
+	}
+	m.Encode = &timeline.Encode{Feed: feed}
+	if gap {
+		m.Encode.Video = &live.VideoJob{Rendition: m.Rendition, Profile: "main", Level: 30, Width: 640, Height: 360, Bitrate: 600e3, Most: 660e3, Buffer: 264e3}
+	}
+}
+
 // video makes frames with B-frames in decode order I P B B.
 func (s *stream) video(rendition, n int) (out []*media.Frame) {
 	at := func(i int) media.Time { return s.at.Add(time.Duration(i) * time.Second / frameRate) }
@@ -195,7 +218,7 @@ func (s *stream) video(rendition, n int) (out []*media.Frame) {
 		if i+3-i%4 > n-1 {
 			shift = 0
 		}
-		out = append(out, &media.Frame{DTS: at(i - 1), PTS: at(i + shift), Duration: time.Second / frameRate, Key: i == 0,
+		out = append(out, &media.Frame{DTS: at(i - 1), PTS: at(i + shift), Duration: time.Second / frameRate, Key: i == 0 && !s.dependent,
 			Payload: fmt.Appendf(nil, "rendition %d frame %d;", rendition, s.frame+i)})
 	}
 	return out
@@ -254,6 +277,8 @@ type kalturaAPI struct {
 	// fault, when set, says what becomes of a call: faultNone, faultUnsent (it does not arrive),
 	// faultBefore (no answer, nothing done), faultAfter (done, no answer).
 	fault func(call string) int
+	// slow is how long an append takes.
+	slow time.Duration
 	// refuse, when set, answers an append with an error.
 	refuse func(r kaltura.AppendRequest) error
 
@@ -339,6 +364,7 @@ func (k *kalturaAPI) Upload(_ context.Context, _ int, r kaltura.UploadRequest) (
 }
 
 func (k *kalturaAPI) AppendRecording(_ context.Context, _ int, r kaltura.AppendRequest) (e *kaltura.LiveStreamEntry, err error) {
+	time.Sleep(k.slow)
 	err = k.call("append "+r.AssetID, func() error {
 		if k.refuse != nil {
 			if err := k.refuse(r); err != nil {

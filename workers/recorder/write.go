@@ -11,7 +11,6 @@ import (
 	"klive/infra/media/mp4"
 	"klive/storage"
 	"klive/storage/ledger"
-	"klive/storage/playlist"
 	"klive/storage/timeline"
 )
 
@@ -36,7 +35,9 @@ type movieWriter struct {
 	entry string
 	file  *ledger.File
 	items []timeline.Item // of the file, in order
-	log   *slog.Logger
+	// broadcast tells which gaps were made again; it may be nil when none were.
+	broadcast *timeline.Broadcast
+	log       *slog.Logger
 
 	movie  *mp4.Progressive
 	pieces []piece
@@ -169,29 +170,41 @@ func (w *movieWriter) header(ctx context.Context, rendition string) (*mp4.Header
 		if m == nil || m.Gap || m.Init == 0 {
 			continue
 		}
-		key := playlist.InitKey(rendition, w.file.Broadcast, m.Init)
-		body, info, err := w.from.Get(ctx, key, nil)
-		if errors.Is(err, storage.ErrNotFound) {
-			return nil, fmt.Errorf("%w: %s is gone", errEmpty, key)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("recorder: %s: %w", key, err)
-		}
-		b, err := io.ReadAll(io.LimitReader(body, maxInit))
-		body.Close()
-		if err == nil && int64(len(b)) < info.Size {
-			err = fmt.Errorf("it has %d bytes", info.Size)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("recorder: %s: %w", key, err)
-		}
-		h, err := mp4.ParseInit(b)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", errEmpty, key, err)
-		}
-		return h, nil
+		return w.readInit(ctx, initKey(w.entry, w.file.Broadcast, rendition, m.Init))
+	}
+	if rendition == w.file.Rendition {
+		return w.readInit(ctx, remadeInit(w.entry, w.file))
 	}
 	return nil, fmt.Errorf("%w: %s has none", errEmpty, rendition)
+}
+
+// readInit reads an initialization section. The error wraps errEmpty when it can't be had.
+func (w *movieWriter) readInit(ctx context.Context, key string) (*mp4.Header, error) {
+	h, err := readInit(ctx, w.from, key)
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, mp4.ErrFile) {
+		err = fmt.Errorf("%w: %w", errEmpty, err)
+	}
+	return h, err
+}
+
+func readInit(ctx context.Context, store storage.Store, key string) (*mp4.Header, error) {
+	body, info, err := store.Get(ctx, key, nil)
+	if err != nil {
+		return nil, fmt.Errorf("recorder: %s: %w", key, err)
+	}
+	b, err := io.ReadAll(io.LimitReader(body, maxInit))
+	body.Close()
+	if err == nil && int64(len(b)) < info.Size {
+		err = fmt.Errorf("it has %d bytes", info.Size)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("recorder: %s: %w", key, err)
+	}
+	h, err := mp4.ParseInit(b)
+	if err != nil {
+		return nil, fmt.Errorf("recorder: %s: %w", key, err)
+	}
+	return h, nil
 }
 
 const maxInit = 1 << 20
@@ -199,11 +212,20 @@ const maxInit = 1 << 20
 // add describes an item's media of a rendition. Media that are gone, or are none, are lost.
 func (w *movieWriter) add(ctx context.Context, it *timeline.Item, rendition string, h *mp4.Header, lag int64) error {
 	m := it.Of(rendition)
-	if m == nil || m.Gap {
+	if m == nil {
 		return nil
 	}
-	p := piece{key: playlist.MediaKey(rendition, w.file.Broadcast, m.Name), size: m.Size}
+	p := piece{key: mediaKey(w.entry, w.file.Broadcast, rendition, m.Name), size: m.Size}
+	if m.Gap {
+		if w.file.Remade == 0 || sourceOf(w.broadcast, it, m) == nil {
+			return nil
+		}
+		p = piece{key: remadeKey(w.entry, w.file, it.Seq)}
+	}
 	x, err := w.index(ctx, &p, h)
+	if m.Gap && errors.Is(err, storage.ErrNotFound) {
+		return nil // it is counted among the lost already
+	}
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, mp4.ErrFile) {
 		w.lost++
 		w.log.Error("a segment is missing in a recording", append(describeFile(w.file), "segment", p.key, "error", err)...)

@@ -140,8 +140,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	}
 }
 
-// acquire takes the sweeper's lease. One that a process of this name held is this process's
-// own from before a restart.
+// acquire takes the sweeper's lease.
 func (s *Sweeper) acquire(ctx context.Context) (*bus.Lease, error) {
 	if s.leases == nil {
 		b, err := s.cfg.Control.Bucket(ctx, bus.BucketConfig{Name: LeasesBucket})
@@ -150,12 +149,7 @@ func (s *Sweeper) acquire(ctx context.Context) (*bus.Lease, error) {
 		}
 		s.leases = b
 	}
-	lease, err := bus.AcquireLease(ctx, s.leases, leaseKey, s.cfg.Name, leaseTTL)
-	var held *bus.HeldError
-	if errors.As(err, &held) && held.Holder == s.cfg.Name {
-		return bus.StealLease(ctx, s.leases, leaseKey, s.cfg.Name, leaseTTL, held.Revision)
-	}
-	return lease, err
+	return bus.TakeLease(ctx, s.leases, leaseKey, s.cfg.Name, leaseTTL)
 }
 
 // hold sweeps again and again while the lease lasts.

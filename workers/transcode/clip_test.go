@@ -3,6 +3,7 @@ package transcode
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"os/exec"
 	"slices"
 	"testing"
@@ -42,9 +43,17 @@ func needFFmpeg(t testing.TB) string {
 func record(t testing.TB, segment time.Duration, forced bool, args ...string) *clip {
 	t.Helper()
 	path := needFFmpeg(t)
-	args = append(append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1"}, args...),
-		"-threads", "1", "-f", "mp4", "-movflags", "empty_moov+default_base_moof", "-frag_duration", "500000", "-use_editlist", "0",
-		"-video_track_timescale", "90000", "-avoid_negative_ts", "disabled", "pipe:1")
+	args = append(append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1"}, args...), "-threads", "1")
+	if slices.Contains(args, "libvpx") { // VP8, which ffmpeg puts into no MP4
+		args = append(args, "-f", "ivf", "pipe:1")
+	} else {
+		moov := "empty_moov"
+		if slices.Contains(args, "ac3") { // whose header says what only its frames know
+			moov = "delay_moov"
+		}
+		args = append(args, "-f", "mp4", "-movflags", moov+"+default_base_moof", "-frag_duration", "500000", "-use_editlist", "0",
+			"-video_track_timescale", "90000", "-avoid_negative_ts", "disabled", "pipe:1")
+	}
 	var errs bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Stderr = &errs
@@ -52,7 +61,11 @@ func record(t testing.TB, segment time.Duration, forced bool, args ...string) *c
 	if err != nil {
 		t.Skipf("SKIP: this ffmpeg does not make the clip: %v: %s", err, errs.Bytes())
 	}
-	tracks, err := mp4.ParseFile(out)
+	parse := mp4.ParseFile
+	if slices.Contains(args, "ivf") {
+		parse = parseIVF
+	}
+	tracks, err := parse(out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +83,8 @@ func record(t testing.TB, segment time.Duration, forced bool, args ...string) *c
 		for i, s := range tr.Samples {
 			at := func(ticks int64) media.Time { return start.Add(media.FromTicks(ticks, tr.Timescale)) }
 			f := media.Frame{Track: id, DTS: at(s.DTS), PTS: at(s.PTS), Key: s.Key, Duration: media.FromTicks(int64(s.Duration), tr.Timescale), Payload: s.Data}
-			if id == media.VideoTrack {
+			switch tr.Params.(type) {
+			case *media.H264, *media.HEVC:
 				f.Key = idr(tr.Params, s.Data)
 			}
 			if id != media.VideoTrack && f.PTS < start {
@@ -85,6 +99,46 @@ func record(t testing.TB, segment time.Duration, forced bool, args ...string) *c
 	slices.SortStableFunc(frames, func(a, b media.Frame) int { return cmp.Compare(a.DTS, b.DTS) })
 	c.cut(list, frames, segment, forced)
 	return c
+}
+
+// parseIVF reads a file with VP8.
+func parseIVF(b []byte) ([]mp4.ParsedTrack, error) {
+	const head, frame, rate = 32, 12, 90000
+	unit := int64(rate) * int64(binary.LittleEndian.Uint32(b[20:])) / int64(binary.LittleEndian.Uint32(b[16:]))
+	tr := mp4.ParsedTrack{Timescale: rate}
+	for b = b[head:]; len(b) > frame; {
+		n, at := binary.LittleEndian.Uint32(b), int64(binary.LittleEndian.Uint64(b[4:]))*unit
+		data := b[frame : frame+n]
+		if p, err := media.NewVP8(data); err == nil && tr.Params == nil {
+			tr.Params = p
+		}
+		tr.Samples = append(tr.Samples, mp4.Sample{DTS: at, PTS: at, Duration: uint32(unit), Key: data[0]&1 == 0, Data: data})
+		b = b[frame+n:]
+	}
+	return []mp4.ParsedTrack{tr}, nil
+}
+
+// pose has the clip's pictures shown in a pose.
+func (c *clip) pose(p media.Pose) {
+	for _, part := range c.parts {
+		part.Segment.Tracks = slices.Clone(part.Segment.Tracks)
+		for i, t := range part.Segment.Tracks {
+			part.Segment.Tracks[i].Params = media.WithPose(t.Params, p)
+		}
+	}
+}
+
+// rung is what a ladder's rung makes of the clip, as a packager would order it.
+func (c *clip) rung(t testing.TB, id int, r live.VideoRung) live.VideoJob {
+	t.Helper()
+	r.Mode = live.ModeEncode
+	w, h := c.parts[0].Segment.Tracks[0].Params.(media.VideoParams).DisplaySize()
+	rung := live.Rung{ParamsID: id, Video: r}
+	v, ok := live.RungOf(&rung, rung.Rendition(entry), w, h, 30, 4*time.Second, false)
+	if !ok {
+		t.Fatalf("no rung can be made of %dx%d", w, h)
+	}
+	return v
 }
 
 // idr reports whether an access unit is one that a gateway takes for a random access point.

@@ -26,6 +26,8 @@ type command struct {
 	threads int
 	// trim is when the segment's first picture is shown, when the input has some before it; else 0.
 	trim media.Time
+	// pose is how the container says that the pictures are shown.
+	pose media.Pose
 }
 
 // audioWarmUp is how many AAC frames are encoded before the segment's first, so that the
@@ -39,7 +41,11 @@ const (
 func (c *command) args() []string {
 	threads := strconv.Itoa(c.threads)
 	args := append([]string{"-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe", "-filter_complex_threads", "1"}, c.encoder.Device...)
-	args = append(args, "-copyts", "-noautorotate", "-threads", threads, "-f", "mp4", "-i", "pipe:0", "-filter_complex", c.filters())
+	args = append(args, "-copyts")
+	if len(c.job.Video) > 0 || c.job.Listens() { // silence alone is made of nothing
+		args = append(args, "-noautorotate", "-threads", threads, "-f", "mp4", "-i", "pipe:0")
+	}
+	args = append(args, "-filter_complex", c.filters())
 	for i := range c.job.Video {
 		v := &c.job.Video[i]
 		args = append(args, "-map", fmt.Sprintf("[v%d]", i))
@@ -53,8 +59,9 @@ func (c *command) args() []string {
 	if len(c.job.Video) > 0 {
 		args = append(args, "-threads:v", threads, "-fps_mode", "passthrough", "-enc_time_base:v", "1:90000")
 	}
-	if a := c.job.Audio; a != nil {
-		args = append(args, "-map", "[a]", "-c:a", "aac", "-profile:a", "aac_low", "-b:a", strconv.Itoa(a.Bitrate))
+	for i, a := range c.job.Heard() {
+		args = append(args, "-map", fmt.Sprintf("[a%d]", i), fmt.Sprintf("-c:a:%d", i), "aac", fmt.Sprintf("-profile:a:%d", i), "aac_low",
+			fmt.Sprintf("-b:a:%d", i), strconv.Itoa(a.Bitrate))
 	}
 	return append(args, "-map_metadata", "-1", "-f", "mp4", "-movflags", "empty_moov+default_base_moof+frag_discont", "-frag_duration", "200000",
 		"-use_editlist", "0", "-video_track_timescale", "90000", "-avoid_negative_ts", "disabled", "-flush_packets", "1", "pipe:1")
@@ -68,7 +75,7 @@ func (c *command) filters() string {
 		if c.trim != 0 {
 			in += fmt.Sprintf(`select=gte(pts\,%d),`, c.trim.Ticks(videoRate)-base(c.job).Ticks(videoRate))
 		}
-		split := in + fmt.Sprintf("split=%d", n)
+		split := in + c.upright() + fmt.Sprintf("split=%d", n)
 		for i := range n {
 			split += fmt.Sprintf("[s%d]", i)
 		}
@@ -77,14 +84,42 @@ func (c *command) filters() string {
 			chains = append(chains, c.picture(i))
 		}
 	}
-	if a := c.job.Audio; a != nil {
+	heard := c.job.Heard()
+	if n := len(heard); n > 1 && c.job.Listens() {
+		split := fmt.Sprintf("[0:a]asplit=%d", n)
+		for i := range n {
+			split += fmt.Sprintf("[h%d]", i)
+		}
+		chains = append(chains, split)
+	}
+	for i := range heard {
+		a, in := &heard[i], "[0:a]"
+		if len(heard) > 1 {
+			in = fmt.Sprintf("[h%d]", i)
+		}
 		first, last, _, _ := a.Grid(c.job.Start, c.job.End)
 		begin := (first-audioWarmUp)*live.AACFrame - base(c.job).Ticks(a.SampleRate)
 		end := (last+1+audioBehind)*live.AACFrame - base(c.job).Ticks(a.SampleRate)
-		chains = append(chains, fmt.Sprintf("[0:a]aresample=%d:async=1:first_pts=%d,aformat=sample_fmts=fltp:channel_layouts=%s,apad,atrim=end_pts=%d[a]",
-			a.SampleRate, begin, layout(a.Channels), end))
+		if a.Silent {
+			chains = append(chains, fmt.Sprintf("anullsrc=r=%d:cl=%s:n=%d,asetpts=N+%d,aformat=sample_fmts=fltp,atrim=end_pts=%d[a%d]",
+				a.SampleRate, layout(a.Channels), live.AACFrame, begin, end, i))
+			continue
+		}
+		// first_pts counts in samples of what goes in, so the rate is changed before.
+		chains = append(chains, fmt.Sprintf("%[1]saresample=%[2]d,aresample=%[2]d:async=1:first_pts=%[3]d,aformat=sample_fmts=fltp:channel_layouts=%[4]s,apad,atrim=end_pts=%[5]d[a%[6]d]",
+			in, a.SampleRate, begin, layout(a.Channels), end, i))
 	}
 	return strings.Join(chains, ";")
+}
+
+// upright are the filters that bring pictures into the pose in which they are shown. Pixels stay as
+// they are: each output's scaling makes them square.
+func (c *command) upright() string {
+	f := [4]string{"", "transpose=clock,", "hflip,vflip,", "transpose=cclock,"}[c.pose.Turns&3]
+	if c.pose.ParX > 0 {
+		f = fmt.Sprintf("setsar=%d/%d,", c.pose.ParX, c.pose.ParY) + f
+	}
+	return f
 }
 
 // picture is one output's chain.
@@ -100,14 +135,20 @@ func (c *command) picture(i int) string {
 	size := fmt.Sprintf("%d:%d", v.Width, v.Height)
 	switch v.Fit {
 	case live.FitLetterbox:
-		f = append(f, "scale="+size+":force_original_aspect_ratio=decrease:flags=bicubic", "pad="+size+":(ow-iw)/2:(oh-ih)/2")
+		f = append(f, within("min", v)+":flags=bicubic", "setsar=1", "pad="+size+":(ow-iw)/2:(oh-ih)/2")
 	case live.FitCrop:
-		f = append(f, "scale="+size+":force_original_aspect_ratio=increase:flags=bicubic", "crop="+size)
+		f = append(f, within("max", v)+":flags=bicubic", "setsar=1", "crop="+size)
 	default:
 		f = append(f, "scale="+size+":flags=bicubic")
 	}
 	f = append(f, "setsar=1", c.encoder.Upload)
 	return fmt.Sprintf("[s%d]%s[v%d]", i, strings.Join(f, ","), i)
+}
+
+// within scales a picture to the largest size inside an output's (min), or to the smallest around
+// it (max), with even sides and square pixels.
+func within(least string, v *live.VideoJob) string {
+	return fmt.Sprintf(`scale=w=2*round(%[1]s(%[2]d\,%[3]d*dar)/2):h=2*round(%[1]s(%[3]d\,%[2]d/dar)/2)`, least, v.Width, v.Height)
 }
 
 // layout is ffmpeg's name for so many channels.

@@ -34,7 +34,8 @@ type Encoder struct {
 //
 // A rung's bitrate is what it may use. Segments are encoded one by one, so each is given the
 // same quality, bounded by the rate, instead of an average that an encoder would have to find
-// anew in each of them. There is at most one B-frame of delay, and no pyramid: the worker
+// anew in each of them. Captions are the worker's, since encoders lose those of pictures that are
+// left out: where an encoder would add them itself, it is told not to. There is at most one B-frame of delay, and no pyramid: the worker
 // gives decode times of its own and counts on that.
 func Encoders() []Encoder {
 	rate := []string{"-maxrate:v:{i}", "{most}", "-bufsize:v:{i}", "{buffer}"}
@@ -42,25 +43,26 @@ func Encoders() []Encoder {
 	return []Encoder{
 		{
 			Name: "libx264", Tested: true, Preset: "veryfast", Upload: "format=yuv420p",
-			Video: []string{"-preset:v:{i}", "{preset}", "-profile:v:{i}", "{profile}", "-level:v:{i}", "{level}", "-bf:v:{i}", "{bframes}",
+			Video: []string{"-preset:v:{i}", "{preset}", "-profile:v:{i}", "{profile}", "-level:v:{i}", "{level}", "-bf:v:{i}", "{bframes}", "-a53cc:v:{i}", "0",
 				"-x264-params:v:{i}", "stitchable=1:b-pyramid=none:open-gop=0:scenecut=0:force-cfr=0"},
 			Quality: append([]string{"-crf:v:{i}", "23"}, rate...), Constant: constant,
 		},
 		{
 			Name: "h264_nvenc", Preset: "p4", Upload: "format=yuv420p",
 			Video: []string{"-preset:v:{i}", "{preset}", "-profile:v:{i}", "{profile}", "-level:v:{i}", "{level}", "-bf:v:{i}", "{bframes}",
-				"-no-scenecut:v:{i}", "1", "-b_ref_mode:v:{i}", "disabled", "-forced-idr:v:{i}", "1"},
+				"-a53cc:v:{i}", "0", "-no-scenecut:v:{i}", "1", "-b_ref_mode:v:{i}", "disabled", "-forced-idr:v:{i}", "1"},
 			Quality: append([]string{"-rc:v:{i}", "vbr", "-cq:v:{i}", "23", "-b:v:{i}", "0"}, rate...), Constant: append([]string{"-rc:v:{i}", "cbr"}, constant...),
 		},
 		{
 			Name: "h264_vaapi", Device: []string{"-vaapi_device", "/dev/dri/renderD128"}, Upload: "format=nv12,hwupload",
-			Video:   []string{"-profile:v:{i}", "{profile}", "-level:v:{i}", "{level}", "-bf:v:{i}", "{bframes}"},
+			// Of the messages it may write, all but captions.
+			Video:   []string{"-profile:v:{i}", "{profile}", "-level:v:{i}", "{level}", "-bf:v:{i}", "{bframes}", "-sei:v:{i}", "identifier+timing+recovery_point"},
 			Quality: append([]string{"-rc_mode:v:{i}", "VBR", "-b:v:{i}", "{bitrate}"}, rate...), Constant: append([]string{"-rc_mode:v:{i}", "CBR"}, constant...),
 		},
 		{
 			Name: "h264_qsv", Preset: "veryfast", Upload: "format=nv12",
 			Video: []string{"-preset:v:{i}", "{preset}", "-profile:v:{i}", "{profile}", "-level:v:{i}", "{level}", "-bf:v:{i}", "{bframes}",
-				"-b_strategy:v:{i}", "0", "-forced_idr:v:{i}", "1"},
+				"-b_strategy:v:{i}", "0", "-a53cc:v:{i}", "0", "-forced_idr:v:{i}", "1"},
 			Quality: append([]string{"-b:v:{i}", "{bitrate}"}, rate...), Constant: constant,
 		},
 	}
@@ -135,7 +137,7 @@ func (e *Encoder) probe(ctx context.Context, ffmpeg string) error {
 	if err == nil {
 		return nil
 	}
-	if text := lastLine(out); text != "" {
+	if text := lastWords(out); text != "" {
 		return fmt.Errorf("%w: %s", err, text)
 	}
 	return err

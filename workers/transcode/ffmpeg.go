@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +17,11 @@ import (
 
 // ErrFFmpeg wraps why ffmpeg did not make what it was asked for.
 var ErrFFmpeg = errors.New("transcode: ffmpeg failed")
+
+var (
+	errStart   = errors.New("it does not start")
+	errStalled = errors.New("it did not advance")
+)
 
 // Bounds of one ffmpeg.
 const (
@@ -48,7 +55,7 @@ func (p *process) run(ctx context.Context, input [][]byte) ([]byte, error) {
 	out := output{p: p, most: maxOutput}
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%w to start: %w; install ffmpeg 5.1 or newer, or set transcode.ffmpeg to its path", ErrFFmpeg, err)
+		return nil, fmt.Errorf("%w: %w: %w; install ffmpeg 5.1 or newer, or set transcode.ffmpeg to its path", ErrFFmpeg, errStart, err)
 	}
 	limitMemory(cmd.Process.Pid, p.memory)
 	var wg sync.WaitGroup
@@ -65,7 +72,7 @@ func (p *process) run(ctx context.Context, input [][]byte) ([]byte, error) {
 		err = fmt.Errorf("more than %d bytes came out", maxOutput)
 	}
 	if err != nil {
-		if text := lastLine(said.data); text != "" {
+		if text := lastWords(said.data); text != "" {
 			err = fmt.Errorf("%w: %s", err, text)
 		}
 		return nil, fmt.Errorf("%w: %w", ErrFFmpeg, err)
@@ -103,7 +110,7 @@ func (p *process) watch(done <-chan struct{}, kill context.CancelCauseFunc) {
 			seen, since = n, time.Now()
 		}
 		if time.Since(since) >= p.stall {
-			kill(fmt.Errorf("it did not advance for %v and was ended", p.stall))
+			kill(fmt.Errorf("%w for %v and was ended", errStalled, p.stall))
 			return
 		}
 	}
@@ -137,15 +144,32 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// lastLine is the last line that says something, without control characters.
-func lastLine(b []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	line := strings.TrimSpace(lines[len(lines)-1])
-	line = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return -1
+// maxWords is how many of ffmpeg's last lines make a reason: the last one alone often says only
+// what followed from the one before.
+const maxWords = 3
+
+// component is where in ffmpeg a line comes from, with an address that differs in each run.
+var component = regexp.MustCompile(`\[([\w/:#.]+) @ 0x[0-9a-f]+\] `)
+
+// lastWords are the last lines that say something new, without control characters.
+func lastWords(b []byte) string {
+	var words []string
+	lines := strings.Split(string(b), "\n")
+	if len(b) == maxStderr {
+		lines = lines[1:] // the first one is cut
+	}
+	for i := len(lines) - 1; i >= 0 && len(words) < maxWords; i-- {
+		line := strings.Map(func(r rune) rune {
+			if r < ' ' || r == 0x7f {
+				return -1
+			}
+			return r
+		}, strings.ToValidUTF8(lines[i], ""))
+		line = component.ReplaceAllString(strings.TrimSpace(line), "$1: ")
+		if line = line[:min(len(line), 200)]; line != "" && !slices.Contains(words, line) {
+			words = append(words, line)
 		}
-		return r
-	}, strings.ToValidUTF8(line, ""))
-	return line[:min(len(line), 300)]
+	}
+	slices.Reverse(words)
+	return strings.Join(words, "; ")
 }

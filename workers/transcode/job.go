@@ -14,6 +14,10 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"klive/infra/bus"
 	"klive/infra/live"
 )
@@ -37,8 +41,12 @@ type attempt struct {
 	id   string
 	log  *slog.Logger
 
+	began time.Time
 	args  []string
 	input [][]byte
+	made  []string // the renditions that are on the bus,
+	gone  []string // and those that were shed
+	cpu   time.Duration
 }
 
 // do works on a job, and says what became of it.
@@ -55,7 +63,7 @@ func (w *Worker) do(ctx context.Context, task *bus.Task) {
 	threads := w.begin()
 	a.log.Debug("a segment is taken", "threads", threads)
 	release := a.hold()
-	err = a.run(ctx, threads)
+	err = a.traced(ctx, threads)
 	release()
 	w.end()
 	switch {
@@ -76,6 +84,24 @@ func (w *Worker) do(ctx context.Context, task *bus.Task) {
 		a.bury(ctx, err)
 		w.done(ctx, task)
 	}
+}
+
+// traced runs the attempt within a span of its own.
+func (a *attempt) traced(ctx context.Context, threads int) error {
+	ctx, span := a.w.Tracer.Start(ctx, "transcode segment", trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+		attribute.String("klive.entry", a.job.Feed.Entry), attribute.String("klive.segment", a.job.Name()),
+		attribute.StringSlice("klive.renditions", a.job.Outputs()), attribute.Int("klive.try", a.task.Tries),
+		attribute.Int("klive.threads", threads), attribute.Float64("klive.media_seconds", a.job.End.Sub(a.job.Start).Seconds()),
+		attribute.Float64("klive.queued_seconds", time.Since(a.job.Put).Seconds())))
+	defer span.End()
+	err := a.run(ctx, threads)
+	span.SetAttributes(attribute.StringSlice("klive.made", a.made), attribute.StringSlice("klive.shed", a.gone),
+		attribute.Float64("klive.ffmpeg_cpu_seconds", a.cpu.Seconds()))
+	if err != nil {
+		span.RecordError(err)
+		span.SetStatus(codes.Error, err.Error())
+	}
+	return err
 }
 
 // hold keeps the job in this worker's hands until it is released: the reading of parts and the
@@ -110,8 +136,8 @@ var errLate = errors.New("its deadline has passed")
 
 // run makes what is still missing of the job.
 func (a *attempt) run(ctx context.Context, threads int) error {
-	began := time.Now()
-	if !began.Before(a.job.Deadline) {
+	a.began = time.Now()
+	if !a.began.Before(a.job.Deadline) {
 		return errLate
 	}
 	if a.task.Tries > 1 {
@@ -134,21 +160,30 @@ func (a *attempt) run(ctx context.Context, threads int) error {
 	if a.input, err = src.file(a.job); err != nil {
 		return err
 	}
-	c := command{job: a.job, encoder: &a.w.Encoder, preset: a.w.Preset, threads: threads, trim: src.trim}
+	c := command{job: a.job, encoder: &a.w.Encoder, preset: a.w.Preset, threads: threads, trim: src.trim, pose: src.pose}
 	a.args = c.args()
 	p := process{path: a.w.FFmpeg, args: a.args, memory: a.w.Memory, stall: a.w.Stall}
+	if a.task.Tries > 1 {
+		a.w.metrics.restarts.Inc()
+	}
 	file, err := p.run(ctx, a.input)
+	a.cpu = p.cpu
 	if err == nil || errors.Is(err, errLate) {
-		a.w.count(a.job, src, time.Since(began)) // of one that was ended it is less than the truth
+		a.w.count(a.job, src, time.Since(a.began)) // of one that was ended it is less than the truth
 	}
 	if err != nil {
+		a.w.metrics.failed(err)
 		return err
 	}
 	good, bad := verify(a.job, src, file)
+	for _, err := range bad {
+		a.w.metrics.failed(err)
+		break // one run of ffmpeg
+	}
 	if err := a.publish(ctx, good); err != nil {
 		return err
 	}
-	a.log.Debug("a segment is transcoded", "took", time.Since(began), "renditions", len(good))
+	a.log.Debug("a segment is transcoded", "took", time.Since(a.began), "renditions", len(good))
 	return errors.Join(slices.Collect(values(bad))...)
 }
 
@@ -165,10 +200,12 @@ func values(m map[string]error) func(func(error) bool) {
 
 // count learns from a job how fast this worker is.
 func (w *Worker) count(j *live.Job, src *source, took time.Duration) {
+	if len(j.Video) == 0 {
+		return // sound says nothing of how fast pictures are made
+	}
 	w.mu.Lock()
 	w.pace.add(workOf(src.pixels, j.Video, len(src.shown)), took)
 	w.mu.Unlock()
-	w.metrics.speed.Observe(j.End.Sub(j.Start).Seconds() / max(took.Seconds(), 0.01))
 }
 
 // leaveOut takes what has an end already from the job.
@@ -185,6 +222,7 @@ func (a *attempt) leaveOut(ctx context.Context) error {
 	if a.job.Audio != nil && ended[a.job.Audio.Rendition] {
 		a.job.Audio = nil
 	}
+	a.job.Sounds = slices.DeleteFunc(a.job.Sounds, func(s live.AudioJob) bool { return ended[s.Rendition] })
 	return nil
 }
 
@@ -202,8 +240,10 @@ func (a *attempt) shed(ctx context.Context, src *source) error {
 	}
 	for _, v := range gone {
 		a.log.Warn("too few workers for all rungs: one is left out of this segment; start more, or take rungs from the ladder", "rendition", v.Rendition, "left", time.Until(a.job.Deadline).Round(time.Millisecond))
-		a.w.metrics.rungs.WithLabelValues("shed").Inc()
-		if err := a.say(ctx, live.JobEnd{Rendition: v.Rendition, Failure: "there were too few workers for all rungs", Cause: "shed"}); err != nil {
+		a.w.metrics.rungs.WithLabelValues(rungShed).Inc()
+		a.w.metrics.sheds.WithLabelValues(a.w.metrics.labels.of(v.Rendition)).Inc()
+		a.gone = append(a.gone, v.Rendition)
+		if err := a.say(ctx, live.JobEnd{Rendition: v.Rendition, Failure: "there were too few workers for all rungs", Cause: rungShed}); err != nil {
 			return err
 		}
 	}
@@ -225,14 +265,14 @@ func (a *attempt) publish(ctx context.Context, good []made) error {
 		err := a.say(ctx, live.JobEnd{Rendition: m.rendition, Attempt: a.id, Parts: uint64(len(parts))})
 		if errors.Is(err, bus.ErrConflict) {
 			a.w.Media.Release(subject, uint64(len(parts))) // another attempt was first
-			a.w.metrics.rungs.WithLabelValues("late").Inc()
+			a.w.metrics.rungs.WithLabelValues(rungTwice).Inc()
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		a.w.metrics.rungs.WithLabelValues("made").Inc()
-		a.w.metrics.took.Observe(time.Since(a.job.Put).Seconds())
+		a.w.metrics.made(a.job, m.rendition, a.began)
+		a.made = append(a.made, m.rendition)
 	}
 	return nil
 }
@@ -257,9 +297,9 @@ func (a *attempt) bury(ctx context.Context, reason error) {
 	defer cancel()
 	dead := live.DeadJob{Job: *a.job, At: time.Now(), Worker: a.w.Name, Reason: reason.Error(), Command: a.args, Input: a.keep()}
 	a.log.Error("a segment could not be transcoded; its rungs show a gap", "renditions", a.job.Outputs(), "error", reason, "input", dead.Input)
-	cause := "failed"
+	cause := rungFailed
 	if errors.Is(reason, errLate) {
-		cause = "late"
+		cause = rungLate
 	}
 	for _, name := range a.job.Outputs() {
 		a.w.metrics.rungs.WithLabelValues(cause).Inc()

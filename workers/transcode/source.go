@@ -11,6 +11,7 @@ import (
 	"klive/infra/live"
 	"klive/infra/media"
 	"klive/infra/media/mp4"
+	"klive/infra/media/nal"
 )
 
 // ErrSource says that a job's segment is not on the bus any more, or can't be used.
@@ -32,8 +33,11 @@ type source struct {
 	// is when the last one before them is shown, 0 when nothing joins.
 	shown  []media.Time
 	before media.Time
-	// pixels is the size of a picture.
+	// pixels is the size of a picture, pose how it is shown.
 	pixels int
+	pose   media.Pose
+	// captions are those of the pictures that have some, by when they are shown.
+	captions map[media.Time][]byte
 	// trim is when the first of them is shown, when the video stream has some before it; else 0.
 	trim media.Time
 }
@@ -41,7 +45,7 @@ type source struct {
 // read gathers the job's parts: those before the segment that its decoders need, its own, and
 // one behind it for sound that reaches over its end.
 func read(ctx context.Context, m bus.Media, j *live.Job) (*source, error) {
-	f, err := m.Follow(ctx, j.Feed.Subject(), j.LeadIn)
+	f, err := m.Follow(ctx, j.Subject(), j.LeadIn)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +73,7 @@ func read(ctx context.Context, m bus.Media, j *live.Job) (*source, error) {
 		}
 	}
 	var behind *live.Part
-	if j.Audio != nil && j.Continues {
+	if j.Listens() && j.Continues {
 		if _, p, err := next(ctx, f, leadOutWait); err == nil && !p.Segment.Discontinuity {
 			behind = p
 		} else if ctx.Err() != nil {
@@ -112,7 +116,7 @@ func newSource(j *live.Job, before, parts []*live.Part, behind *live.Part) (*sou
 			return nil, err
 		}
 	}
-	if j.Audio != nil {
+	if j.Listens() {
 		t, ok := a.Track(media.Audio)
 		if !ok {
 			return nil, fmt.Errorf("%w: it has no sound", ErrSource)
@@ -142,10 +146,15 @@ func (s *source) readVideo(j *live.Job, a *live.Assembly, before []*live.Part) e
 	if len(frames) == 0 {
 		return fmt.Errorf("%w: it has no pictures", ErrSource)
 	}
-	w, h := t.Params.(media.VideoParams).Size()
-	s.pixels = w * h
+	v := t.Params.(media.VideoParams)
+	w, h := v.Size()
+	s.pixels, s.pose = w*h, v.Posed()
+	s.captions = map[media.Time][]byte{}
 	for _, f := range frames {
 		s.shown = append(s.shown, f.PTS)
+		if cc := nal.CaptionData(t.Params, f.Payload); cc != nil {
+			s.captions[f.PTS] = cc
+		}
 	}
 	slices.Sort(s.shown)
 	lead := stream(t, before).Frames

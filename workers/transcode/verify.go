@@ -9,6 +9,7 @@ import (
 	"klive/infra/live"
 	"klive/infra/media"
 	"klive/infra/media/mp4"
+	"klive/infra/media/nal"
 )
 
 const videoRate = mp4.VideoTimescale
@@ -45,8 +46,8 @@ func verify(j *live.Job, s *source, file []byte) (good []made, bad map[string]er
 		}
 		good = append(good, m)
 	}
-	if a := j.Audio; a != nil {
-		m, err := verifyAudio(j, a, &tracks[len(j.Video)])
+	for i, a := range j.Heard() {
+		m, err := verifyAudio(j, &a, &tracks[len(j.Video)+i])
 		if err != nil {
 			bad[a.Rendition] = err
 		} else {
@@ -69,8 +70,13 @@ func verifyVideo(j *live.Job, v *live.VideoJob, s *source, t *mp4.ParsedTrack) (
 		return made{}, fmt.Errorf("%w: %s is %dx%d, want %dx%d", ErrOutput, v.Rendition, w, h, v.Width, v.Height)
 	}
 	var kept []media.Time
-	for i := 0; i < len(s.shown); i += v.Skip + 1 {
-		kept = append(kept, s.shown[i])
+	var captions [][]byte // of what is kept and of what is left out behind it
+	for i := range s.shown {
+		if i%(v.Skip+1) == 0 {
+			kept, captions = append(kept, s.shown[i]), append(captions, nil)
+		}
+		last := len(captions) - 1
+		captions[last] = append(captions[last], s.captions[s.shown[i]]...)
 	}
 	if len(t.Samples) != len(kept) {
 		return made{}, fmt.Errorf("%w: %s has %d pictures, want %d", ErrOutput, v.Rendition, len(t.Samples), len(kept))
@@ -91,7 +97,10 @@ func verifyVideo(j *live.Job, v *live.VideoJob, s *source, t *mp4.ParsedTrack) (
 		seen[at] = true
 		f := &out.frames[i]
 		*f = media.Frame{Track: media.VideoTrack, DTS: decode[i], PTS: kept[at], Duration: decode[i+1].Sub(decode[i]), Key: x.Key, Payload: x.Data}
-		if f.PTS < f.DTS || len(f.Payload) == 0 {
+		if cc := captions[at]; len(cc) > 0 {
+			f.Payload = nal.WithCaptions(f.Payload, cc)
+		}
+		if f.PTS < f.DTS || len(x.Data) == 0 {
 			return made{}, fmt.Errorf("%w: picture %d of %s is shown before it is decoded", ErrOutput, i, v.Rendition)
 		}
 	}

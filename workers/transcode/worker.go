@@ -10,9 +10,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"klive/infra/bus"
-	"klive/infra/live"
 )
 
 // Queue hands out jobs; *bus.Queue implements it.
@@ -51,9 +52,11 @@ type Config struct {
 	Tries int
 	// DeadDir is where the inputs of jobs that were given up are kept, the newest 16 of them;
 	// empty means nowhere.
-	DeadDir    string
+	DeadDir string
+	// Log defaults to silence, Registerer to no metrics, Tracer to no traces.
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	Tracer     trace.Tracer
 }
 
 // Worker takes jobs until it is told to end. Make it with [New], run it once.
@@ -75,6 +78,9 @@ func New(c Config) (*Worker, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Tracer == nil {
+		c.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if c.Stall <= 0 {
 		c.Stall = 10 * time.Second
@@ -169,78 +175,4 @@ func (w *Worker) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
-}
-
-// metrics are a worker's.
-type metrics struct {
-	backlog, waiting, active prometheus.Gauge
-	jobs                     *prometheus.CounterVec
-	rungs                    *prometheus.CounterVec
-	speed                    prometheus.Histogram
-	took                     prometheus.Histogram
-}
-
-func newMetrics(reg prometheus.Registerer) *metrics {
-	name := func(n, help string) prometheus.Opts {
-		return prometheus.Opts{Namespace: "klive", Subsystem: "transcode", Name: n, Help: help}
-	}
-	m := &metrics{
-		backlog: prometheus.NewGauge(prometheus.GaugeOpts(name("backlog_seconds", "Age of the oldest transcode job on the bus, the same at each worker: scale workers by its maximum."))),
-		waiting: prometheus.NewGauge(prometheus.GaugeOpts(name("queue_jobs", "Transcode jobs on the bus that nobody has taken."))),
-		active:  prometheus.NewGauge(prometheus.GaugeOpts(name("active_jobs", "Transcode jobs that this process works on."))),
-		jobs:    prometheus.NewCounterVec(prometheus.CounterOpts(name("jobs_total", "Transcode jobs that were taken, by what became of them.")), []string{"result"}),
-		rungs:   prometheus.NewCounterVec(prometheus.CounterOpts(name("rungs_total", "Segments of rungs, by what became of them.")), []string{"result"}),
-		speed: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "klive", Subsystem: "transcode", Name: "speed_ratio",
-			Help: "Media time of a job over the time it took.", Buckets: []float64{.25, .5, .75, 1, 1.5, 2, 3, 5, 10, 20}}),
-		took: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "klive", Subsystem: "transcode", Name: "delay_seconds",
-			Help: "Time from when a job was put until its result was on the bus.", Buckets: []float64{.25, .5, 1, 2, 3, 4, 6, 8, 12, 24}}),
-	}
-	if reg != nil {
-		reg.MustRegister(m.backlog, m.waiting, m.active, m.jobs, m.rungs, m.speed, m.took)
-	}
-	return m
-}
-
-// pace is how fast this worker's jobs were: the work of a second, which [workOf] measures.
-type pace struct{ perSecond float64 }
-
-// add counts a job.
-func (p *pace) add(work float64, took time.Duration) {
-	now := work / max(took.Seconds(), 0.01)
-	if p.perSecond == 0 {
-		p.perSecond = now
-		return
-	}
-	p.perSecond += (now - p.perSecond) / 4
-}
-
-// workOf is what a job costs: pixels that are decoded and encoded, the former at a quarter.
-func workOf(decoded int, video []live.VideoJob, frames int) float64 {
-	work := float64(decoded) / 4
-	for i := range video {
-		work += float64(video[i].Width*video[i].Height) / float64(video[i].Skip+1)
-	}
-	return work * float64(frames)
-}
-
-// fits reports whether the rungs can be made in the time left, as far as that is known.
-func (p *pace) fits(video []live.VideoJob, decoded, frames int, left time.Duration) bool {
-	return p.perSecond == 0 || workOf(decoded, video, frames)/p.perSecond <= left.Seconds()
-}
-
-// shed returns the rungs that can be made in the time left, lowest bitrate last to go, and
-// those that are given up, highest first; one always stays.
-func (p *pace) shed(video []live.VideoJob, decoded, frames int, left time.Duration) (keep, gone []live.VideoJob) {
-	keep = video
-	for len(keep) > 1 && !p.fits(keep, decoded, frames, left) {
-		most := 0
-		for i := range keep {
-			if keep[i].Bitrate > keep[most].Bitrate {
-				most = i
-			}
-		}
-		gone = append(gone, keep[most])
-		keep = append(keep[:most:most], keep[most+1:]...)
-	}
-	return keep, gone
 }

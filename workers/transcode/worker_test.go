@@ -268,56 +268,6 @@ func (g *rig) audit(c *clip, jobs []live.Job, r live.VideoJob) {
 	}
 }
 
-// TestBadInput holds what comes of segments that can't be transcoded: an end with the reason
-// for each rung, and a dead job with its input.
-func TestBadInput(t *testing.T) {
-	t.Parallel()
-	c := record(t, 2*time.Second, false, "-f", "lavfi", "-i", testVideo, "-t", "2", "-c:v", "libx264", "-preset", "superfast", "-g", "60")
-	for _, p := range c.parts {
-		for i := range p.Frames {
-			p.Frames[i].Payload = []byte{0, 0, 0, 4, 0x65, 1, 2, 3}
-		}
-	}
-	g := newRig(t, c)
-	var dir string
-	g.work(func(c *Config) { c.Tries = 2; dir = c.DeadDir })
-	job := c.job(0, []live.VideoJob{video(34, 160, 90, 400e3, "main"), video(33, 128, 72, 120e3, "main")}, nil)
-	g.put(job)
-	for _, name := range job.Outputs() {
-		if e := g.end(&job, name); e.Failure == "" || e.Cause != "failed" {
-			t.Errorf("end %+v", e)
-		}
-	}
-	f, err := g.dead.Follow(t.Context(), entry, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := f.Next(t.Context())
-	if err != nil || !strings.Contains(string(r.Data), `"command"`) {
-		t.Errorf("dead job %q, %v", r.Data, err)
-	}
-	if files, _ := filepath.Glob(filepath.Join(dir, "*.mp4")); len(files) != 1 {
-		t.Errorf("inputs kept: %v", files)
-	}
-	// One whose parts have gone, and one that comes too late.
-	gone := c.job(0, job.Video[:1], nil)
-	gone.Start++
-	gone.First, gone.LeadIn, gone.Last = 900, 900, 901
-	gone.Deadline = time.Now().Add(4 * time.Second)
-	g.put(gone)
-	late := c.job(0, job.Video[:1], nil)
-	late.Start += 2000
-	late.Deadline = time.Now().Add(-time.Second)
-	g.put(late)
-	if e := g.end(&gone, job.Video[0].Rendition); e.Failure == "" {
-		t.Errorf("end %+v", e)
-	}
-	if e := g.end(&late, job.Video[0].Rendition); e.Cause != "late" {
-		t.Errorf("end %+v", e)
-	}
-}
-
 // TestHang holds that an ffmpeg that does not advance, or that is not there, costs a try and
 // nothing else.
 func TestHang(t *testing.T) {

@@ -6,6 +6,9 @@ const flags = [
   '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
 ];
 
-export async function launch() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: flags });
+// With these it has a camera, microphones and a screen, which it makes up.
+export const fakeDevices = ['--use-fake-device-for-media-stream=fps=30', '--auto-select-desktop-capture-source=Entire screen'];
+
+export async function launch(...more) {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: [...flags, ...more] });
 }

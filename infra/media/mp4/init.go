@@ -3,6 +3,7 @@ package mp4
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/Eyevinn/mp4ff/av1"
 	"github.com/Eyevinn/mp4ff/bits"
@@ -12,7 +13,7 @@ import (
 )
 
 // Init returns the initialization section (ftyp and moov) of a file that holds the track
-// alone. It depends on the track's parameters only.
+// alone. It depends on the track's parameters and language only.
 func Init(t media.Track) ([]byte, error) {
 	kind := "video"
 	if t.Params.Kind() == media.Audio {
@@ -24,7 +25,10 @@ func Init(t media.Track) ([]byte, error) {
 	seg.AddChild(moov)
 	moov.AddChild(mp4.CreateMvhd())
 	moov.AddChild(mp4.NewMvexBox())
-	trak := seg.AddEmptyTrack(Timescale(t.Params), kind, "und")
+	trak := seg.AddEmptyTrack(Timescale(t.Params), kind, media.LanguageISO3(t.Language))
+	if strings.Contains(t.Language, "-") {
+		trak.Mdia.AddChild(mp4.CreateElng(t.Language)) // the code alone says less
+	}
 	if err := describe(trak, t.Params); err != nil {
 		return nil, fmt.Errorf("mp4 init for %s: %w", t.Params.Codec(), err)
 	}
@@ -56,6 +60,16 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 			w, h := p.Size()
 			trak.Mdia.Minf.Stbl.Stsd.AddChild(mp4.CreateVisualSampleEntryBox("av01", uint16(w), uint16(h), &mp4.Av1CBox{CodecConfRec: record}))
 		}
+	case *media.VP8:
+		err = trak.SetVPxDescriptor("vp08", &mp4.VppCBox{Version: 1, Level: 10, BitDepth: 8, ChromaSubsampling: 1,
+			ColourPrimaries: unspecified, TransferCharacteristics: unspecified, MatrixCoefficients: unspecified}, uint16(p.Width), uint16(p.Height))
+	case *media.VP9:
+		c := &mp4.VppCBox{Version: 1, Profile: p.Profile, Level: p.Level, BitDepth: p.Depth, ChromaSubsampling: p.Chroma,
+			ColourPrimaries: unspecified, TransferCharacteristics: unspecified, MatrixCoefficients: unspecified}
+		if p.FullRange {
+			c.VideoFullRangeFlag = 1
+		}
+		err = trak.SetVPxDescriptor("vp09", c, uint16(p.Width), uint16(p.Height))
 	case *media.AAC:
 		addAudioEntry(trak, "mp4a", p, mp4.CreateEsdsBox(slices.Clone(p.Config)))
 	case *media.MP3:
@@ -82,9 +96,13 @@ func describe(trak *mp4.TrakBox, params media.Params) error {
 	if v, ok := params.(media.VideoParams); ok && err == nil {
 		w, h := v.Size()
 		trak.Tkhd.Width, trak.Tkhd.Height = mp4.Fixed32(uint32(w)<<16), mp4.Fixed32(uint32(h)<<16)
+		writePose(trak, v)
 	}
 	return err
 }
+
+// unspecified is a colour property that is not stated (ISO/IEC 23091-2).
+const unspecified = 2
 
 // addAudioEntry adds a sample entry; its 16-bit rate field is 0 for rates that don't fit
 // (ISO/IEC 14496-12 §12.2.3 leaves the codec's own configuration to say it).

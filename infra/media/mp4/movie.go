@@ -36,9 +36,11 @@ type MovieTrack struct {
 	ID        uint32
 	Kind      media.Kind
 	Timescale uint32
-	Language  string
+	// Language is an RFC 5646 tag, or empty.
+	Language string
 
 	params media.Params // announced with the first sample
+	pose   media.Pose   // of pictures
 	shift  int64        // presentation minus media time of the edit list, in ticks
 	units  *nal.Parser  // of H264 and HEVC
 	length int          // width of its NAL length fields
@@ -101,19 +103,24 @@ func movieTrack(trak *mp4.TrakBox, scale uint32) (*MovieTrack, error) {
 		trak.Mdia.Minf.Stbl == nil || trak.Mdia.Minf.Stbl.Stsd == nil {
 		return nil, fmt.Errorf("%w: the track lacks its media boxes", ErrFile)
 	}
-	t := &MovieTrack{ID: trak.Tkhd.TrackID, Timescale: trak.Mdia.Mdhd.Timescale, Language: language(trak.Mdia.Mdhd)}
+	t := &MovieTrack{ID: trak.Tkhd.TrackID, Timescale: trak.Mdia.Mdhd.Timescale, Language: language(trak.Mdia)}
 	t.shift = editShift(trak, scale, t.Timescale)
 	if err := t.describe(trak.Mdia.Minf.Stbl.Stsd); err != nil {
 		return nil, err
 	}
+	if t.pose = poseOf(trak); t.params != nil {
+		t.params = media.WithPose(t.params, t.pose)
+	}
 	return t, nil
 }
 
-func language(mdhd *mp4.MdhdBox) string {
-	if l := mdhd.GetLanguage(); l != "und" && len(l) == 3 {
-		return l
+func language(mdia *mp4.MdiaBox) string {
+	if mdia.Elng != nil {
+		if l := media.Language(mdia.Elng.Language); l != "" {
+			return l
+		}
 	}
-	return ""
+	return media.Language(mdia.Mdhd.GetLanguage())
 }
 
 // editShift reads the simple edit lists that encoders write: an empty edit that begins the
@@ -151,6 +158,9 @@ func (t *MovieTrack) describe(stsd *mp4.StsdBox) (err error) {
 				return fmt.Errorf("%w: %s (%w); send H.264 or HEVC with AAC", ErrCodec, stsd.Children[0].Type(), err)
 			}
 			return err
+		}
+		if _, vp8 := t.params.(*media.VP8); vp8 {
+			return fmt.Errorf("%w: VP8, which players of HLS and DASH do not take; send H.264 or HEVC with AAC", ErrCodec)
 		}
 		t.Kind = t.params.Kind()
 		return nil
@@ -252,7 +262,7 @@ func (t *MovieTrack) unit(s *mp4.FullSample) (MovieUnit, error) {
 	}
 	u.Key, u.Payload = n.Key, n.Payload
 	if n.Params != nil {
-		u.Params = n.Params
+		u.Params = media.WithPose(n.Params, t.pose)
 	}
 	return u, nil
 }

@@ -64,6 +64,7 @@ func ParseInit(b []byte) (h *Header, err error) {
 	if err != nil {
 		return nil, err
 	}
+	params = media.WithPose(params, poseOf(trak))
 	return &Header{Params: params, Timescale: trak.Mdia.Mdhd.Timescale, trex: f.Init.Moov.Mvex.Trex}, nil
 }
 
@@ -85,6 +86,8 @@ func paramsOf(stsd *mp4.StsdBox) (media.Params, error) {
 			return nil, fmt.Errorf("%w: %w", ErrFile, err)
 		}
 		return media.NewAV1(record.Bytes())
+	case stsd.VpXX != nil && stsd.VpXX.VppC != nil:
+		return vpx(stsd.VpXX)
 	case isMP3(stsd.Mp4a):
 		if n := stsd.Mp4a.ChannelCount; n != 1 && n != 2 || stsd.Mp4a.SampleRate == 0 {
 			return nil, fmt.Errorf("%w: MP3 with %d channels at %d Hz", ErrFile, n, stsd.Mp4a.SampleRate)
@@ -102,6 +105,18 @@ func paramsOf(stsd *mp4.StsdBox) (media.Params, error) {
 		return &media.Opus{ChannelCount: int(stsd.Opus.Dops.OutputChannelCount)}, nil
 	}
 	return nil, fmt.Errorf("%w: no known sample entry", ErrFile)
+}
+
+func vpx(e *mp4.VisualSampleEntryBox) (media.Params, error) {
+	w, h, c := int(e.Width), int(e.Height), e.VppC
+	if e.Type() == "vp08" {
+		if w == 0 || h == 0 {
+			return nil, fmt.Errorf("%w: VP8 without a size", ErrFile)
+		}
+		return &media.VP8{Width: w, Height: h}, nil
+	}
+	p := &media.VP9{Profile: c.Profile, Level: c.Level, Depth: c.BitDepth, Chroma: c.ChromaSubsampling, FullRange: c.VideoFullRangeFlag != 0, Width: w, Height: h}
+	return p, p.Check()
 }
 
 func isMP3(e *mp4.AudioSampleEntryBox) bool {

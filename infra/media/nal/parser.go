@@ -144,3 +144,7 @@ func (w *refreshWatch) watch(ms uint32, key, point bool) bool {
 	since := int32(ms - w.lastKey)
 	return w.sawKey && since >= 0 && since < maxSinceKey
 }
+
+// Renew says that the next access unit brings all parameter sets that hold from there on. Some
+// sources number theirs on with each change, and the first one in the list is no more in use.
+func (p *Parser) Renew() { p.sets = paramSets{} }

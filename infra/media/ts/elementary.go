@@ -17,6 +17,7 @@ type elementary struct {
 	buf     []byte
 	begun   bool
 	damaged bool // bytes of the packet in buf are missing
+	closed  bool // stuffing ended its last transport packet
 	random  bool // it is marked as a random access point
 	lost    bool // what came before the next unit was left out
 }
@@ -90,7 +91,7 @@ func (e *elementary) packet(r *Reader, h *header) error {
 		e.damaged = true
 		return e.finish(r)
 	}
-	e.buf = append(e.buf, h.payload...)
+	e.buf, e.closed = append(e.buf, h.payload...), h.stuffed
 	if size := e.size(); size > 0 && len(e.buf) >= size {
 		return e.finish(r)
 	}

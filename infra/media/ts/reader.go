@@ -34,6 +34,8 @@ type Sink interface {
 	Track(media.Track, Stream) error
 	// Unit takes one access unit.
 	Unit(Unit) error
+	// Data takes timed data beside them.
+	Data(Data) error
 }
 
 // Stream is one elementary stream of a program map.
@@ -105,7 +107,8 @@ type Reader struct {
 	clock      int64 // the last program clock reference; negative before it
 	streams    []*elementary
 	byPID      map[uint16]*elementary
-	programSum uint32 // checksum of the program map in force
+	data       map[uint16]*dataStream // by PID
+	programSum uint32                 // checksum of the program map in force
 }
 
 // NewReader returns a reader of one stream.
@@ -143,9 +146,13 @@ func (r *Reader) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// Flush hands out what is complete at the stream's end.
+// Flush hands out what is complete at the stream's end. A unit whose length nobody said is
+// that only when stuffing closed its last packet; without, its end may have been lost.
 func (r *Reader) Flush() error {
 	for _, e := range r.streams {
+		if e.begun && e.size() == 0 && !e.closed {
+			e.damaged = true
+		}
 		if err := e.finish(r); err != nil {
 			return err
 		}
@@ -201,7 +208,7 @@ func (r *Reader) packet(p []byte) error {
 		if n >= 7 && p[5]&0x10 != 0 && pid == r.clockPID {
 			r.noteClock(p[6:], h.break_)
 		}
-		h.payload = p[5+n:]
+		h.payload, h.stuffed = p[5+n:], stuffed(p[5:5+n])
 	}
 	if p[3]&0x10 == 0 {
 		h.payload = nil
@@ -215,6 +222,9 @@ func (r *Reader) packet(p []byte) error {
 	if e := r.byPID[pid]; e != nil {
 		return e.packet(r, &h)
 	}
+	if d := r.data[pid]; d != nil {
+		return d.packet(r, &h)
+	}
 	return nil
 }
 
@@ -226,7 +236,23 @@ type header struct {
 	break_    bool // discontinuity_indicator
 	random    bool // random_access_indicator
 	counter   int8
+	stuffed   bool   // its adaptation field is longer than what it says: the payload ends here
 	payload   []byte // nil when the packet has none
+}
+
+// stuffed tells whether an adaptation field, after its length, ends in stuffing (§2.4.3.5).
+func stuffed(field []byte) bool {
+	if len(field) == 0 {
+		return true // the length alone takes a byte's place
+	}
+	flags, used := field[0], 1
+	used += 6 * int(flags>>4&1) // program clock reference
+	used += 6 * int(flags>>3&1) // the original one
+	used += int(flags >> 2 & 1) // splice countdown
+	for bits := flags & 3; bits != 0 && used < len(field); bits &= bits - 1 {
+		used += 1 + int(field[used]) // private data, extension: each with its length first
+	}
+	return used < len(field)
 }
 
 // noteClock reads a program clock reference. Times of frames do not depend on it; its jumps

@@ -23,8 +23,11 @@ type heard struct {
 	programs [][]Stream
 	params   map[media.TrackID][]media.Params
 	units    map[media.TrackID][]Unit
+	data     []Data
 	err      error // returned from Unit
 }
+
+func (h *heard) Data(d Data) error { h.data = append(h.data, d); return nil }
 
 func (h *heard) Program(s []Stream) error { h.programs = append(h.programs, s); return nil }
 
@@ -208,6 +211,25 @@ func compareUnits(t *testing.T, packet int, want, got []Unit) (missing int) {
 		t.Fatalf("without packet %d there are %d units of track %d that were not sent", packet, len(got)-k, want[0].Track)
 	}
 	return missing
+}
+
+// A stream that ends within an access unit, as over a network that lost the rest, gives the
+// unit whole or not at all.
+func TestLastUnitIsWhole(t *testing.T) {
+	b := file(t, "multi")
+	whole, _ := read(t, b, 1316)
+	want := whole.units[0]
+	if last := len(want); last != 50 {
+		t.Fatalf("the whole file has %d pictures", last)
+	}
+	for end := len(b) / 2 / packetSize * packetSize; end < len(b); end += packetSize {
+		h, _ := read(t, b[:end], 1316)
+		for i, u := range h.units[0] {
+			if !bytes.Equal(u.Payload, want[i].Payload) {
+				t.Fatalf("cut at %d: picture %d has other bytes", end, i)
+			}
+		}
+	}
 }
 
 func TestGarbage(t *testing.T) {
@@ -408,6 +430,7 @@ type discard struct{}
 func (discard) Program([]Stream) error          { return nil }
 func (discard) Track(media.Track, Stream) error { return nil }
 func (discard) Unit(Unit) error                 { return nil }
+func (discard) Data(Data) error                 { return nil }
 
 func BenchmarkMediacommon(b *testing.B) {
 	all := bytes.Repeat(file(b, "multi"), 20)

@@ -9,7 +9,7 @@ export function Addresses({ stream, entry }: { stream: Stream; entry?: Entry }) 
       <p class="muted">Entry {stream.entry}</p>
       {stream.link && <LinkLine link={stream.link} />}
       {stream.playUrl && <Copyable label="Play" hint="for any HLS player" text={stream.playUrl} />}
-      {entry?.server && <PublishAddresses entry={entry} />}
+      {entry?.key && <PublishAddresses entry={entry} />}
     </section>
   );
 }
@@ -31,10 +31,14 @@ function LinkLine({ link: l }: { link: Link }) {
 export function PublishAddresses({ entry }: { entry: Entry }) {
   return (
     <>
-      <Copyable label="Server" hint="primary encoder" text={entry.server ?? ''} />
-      <Copyable label="Server" hint="backup encoder" text={entry.backup ?? ''} />
-      <Copyable label="Stream key" text={entry.key ?? ''} />
+      {entry.server && <Copyable label="Server" hint="primary encoder" text={entry.server} />}
+      {entry.backup && <Copyable label="Server" hint="backup encoder" text={entry.backup} />}
+      {entry.server && <Copyable label="Stream key" text={entry.key ?? ''} />}
+      {entry.rtmps && <Copyable label="RTMPS" hint="encrypted, instead of the primary's server" text={entry.rtmps} />}
       {entry.srt && <Copyable label="SRT" hint="for SRT callers" text={entry.srt} />}
+      {entry.push && <Copyable label="HTTP" hint="for packagers and MPEG-TS" text={entry.push} />}
+      {entry.whip && <Copyable label="WHIP" hint="for browsers and OBS" text={entry.whip} />}
+      {entry.whip && entry.token && <Copyable label="Bearer token" hint="for WHIP" text={entry.token} />}
     </>
   );
 }

@@ -51,7 +51,11 @@ export interface Entry {
   backup?: string;
   key?: string;
   ffmpeg?: string;
+  rtmps?: string;
   srt?: string;
+  push?: string;
+  whip?: string;
+  token?: string; // what WHIP publishers send as bearer
   playUrl?: string;
   live?: Live;
 }
@@ -94,6 +98,9 @@ export interface Server {
   version: string;
   rtmp: string;
   rtmps: string;
+  srt: string;
+  push: string;
+  whip: string;
   play: string;
 }
 
@@ -123,6 +130,7 @@ export interface Vod {
 
 export interface Recordings {
   recordings: Recording[];
+  running: string[]; // entries whose broadcast is being recorded
   vods: Vod[];
   more: boolean;
 }
@@ -138,6 +146,16 @@ export interface NewEntry {
   name: string;
   token: string; // empty: drawn
   dvr: number; // minutes; 0 is none
+  profile: number; // 0: the default
+  record: '' | 'none' | 'append' | 'session'; // empty: the control plane's choice
+  srtPassphrase: string; // empty: SRT callers don't encrypt
+}
+
+/** A conversion profile that an entry may have. */
+export interface Profile {
+  id: number;
+  name: string;
+  default?: boolean;
 }
 
 async function ask(path: string, init: RequestInit = {}): Promise<Response> {
@@ -158,6 +176,7 @@ export const getStreams = async () => (await get<{ streams: Stream[] }>('/v1/str
 export const getEntries = () => get<Entries>('/v1/entries');
 export const addEntry = async (e: NewEntry) => (await (await ask('/v1/entries', { method: 'POST', body: JSON.stringify(e) })).json()) as Entry;
 export const removeEntry = (id: string) => ask(`/v1/entries/${encodeURIComponent(id)}`, { method: 'DELETE' });
+export const getProfiles = async () => (await get<{ profiles: Profile[] }>('/v1/profiles')).profiles;
 export const getNodes = async () => (await get<{ nodes: Node[] }>('/v1/nodes')).nodes;
 export const getRecordings = () => get<Recordings>('/v1/recordings');
 export const orderRecording = (entry: string, kind: 'retry' | 'skip' | 'split', file = '') =>

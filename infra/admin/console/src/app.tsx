@@ -7,6 +7,7 @@ import { Empty } from './empty';
 import { ManageEntries } from './entries';
 import { bitrate } from './format';
 import { Player } from './player';
+import { PublishHere } from './publish';
 import { RecordingSection } from './recordings';
 import { StreamTable } from './streams';
 import { ThemeButton } from './theme';
@@ -27,6 +28,7 @@ export function App() {
   const [trouble, setTrouble] = useState('');
   const [chosen, setChosen] = useState(location.hash.slice(1));
   const [entryChosen, chooseEntry] = useState('');
+  const [publishTo, publish] = useState(''); // the entry that this browser is to publish to
   const now = useClock();
 
   useEffect(() => poll(async () => {
@@ -54,6 +56,7 @@ export function App() {
   const stream = pick(streams, chosen, shown.current);
   shown.current = stream?.feed ?? '';
   const publishable = entries.filter((e) => e.key);
+  const byBrowser = entries.filter((e) => e.whip);
   const onAir = entries.filter((e) => e.live);
   const age = facts ? Math.max(0, (now - facts.at) / 1000) : 0;
 
@@ -64,7 +67,7 @@ export function App() {
         {trouble && <p class="banner" role="alert">{trouble}</p>}
         {!facts && !trouble && <p class="muted loading">Loading…</p>}
         {facts && !stream && (
-          <Empty entries={publishable} chosen={publishable.find((e) => e.id === entryChosen) ?? publishable[0]} choose={chooseEntry} />
+          <Empty entries={publishable} chosen={publishable.find((e) => e.id === entryChosen) ?? publishable[0]} choose={chooseEntry} publish={publish} />
         )}
         {stream && (
           <>
@@ -77,12 +80,15 @@ export function App() {
             </div>
           </>
         )}
+        {facts && (server?.whip || byBrowser.length > 0) && (
+          <PublishHere entries={byBrowser} whip={server?.whip ?? ''} asked={publishTo} ask={publish} />
+        )}
         {facts && managed && (
-          <ManageEntries entries={publishable} changed={() => getEntries().then((list) => setEntries(list.entries), () => undefined)} />
+          <ManageEntries entries={publishable} publish={publish} changed={() => getEntries().then((list) => setEntries(list.entries), () => undefined)} />
         )}
         {facts && <RecordingSection />}
         {facts && (nodes.length > 1 || onAir.length > 0) && (
-          <section class="card list" aria-label="Entries and nodes">
+          <section class="card list" aria-label="On the air, and nodes">
             {onAir.length > 0 && <EntryTable entries={onAir} />}
             {nodes.length > 1 && <NodeTable nodes={nodes} />}
           </section>

@@ -16,7 +16,7 @@ const healthText: Record<Health, string> = {
 export function EntryTable({ entries }: { entries: Entry[] }) {
   return (
     <table class="plain owners">
-      <caption>Entries</caption>
+      <caption>On the air</caption>
       <thead>
         <tr>
           <th scope="col">State</th>

@@ -2,7 +2,7 @@ import type { Entry } from './api';
 import { Copyable } from './copy';
 
 /** What to do first, while nothing is on the air. */
-export function Empty({ entries, chosen, choose }: { entries: Entry[]; chosen?: Entry; choose(id: string): void }) {
+export function Empty({ entries, chosen, choose, publish }: { entries: Entry[]; chosen?: Entry; choose(id: string): void; publish(id: string): void }) {
   return (
     <section class="card empty">
       <div class="empty-head">
@@ -20,12 +20,12 @@ export function Empty({ entries, chosen, choose }: { entries: Entry[]; chosen?: 
           </label>
         )}
       </div>
-      {chosen?.server ? <Ways entry={chosen} /> : <NoEntry known={entries.length > 0} />}
+      {chosen?.server ? <Ways entry={chosen} publish={publish} /> : <NoEntry chosen={chosen} publish={publish} />}
     </section>
   );
 }
 
-function Ways({ entry }: { entry: Entry }) {
+function Ways({ entry, publish }: { entry: Entry; publish(id: string): void }) {
   return (
     <div class="ways">
       <div>
@@ -40,14 +40,27 @@ function Ways({ entry }: { entry: Entry }) {
         <p class="muted">Any file, as if it were live</p>
         <Copyable label="Command" text={entry.ffmpeg ?? ''} />
         {entry.playUrl && <Copyable label="Play" hint="once it is live" text={entry.playUrl} />}
+        <FromHere entry={entry} publish={publish} />
       </div>
     </div>
   );
 }
 
-function NoEntry({ known }: { known: boolean }) {
-  return known ? (
-    <p>RTMP is switched off: set <code>rtmp.listen</code> in the configuration.</p>
+function FromHere({ entry, publish }: { entry: Entry; publish(id: string): void }) {
+  if (!entry.whip) return null;
+  return (
+    <p>
+      No encoder at hand? <button type="button" class="link" onClick={() => publish(entry.id)}>Publish from this browser</button>
+    </p>
+  );
+}
+
+function NoEntry({ chosen, publish }: { chosen?: Entry; publish(id: string): void }) {
+  return chosen ? (
+    <>
+      <p>RTMP is switched off: set <code>rtmp.listen</code> in the configuration, or publish in another way.</p>
+      <FromHere entry={chosen} publish={publish} />
+    </>
   ) : (
     <p>
       This klive asks a Kaltura server who may publish. Take the broadcast address of a live entry from there,

@@ -20,7 +20,8 @@ interface Stats {
   width: number;
   height: number;
   readyState: number;
-  level: number;
+  level: number; // that is seen
+  loading: number; // that was fetched last
   levels: number;
   latency: number | null;
 }
@@ -76,7 +77,7 @@ Object.defineProperty(window, '__stats', {
       decoded: quality.totalVideoFrames, dropped: quality.droppedVideoFrames,
       currentTime: video.currentTime, buffered, ahead: bufferAhead(video),
       width: video.videoWidth, height: video.videoHeight, readyState: video.readyState,
-      level: hls?.currentLevel ?? -1, levels: hls?.levels.length ?? 0, latency: hls?.latency ?? null,
+      level: hls?.currentLevel ?? -1, loading: hls?.loadLevel ?? -1, levels: hls?.levels.length ?? 0, latency: hls?.latency ?? null,
     };
   },
 });

@@ -9,6 +9,7 @@ export function RecordingSection() {
   const [list, setList] = useState<Recordings | null>(null);
   const [watched, watch] = useState('');
   const [trouble, setTrouble] = useState('');
+  const [split, setSplit] = useState('');
 
   const load = () => getRecordings().then(setList, () => undefined);
   useEffect(() => {
@@ -16,17 +17,18 @@ export function RecordingSection() {
     const timer = window.setInterval(() => document.hidden || void load(), pollEvery);
     return () => window.clearInterval(timer);
   }, []);
-  const order = async (r: Recording, kind: 'retry' | 'skip') => {
+  const order = async (entry: string, kind: 'retry' | 'skip' | 'split', file = '') => {
     try {
-      await orderRecording(r.entry, kind, r.file);
+      await orderRecording(entry, kind, file);
       setTrouble('');
+      setSplit(kind === 'split' ? entry : '');
     } catch (e) {
       setTrouble((e as Error).message);
     }
     void load();
   };
 
-  if (!list || (list.recordings.length === 0 && list.vods.length === 0)) return null;
+  if (!list || (list.recordings.length === 0 && list.vods.length === 0 && list.running.length === 0)) return null;
   const parked = list.recordings.filter((r) => r.state === 'parked' || r.state === 'damaged').length;
   const files = list.recordings.slice(0, Math.max(shownFiles, parked));
   return (
@@ -34,9 +36,20 @@ export function RecordingSection() {
       <h2>Recordings</h2>
       {trouble && <p class="banner" role="alert">{trouble}</p>}
       {parked > 0 && <p class="banner" role="alert">{parked === 1 ? 'One file waits' : `${parked} files wait`} for your decision.</p>}
+      {list.running.length > 0 && (
+        <ul class="entry-list" aria-label="Being recorded">
+          {list.running.map((entry) => (
+            <li key={entry} class="entry-row">
+              <span class="running">{entry} <span class="muted">is being recorded</span></span>
+              {split === entry && <span class="muted" role="status">The next file begins within seconds.</span>}
+              <button type="button" aria-label={`Split the recording of ${entry}`} onClick={() => order(entry, 'split')}>Split</button>
+            </li>
+          ))}
+        </ul>
+      )}
       {list.vods.length > 0 && <VodTable vods={list.vods} watched={watched} watch={watch} />}
       {watched && <video class="vod" src={watched} controls autoplay />}
-      {files.length > 0 && <FileTable files={files} order={order} />}
+      {files.length > 0 && <FileTable files={files} order={(r, kind) => order(r.entry, kind, r.file)} />}
       {(list.more || files.length < list.recordings.length) && <p class="muted">Older files are not shown; see klive recording list.</p>}
     </section>
   );

@@ -1,0 +1,63 @@
+package whip
+
+import (
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"klive/infra/publisher"
+)
+
+// TestCycles connects and disconnects over and over, in order and without a word: nothing is
+// left of it.
+func TestCycles(t *testing.T) {
+	cycles := 30
+	if os.Getenv("KLIVE_PROVE") == "1" {
+		cycles = 1000
+	}
+	r := newRig(t, nil)
+	c := clip(t, func(s *publisher.Synthetic) { s.Width, s.Height = 64, 64 })
+	one := func(n int) {
+		w := r.mustDial(nil)
+		if err := w.Play(t.Context(), publisher.WHIPPlay{Clip: c, Limit: 40 * time.Millisecond}); err != nil {
+			t.Fatal(err)
+		}
+		if n%4 == 3 {
+			w.Vanish()
+			r.wait("the end of one that vanished", func() bool { return r.onAir() == 0 })
+			return
+		}
+		if err := w.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	measure := func() (routines int, heap uint64) {
+		r.client.CloseIdleConnections()
+		var m runtime.MemStats
+		for range 20 { // until what ends has ended
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			time.Sleep(20 * time.Millisecond)
+		}
+		return runtime.NumGoroutine(), m.HeapAlloc
+	}
+	for n := range 5 {
+		one(n)
+	}
+	routines, heap := measure()
+	for n := range cycles {
+		one(n)
+	}
+	after, held := measure()
+	r.mu.Lock()
+	logged := uint64(r.log.Len())
+	r.mu.Unlock()
+	t.Logf("%d cycles: %d goroutines before and %d after, %d KB of heap before and %d after, %d of them the log", cycles, routines, after, heap>>10, held>>10, logged>>10)
+	if after > routines+4 {
+		t.Errorf("%d goroutines before, %d after", routines, after)
+	}
+	if held > heap+logged*2+uint64(cycles)*8<<10+4<<20 {
+		t.Errorf("%d KB of heap before, %d after", heap>>10, held>>10)
+	}
+}

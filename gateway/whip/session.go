@@ -1,0 +1,388 @@
+package whip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/webrtc/v4"
+
+	"klive/gateway"
+	"klive/infra/live"
+	"klive/infra/media"
+)
+
+const (
+	// tick is how often a session looks after itself.
+	tick = 100 * time.Millisecond
+	// statsEvery is how often it looks at its figures.
+	statsEvery = time.Second
+	// pressing is the time between two requests for a keyframe without which nothing can be shown.
+	pressing = 400 * time.Millisecond
+	// maxRTCP holds the largest packet of reports.
+	maxRTCP = 1500
+)
+
+var errLeft = errors.New("the encoder's connection ended")
+
+// session is one peer connection and its publish.
+type session struct {
+	server *Server
+	id     string
+	to     gateway.HTTPAddress
+	agent  string
+	peer   string
+	log    *slog.Logger
+	offer  *offer
+
+	pc    *webrtc.PeerConnection
+	pub   gateway.Publication
+	lines *lines
+
+	done    chan struct{} // closed when it is to end
+	gone    chan struct{} // closed when it has ended
+	reading sync.WaitGroup
+	rtt     atomic.Int64 // ns; 0 while it is not known
+
+	patching   sync.Mutex // guards the field below and the offer's text, one PATCH at a time
+	candidates int        // of the peer, since ICE began
+
+	mu     sync.Mutex // guards the fields below
+	tag    string     // ETag
+	ending bool
+	cause  error  // nil when the encoder ended in order
+	ended  string // what ended it, for metrics
+	tracks []*track
+	link   live.LinkStats
+	asked  time.Time // when a keyframe was asked for last
+	nacks  uint64
+	plis   uint64
+}
+
+// connect makes the peer connection and returns the answer.
+func (s *session) connect(ctx context.Context) (string, error) {
+	var err error
+	if s.pc, err = s.server.api.NewPeerConnection(webrtc.Configuration{BundlePolicy: webrtc.BundlePolicyMaxBundle}); err != nil {
+		return "", fmt.Errorf("making a peer connection: %w", err)
+	}
+	s.pc.OnTrack(s.onTrack)
+	s.pc.OnConnectionStateChange(s.onState)
+	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: s.offer.text}); err != nil {
+		return "", refuse("the offer can't be used: %.200s", err.Error())
+	}
+	return s.answer(ctx)
+}
+
+// answer makes the answer to the offer that is set, with all of this side's candidates.
+func (s *session) answer(ctx context.Context) (string, error) {
+	a, err := s.pc.CreateAnswer(nil)
+	if err != nil {
+		return "", refuse("the offer can't be answered: %.200s", err.Error())
+	}
+	gathered := webrtc.GatheringCompletePromise(s.pc)
+	if err := s.pc.SetLocalDescription(a); err != nil {
+		return "", fmt.Errorf("setting the answer: %w", err)
+	}
+	select {
+	case <-gathered:
+	case <-ctx.Done():
+		return "", fmt.Errorf("gathering candidates: %w", ctx.Err())
+	}
+	return s.offer.answer(s.pc.LocalDescription().SDP)
+}
+
+// publish puts the session's stream on the air.
+func (s *session) publish(ctx context.Context, permit *gateway.Permit) error {
+	pub, err := s.server.cfg.Gateway.Publish(ctx, permit, gateway.Publish{
+		Name: s.to.ID.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Link: s.stats, Suits: s.offer.suits,
+	})
+	if err != nil {
+		return err
+	}
+	pub.Expect(s.offer.kinds()...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pub = pub // before any track comes: the encoder has no answer yet
+	return nil
+}
+
+// begin puts the session on its own feet.
+func (s *session) begin() {
+	go func() {
+		defer close(s.gone)
+		s.watch()
+		s.finish()
+	}()
+}
+
+// watch looks after the session until it is to end.
+func (s *session) watch() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	begun := time.Now()
+	looked := begun
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-s.pub.Done():
+			s.end(endGateway, s.pub.Err())
+			return
+		case now := <-t.C:
+			if now.Sub(looked) >= statsEvery {
+				looked = now
+				s.look()
+			}
+			s.keepKeyframes(now)
+			s.watchSilence(begun, now)
+		}
+	}
+}
+
+// watchSilence ends a session that brings nothing.
+func (s *session) watchSilence(begun, now time.Time) {
+	last, started := begun, false
+	for _, t := range s.trackList() {
+		started = started || t.begun.Load()
+		if heard := time.Unix(0, t.heard.Load()); heard.After(last) {
+			last = heard
+		}
+	}
+	cfg := &s.server.cfg
+	switch {
+	case !started && now.Sub(begun) > cfg.Publish:
+		s.end(endTimeout, refuseOffer("no picture and no sound came within %v; %s", cfg.Publish, s.obstacle()))
+	case started && now.Sub(last) > cfg.Idle:
+		s.end(endTimeout, refuseOffer("nothing came for %v", cfg.Idle))
+	}
+}
+
+// obstacle says what a session waits for.
+func (s *session) obstacle() string {
+	if s.pc.ICEConnectionState() == webrtc.ICEConnectionStateNew || s.pc.ICEConnectionState() == webrtc.ICEConnectionStateChecking {
+		return "no connection to the encoder was found: the UDP or TCP port of webrtc.listen must be reachable under the answer's addresses (webrtc.publicAddress)"
+	}
+	if len(s.trackList()) == 0 {
+		return "the connection carries no media"
+	}
+	return "the stream needs a keyframe with parameter sets"
+}
+
+// onState hears of the connection as a whole.
+func (s *session) onState(state webrtc.PeerConnectionState) {
+	s.log.Debug("WHIP connection", "state", state)
+	switch state {
+	case webrtc.PeerConnectionStateClosed:
+		s.end(endLeft, nil) // by DTLS: the encoder said goodbye
+	case webrtc.PeerConnectionStateFailed:
+		s.end(endTimeout, errLeft)
+	}
+}
+
+// onTrack reads a track to its end.
+func (s *session) onTrack(in *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+	t, ok := s.addTrack(in)
+	if !ok {
+		return
+	}
+	go s.guarded(func() error { return s.reports(receiver, t) })
+	go s.guarded(t.read)
+	s.wantKeyframe(t)
+}
+
+// addTrack makes the reader of a track; its two goroutines are counted in.
+func (s *session) addTrack(in *webrtc.TrackRemote) (*track, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || len(s.tracks) >= 2 {
+		return nil, false
+	}
+	sounds := in.Kind() == webrtc.RTPCodecTypeAudio
+	t := &track{s: s, in: in, ssrc: uint32(in.SSRC()), id: media.VideoTrack}
+	t.line = s.lines.add(in.Codec().ClockRate, sounds)
+	if sounds {
+		t.id = media.FirstAudioTrack
+		t.take = &sound{t: t}
+	} else {
+		t.take = newDepacketizer(t, s.offer.video)
+	}
+	t.order = reorder{latency: s.server.cfg.Latency, deliver: t.delivered}
+	s.tracks = append(s.tracks, t)
+	s.reading.Add(2)
+	return t, true
+}
+
+// guarded runs one of the session's readers: a fault of it costs the session and no more.
+func (s *session) guarded(read func() error) {
+	defer s.reading.Done()
+	defer func() {
+		if p := recover(); p != nil {
+			s.server.metrics.panics.Inc()
+			s.log.Error("fault while reading a WHIP stream", "panic", p, "stack", string(debug.Stack()))
+			s.end(endFault, errors.New("fault in the server"))
+		}
+	}()
+	if err := read(); err != nil {
+		s.end(endFault, err)
+	}
+}
+
+// reports reads the sender's reports of a track.
+func (s *session) reports(receiver *webrtc.RTPReceiver, t *track) error {
+	buf := make([]byte, maxRTCP)
+	for {
+		n, _, err := receiver.Read(buf)
+		if err != nil {
+			return t.end(err)
+		}
+		list, err := rtcp.Unmarshal(buf[:n])
+		if err != nil {
+			s.server.metrics.malformed.Inc()
+			continue
+		}
+		for _, p := range list {
+			if r, ok := p.(*rtcp.SenderReport); ok && r.SSRC == t.ssrc {
+				t.line.heard(r)
+			}
+		}
+	}
+}
+
+func (s *session) trackList() []*track {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tracks[:len(s.tracks):len(s.tracks)]
+}
+
+// keepKeyframes asks for a keyframe when the last one is old, and again when one is pressing.
+func (s *session) keepKeyframes(now time.Time) {
+	for _, t := range s.trackList() {
+		if t.id != media.VideoTrack {
+			continue
+		}
+		s.mu.Lock()
+		asked := now.Sub(s.asked)
+		s.mu.Unlock()
+		last := time.Unix(0, t.keyframe.Load())
+		if t.broken.Load() && asked >= pressing || now.Sub(last) >= s.server.cfg.Keyframe && asked >= s.server.cfg.Keyframe {
+			s.wantKeyframe(t)
+		}
+	}
+}
+
+// wantKeyframe asks the encoder for a keyframe.
+func (s *session) wantKeyframe(t *track) {
+	if t.id != media.VideoTrack {
+		return
+	}
+	now := time.Now()
+	s.mu.Lock()
+	soon := now.Sub(s.asked) < pressing/2
+	if !soon {
+		s.asked = now
+		s.plis++
+	}
+	s.mu.Unlock()
+	if soon {
+		return
+	}
+	s.server.metrics.plis.Inc()
+	_ = s.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: t.ssrc}})
+}
+
+// nack asks for packets again.
+func (s *session) nack(ssrc uint32, list []uint16) {
+	s.mu.Lock()
+	s.nacks += uint64(len(list))
+	s.mu.Unlock()
+	s.server.metrics.nacks.Add(float64(len(list)))
+	_ = s.pc.WriteRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(list)}})
+}
+
+func (s *session) roundTrip() time.Duration { return time.Duration(s.rtt.Load()) }
+
+// setTrack and write reach the publication.
+func (s *session) setTrack(t media.Track) error      { return s.pub.SetTrack(t) }
+func (s *session) write(au gateway.AccessUnit) error { return s.pub.Write(au) }
+func (s *session) fail(err error)                    { s.end(endMedia, err) }
+func (s *session) failed() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// end has the session end. It does not wait; the first cause counts.
+func (s *session) end(what string, cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return
+	}
+	s.ending, s.cause, s.ended = true, cause, what
+	close(s.done)
+}
+
+// finish takes the session down.
+func (s *session) finish() {
+	s.look()
+	_ = s.pc.GracefulClose()
+	s.reading.Wait()
+	s.mu.Lock()
+	cause, what := s.cause, s.ended
+	s.mu.Unlock()
+	if ended := s.pub.Err(); ended != nil {
+		cause, what = ended, endGateway
+	}
+	var r *gateway.Refusal
+	if errors.As(cause, &r) && !r.Told && what != endGateway {
+		s.log.Warn("WHIP publication ended", "reason", r.Reason, "text", r.Text)
+	}
+	s.server.metrics.ended.WithLabelValues(what).Inc()
+	s.pub.Close(cause)
+	s.server.forget(s)
+}
+
+// look reads the connection's figures.
+func (s *session) look() {
+	is := live.LinkStats{Latency: float64(s.server.cfg.Latency.Milliseconds()), Encrypted: true, RTT: s.measure()}
+	for _, t := range s.trackList() {
+		is.Received += t.counts[0].Load()
+		is.Lost += t.counts[1].Load()
+		is.Retransmitted += t.counts[2].Load()
+		is.Belated += t.counts[3].Load()
+		is.Dropped += t.counts[4].Load()
+		is.Damaged += t.damaged.Load()
+	}
+	s.mu.Lock()
+	is.NACKs, is.PLIs = s.nacks, s.plis
+	was := s.link
+	s.link = is
+	s.mu.Unlock()
+	s.server.metrics.link(was, is)
+}
+
+// measure reads the round trip of the connectivity checks, in ms.
+func (s *session) measure() float64 {
+	pair, ok := s.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePairStats()
+	if !ok || pair.CurrentRoundTripTime <= 0 {
+		return 0
+	}
+	s.rtt.Store(int64(pair.CurrentRoundTripTime * float64(time.Second)))
+	return pair.CurrentRoundTripTime * 1000
+}
+
+// stats is the state of the connection for the feed's record.
+func (s *session) stats() live.LinkStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.link
+}
