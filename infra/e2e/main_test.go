@@ -11,6 +11,10 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if err := tellPromises(); err != nil {
+		println(err.Error())
+		code = 1
+	}
 	theProgram.remove()
 	previousProgram.remove()
 	if code == 0 {
