@@ -24,9 +24,9 @@ func (busCmd) Run(ctx context.Context, g *global) error {
 		debug.SetGCPercent(busGC)
 	}
 	return g.runProcess(func(p *process) error {
-		b, err := node.StartBus(ctx, node.Config{
-			Settings: p.settings, Version: version, Log: p.log, Registry: telemetry.NewRegistry(version),
-		})
+		registry := telemetry.NewRegistry(version)
+		defer p.informPlatform(registry, "bus")()
+		b, err := node.StartBus(ctx, node.Config{Settings: p.settings, Version: version, Log: p.log, Registry: registry})
 		if err != nil {
 			return err
 		}

@@ -12,8 +12,8 @@ import (
 )
 
 type publishCmd struct {
-	URL      string        `arg:"" optional:"" help:"Address with stream name: rtmp://host/kLive/?p=…&e=…&i=0&t=…/<entry>_1, srt://host:8890?streamid=…, or http://host:8080/ingest/<entry>_1?p=…&t=…. Without it the demo entry of the klive on this machine or, with bus.url set, under rtmp.publicUrl."`
-	Protocol string        `enum:"rtmp,srt,push" default:"rtmp" help:"How to reach the demo entry when no address is given: rtmp, srt, or push (HTTP)."`
+	URL      string        `arg:"" optional:"" help:"Address with stream name: rtmp://host/kLive/?p=…&e=…&i=0&t=…/<entry>_1, srt://host:8890?streamid=…, http://host:8080/ingest/<entry>_1?p=…&t=…, or the same with /whip/ for WebRTC. Without it the demo entry of the klive on this machine or, with bus.url set, under rtmp.publicUrl."`
+	Protocol string        `enum:"rtmp,srt,push,whip" default:"rtmp" help:"How to reach the demo entry when no address is given: rtmp, srt, push (HTTP) or whip (WebRTC)."`
 	Size     string        `default:"1280x720" help:"Picture size in pixels."`
 	FPS      int           `default:"30" help:"Frames per second."`
 	Bitrate  int           `default:"2500000" help:"Video bit rate in bit/s."`
@@ -30,6 +30,8 @@ func demoAddress(c *config.Config, protocol string) (string, error) {
 		url, keys = demoSRT(c), "srt.listen is off"
 	case "push":
 		url, keys = demoPush(c), "http.listen and https.listen are both off, or push.enabled is false"
+	case "whip":
+		url, keys = demoWHIP(c), "http.listen and https.listen are both off, or webrtc.listen is, or whip.enabled is false"
 	}
 	if url == "" {
 		return "", errors.New(keys + ": give the address to publish to")

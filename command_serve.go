@@ -34,7 +34,7 @@ func (g *global) runNode(ctx context.Context, roles node.Roles, ready func(*node
 	started := time.Now()
 	return g.runProcess(func(p *process) error {
 		registry := telemetry.NewRegistry(version)
-		defer p.informPlatform(registry, roles)()
+		defer p.informPlatform(registry, roles.String())()
 		n, err := node.Start(ctx, node.Config{
 			Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: registry,
 		})
@@ -45,6 +45,7 @@ func (g *global) runNode(ctx context.Context, roles node.Roles, ready func(*node
 			return err
 		}
 		p.taken = n.Reload
+		defer p.protect(n, roles)()
 		p.log.Info("klive is ready", "roles", roles.String(), "version", version, "after", time.Since(started).Round(time.Millisecond))
 		if ready != nil {
 			if err := ready(n, p.settings); err != nil {
@@ -85,29 +86,44 @@ func (g *global) runProcess(f func(*process) error) error {
 	if p.log, err = logger(settings, &p.level); err != nil {
 		return err
 	}
+	if limit := node.LimitMemory(telemetry.ContainerMemory(), os.Getenv("GOMEMLIMIT") != ""); limit > 0 {
+		p.log.Info("this container's memory is limited: the heap is kept below", "MiB", limit>>20)
+	}
 	return f(p)
 }
 
-// informPlatform tells the platform what it wants to know of this process, when it runs on one:
-// the metrics go to CloudWatch, and ECS is asked to leave a gateway alone that holds feeds.
-// That goes on until the returned function is called, for a draining gateway still counts.
-func (p *process) informPlatform(metrics prometheus.Gatherer, roles node.Roles) (stop func()) {
+// protect has ECS leave a gateway alone that holds feeds, when it runs there, until the returned
+// function is called: one that drains still holds them.
+func (p *process) protect(n *node.Node, roles node.Roles) (stop func()) {
+	agent, length := os.Getenv("ECS_AGENT_URI"), p.settings.Gateway.TaskProtection
+	if agent == "" || length < time.Minute || !roles.Has(node.Gateway) {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		(&telemetry.Protection{Agent: agent, For: length, Feeds: func() int { return n.Held().Feeds }, Failed: func(err error) {
+			p.log.Warn("ECS may end this task while streams are on the air", "error", err)
+		}}).Run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
+}
+
+// informPlatform sends metrics to CloudWatch, under the name of the roles, when a namespace is set,
+// until the returned function is called.
+func (p *process) informPlatform(metrics prometheus.Gatherer, roles string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	if c := p.settings.Telemetry.CloudWatch; c.Namespace != "" {
 		running.Go(func() {
-			lines := &telemetry.CloudWatch{Namespace: c.Namespace, Role: roles.String(), Gatherer: metrics, Out: os.Stdout}
+			lines := &telemetry.CloudWatch{Namespace: c.Namespace, Role: roles, Gatherer: metrics, Out: os.Stdout}
 			if err := lines.Run(ctx, c.Every); err != nil {
 				p.log.Error("no more metrics go to CloudWatch", "error", err)
 			}
-		})
-	}
-	agent, length := os.Getenv("ECS_AGENT_URI"), p.settings.Gateway.TaskProtection
-	if agent != "" && length >= time.Minute && roles.Has(node.Gateway) {
-		running.Go(func() {
-			(&telemetry.Protection{Agent: agent, For: length, Gatherer: metrics, Failed: func(err error) {
-				p.log.Warn("ECS may end this task while streams are on the air", "error", err)
-			}}).Run(ctx)
 		})
 	}
 	return func() {

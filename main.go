@@ -32,6 +32,7 @@ type commands struct {
 	KS        ksCmd        `cmd:"" name:"ks" help:"Sign a Kaltura session for the API."`
 	Feed      feedCmd      `cmd:"" help:"List the streams that are on the air, and end one."`
 	Health    healthCmd    `cmd:"" help:"Ask the klive that runs here whether it takes work; the exit code says so."`
+	Drain     drainCmd     `cmd:"" help:"Have the klive that runs here take nothing on any more, and wait until it holds nothing: before it is ended."`
 	Version   versionCmd   `cmd:"" help:"Show the version."`
 	Recording recordingCmd `cmd:"" help:"List recorded files, split them, and decide on those that wait."`
 }

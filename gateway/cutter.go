@@ -156,6 +156,20 @@ func (c *cutter) write(au *AccessUnit, now media.Time) error {
 	return nil
 }
 
+// data gives timed data the feed's time. It goes with the part that is made next.
+func (c *cutter) data(d *Datum) {
+	m := c.clock.cur
+	if m == nil || len(d.Payload) > media.MaxData {
+		c.seg.dropped[dropData]++ // nothing says when it is, or it is too much
+		return
+	}
+	ticks := m.newest
+	if d.Timed {
+		ticks = c.clock.unwrap(d.Time, ticks)
+	}
+	c.seg.addData(media.Data{Format: d.Format, Time: m.at(ticks, c.clock.rate), Payload: d.Payload})
+}
+
 // placeVideo passes video times through. DTS rises whatever the source says, and PTS follows
 // it by no more than MaxJump: one nonsensical offset would put the end of the timeline, which
 // everything after it has to follow, far into the future.

@@ -30,6 +30,9 @@ type Publish struct {
 	// Link tells how the connection does, for the feed's record; nil where the protocol knows
 	// nothing of it. It is called from another goroutine, once a second.
 	Link func() live.LinkStats
+	// Suits says whether something can be made of the stream by the ladder that it gets; nil takes
+	// any. Its error is a *Refusal.
+	Suits func(live.Ladder) error
 }
 
 // SourceClock says how a protocol counts time.
@@ -63,6 +66,8 @@ type Publication interface {
 	// Write takes one access unit. It waits for the bus only where time begins or jumps, for at
 	// most three seconds; an error ends the publication and says why.
 	Write(AccessUnit) error
+	// Data takes timed data that goes along with the media, as far as bounds allow.
+	Data(Datum) error
 	// Done is closed when the gateway ends the publication by itself: kicked, taken over,
 	// shut down. Err then says why, in words for the encoder.
 	Done() <-chan struct{}
@@ -70,6 +75,15 @@ type Publication interface {
 	// Close ends the publication; cause is nil when the encoder stopped in order. It returns
 	// when the last part is on the bus.
 	Close(cause error)
+}
+
+// Datum is timed data as an encoder sends it.
+type Datum struct {
+	Format media.DataFormat
+	// Time is in ticks of the source clock, wrapped; only when Timed is set. Else it means now.
+	Time    uint64
+	Timed   bool
+	Payload []byte
 }
 
 // Reason classifies a refusal, so that each protocol can map it to its own codes.

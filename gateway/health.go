@@ -27,6 +27,7 @@ type health struct {
 	end     media.Time    // of the newest media
 	ahead   time.Duration // media that came and are not due yet
 	waited  time.Duration // for which there was nothing to show
+	brought time.Duration // media that came, without holes
 	past    []healthSample
 	arrived bool
 }
@@ -62,6 +63,7 @@ func (h *health) arrive(end media.Time, now time.Time) {
 	h.end = end
 	if step > 0 && step <= healthStep {
 		h.ahead = min(h.ahead+step, healthAhead)
+		h.brought += step
 	}
 }
 

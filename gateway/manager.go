@@ -33,6 +33,14 @@ type Config struct {
 	Subscribe Subscribe
 	// Ready says why no encoder can be taken now; nil when one can. A nil func is always ready.
 	Ready func() error
+	// Used counts media that came in for a partner; may be nil.
+	Used func(partner int, media time.Duration)
+	// Room says why there is no room for another stream here; nil when there is. Encoders that
+	// come back are let in all the same. A nil func always has room.
+	Room func() error
+	// PartnerStreams is how many streams a partner may have on the air in the deployment; 0 is any
+	// number, and so is a nil func.
+	PartnerStreams func(partner int) int
 	// Address is this process's internal address, for feed records.
 	Address string
 
@@ -153,6 +161,9 @@ func (g *Gateway) connect(ctx context.Context, c Connect, log *slog.Logger) (*Pe
 	if err != nil {
 		log.Warn("the feed records can't be read", "err", err)
 	}
+	if err := g.room(c, feeds); err != nil {
+		return nil, err
+	}
 	p, err := g.admission.connect(ctx, c, feeds)
 	if err != nil {
 		return nil, err
@@ -172,12 +183,18 @@ func (g *Gateway) ready() error {
 		return shuttingDown()
 	}
 	if g.cfg.Ready != nil {
-		if err := g.cfg.Ready(); err != nil {
+		if err := g.cfg.Ready(); errors.Is(err, ErrLeaving) {
+			return shuttingDown()
+		} else if err != nil {
 			return &Refusal{Reason: ReasonNotReady, Text: "this server can't take a stream yet; try again in a moment", Err: err}
 		}
 	}
 	return nil
 }
+
+// ErrLeaving is what Config.Ready says when this gateway is about to end: encoders should go to
+// another one.
+var ErrLeaving = errors.New("gateway: about to end")
 
 func shuttingDown() *Refusal {
 	return &Refusal{Reason: ReasonShutdown, Text: "this server is shutting down; connect again to reach another one"}
@@ -203,6 +220,14 @@ func (g *Gateway) publish(ctx context.Context, p *Permit, pub Publish, log *slog
 	}
 	grant, err := g.admission.ladder(ctx, p, id)
 	if err != nil {
+		return nil, err
+	}
+	if pub.Suits != nil {
+		if err := pub.Suits(grant.Ladder); err != nil {
+			return nil, err
+		}
+	}
+	if err := g.partnerRoom(ctx, grant.PartnerID, id); err != nil {
 		return nil, err
 	}
 	release, err := g.reserve(ctx, id)
@@ -252,9 +277,14 @@ func (g *Gateway) refused(log *slog.Logger, what string, err error) error {
 
 // feeds reads the records of an entry's feeds. Those that can't be read are left out.
 func (g *Gateway) feeds(ctx context.Context, entry string) ([]live.FeedRecord, error) {
+	return g.matching(ctx, entry+".*.*")
+}
+
+// matching reads the feed records whose keys match; all with an empty pattern.
+func (g *Gateway) matching(ctx context.Context, pattern string) ([]live.FeedRecord, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	kvs, err := g.cfg.Feeds.List(ctx, entry+".*.*")
+	kvs, err := g.cfg.Feeds.List(ctx, pattern)
 	if err != nil {
 		return nil, err
 	}

@@ -183,7 +183,7 @@ func (g *Gateway) open(ctx context.Context, p *Permit, pub Publish, o opening) (
 
 func (g *Gateway) newSession(feed live.Feed, o opening) *Session {
 	s := &Session{
-		gw: g, feed: feed, revision: o.revision,
+		gw: g, feed: feed, revision: o.revision, partner: o.grant.PartnerID,
 		log:  o.log.With("feed", feed.String()),
 		done: make(chan struct{}), stop: make(chan struct{}),
 		touch: make(chan struct{}, 1), finished: make(chan struct{}),

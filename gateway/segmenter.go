@@ -18,11 +18,12 @@ const (
 	dropOverlap                     // audio before the end of the audio that is there
 	dropLeading                     // leading picture of a keyframe at a cut
 	dropOutside                     // audio that no segment covers: at a start, a gap, a change
+	dropData                        // timed data that came before the media, or too much of it
 	dropCauses
 )
 
 func (c dropCause) String() string {
-	return [...]string{"no-keyframe", "early-sound", "late", "overlap", "leading", "outside"}[c]
+	return [...]string{"no-keyframe", "early-sound", "late", "overlap", "leading", "outside", "data"}[c]
 }
 
 // maxUndecided bounds the bytes of the parts that wait for the target duration.
@@ -46,8 +47,10 @@ type segmenter struct {
 	prev, cur *openSegment // prev is complete but for its last audio
 	prevEnd   media.Time
 	lastKey   media.Time
-	broken    bool       // the next segment does not continue the one before it
-	retrack   bool       // an audio track has new parameters
+	broken    bool // the next segment does not continue the one before it
+	retrack   bool // an audio track has new parameters
+	data      []media.Data
+	dataBytes int
 	several   bool       // there have been several tracks of sound
 	before    earlySound // of a broadcast that has no segment yet
 	waiting   []live.Part
@@ -359,7 +362,8 @@ func (s *segmenter) flush() {
 // all parts of a segment say the same of it.
 func (s *segmenter) hand(p live.Part) {
 	s.seq++
-	p.Seq = s.seq
+	p.Seq, p.Data = s.seq, s.data
+	s.data, s.dataBytes = nil, 0
 	if s.target != 0 {
 		p.Segment.Target = s.target
 		s.emit(p)
@@ -371,6 +375,18 @@ func (s *segmenter) hand(p live.Part) {
 	if s.waitBytes > maxUndecided || span >= MaxTarget-s.part {
 		s.decide(MaxTarget)
 	}
+}
+
+// maxPartData bounds the timed data of a part in bytes.
+const maxPartData = 256 << 10
+
+// addData holds timed data for the next part.
+func (s *segmenter) addData(d media.Data) {
+	if len(s.data) == live.MaxPartData || s.dataBytes+len(d.Payload) > maxPartData {
+		s.dropped[dropData]++
+		return
+	}
+	s.data, s.dataBytes = append(s.data, d), s.dataBytes+len(d.Payload)
 }
 
 // decide fixes the target duration, which has to hold for what has been cut already.

@@ -24,11 +24,12 @@ var errEnded = errors.New("gateway: the publication has ended")
 // A goroutine of its own (run) keeps the feed record fresh and ends the session; another
 // one carries parts to the media plane. Both are gone when finished is closed.
 type Session struct {
-	gw   *Gateway
-	log  *slog.Logger
-	feed live.Feed
-	link func() live.LinkStats // nil where the protocol has none
-	out  *outbox
+	gw      *Gateway
+	log     *slog.Logger
+	feed    live.Feed
+	partner int                   // whose it is
+	link    func() live.LinkStats // nil where the protocol has none
+	out     *outbox
 
 	done     chan struct{} // closed when the gateway ends the session
 	stop     chan struct{} // closed when the session is to end, for whatever reason
@@ -36,10 +37,11 @@ type Session struct {
 	finished chan struct{} // closed when everything is done
 	stopOnce sync.Once
 
-	mu     sync.Mutex // guards the fields below
-	cut    *cutter
-	meter  meter
-	health health
+	mu      sync.Mutex // guards the fields below
+	cut     *cutter
+	meter   meter
+	health  health
+	counted time.Duration // of what it brought, as its partner's
 	// keyframe is when the last keyframe of a picture came, or its track was announced; zero
 	// without pictures.
 	keyframe time.Time
@@ -103,6 +105,17 @@ func (s *Session) Write(au AccessUnit) error {
 	s.stateMu.Lock()
 	s.clock = record
 	s.stateMu.Unlock()
+	return nil
+}
+
+// Data takes timed data that goes along with the media.
+func (s *Session) Data(d Datum) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return s.why()
+	}
+	s.cut.data(&d)
 	return nil
 }
 
@@ -278,6 +291,7 @@ func (s *Session) beat() {
 	if s.lost {
 		return
 	}
+	s.count()
 	record := s.snapshot(time.Now())
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
@@ -289,6 +303,17 @@ func (s *Session) beat() {
 		s.end(&Refusal{Reason: ReasonTakenOver, Text: fmt.Sprintf("stream %s is published by another connection now", s.feed.StreamName()), Err: err})
 	case err != nil:
 		s.log.Warn("the feed record was not written; going on", "err", err)
+	}
+}
+
+// count counts the media that came since the last time as the partner's.
+func (s *Session) count() {
+	s.mu.Lock()
+	news := s.health.brought - s.counted
+	s.counted = s.health.brought
+	s.mu.Unlock()
+	if news > 0 && s.gw.cfg.Used != nil {
+		s.gw.cfg.Used(s.partner, news)
 	}
 }
 

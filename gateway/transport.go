@@ -83,6 +83,10 @@ func (t *transportSink) Track(track media.Track, s ts.Stream) error {
 	return t.pub.SetTrack(track)
 }
 
+func (t *transportSink) Data(d ts.Data) error {
+	return t.pub.Data(Datum{Format: d.Format, Time: d.Time, Timed: d.Timed, Payload: d.Payload})
+}
+
 func (t *transportSink) Unit(u ts.Unit) error {
 	t.units++
 	return t.pub.Write(AccessUnit{Track: u.Track, Time: u.Time, Offset: u.Offset, Key: u.Key, Payload: u.Payload})

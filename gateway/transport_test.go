@@ -18,6 +18,7 @@ type cutterPublication struct{ b *bench }
 func (p cutterPublication) SetTrack(t media.Track) error { return p.b.cut.setTrack(t) }
 func (p cutterPublication) Expect(k ...media.Kind)       { p.b.cut.expect(k...) }
 func (p cutterPublication) Write(au AccessUnit) error    { return p.b.cut.write(&au, p.b.now) }
+func (p cutterPublication) Data(d Datum) error           { p.b.cut.data(&d); return nil }
 func (p cutterPublication) Done() <-chan struct{}        { return nil }
 func (p cutterPublication) Err() error                   { return nil }
 func (p cutterPublication) Close(error)                  {}

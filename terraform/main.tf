@@ -5,8 +5,16 @@ locals {
   bus       = local.managed ? { bus = true } : {}
   bus_url   = local.managed ? module.bus["bus"].url : var.bus_external.url
   internal  = 8082
-  hosts     = { ingest = "ingest.${var.domain}", push = "push.${var.domain}", origin = "origin.${var.domain}" }
-  viewer    = coalesce(var.viewer_domain, module.cdn.domain)
+
+  # Seconds between two values of a metric from one process.
+  metrics_every = 15
+
+  insights = "/aws/ecs/containerinsights/${var.name}/performance"
+  arm      = var.architecture == "ARM64"
+  hosts    = { ingest = "ingest.${var.domain}", push = "push.${var.domain}", origin = "origin.${var.domain}" }
+  viewer   = coalesce(var.viewer_domain, module.cdn.domain)
+  # The secret that bus_external.ca_secret is a part of: an ARN is seven fields.
+  external_ca = try(join(":", slice(split(":", var.bus_external.ca_secret), 0, 7)), null)
 
   deployment = {
     cluster_arn        = aws_ecs_cluster.this.arn
@@ -18,12 +26,13 @@ locals {
     architecture       = var.architecture
     namespace          = local.namespace
     secret_key_arns    = compact([var.secret_kms_key_arn])
-    secret_arns        = compact([var.secret_arn, local.managed ? var.bus_tls_secret_arn : null])
+    secret_arns        = compact([var.secret_arn, local.managed ? var.bus_tls_secret_arn : local.external_ca])
     bus_ca             = local.managed ? "${coalesce(var.bus_tls_secret_arn, "unset")}:ca::" : var.bus_external.ca_secret
     environment = {
       KLIVE_LOG_FORMAT                     = "json"
       KLIVE_DATA                           = "/data"
       KLIVE_TELEMETRY_CLOUDWATCH_NAMESPACE = local.namespace
+      KLIVE_TELEMETRY_CLOUDWATCH_EVERY     = "${local.metrics_every}s"
       KLIVE_BUS_URL                        = local.bus_url
       KLIVE_BUS_USER                       = "klive"
       KLIVE_BUS_REPLICAS                   = tostring(local.managed ? 3 : var.bus_external.replicas)
@@ -70,7 +79,10 @@ data "aws_iam_policy_document" "key" {
     condition {
       test     = "ArnLike"
       variable = "kms:EncryptionContext:aws:logs:arn"
-      values   = ["arn:aws:logs:${var.region}:${data.aws_caller_identity.this.account_id}:log-group:/${var.name}/*"]
+      values = [
+        "arn:aws:logs:${var.region}:${data.aws_caller_identity.this.account_id}:log-group:/${var.name}/*",
+        "arn:aws:logs:${var.region}:${data.aws_caller_identity.this.account_id}:log-group:${local.insights}",
+      ]
     }
   }
   statement {
@@ -81,19 +93,34 @@ data "aws_iam_policy_document" "key" {
       type        = "Service"
       identifiers = ["cloudfront.amazonaws.com"]
     }
+    # Any distribution of the account: this one's ARN would be a circle, key → distribution → key.
+    # The bucket's policy names it.
     condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [data.aws_caller_identity.this.account_id]
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:aws:cloudfront::${data.aws_caller_identity.this.account_id}:distribution/*"]
     }
   }
+  # EC2 Auto Scaling starts the bus's nodes and the GPU instances with disks under this key. Its
+  # role stands in a condition: as a principal KMS refuses it in an account that has never had a
+  # scaling group, because AWS makes the role with the first one.
   statement {
     sid       = "Volumes"
     actions   = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey", "kms:CreateGrant"]
     resources = ["*"]
     principals {
       type        = "AWS"
-      identifiers = ["arn:aws:iam::${data.aws_caller_identity.this.account_id}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"]
+      identifiers = ["*"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "kms:CallerAccount"
+      values   = [data.aws_caller_identity.this.account_id]
+    }
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:PrincipalArn"
+      values   = ["arn:aws:iam::${data.aws_caller_identity.this.account_id}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"]
     }
   }
 }
@@ -163,7 +190,9 @@ module "bus" {
   subnets                   = module.network.private_subnets
   client_security_group_ids = { for r, g in aws_security_group.role : r => g.id }
   image                     = var.images.gateway
-  instance_type             = var.bus.instance_type
+  instance_type             = coalesce(var.bus.instance_type, local.arm ? "r7g.large" : "r7i.large")
+  architecture              = var.architecture
+  namespace                 = local.namespace
   volume_gib                = var.bus.volume_gib
   memory_mib                = var.bus.memory_mib
   secret_arn                = var.secret_arn
@@ -173,8 +202,17 @@ module "bus" {
   log_retention_days        = var.log_retention_days
 }
 
+# ECS writes its measurements here. Made by ECS itself the group would have no end and no key,
+# and would outlive a destroy.
+resource "aws_cloudwatch_log_group" "insights" {
+  name              = local.insights
+  retention_in_days = var.log_retention_days
+  kms_key_id        = aws_kms_key.this.arn
+}
+
 resource "aws_ecs_cluster" "this" {
-  name = var.name
+  name       = var.name
+  depends_on = [aws_cloudwatch_log_group.insights]
   setting {
     name  = "containerInsights"
     value = "enabled"
@@ -193,8 +231,12 @@ resource "aws_ecs_cluster" "this" {
       error_message = "certificate_arn is of another region: set it to a certificate in region, which load balancers take alone."
     }
     precondition {
-      condition     = !var.gpu.enabled || var.images.gpu != null
-      error_message = "gpu.enabled needs an ffmpeg with NVENC: set images.gpu to a worker image that has one."
+      condition     = !var.gpu.enabled || local.arm == can(regex("^g5g\\.", var.gpu.instance_type))
+      error_message = "gpu.instance_type is of another processor than architecture, and its tasks run images of both: set architecture to X86_64 for g4dn, g5 and g6, to ARM64 for g5g."
+    }
+    precondition {
+      condition     = var.bus.instance_type == null || !local.managed || local.arm == can(regex("^[a-z]+[0-9]+g[a-z]*\\.", var.bus.instance_type))
+      error_message = "bus.instance_type is of another processor than architecture, and the bus runs images.gateway too: set it to an arm64 type such as r7g.large for ARM64, to one such as r7i.large for X86_64."
     }
   }
 }
@@ -268,6 +310,17 @@ module "observability" {
   certificate_arn  = var.certificate_arn
   alarm_topic_arns = var.alarm_topic_arns
   backlog_seconds  = 2 * var.transcode_backlog_seconds
+  metrics_every    = local.metrics_every
+  bus              = local.managed
+}
+
+# The last to be made, so the first that a destroy comes to.
+module "guard" {
+  source     = "./modules/guard"
+  bucket     = module.storage.recordings.id
+  region     = var.region
+  forced     = var.force_destroy
+  depends_on = [module.bus, module.ingest, module.worker, module.origin, module.cdn, module.observability, aws_route53_record.ingest, aws_route53_record.viewer]
 }
 
 resource "aws_route53_record" "ingest" {
@@ -283,10 +336,10 @@ resource "aws_route53_record" "ingest" {
 }
 
 resource "aws_route53_record" "viewer" {
-  for_each = var.hosted_zone_id == null || var.viewer_domain == null ? {} : { viewer = var.viewer_domain }
+  for_each = toset(var.hosted_zone_id == null || var.viewer_domain == null ? [] : ["A", "AAAA"])
   zone_id  = var.hosted_zone_id
-  name     = each.value
-  type     = "A"
+  name     = var.viewer_domain
+  type     = each.key
   alias {
     name                   = module.cdn.domain
     zone_id                = module.cdn.hosted_zone_id

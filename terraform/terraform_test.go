@@ -40,8 +40,15 @@ func workspace(t *testing.T) string {
 // run runs terraform without credentials.
 func run(t *testing.T, dir string, args ...string) ([]byte, error) {
 	t.Helper()
+	return runWith(t, dir, nil, args...)
+}
+
+// runWith is the same with more in the environment.
+func runWith(t *testing.T, dir string, env []string, args ...string) ([]byte, error) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "terraform", append([]string{"-chdir=" + dir}, args...)...)
 	cmd.Env = append(os.Environ(), "TF_IN_AUTOMATION=1", "TF_INPUT=0", "NO_COLOR=1", "AWS_EC2_METADATA_DISABLED=true")
+	cmd.Env = append(cmd.Env, env...)
 	return cmd.CombinedOutput()
 }
 
@@ -60,12 +67,21 @@ func TestTerraform(t *testing.T) {
 	if out, err := run(t, dir, "validate", "-no-color"); err != nil {
 		t.Fatalf("validate: %v\n%s", err, out)
 	}
-	out, err := run(t, dir, "test", "-no-color")
-	if err != nil {
-		t.Fatalf("test: %v\n%s", err, out)
+	files, err := filepath.Glob("tests/*.tftest.hcl")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%d files of tests, %v", len(files), err)
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	t.Log(lines[len(lines)-1])
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			out, err := run(t, dir, "test", "-no-color", "-filter="+file)
+			if err != nil {
+				t.Fatalf("test: %v\n%s", err, out)
+			}
+			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+			t.Log(lines[len(lines)-1])
+		})
+	}
 }
 
 // TestRewrite runs the CloudFront function in Node.js.

@@ -43,7 +43,7 @@ variable "tags" {
 
 variable "images" {
   type        = object({ gateway = string, worker = string, gpu = optional(string) })
-  description = "Images of klive, with a tag or digest: gateway, worker, and gpu when gpu.enabled."
+  description = "Images of klive, with a tag or digest: gateway, worker, and for gpu.enabled one with an ffmpeg of your own; null for worker, whose ffmpeg has NVENC."
   validation {
     condition     = alltrue([for i in compact([var.images.gateway, var.images.worker, var.images.gpu]) : can(regex("^[a-z0-9.-]+(:[0-9]+)?/.+(:[A-Za-z0-9_.-]+|@sha256:[0-9a-f]{64})$", i)) && !endswith(i, ":latest")])
     error_message = "Set images to registry/name:version or registry/name@sha256:…; not :latest, under which a restart could bring another release."
@@ -88,8 +88,8 @@ variable "secret_arn" {
   type        = string
   description = "Secrets Manager secret, JSON with the keys kaltura (admin secret of the partner), cluster, adminToken and busPassword, the last three of 16 characters or more."
   validation {
-    condition     = can(regex("^arn:aws:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:", var.secret_arn))
-    error_message = "Set secret_arn to the ARN of a Secrets Manager secret with the keys kaltura, cluster, adminToken and busPassword."
+    condition     = can(regex("^arn:aws:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+-[A-Za-z0-9]{6}$", var.secret_arn))
+    error_message = "Set secret_arn to the whole ARN, with the six characters at its end, of a Secrets Manager secret with the keys kaltura, cluster, adminToken and busPassword."
   }
 }
 
@@ -113,18 +113,18 @@ variable "bus_tls_secret_arn" {
   description = "Secret with the keys ca, cert and key: PEM texts of a certificate for *.<name>.internal and who signed it. Null with bus_external."
   default     = null
   validation {
-    condition     = var.bus_tls_secret_arn == null || can(regex("^arn:aws:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:", var.bus_tls_secret_arn))
-    error_message = "Set bus_tls_secret_arn to the ARN of a Secrets Manager secret with the keys ca, cert and key."
+    condition     = var.bus_tls_secret_arn == null || can(regex("^arn:aws:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:.+-[A-Za-z0-9]{6}$", var.bus_tls_secret_arn))
+    error_message = "Set bus_tls_secret_arn to the whole ARN, with the six characters at its end, of a Secrets Manager secret with the keys ca, cert and key."
   }
 }
 
 variable "bus" {
-  type        = object({ instance_type = optional(string, "r7g.large"), volume_gib = optional(number, 50), memory_mib = optional(number, 8192) })
-  description = "Nodes of the bus: EC2 type (arm64), EBS size, and memory for parts."
+  type        = object({ instance_type = optional(string), volume_gib = optional(number, 50), memory_mib = optional(number, 8192) })
+  description = "Nodes of the bus: EC2 type (null: r7g.large or r7i.large, as architecture is), EBS size, and memory for parts."
   default     = {}
   validation {
-    condition     = can(regex("^[a-z]+[0-9]+g[a-z]*\\.", var.bus.instance_type)) && var.bus.volume_gib >= 20 && var.bus.memory_mib >= 2048
-    error_message = "Set bus.instance_type to an arm64 type such as r7g.large, bus.volume_gib to 20 or more and bus.memory_mib to 2048 or more."
+    condition     = (var.bus.instance_type == null || can(regex("^[a-z]+[0-9]+[a-z]*\\.[a-z0-9]+$", var.bus.instance_type))) && var.bus.volume_gib >= 20 && var.bus.memory_mib >= 2048
+    error_message = "Set bus.instance_type to an EC2 type such as r7g.large, bus.volume_gib to 20 or more and bus.memory_mib to 2048 or more."
   }
 }
 
@@ -135,6 +135,10 @@ variable "bus_external" {
   validation {
     condition     = var.bus_external == null || try(startswith(var.bus_external.url, "tls://") && contains([1, 3, 5], var.bus_external.replicas), false)
     error_message = "Set bus_external.url to tls://host:4222, commas between several, and bus_external.replicas to 1, 3 or 5."
+  }
+  validation {
+    condition     = try(var.bus_external.ca_secret, null) == null || can(regex("^arn:aws:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^:]+-[A-Za-z0-9]{6}(:[^:]*:[^:]*:[^:]*)?$", var.bus_external.ca_secret))
+    error_message = "Set bus_external.ca_secret to the ARN of a Secrets Manager secret, followed by :key:: when the PEM text is one of its keys."
   }
 }
 

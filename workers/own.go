@@ -177,7 +177,7 @@ func (o *owner) pack(ctx context.Context, t *tenure, r *registrar.Registrar, ope
 	opened()
 	p := packager.New(packager.Config{
 		Entry: o.entry, Said: o.said, Media: o.p.Media, Timeline: w, Store: store, Shelf: shelf(o.p.Store), Broadcasts: fencedBroadcasts{o.p.Broadcasts, t.guard}, Chapters: o.p.Chapters, Jobs: o.p.Jobs, Ends: o.p.Ends,
-		Stored: r.Stored, Hearing: o.p.hearing(), Floor: floor{o, w}, Metrics: o.p.packaging, Log: o.p.Log, Options: o.p.Packager,
+		Stored: r.Stored, Used: o.p.Used, Hearing: o.p.hearing(), Floor: floor{o, w}, Metrics: o.p.packaging, Log: o.p.Log, Options: o.p.Packager,
 	})
 	o.attach(p, r)
 	quit := make(chan struct{})

@@ -57,7 +57,10 @@ type Config struct {
 	Ends packager.Ends
 	// Keep returns the instant from which on media of an entry must stay because they are still
 	// to be recorded; recorded says that the present broadcast is. Nil means that none must.
-	Keep     func(ctx context.Context, s *timeline.State, recorded bool) (at media.Time, ok bool, err error)
+	Keep func(ctx context.Context, s *timeline.State, recorded bool) (at media.Time, ok bool, err error)
+	// Used counts what a partner has used: media made by transcode workers, and bytes stored. May
+	// be nil.
+	Used     func(partner int, rung time.Duration, bytes int64)
 	Packager packager.Options
 	// MaxDVR is the longest DVR window, and that of entries that name none. Default 2 h.
 	MaxDVR     time.Duration

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/gateway"
+	"klive/infra/bus"
 	"klive/infra/live"
 )
 
@@ -37,6 +38,9 @@ type Config struct {
 	Elsewhere Elsewhere
 	// Partner tells whose an entry is, for addresses that name no partner; nil refuses those.
 	Partner func(ctx context.Context, entry string) (int, error)
+	// Sections is the bucket of initialization sections, [live.SectionsBucket]. Without it packagers
+	// that send theirs once begin anew after a restart.
+	Sections *bus.Bucket
 	// MaxRequests are those under way at a time (1000).
 	MaxRequests int
 	// Idle bounds the silence of a body, and the time between the requests of a feed (30 s).

@@ -45,6 +45,7 @@ type feed struct {
 	complete bool          // its playlist or manifest says that no more will come
 	off      chan struct{} // closed when pub goes off the air
 	late     *lateness
+	sections *sections
 }
 
 var (
@@ -58,7 +59,7 @@ var (
 const farewell = 2 * time.Second
 
 func newFeed(h *Handler, to target) *feed {
-	return &feed{h: h, id: to.ID, first: to, admitted: make(chan struct{}), gone: make(chan struct{}), turn: make(chan struct{}, 1), movies: map[string]*movie{}, adopted: make(chan struct{}), late: &lateness{}}
+	return &feed{h: h, id: to.ID, first: to, admitted: make(chan struct{}), gone: make(chan struct{}), turn: make(chan struct{}, 1), movies: map[string]*movie{}, adopted: make(chan struct{}), late: &lateness{}, sections: &sections{}}
 }
 
 // authenticate decides on the feed by its first request.
@@ -129,7 +130,11 @@ func (f *feed) release() {
 		return
 	}
 	if f.complete || f.merge != nil && f.merge.finished() {
-		f.idle = time.AfterFunc(min(farewell, f.h.cfg.Idle), func() { f.end(nil) })
+		own := f.sections
+		f.idle = time.AfterFunc(min(farewell, f.h.cfg.Idle), func() {
+			f.end(nil)
+			f.forgetSections(own)
+		})
 		return
 	}
 	f.idle = time.AfterFunc(f.h.cfg.Idle, func() { f.end(errIdle) })
@@ -212,7 +217,7 @@ func (f *feed) swap(cause error) {
 	f.pub, f.merge = nil, nil
 	clear(f.movies)
 	f.sole, f.complete = false, false
-	f.late = &lateness{}
+	f.late, f.sections = &lateness{}, &sections{}
 }
 
 func busy(id live.FeedID) *gateway.Refusal {

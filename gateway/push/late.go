@@ -100,6 +100,14 @@ type segment struct {
 	skip  bool
 }
 
+// Data implements [gateway.Publication].
+func (s *segment) Data(d gateway.Datum) error {
+	if s.skip {
+		return nil
+	}
+	return s.Publication.Data(d)
+}
+
 // Write implements [gateway.Publication].
 func (s *segment) Write(au gateway.AccessUnit) error {
 	if !s.begun.Swap(true) && s.path != "" && !s.anew {

@@ -113,8 +113,12 @@ func (m *movieReader) box(box mp4.Box) error {
 		}
 		m.begun.Store(true) // an initialization section is all that its request may bring
 		mv, err := m.feed.adopt(m.merge, m.path, b)
-		if err != nil || mv == m.movie {
+		if err != nil {
 			return err
+		}
+		m.feed.keepSection(m.path, b)
+		if mv == m.movie {
+			return nil
 		}
 		m.stop()
 		m.movie, m.holds = mv, false
@@ -193,13 +197,14 @@ func cutOff(err error) error {
 // fragment hands the access units of a fragment on.
 func (m *movieReader) fragment(moof, mdat []byte) error {
 	if m.movie == nil {
-		if m.movie = m.feed.await(m.path); m.movie == nil {
+		if m.movie = m.feed.recall(m.merge, m.path); m.movie == nil {
 			return &gateway.Refusal{Reason: gateway.ReasonMedia, Text: "a fragment came before its initialization section (moov); send that first, then this again"}
 		}
 	}
 	if err := m.take(); err != nil {
 		return err
 	}
+	m.feed.keepSections()
 	m.movie.mu.Lock()
 	defer m.movie.mu.Unlock()
 	units, err := m.movie.file.Fragment(moof, mdat, m.moofs)
@@ -248,8 +253,8 @@ func (f *feed) adopt(merge *merger, path string, moov []byte) (*movie, error) {
 
 // await looks an initialization section up that may be on its way: packagers send it and the
 // first segment over two connections.
-func (f *feed) await(path string) *movie {
-	patience := time.After(f.h.cfg.Turn)
+func (f *feed) await(path string, most time.Duration) *movie {
+	patience := time.After(most)
 	for {
 		f.mu.Lock()
 		adopted := f.adopted
@@ -268,6 +273,13 @@ func (f *feed) await(path string) *movie {
 			return f.lookup(path)
 		}
 	}
+}
+
+// has reports whether there is an initialization section of the stream that an address names.
+func (f *feed) has(path string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.movies[streamKey(path)] != nil
 }
 
 // lookup finds the initialization section for a segment's address: the one whose name has

@@ -11,8 +11,10 @@ import (
 // nowhere is a publication that takes everything.
 type nowhere struct{}
 
-func (nowhere) SetTrack(media.Track) error     { return nil }
-func (nowhere) Expect(...media.Kind)           {}
+func (nowhere) SetTrack(media.Track) error { return nil }
+func (nowhere) Expect(...media.Kind)       {}
+func (*nowhere) Data(gateway.Datum) error  { return nil }
+
 func (nowhere) Write(gateway.AccessUnit) error { return nil }
 func (nowhere) Done() <-chan struct{}          { return nil }
 func (nowhere) Err() error                     { return nil }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,6 +28,7 @@ import (
 	"klive/infra/bus"
 	"klive/infra/bus/bustest"
 	"klive/infra/live"
+	"klive/infra/media/mp4"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -497,6 +499,71 @@ func TestMovieEnd(t *testing.T) {
 		t.Fatalf("%d %s", code, detail)
 	}
 	r.wait("the end of the feed", func() bool { return r.onAir() == 0 && strings.Contains(r.text(), "the encoder has stopped") })
+}
+
+// boxes cuts a file of fragmented MP4 into its initialization section and its fragments.
+func boxes(t *testing.T, b []byte) (init []byte, fragments [][]byte) {
+	t.Helper()
+	for at := 0; at < len(b); {
+		box, ok, err := mp4.ReadBox(b[at:])
+		if err != nil || !ok {
+			t.Fatalf("box at %d: %v", at, err)
+		}
+		body := b[at : at+int(box.Size)]
+		switch box.Type {
+		case "ftyp", "moov":
+			init = append(init, body...)
+		case "moof":
+			fragments = append(fragments, bytes.Clone(body))
+		case "mdat":
+			fragments[len(fragments)-1] = append(fragments[len(fragments)-1], body...)
+		}
+		at += int(box.Size)
+	}
+	if len(init) == 0 || len(fragments) == 0 {
+		t.Fatalf("%d bytes of initialization, %d fragments", len(init), len(fragments))
+	}
+	return init, fragments
+}
+
+// TestSectionsOutliveTheirGateway lets a packager that sends its initialization sections once go
+// on at another gateway, which has them from the bus. After its end nothing is left there.
+func TestSectionsOutliveTheirGateway(t *testing.T) {
+	control := bustest.Start(t)
+	bucket, err := control.Bucket(t.Context(), bus.BucketConfig{Name: live.SectionsBucket, TTL: live.SectionsLife})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(c *Config) { c.Sections = bucket }
+	video, pictures := boxes(t, fragmented(t, "0:v"))
+	audio, sound := boxes(t, fragmented(t, "0:a:0"))
+	put := func(r *rig, name string, b []byte, want int) {
+		t.Helper()
+		if code, detail := r.send(http.MethodPut, address+"/t/secret-token/"+name, bytes.NewReader(b)); code != want {
+			t.Fatalf("%s: %d %s", name, code, detail)
+		}
+	}
+	first := newRig(t, with)
+	put(first, "init-stream0.m4s", video, 200)
+	put(first, "init-stream1.m4s", audio, 200)
+	put(first, "chunk-stream0-00001.m4s", pictures[0], 200)
+	put(first, "chunk-stream1-00001.m4s", sound[0], 200)
+	first.push.Close()
+
+	second := newRig(t, with)
+	put(second, "chunk-stream0-00002.m4s", pictures[len(pictures)-1], 200)
+	put(second, "chunk-stream1-00002.m4s", sound[len(sound)-1], 200)
+	second.wait("pictures and sound", func() bool { s := second.stats(); return s.Video == "H264" && s.Audio == "AAC" && s.Frames > 0 })
+	if n := strings.Count(second.text(), "goes on with the initialization sections"); n != 1 {
+		t.Errorf("the sections were called back %d times", n)
+	}
+	put(second, "live.mpd", []byte(`<?xml version="1.0"?><MPD type="static"/>`), 200)
+	second.wait("the record to be gone", func() bool {
+		_, err := bucket.Get(t.Context(), live.FeedID{Entry: "0_rkij47dr", Suffix: 1}.String())
+		return errors.Is(err, bus.ErrNotFound)
+	})
+	third := newRig(t, func(c *Config) { c.Sections, c.Turn = bucket, 100*time.Millisecond })
+	put(third, "chunk-stream0-00003.m4s", pictures[0], 415)
 }
 
 func TestStreamKeys(t *testing.T) {

@@ -190,7 +190,7 @@ func (c *conn) handle(m message) error {
 	case typeCommandAMF0:
 		return c.command(m)
 	case typeDataAMF0:
-		c.data(m)
+		return c.data(m)
 	case typeDataAMF3:
 		c.drop(dropAMF3)
 	case typeSharedAMF0, typeSharedAMF3:

@@ -2,8 +2,9 @@ package rtmp
 
 // Bits of capsEx (Enhanced RTMP v2, "CapsExMask").
 const (
-	capReconnect = 1
-	capModEx     = 4
+	capReconnect  = 1
+	capMultitrack = 2
+	capModEx      = 4
 )
 
 // codecForward is the bit of a codec's info map that says that the server passes it on
@@ -20,7 +21,7 @@ func enhancedCaps(connect *object) []property {
 	if !hasList && !hasVideo && !hasAudio && !hasCaps {
 		return nil
 	}
-	video, audio := []string{"avc1", "hvc1", "av01"}, []string{"mp4a", "Opus", ".mp3", "ac-3"}
+	video, audio := []string{"avc1", "hvc1", "av01", "vp09"}, []string{"mp4a", "Opus", ".mp3", "ac-3"}
 	var both []any
 	for _, cc := range append(append([]string{}, video...), audio...) {
 		if !hasList || contains(list, cc) || contains(list, "*") {
@@ -31,7 +32,7 @@ func enhancedCaps(connect *object) []property {
 		{"fourCcList", both},
 		{"videoFourCcInfoMap", infoMap(video)},
 		{"audioFourCcInfoMap", infoMap(audio)},
-		{"capsEx", float64(capReconnect | capModEx)},
+		{"capsEx", float64(capReconnect | capMultitrack | capModEx)},
 	}
 }
 

@@ -115,6 +115,8 @@ func (p *fakePublication) Write(u gateway.AccessUnit) error {
 	return nil
 }
 
+func (p *fakePublication) Data(gateway.Datum) error { return nil }
+
 func (p *fakePublication) Done() <-chan struct{} { return p.done }
 
 func (p *fakePublication) Err() error {

@@ -41,6 +41,7 @@ const (
 	dropUnpublished = "unpublished" // media for a stream that does not publish
 	dropMalformed   = "malformed"   // tags and data that can't be read
 	dropAborted     = "aborted"     // broken off by the peer
+	dropTrack       = "track"       // media of a track that nobody takes
 )
 
 // The reasons for ending a connection beside gateway.Reason.

@@ -17,9 +17,12 @@ type stream struct {
 	// The publication, nil while there is none, and what belongs to it.
 	pub    gateway.Publication
 	name   string
+	permit *gateway.Permit
 	closed chan struct{}
 	video  flv.VideoParser
-	audio  flv.AudioParser
+	audio  [maxAudio]audioTrack
+	// more are the video tracks beyond the first (Enhanced RTMP v2): publications of their own.
+	more map[byte]*videoTrack
 	// bad counts malformed tags since the last sound one.
 	bad int
 }
@@ -82,7 +85,7 @@ func (c *conn) publish(id uint32, cmd command) error {
 		}
 		return c.refusePublish(id, code, err)
 	}
-	*st = stream{id: id, engaged: st.engaged, pub: pub, name: name, closed: make(chan struct{})}
+	*st = stream{id: id, engaged: st.engaged, pub: pub, name: name, permit: permit, closed: make(chan struct{})}
 	c.watch(st)
 	c.net.awaitNothing()
 	c.reader.widen(readBuffer)
@@ -140,10 +143,13 @@ func (c *conn) watch(st *stream) {
 
 // unpublish ends a publication.
 func (c *conn) unpublish(st *stream, cause error) {
-	pub := st.pub
+	pub, more := st.pub, st.more
 	close(st.closed)
 	*st = stream{id: st.id, engaged: st.engaged}
 	pub.Close(cause)
+	for _, v := range more {
+		v.end(cause)
+	}
 }
 
 // ended tells the encoder that its publication is over, and why.

@@ -22,7 +22,7 @@ func TestPublish(t *testing.T) {
 		c := r.client()
 		c.command(0, "connect", 1, &object{props: []property{
 			{"app", testApp}, {"type", "nonprivate"}, {"flashVer", "FMLE/3.0 (compatible; Lavf59)"}, {"tcUrl", "rtmp://h/" + testApp},
-			{"fourCcList", []any{"hvc1", "av01", "vp09"}}, {"capsEx", 1.0},
+			{"fourCcList", []any{"hvc1", "av01", "vp09", "vp08"}}, {"capsEx", 1.0},
 		}})
 		got := c.commands()
 		if len(got) != 1 || got[0].name != "_result" || got[0].tx != 1 {
@@ -32,7 +32,7 @@ func TestPublish(t *testing.T) {
 		if props.get("fmsVer") != serverName || props.get("capabilities") != 31.0 || info.get("code") != "NetConnection.Connect.Success" {
 			t.Errorf("connect answered with %+v, %+v", props, info)
 		}
-		if diff := cmp.Diff([]any{"hvc1", "av01"}, props.get("fourCcList")); diff != "" {
+		if diff := cmp.Diff([]any{"hvc1", "av01", "vp09"}, props.get("fourCcList")); diff != "" {
 			t.Errorf("codecs offered:\n%s", diff)
 		}
 		c.command(0, "releaseStream", 2, nil, testName)

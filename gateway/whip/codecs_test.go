@@ -116,6 +116,8 @@ type transportUnits struct {
 
 func (s *transportUnits) Program([]ts.Stream) error { return nil }
 
+func (s *transportUnits) Data(ts.Data) error { return nil }
+
 func (s *transportUnits) Track(t media.Track, _ ts.Stream) error {
 	s.params = t.Params
 	return nil
@@ -171,6 +173,12 @@ func TestCodecs(t *testing.T) {
 		}},
 		{"AV1", "AV1", func() rtp.Payloader { return &rtpcodecs.AV1Payloader{} }, func(t *testing.T) [][]byte {
 			return fromIVF(encode(t, "a.ivf", "-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-lag-in-frames", "0"))
+		}},
+		{"VP9", "VP9", func() rtp.Payloader { return &rtpcodecs.VP9Payloader{} }, func(t *testing.T) [][]byte {
+			return fromIVF(encode(t, "a.ivf", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-lag-in-frames", "0", "-auto-alt-ref", "0"))
+		}},
+		{"VP8", "VP8", func() rtp.Payloader { return &rtpcodecs.VP8Payloader{} }, func(t *testing.T) [][]byte {
+			return fromIVF(encode(t, "a.ivf", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-lag-in-frames", "0", "-auto-alt-ref", "0"))
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -83,7 +83,7 @@ func (n *nowhere) Write(au gateway.AccessUnit) error {
 
 // FuzzPackets reads RTP packets of any kind: lengths of two bytes each, then the packets.
 func FuzzPackets(f *testing.F) {
-	for _, codec := range []byte{0, 1, 2, 3} {
+	for _, codec := range []byte{0, 1, 2, 3, 4, 5} {
 		f.Add(codec, []byte{0, 16, 0x80, 0xe6, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0x67, 0x42, 0xe0, 0x1f})
 	}
 	f.Fuzz(func(t *testing.T, codec byte, b []byte) {

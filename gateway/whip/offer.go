@@ -9,6 +9,7 @@ import (
 	"github.com/pion/sdp/v3"
 
 	"klive/gateway"
+	"klive/infra/live"
 	"klive/infra/media"
 )
 
@@ -27,6 +28,8 @@ var codecs = []codec{
 	{name: "H264", format: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"},
 	{name: "H265"},
 	{name: "AV1"},
+	{name: "VP9", format: "profile-id=0"},
+	{name: "VP8"},
 }
 
 // offer is an offer that was read.
@@ -208,7 +211,7 @@ func (o *offer) trimVideo(m *sdp.MediaDescription) error {
 		trim(m, keep)
 		return nil
 	}
-	return refuseOffer("the offer's pictures are %s; send H.264, HEVC or AV1: others would have to be transcoded before anybody could play them, and no rung of this server takes them", codecNames(m))
+	return refuseOffer("the offer's pictures are %s; send H.264, HEVC, AV1, VP9 or VP8", codecNames(m))
 }
 
 // find is the payload type that carries the codec; -1 when none does. Of H.264's modes the one
@@ -286,6 +289,15 @@ func (o *offer) answer(text string) (string, error) {
 	}
 	out, err := d.Marshal()
 	return string(out), err
+}
+
+// suits says whether anybody could play what is made of the offer by a ladder: players of HLS and
+// DASH take no VP8.
+func (o *offer) suits(l live.Ladder) error {
+	if o.video != "VP8" || slices.ContainsFunc(l.Rungs, func(r live.Rung) bool { return r.Video.Mode == live.ModeEncode }) {
+		return nil
+	}
+	return refuseOffer("the offer's pictures are VP8, which no player of HLS or DASH takes, and the entry's conversion profile makes nothing else of them; send H.264, or choose a profile that transcodes")
 }
 
 // kinds are what the offer announces.

@@ -100,7 +100,7 @@ func (s *session) answer(ctx context.Context) (string, error) {
 // publish puts the session's stream on the air.
 func (s *session) publish(ctx context.Context, permit *gateway.Permit) error {
 	pub, err := s.server.cfg.Gateway.Publish(ctx, permit, gateway.Publish{
-		Name: s.to.ID.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Link: s.stats,
+		Name: s.to.ID.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Link: s.stats, Suits: s.offer.suits,
 	})
 	if err != nil {
 		return err

@@ -38,8 +38,13 @@ type video struct {
 // newDepacketizer returns what reads a codec's packets.
 func newDepacketizer(t *track, codec string) depacketizer {
 	t.broken.Store(true)
-	if codec == "AV1" {
+	switch codec {
+	case "AV1":
 		return &video{t: t, units: &obus{}}
+	case "VP9":
+		return &video{t: t, units: &vp9{}}
+	case "VP8":
+		return &video{t: t, units: &vp8{}}
 	}
 	return &video{t: t, units: newNALs(codec == "H265")}
 }

@@ -50,6 +50,10 @@ type Config struct {
 	Process func() Process
 	// Feeds answers /v1/feeds/{id}/…, which ask something of a feed; nil when nothing can be.
 	Feeds http.Handler
+	// Drain may be nil: then the process can only be ended.
+	Drain Drainer
+	// Usage may be nil: then nothing is told of what partners have used.
+	Usage Usage
 	// Pins may be nil: then nothing can be chosen.
 	Pins Pins
 	// Recordings may be nil: then nothing is told of recorded files.
@@ -125,6 +129,13 @@ func (h *Handler) routes() http.Handler {
 	}
 	if h.config.Feeds != nil {
 		api.handle(http.MethodPost, "/v1/feeds/{id}/kick", own.Handler(h.config.Feeds))
+	}
+	if h.config.Drain != nil {
+		api.handle(http.MethodGet, "/v1/drain", http.HandlerFunc(h.held))
+		api.handle(http.MethodPost, "/v1/drain", own.Handler(http.HandlerFunc(h.drain)))
+	}
+	if h.config.Usage != nil {
+		api.handle(http.MethodGet, "/v1/usage", http.HandlerFunc(h.usage))
 	}
 	if h.config.Pins != nil {
 		api.handle(http.MethodPut, "/v1/entries/{entry}/pin", own.Handler(http.HandlerFunc(h.pin)))

@@ -231,6 +231,12 @@ func (h *Handler) notFound(w http.ResponseWriter, _ *http.Request) {
 	if h.config.Cluster != nil {
 		list += ", /v1/nodes"
 	}
+	if h.config.Drain != nil {
+		list += ", /v1/drain"
+	}
+	if h.config.Usage != nil {
+		list += ", /v1/usage"
+	}
 	if h.config.Feeds != nil {
 		list += ", /v1/feeds/{feed}/kick"
 	}

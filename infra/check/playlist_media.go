@@ -78,6 +78,9 @@ func (p *Playlist) checkAlone(s *scannedPlaylist, r reporter) {
 	if s.tags["#EXT-X-MAP"] > 0 {
 		need = 6
 	}
+	if s.tags["#EXT-X-GAP"] > 0 { // not a tag of version 7 (RFC 8216)
+		need = 8
+	}
 	if s.version < need {
 		r.report(RuleVersion, "EXT-X-VERSION is %d, the tags need %d", s.version, need)
 	}

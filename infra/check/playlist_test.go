@@ -46,7 +46,7 @@ func TestPlaylistRules(t *testing.T) {
 	}
 	for _, rule := range []string{
 		RuleSyntax, RuleVersion, RuleTarget, RuleSequence, RuleImmutable, RuleDiscontinuity, RulePDT, RuleWindow, RuleEndlist,
-		RuleAligned, RuleMap, RuleName, RuleIndependent, RuleMultivariant, RuleCodecs, RuleBandwidth, RuleAudioGroup,
+		RuleAligned, RuleMap, RuleName, RuleIndependent, RuleMultivariant, RuleCodecs, RuleBandwidth, RuleAudioGroup, RuleCaptions,
 	} {
 		if !seen[rule] {
 			t.Errorf("no archive breaks the rule %q", rule)

@@ -32,6 +32,7 @@ type Config struct {
 	HTTPS     HTTPS     `yaml:"https"`
 	Admin     Admin     `yaml:"admin"`
 	Gateway   Gateway   `yaml:"gateway"`
+	Limits    Limits    `yaml:"limits"`
 	Segment   Segment   `yaml:"segment"`
 	Part      Part      `yaml:"part"`
 	HLS       HLS       `yaml:"hls"`
@@ -256,6 +257,32 @@ type Gateway struct {
 	TaskProtection time.Duration `yaml:"taskProtection" min:"0s" max:"48h"`
 }
 
+// Limits are the marks above which a gateway takes no new streams; 0 is no mark.
+type Limits struct {
+	// CPU, Memory and Descriptors are percent of what the process may use.
+	CPU         int `yaml:"cpu" min:"0" max:"100"`
+	Memory      int `yaml:"memory" min:"0" max:"100"`
+	Descriptors int `yaml:"descriptors" min:"0" max:"100"`
+	// Disk is what has to be free where data lies.
+	Disk Size `yaml:"disk" min:"0" max:"1024GiB"`
+	// Network bounds the sum of the streams' bitrates in Mbit/s, Streams their number.
+	Network int `yaml:"network" min:"0" max:"1000000"`
+	Streams int `yaml:"streams" min:"0" max:"1000000"`
+	// PartnerStreams is how many streams a partner may have in the deployment; Partners names those
+	// with another number: "102:50,103:5".
+	PartnerStreams int    `yaml:"partnerStreams" min:"0" max:"1000000"`
+	Partners       string `yaml:"partners" is:"partners"`
+}
+
+// PartnerStreamsOf is how many streams a partner may have on the air; 0 is any number.
+func (l Limits) PartnerStreamsOf(partner int) int {
+	own, err := parsePartners(l.Partners)
+	if n, ok := own[partner]; ok && err == nil {
+		return n
+	}
+	return l.PartnerStreams
+}
+
 // Segment is the grid.
 type Segment struct {
 	Duration time.Duration `yaml:"duration" min:"1s" max:"12s"`
@@ -359,6 +386,8 @@ type Recording struct {
 	Scan   time.Duration `yaml:"scan" min:"1s" max:"1h"`
 	// Remake is how long a file waits for segments of its rung that are gaps to be made again.
 	Remake time.Duration `yaml:"remake" min:"0s" max:"24h"`
+	// Backup records the backup encoder's own feed too, under server index 1.
+	Backup bool `yaml:"backup"`
 	// Writing is how many files a worker writes at once.
 	Writing int `yaml:"writing" min:"1" max:"64"`
 }

@@ -39,6 +39,7 @@ func Default() *Config {
 		Part:      Part{Duration: 333 * time.Millisecond},
 		HLS:       HLS{Window: 5, Container: "cmaf"},
 		Broadcast: Broadcast{Resume: 180 * time.Second},
+		Limits:    Limits{CPU: 95, Memory: 90, Descriptors: 90, Disk: 256 * MiB},
 		Failover:  Failover{After: 1500 * time.Millisecond, Health: 10 * time.Second, Return: "auto", MinHealth: 50},
 		DVR:       DVR{MaxWindow: 7200 * time.Second, Keep: time.Hour, Grace: time.Minute},
 		Thumbnail: Thumbnail{Every: 10 * time.Second, Width: 640},

@@ -45,6 +45,9 @@ func checkForm(form, text string) error {
 		return matches(text, wordForm, "want letters, digits, '-' and '_'")
 	case "digits":
 		return matches(text, digitsForm, `want digits, such as "01"`)
+	case "partners":
+		_, err := parsePartners(text)
+		return err
 	case "node":
 		return matches(text, nodeForm, "want letters, digits, '.', '-' and '_'")
 	case "path":

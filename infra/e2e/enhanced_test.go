@@ -15,10 +15,10 @@ import (
 	"klive/infra/publisher"
 )
 
-// recordedAV1 is a second of AV1 by SVT-AV1, one GOP of 25 pictures.
-func recordedAV1(t testing.TB) []mp4.MovieUnit {
+// recordedVideo is a second of video by SVT-AV1 or libvpx, one GOP of 25 pictures.
+func recordedVideo(t testing.TB, name string) []mp4.MovieUnit {
 	t.Helper()
-	b, err := os.ReadFile("../media/mp4/testdata/av1.mp4")
+	b, err := os.ReadFile("../media/mp4/testdata/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +55,8 @@ type recordedOpus struct {
 
 func (r *recordedOpus) Program([]ts.Stream) error { return nil }
 
+func (r *recordedOpus) Data(ts.Data) error { return nil }
+
 func (r *recordedOpus) Track(t media.Track, _ ts.Stream) error {
 	if t.Params.Codec() == "Opus" {
 		r.track = t
@@ -69,12 +71,17 @@ func (r *recordedOpus) Unit(u ts.Unit) error {
 	return nil
 }
 
-// TestEnhancedRTMP publishes recorded AV1 and Opus by their FourCCs: the playlist names AV1 and the
-// AAC that the profile wants of Opus, and Chromium plays them.
+// TestEnhancedRTMP publishes recorded AV1 and VP9 with Opus by their FourCCs: the playlist names
+// the codec and the AAC that the profile wants of Opus, and Chromium plays them.
 func TestEnhancedRTMP(t *testing.T) {
+	for name, codec := range map[string]string{"av1.mp4": `av01\.0\.00M\.08`, "vp9.mp4": `vp09\.00\.10\.08`} {
+		t.Run(name, func(t *testing.T) { enhanced(t, recordedVideo(t, name), codec) })
+	}
+}
+
+func enhanced(t *testing.T, video []mp4.MovieUnit, codec string) {
 	beside(t)
-	p := start(t, "KLIVE_SEGMENT_DURATION=1s")
-	video := recordedAV1(t)
+	p := start(t, "KLIVE_SEGMENT_DURATION=2s")
 	file, err := os.ReadFile("../media/ts/testdata/multi.ts")
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +101,7 @@ func TestEnhancedRTMP(t *testing.T) {
 	defer func() { close(stop); wg.Wait(); pub.Close() }()
 	waitPlayable(t, p)
 	master := p.get(t.Context(), p.playlist("0_demolive"))
-	if !regexp.MustCompile(`CODECS="av01\.0\.00M\.08,mp4a\.40\.2"`).MatchString(master) {
+	if !regexp.MustCompile(`CODECS="` + codec + `,mp4a\.40\.2"`).MatchString(master) {
 		t.Errorf("the playlist is\n%s", master)
 	}
 	waitLive(t, p)
@@ -150,15 +157,15 @@ func TestEnhancedFourCCs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pub.Abort()
-	if err := pub.WriteVideo(0, []byte{0x90, 'v', 'p', '0', '9', 1, 0, 0, 0}); err != nil {
+	if err := pub.WriteVideo(0, []byte{0x90, 'v', 'p', '0', '8', 1, 0, 0, 0}); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case <-pub.Done():
 	case <-time.After(20 * time.Second):
-		t.Fatal("VP9 is taken")
+		t.Fatal("VP8 is taken")
 	}
-	if err := pub.Err(); err == nil || !strings.Contains(err.Error(), "vp09") {
+	if err := pub.Err(); err == nil || !strings.Contains(err.Error(), "vp08") {
 		t.Errorf("the encoder is told %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -83,12 +84,22 @@ func (r *recorded) over() bool {
 // packetsOf reads the frames of an MP4 by ffprobe's word on where they lie.
 func packetsOf(t testing.TB, path string) (video, audio []uint64, moovFirst bool) {
 	t.Helper()
+	return packetsIn(t, path, "")
+}
+
+// packetsIn reads those of one kind of stream, "v" or "a"; of both when it is empty.
+func packetsIn(t testing.TB, path, streams string) (video, audio []uint64, moovFirst bool) {
+	t.Helper()
 	file, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	moovFirst = strings.Index(string(file), "moov") < strings.Index(string(file), "mdat")
-	out, err := exec.Command(ffprobe(t), "-v", "error", "-of", "json", "-show_entries", "packet=codec_type,pos,size", path).Output()
+	args := []string{"-v", "error", "-of", "json", "-show_entries", "packet=codec_type,pos,size"}
+	if streams != "" {
+		args = append(args, "-select_streams", streams)
+	}
+	out, err := exec.Command(ffprobe(t), append(args, path)...).Output()
 	if err != nil {
 		t.Fatalf("ffprobe %s: %v", path, err)
 	}
@@ -199,53 +210,6 @@ func TestRecordingBecomesVOD(t *testing.T) {
 	t.Logf("%v in %d files, VOD %s with %d pictures", run, len(paths), r.VODs[0].ID, len(joined))
 }
 
-// TestRecordingOfALadder records every flavor of an entry that is transcoded: as many pictures in
-// each flavor of the VOD as the source has.
-func TestRecordingOfALadder(t *testing.T) {
-	ffmpeg(t)
-	beside(t)
-	segment := length(time.Minute, 10*time.Second)
-	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_RECORDING_SEGMENT="+segment.String(), "KLIVE_RECORDING_SCAN=1s", "KLIVE_CONTROL_SWEEP=1s")
-	plane := controlPlane{p.client, p.admin}
-	var ks string
-	var e entry
-	plane.api(t, "session", "start", map[string][]string{"secret": {controlSecret}, "type": {"2"}, "partnerId": {"102"}}, &ks)
-	plane.api(t, "liveStream", "add", map[string][]string{"ks": {ks}, "liveStreamEntry:objectType": {"KalturaLiveStreamEntry"}, "liveStreamEntry:name": {"ladder"},
-		"liveStreamEntry:conversionProfileId": {"502"}, "liveStreamEntry:recordStatus": {"1"}, "sourceType": {"32"}}, &e)
-	f := publish(t, p.broadcast(e.ID, e.Token), x264Clip(t, "12", "0"), length(6*time.Minute, 17*time.Second))
-	if err := f.wait(); err != nil {
-		t.Fatal(err)
-	}
-	var r *recorded
-	p.wait(t, 90*time.Second, "the recording to be joined", func() bool { r = recordings(p.client, p.admin, ""); return r.over() })
-	lost, want := 0, 0
-	for _, file := range r.Recordings {
-		lost += file.Lost
-	}
-	for _, s := range f.sent {
-		if s.Kind == media.Video {
-			want++
-		}
-	}
-	if n := len(r.VODs[0].Flavors); n != 4 {
-		t.Fatalf("%d flavors are recorded, want 4", n)
-	}
-	for _, flavor := range r.VODs[0].Flavors {
-		out, err := exec.Command(ffprobe(t), "-v", "error", "-select_streams", "v", "-of", "csv=p=0", "-show_entries", "packet=pts_time", p.fetch(t, flavor.Path)).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := strings.Count(string(out), "\n")
-		t.Logf("flavor %d: %d files, %d pictures of %d", flavor.Params, flavor.Files, got, want)
-		if flavor.Files*4 != len(r.Recordings) || lost == 0 && got != want {
-			t.Errorf("flavor %d has %d files of %d and %d pictures, want %d", flavor.Params, flavor.Files, len(r.Recordings), got, want)
-		}
-	}
-	if lost > 0 {
-		t.Logf("%d segments of rungs were late on this machine and are missing", lost)
-	}
-}
-
 // TestRecordingIsSplit asks for a split on the admin listener, lets the encoder come back once,
 // and another take over: one VOD, and every frame in it.
 func TestRecordingIsSplit(t *testing.T) {
@@ -305,6 +269,42 @@ func TestRecordingIsSplit(t *testing.T) {
 	}
 }
 
+// TestRecordingOfTheBackup records, beside what viewers see, what the backup encoder sends: every
+// frame of it, under index 1.
+func TestRecordingOfTheBackup(t *testing.T) {
+	ffmpeg(t)
+	beside(t)
+	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_HLS_WINDOW=20", "KLIVE_RECORDING_SEGMENT=5s", "KLIVE_RECORDING_SCAN=1s",
+		"KLIVE_RECORDING_BACKUP=true", "KLIVE_CONTROL_SWEEP=1s")
+	clip := demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2})
+	primary := publish(t, p.demo(), clip, length(time.Minute, 7*time.Second))
+	backup := publish(t, strings.Replace(p.demo(), "i=0", "i=1", 1), clip, length(time.Minute, 7*time.Second))
+	if err := errors.Join(primary.wait(), backup.wait()); err != nil {
+		t.Fatal(err)
+	}
+	var paths [2][]string
+	p.wait(t, 60*time.Second, "both recordings to be appended", func() bool {
+		r := recordings(p.client, p.admin, "")
+		if r == nil {
+			return false
+		}
+		var ended [2]bool
+		paths = [2][]string{}
+		for _, f := range r.Recordings {
+			if f.State != "confirmed" {
+				return false
+			}
+			ended[f.Index] = ended[f.Index] || f.Last
+			paths[f.Index] = append(paths[f.Index], filepath.Join(p.dir, "data", "store", "objects", f.Key))
+		}
+		return ended[0] && ended[1]
+	})
+	for i, f := range []*feed{primary, backup} {
+		slices.Sort(paths[i])
+		auditFiles(t, paths[i], f.sent, func(media.Kind, uint64) bool { return false })
+	}
+}
+
 // fetch gets what the admin listener serves and returns the name of a file with it.
 func (p *process) fetch(t testing.TB, path string) string {
 	t.Helper()
@@ -340,18 +340,28 @@ func (p *process) liveEntry(t testing.TB) (e liveFacts) {
 	return e
 }
 
-// TestRecordingStrategies records once for each way in which Kaltura may get at the files.
+// TestRecordingStrategies records once for each way in which Kaltura may get at the files: from a
+// folder that its servers share, from addresses, from a bucket by its name and by signed addresses.
 func TestRecordingStrategies(t *testing.T) {
 	ffmpeg(t)
-	for _, strategy := range []string{"serverFile", "url"} {
-		t.Run(strategy, func(t *testing.T) {
+	for _, c := range []struct {
+		name, strategy string
+		bucket         bool
+	}{{"path", "serverFile", false}, {"address", "url", false}, {"s3 path", "serverFile", true}, {"signed address", "url", true}} {
+		t.Run(c.name, func(t *testing.T) {
 			beside(t)
 			var p *process
-			files := &fileHost{dir: func() string { return filepath.Join(p.dir, "data", "store", "objects") }}
-			address := files.start(t)
-			p = start(t, "KLIVE_BROADCAST_RESUME=1s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_HLS_WINDOW=20", "KLIVE_RECORDING_SEGMENT=5s", "KLIVE_RECORDING_SCAN=1s",
-				"KLIVE_RECORDING_STRATEGY="+strategy, "KLIVE_RECORDING_ADDRESS="+address+"/{key}", "KLIVE_CONTROL_ACCEPT_URL_RESOURCE=true", "KLIVE_CONTROL_SWEEP=1s")
-			f := publish(t, p.demo(), demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), 12*time.Second)
+			settings := []string{"KLIVE_BROADCAST_RESUME=1s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_HLS_WINDOW=20", "KLIVE_RECORDING_SEGMENT=5s", "KLIVE_RECORDING_SCAN=1s",
+				"KLIVE_RECORDING_STRATEGY=" + c.strategy, "KLIVE_CONTROL_ACCEPT_URL_RESOURCE=true", "KLIVE_CONTROL_SWEEP=1s"}
+			switch {
+			case c.bucket:
+				settings = append(settings, bucketSettings(t)...)
+			case c.strategy == "url":
+				files := &fileHost{dir: func() string { return filepath.Join(p.dir, "data", "store", "objects") }}
+				settings = append(settings, "KLIVE_RECORDING_ADDRESS="+files.start(t)+"/{key}")
+			}
+			p = start(t, settings...)
+			f := publish(t, p.demo(), demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), length(30*time.Second, 7*time.Second))
 			if err := f.wait(); err != nil {
 				t.Fatal(err)
 			}
@@ -363,12 +373,21 @@ func TestRecordingStrategies(t *testing.T) {
 					sent++
 				}
 			}
-			if joined, _, _ := packetsOf(t, p.fetch(t, r.VODs[0].Flavors[0].Path)); len(joined) != sent {
-				t.Errorf("the VOD has %d pictures, want %d", len(joined), sent)
+			if joined, _, _ := packetsOf(t, p.fetch(t, r.VODs[0].Flavors[0].Path)); len(joined) != sent || len(r.Recordings) < 2 {
+				t.Errorf("the VOD has %d pictures of %d files, want %d", len(joined), len(r.Recordings), sent)
 			}
-			t.Logf("%s: %d files, %d pictures", strategy, len(r.Recordings), sent)
+			t.Logf("%s: %d files, %d pictures", c.name, len(r.Recordings), sent)
 		})
 	}
+}
+
+// bucketSettings start an S3 server and are the settings that have klive store there.
+func bucketSettings(t *testing.T) []string {
+	t.Helper()
+	c := newCluster(t, shape{})
+	c.startStore()
+	return []string{"AWS_ACCESS_KEY_ID=" + s3Key, "AWS_SECRET_ACCESS_KEY=" + s3Secret, "AWS_EC2_METADATA_DISABLED=true",
+		"KLIVE_STORAGE_URL=s3://" + bucket + "/klive?region=us-east-1&pathStyle=true&endpoint=http://" + c.storeAddr}
 }
 
 // fileHost serves a folder's files.
@@ -384,60 +403,4 @@ func (h *fileHost) start(t testing.TB) string {
 	go func() { defer close(ended); _ = s.ListenAndServe() }()
 	t.Cleanup(func() { s.Close(); <-ended })
 	return "http://" + address
-}
-
-// TestRecordingSurvivesKills kills the owner and the API in turn while a broadcast is recorded:
-// each file is appended once, in order, none missing, and every frame that was kept is in one.
-func TestRecordingSurvivesKills(t *testing.T) {
-	ffmpeg(t)
-	beside(t)
-	settings := append(slices.Clone(clusterSegments), "broadcast.resume=4s", "recording.segment="+length(time.Minute, 5*time.Second).String(),
-		"recording.scan=1s", "recording.retry=1s", "control.sweep=1s")
-	c := startCluster(t, shape{buses: 1, gateways: 1, workers: 2, origins: 1, settings: settings})
-	s := c.air("owner and API are killed in turn while a broadcast is recorded")
-	for i := range length(36, 4) {
-		time.Sleep(length(10*time.Second, 4*time.Second))
-		victim := c.control
-		if i%2 == 0 {
-			victim = c.owner(s.entry.ID)
-		}
-		victim.Kill()
-		victim.Relaunch()
-		victim.WaitReady()
-	}
-	time.Sleep(3 * time.Second)
-	s.encoder.Stop()
-	var r *recorded
-	deadline := time.Now().Add(2 * time.Minute)
-	for r = recordings(c.client, c.control.admin, adminToken); !r.over(); r = recordings(c.client, c.control.admin, adminToken) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the recording is not over: %+v", r)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
-	var paths []string
-	for n, file := range r.Recordings {
-		if want := fmt.Sprintf("%s.0_%d", file.Asset, n); file.File != want || file.Last != (n == len(r.Recordings)-1) || file.Lost > 0 {
-			t.Errorf("file %d is %+v", n, file)
-		}
-		paths = append(paths, c.recordedFile(file.Key))
-	}
-	f := s.encoder.Sent()
-	pictures := auditFiles(t, paths, f, func(media.Kind, uint64) bool { return false })
-	if got := r.VODs[0].Flavors[0].Files; got != len(paths) {
-		t.Errorf("%d files were appended, %d are in the ledger", got, len(paths))
-	}
-	s.table.Add("files", len(paths), "")
-	s.table.Add("appended", r.VODs[0].Flavors[0].Files, "")
-	s.table.Add("pictures", pictures, "")
-}
-
-// recordedFile copies a recorded file out of the bucket's folder.
-func (c *cluster) recordedFile(key string) string {
-	c.t.Helper()
-	path := filepath.Join(c.bucketDir, "klive", key)
-	if _, err := os.Stat(path); err != nil {
-		c.t.Fatal(err)
-	}
-	return path
 }

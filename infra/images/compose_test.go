@@ -184,8 +184,8 @@ func TestComposeCarriesAStream(t *testing.T) {
 		s.start(name)
 	}
 	s.nginx()
-	s.publish()
-	s.play()
+	s.publish("0_demolive")
+	s.play("0_demolive")
 }
 
 // start starts one of klive's services and waits until it is ready.
@@ -266,23 +266,23 @@ func listening(addr string) func(context.Context) error {
 	}
 }
 
-// publish has ffmpeg send a small picture to the demo entry until the test ends.
-func (s *stack) publish() {
+// publish has ffmpeg send a small picture to an entry until the test ends.
+func (s *stack) publish(entry string) {
 	s.t.Helper()
 	fault.Launch(s.t, fault.Spec{
 		Name: "encoder", Path: "ffmpeg", Env: os.Environ(), Log: filepath.Join(s.dir, "encoder.log"),
 		Args: []string{
 			"-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine",
 			"-t", "90", "-threads", "1", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "50", "-c:a", "aac", "-f", "flv",
-			"rtmp://" + s.at["gateway:1935"] + "/kLive/?p=102&e=0_demolive&i=0&t=demo1234/0_demolive_1",
+			"rtmp://" + s.at["gateway:1935"] + "/kLive/?p=102&e=" + entry + "&i=0&t=demo1234/" + entry + "_1",
 		},
 	})
 }
 
 // play follows playlists at nginx down to a segment.
-func (s *stack) play() {
+func (s *stack) play(entry string) {
 	s.t.Helper()
-	base := "http://" + s.at["cdn:8000"] + "/kLive/smil:0_demolive_all.smil/playlist.m3u8"
+	base := "http://" + s.at["cdn:8000"] + "/kLive/smil:" + entry + "_all.smil/playlist.m3u8"
 	multi := s.await(base, "#EXT-X-STREAM-INF")
 	media := s.resolve(base, firstURI(multi))
 	text := s.await(media, "#EXTINF")

@@ -145,9 +145,9 @@ func SoundRendition(entry string, n int) string { return entry + "_a" + strconv.
 // is the track with that id, everything else the first of its kind.
 func (a *Assembly) TrackOf(rendition string, kind media.Kind) (media.Track, bool) {
 	if i := strings.LastIndex(rendition, "_a"); kind == media.Audio && i >= 0 {
-		if n, err := strconv.ParseUint(rendition[i+len("_a"):], 10, 8); err == nil && n > 1 {
+		if n, err := strconv.ParseUint(rendition[i+len("_a"):], 10, 16); err == nil && n > 1 {
 			t, ok := a.Segment.Track(media.TrackID(n))
-			return t, ok && t.Params.Kind() == kind
+			return t, ok && n <= 255 && t.Params.Kind() == kind
 		}
 	}
 	return a.Track(kind)

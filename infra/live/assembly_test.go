@@ -109,6 +109,31 @@ func TestAssemblyBrokenOff(t *testing.T) {
 	}
 }
 
+// TestTrackOf: the first track of sound has number 1 whatever its id, others that of their id.
+func TestTrackOf(t *testing.T) {
+	tracks := wireTracks()
+	a := &Assembly{Segment: Segment{Tracks: tracks[:3]}}
+	late := &Assembly{Segment: Segment{Tracks: []media.Track{tracks[0], tracks[2]}}} // 1 has fallen silent
+	for _, c := range []struct {
+		a         *Assembly
+		rendition string
+		kind      media.Kind
+		want      int // -1: none
+	}{
+		{a, "0_abcdefgh_32", media.Video, 0}, {a, "0_abcdefgh_a1", media.Audio, 1}, {a, "0_abcdefgh_a2", media.Audio, 2}, {a, "0_abcdefgh_a3", media.Audio, -1},
+		{a, "0_abcdefgh_a258", media.Audio, -1}, {late, "0_abcdefgh_a1", media.Audio, 2}, {late, "0_abcdefgh_a2", media.Audio, 2},
+		{&Assembly{Segment: Segment{Tracks: wireTracks()[:4]}}, "0_abcdefgh_a3", media.Audio, -1}, // that is a picture
+	} {
+		tr, ok := c.a.TrackOf(c.rendition, c.kind)
+		if ok != (c.want >= 0) || ok && int(tr.ID) != c.want {
+			t.Errorf("%s is made of track %d (%v), want %d", c.rendition, tr.ID, ok, c.want)
+		}
+	}
+	if SoundRendition("0_abcdefgh", 2) != "0_abcdefgh_a2" {
+		t.Error(SoundRendition("0_abcdefgh", 2))
+	}
+}
+
 func TestAssemblyRefuses(t *testing.T) {
 	parts := gop(1e18)
 	other := *parts[1]

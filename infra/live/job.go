@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,6 +72,16 @@ type Job struct {
 
 	Video []VideoJob `json:"video,omitempty"`
 	Audio *AudioJob  `json:"audio,omitempty"`
+	// Sounds are further encoded tracks of the same sound: rungs without pictures.
+	Sounds []AudioJob `json:"sounds,omitempty"`
+}
+
+// Heard are all encoded tracks of sound.
+func (j *Job) Heard() []AudioJob {
+	if j.Audio == nil {
+		return j.Sounds
+	}
+	return append([]AudioJob{*j.Audio}, j.Sounds...)
 }
 
 // VideoJob is one encoded picture track.
@@ -101,6 +112,13 @@ type AudioJob struct {
 	Bitrate    int    `json:"bitrate"` // bit/s
 	SampleRate uint32 `json:"sampleRate"`
 	Channels   int    `json:"channels"`
+	// Silent says that the segment has no sound: it is to be silence.
+	Silent bool `json:"silent,omitempty"`
+}
+
+// Listens reports whether any encoded track is made of the segment's own sound.
+func (j *Job) Listens() bool {
+	return slices.ContainsFunc(j.Heard(), func(a AudioJob) bool { return !a.Silent })
 }
 
 // Name is the segment's, "<start in µs>-<feed epoch>", as in the names of its media.
@@ -135,8 +153,8 @@ func (j *Job) Outputs() []string {
 	for i := range j.Video {
 		out = append(out, j.Video[i].Rendition)
 	}
-	if j.Audio != nil {
-		out = append(out, j.Audio.Rendition)
+	for _, a := range j.Heard() {
+		out = append(out, a.Rendition)
 	}
 	return out
 }
@@ -179,7 +197,7 @@ func (j *Job) check() error {
 		return bad("its parts are not in order")
 	case j.End <= j.Start || j.End.Sub(j.Start) > time.Minute || j.Target < time.Second || j.Target > time.Minute:
 		return bad("its times are out of bounds")
-	case len(j.Video) == 0 && j.Audio == nil || len(j.Video) > maxJobOutputs:
+	case len(j.Outputs()) == 0 || len(j.Outputs()) > maxJobOutputs:
 		return bad("it asks for nothing, or for too much")
 	}
 	seen := map[string]bool{}
@@ -194,8 +212,10 @@ func (j *Job) check() error {
 			return bad(j.Video[i].Rendition + " can't be encoded like that")
 		}
 	}
-	if a := j.Audio; a != nil && (a.SampleRate < 8000 || a.SampleRate > 96000 || a.Channels < 1 || a.Channels > 8 || a.Bitrate < 8000 || a.Bitrate > 1e6) {
-		return bad(a.Rendition + " can't be encoded like that")
+	for _, a := range j.Heard() {
+		if a.SampleRate < 8000 || a.SampleRate > 96000 || a.Channels < 1 || a.Channels > 8 || a.Bitrate < 8000 || a.Bitrate > 1e6 {
+			return bad(a.Rendition + " can't be encoded like that")
+		}
 	}
 	return nil
 }

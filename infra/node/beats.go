@@ -1,13 +1,10 @@
 package node
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,10 +16,6 @@ import (
 const (
 	// heardLately is how old a beat may be that a node's clock is held against.
 	heardLately = 5 * time.Second
-	// maxClockOff is how far a node's clock may be from the others'. Media time is wall time.
-	maxClockOff = time.Second
-	// clockJury is how many other nodes it takes to call a clock wrong.
-	clockJury = 2
 )
 
 // startBeats tells the other nodes of this one, and hears them. A node with a bus of its own
@@ -31,7 +24,6 @@ func (n *Node) startBeats(ctx context.Context) (err error) {
 	if !cluster(n.settings) {
 		return nil
 	}
-	n.clock.log = n.log
 	n.beats, err = bus.StartBeats(ctx, n.control, bus.BeatsConfig{
 		Name: n.process, Every: n.settings.Worker.Beat, Quiet: !n.roles.Has(LiveWorker), Payload: n.beat, Logger: n.log,
 	})
@@ -43,8 +35,6 @@ func (n *Node) startBeats(ctx context.Context) (err error) {
 			func() float64 { return float64(len(lately(n.beats.Peers(), time.Now()))) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "klive_node_workers", Help: "Workers heard in the last five seconds that take live entries."},
 			func() float64 { return float64(takers(lately(n.beats.Peers(), time.Now()))) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "klive_node_clock_offset_seconds", Help: "How far this host's clock is ahead of the other nodes'."},
-			func() float64 { return n.clock.ahead().Seconds() }),
 	)
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.running.Go(func() { n.watchPeers(watch) })
@@ -68,12 +58,15 @@ func (n *Node) describe() live.Beat {
 	if n.server != nil { // its clock is nobody's concern
 		return live.Beat{
 			Name: n.process, Roles: []string{busRole}, Release: n.cfg.Version,
-			Ready: n.Ready(context.Background()) == nil, Draining: n.ending.Load(),
+			Ready: n.Ready(context.Background()) == nil, Draining: n.Held().Draining,
 		}
 	}
 	b := live.Beat{
 		Name: n.process, Roles: n.roles.Names(), Release: n.cfg.Version, Internal: n.address, Time: time.Now(),
-		Ready: n.Ready(context.Background()) == nil, Draining: n.ending.Load(), BusRTT: n.pulse.roundTrip(),
+		Ready: n.Ready(context.Background()) == nil, Draining: n.Held().Draining, BusRTT: n.pulse.roundTrip(),
+	}
+	if n.roles.Has(LiveWorker) {
+		b.Ready = n.able() == nil // a gateway in the same process that is full keeps no entry from it
 	}
 	if !n.assembled.Load() {
 		return b
@@ -243,57 +236,4 @@ func known(peers []bus.Peer) []peer {
 
 func lately(peers []bus.Peer, now time.Time) []peer {
 	return slices.DeleteFunc(known(peers), func(p peer) bool { return now.Sub(p.heard) > heardLately })
-}
-
-// clock holds this host's clock against those of the other nodes.
-type clock struct {
-	log *slog.Logger
-
-	// mu guards the fields below.
-	mu  sync.Mutex
-	off time.Duration // ahead of the others' median
-}
-
-// compare takes the newest beats. The way of a beat makes others look late by a little.
-func (c *clock) compare(peers []peer, self string) {
-	var ahead []time.Duration
-	for _, p := range peers {
-		if p.Name != self && !p.Time.IsZero() {
-			ahead = append(ahead, p.heard.Sub(p.Time))
-		}
-	}
-	var off time.Duration
-	if len(ahead) >= clockJury {
-		slices.SortFunc(ahead, cmp.Compare)
-		off = (ahead[(len(ahead)-1)/2] + ahead[len(ahead)/2]) / 2
-	}
-	was, is := c.wrong(), error(nil)
-	c.mu.Lock()
-	c.off = off
-	c.mu.Unlock()
-	switch is = c.wrong(); {
-	case was == nil && is != nil:
-		c.log.Error("this node takes no streams: " + is.Error())
-	case was != nil && is == nil:
-		c.log.Info("this host's clock agrees with the other nodes' again")
-	}
-}
-
-func (c *clock) ahead() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.off
-}
-
-// wrong says that the clock can't be used.
-func (c *clock) wrong() error {
-	off := c.ahead()
-	if off.Abs() <= maxClockOff {
-		return nil
-	}
-	side := "ahead of"
-	if off < 0 {
-		side = "behind"
-	}
-	return fmt.Errorf("this host's clock is %v %s the other nodes'; let it follow a time server (NTP)", off.Abs().Round(10*time.Millisecond), side)
 }

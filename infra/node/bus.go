@@ -172,10 +172,12 @@ func (n *Node) openRecords(ctx context.Context) (err error) {
 	}{
 		{&n.feeds, bus.BucketConfig{Name: live.FeedsBucket, TTL: n.feedTTL()}},
 		{&n.claims, bus.BucketConfig{Name: live.ClaimsBucket, TTL: live.ClaimLife}},
+		{&n.sections, bus.BucketConfig{Name: live.SectionsBucket, TTL: live.SectionsLife}},
 		{&n.clocks, bus.BucketConfig{Name: live.ClocksBucket, TTL: n.feedTTL()}},
 		{&n.broadcasts, bus.BucketConfig{Name: live.BroadcastsBucket}},
 		{&n.epochs, bus.BucketConfig{Name: live.EpochsBucket, Lasting: true}},
 		{&n.owners, bus.BucketConfig{Name: workers.OwnersBucket}},
+		{&n.usages, bus.BucketConfig{Name: live.UsageBucket, TTL: live.UsageKeep}},
 		{&n.pins, bus.BucketConfig{Name: live.PinsBucket}},
 		{nil, bus.BucketConfig{Name: sweeper.LeasesBucket}}, // a node that ends at once must not be about to make it
 		{nil, bus.BucketConfig{Name: statusBucket}},         // nor this

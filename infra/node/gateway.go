@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"time"
 
 	"klive/gateway"
 	"klive/gateway/rtmp"
 	"klive/gateway/srt"
 	"klive/infra/bus"
+	"klive/infra/live"
 )
 
 // startGateway makes the gateway that the protocols' servers reach through n.door.
@@ -25,8 +27,15 @@ func (n *Node) startGateway(context.Context) (err error) {
 		},
 		Media: n.media, Feeds: n.feeds, Clocks: n.clocks, Broadcasts: n.broadcasts, Epochs: n.epochs,
 		Subscribe: n.subscribe,
-		Ready:     func() error { return n.Ready(context.Background()) },
-		Address:   n.address,
+		Ready:     n.takesStreams,
+		Room:      func() error { return n.load.Load().full() },
+		PartnerStreams: func(partner int) int {
+			return c.Limits.PartnerStreamsOf(partner)
+		},
+		Address: n.address,
+		Used: func(partner int, media time.Duration) {
+			n.usage.add(partner, live.UsageRecord{IngestSeconds: media.Seconds()})
+		},
 
 		SegmentDuration: c.Segment.Duration,
 		PartDuration:    c.Part.Duration,

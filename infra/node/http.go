@@ -126,7 +126,7 @@ func (n *Node) adminHandler() (http.Handler, error) {
 		Log: n.log, Version: n.cfg.Version, Token: n.settings.Admin.Token.Reveal(),
 		Places: n.places(), Process: n.holds,
 		Streams: streams{n}, Cluster: overview{n}, Feeds: http.HandlerFunc(n.serveFeeds), Metrics: n.cfg.Registry, Ready: n.Ready,
-		Recordings: recordingList{n}, Pins: pins{n},
+		Recordings: recordingList{n}, Pins: pins{n}, Usage: streams{n}, Drain: n,
 	}
 	if n.embedded() {
 		c.ControlPlane = http.HandlerFunc(n.serveControlPlane)

@@ -47,7 +47,8 @@ func (n *Node) startPush() (err error) {
 		return nil
 	}
 	n.push, err = push.New(push.Config{
-		Gateway: door{n}, Elsewhere: n.forwarder, Partner: n.partnerOf,
+		Sections: n.sections,
+		Gateway:  door{n}, Elsewhere: n.forwarder, Partner: n.partnerOf,
 		MaxRequests: c.MaxRequests, Admission: c.PublishTimeout, Publish: c.PublishTimeout, Idle: c.IdleTimeout, Turn: n.settings.Gateway.Takeover + time.Second,
 		Logger: n.log, Registerer: n.cfg.Registry,
 	})

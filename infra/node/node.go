@@ -29,6 +29,7 @@ import (
 	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/kaltura/controlplane"
+	"klive/infra/telemetry"
 	"klive/storage"
 	"klive/storage/origin"
 	"klive/storage/spool"
@@ -55,6 +56,8 @@ type Config struct {
 	// Control is the bus's control plane; nil means the one that Settings name. The node does
 	// not close one that was given.
 	Control *bus.Control
+	// Load measures what this process uses of its host; nil means that it does so itself.
+	Load func() telemetry.Load
 	// Transcoder works off transcode jobs; nil means workers/transcode with ffmpeg.
 	Transcoder Transcoder
 	// Observe is called with each request of Kaltura's embedded API; may be nil.
@@ -89,8 +92,11 @@ type Node struct {
 	broadcasts *bus.Bucket
 	clocks     *bus.Bucket
 	claims     *bus.Bucket
+	sections   *bus.Bucket
 	epochs     *bus.Bucket
 	owners     *bus.Bucket
+	usages     *bus.Bucket // of what partners have used
+	usage      *usage      // what they use here; nil without gateway and live worker
 	pins       *bus.Bucket // of operators' choices between encoders
 	media      mediaPlane
 	beats      *bus.Beats // nil on a bus of its own
@@ -110,6 +116,7 @@ type Node struct {
 	tracer     trace.Tracer    // nil without traces
 	owner      *kaltura.Client // of the demo partner's entries; nil without the embedded control plane
 	gateway    *gateway.Gateway
+	load       atomic.Pointer[load] // nil where no streams are taken
 	forwarder  *gateway.Forwarder
 	push       *push.Handler // nil when it is off
 	whip       *whip.Server  // nil when it is off
@@ -120,8 +127,9 @@ type Node struct {
 
 	waiting   atomic.Pointer[string] // what a starting node waits for
 	assembled atomic.Bool            // the fields above are what they will be
-	ending    atomic.Bool            // takes no more work
-	closing   atomic.Bool            // parts may end
+	drain     drain
+	retire    func()      // has the live worker hand its entries over; nil without the role
+	closing   atomic.Bool // parts may end
 	running   sync.WaitGroup
 	// failed gets the first error of a part that should run as long as the node.
 	failed chan error
@@ -135,12 +143,8 @@ type mediaPlane interface {
 	Close()
 }
 
-const (
-	// closeTimeout bounds how long one part may take to end; workers have a time of their own.
-	closeTimeout = 15 * time.Second
-	// drainCheck is how often a closing node looks whether its encoders have gone.
-	drainCheck = 20 * time.Millisecond
-)
+// closeTimeout bounds how long one part may take to end; workers have a time of their own.
+const closeTimeout = 15 * time.Second
 
 // errStarting is returned to those who ask before a node's parts are there.
 var errStarting = errors.New("starting; try again in a moment")
@@ -165,11 +169,12 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{cfg: c, datagrams: datagrams, settings: c.Settings, roles: c.Roles, log: c.Log, failed: make(chan error, 1)}
 	n.viewer.Store(&c.Settings.Viewer)
 	n.showReadiness()
+	n.showDrain()
 	for _, start := range []func(context.Context) error{
 		n.openListeners, n.openWebRTC, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.openRecordings, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
-		n.startBeats, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startInternal, n.closeProtocolsHere, n.checkKaltura, n.startStatus,
+		n.startClock, n.startBeats, n.startUsage, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startLoad, n.startInternal, n.closeProtocolsHere, n.checkKaltura, n.startStatus,
 	} {
 		if err := start(ctx); err != nil {
 			n.Close(context.WithoutCancel(ctx))
@@ -212,11 +217,24 @@ func (n *Node) tell() {
 // Failed delivers the error of a part that ended although the node goes on.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-// Ready returns nil while the node can take work, and says otherwise why not.
+// Ready returns nil while the node takes work, and says otherwise why not. A gateway that is well
+// but has no room for another stream says so behind [Full].
 func (n *Node) Ready(context.Context) error {
+	if err := n.able(); err != nil {
+		return err
+	}
+	if err := n.load.Load().full(); err != nil {
+		return errors.New(Full + err.Error())
+	}
+	return nil
+}
+
+// able returns nil while nothing is wrong with the node, however much it has to do.
+func (n *Node) able() error {
+	_, draining := n.drain.begun()
 	switch {
-	case n.ending.Load():
-		return errors.New("shutting down")
+	case draining:
+		return errDraining
 	case n.assembled.Load() && n.server != nil:
 		return n.server.Healthy()
 	case n.assembled.Load():
@@ -236,9 +254,10 @@ func (n *Node) Ready(context.Context) error {
 // to go by themselves, workers worker.drain to hand over; each other part has until ctx ends,
 // at most 15 s.
 func (n *Node) Close(ctx context.Context) {
-	n.ending.Store(true)
-	n.tell()
-	n.drain(ctx)
+	n.Drain()
+	wait, cancel := context.WithDeadline(ctx, n.drainUntil())
+	n.vacated(wait)
+	cancel()
 	n.closing.Store(true)
 	for _, undo := range slices.Backward(n.closers) {
 		step, cancel := context.WithTimeout(ctx, closeTimeout)
@@ -247,28 +266,6 @@ func (n *Node) Close(ctx context.Context) {
 	}
 	n.closers = nil
 	n.running.Wait()
-}
-
-// drain asks the encoders that can to connect again, and waits until all have gone or
-// gateway.drain is over.
-func (n *Node) drain(ctx context.Context) {
-	if n.gateway == nil {
-		return
-	}
-	if n.rtmp != nil {
-		n.rtmp.Drain()
-	}
-	ctx, cancel := context.WithTimeout(ctx, n.settings.Gateway.Drain)
-	defer cancel()
-	check := time.NewTicker(drainCheck)
-	defer check.Stop()
-	for len(n.gateway.Sessions()) > 0 {
-		select {
-		case <-ctx.Done():
-			return
-		case <-check.C:
-		}
-	}
 }
 
 // onClose adds a step that Close takes before those added so far.

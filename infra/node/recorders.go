@@ -124,11 +124,12 @@ func (n *Node) startRecorders(ctx context.Context) error {
 		return nil
 	}
 	config := recorder.PoolConfig{
-		Name: n.process, Control: n.control, Store: n.store, Recordings: n.recordings.store, Timelines: n.view, API: n.client,
+		Name: n.process, Control: n.control, Store: n.store, Recordings: n.recordings.store, Timelines: n.view, API: n.client, Media: n.media,
 		Sign: n.recordings.sign, Owned: n.workers.OwnedFeeds, Feeds: n.workers.FeedsOf, Log: n.log, Registerer: n.cfg.Registry, Scan: c.Scan, Writing: c.Writing,
 		Options: recorder.Options{
 			Segment: c.Segment, Strategy: recorder.Strategy(c.Strategy), Path: c.Path, Address: c.Address, Keep: c.Keep,
 			RetryMost: c.Retry, Unknown: c.Unknown, Settle: c.Settle, Remake: c.Remake,
+			Backup: c.Backup, Resume: n.settings.Broadcast.Resume, Upscale: n.settings.Transcode.Upscale,
 		},
 	}
 	if n.jobs != nil && n.ends != nil {

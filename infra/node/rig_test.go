@@ -38,6 +38,12 @@ type rig struct {
 // newRig starts a node with the given settings over the defaults.
 func newRig(t *testing.T, set func(*config.Config)) *rig {
 	t.Helper()
+	return newRigWith(t, set, func(*Config) {})
+}
+
+// newRigWith is newRig with changes of what the node gets beside its settings.
+func newRigWith(t *testing.T, set func(*config.Config), with func(*Config)) *rig {
+	t.Helper()
 	r := &rig{t: t, net: check.NewPipes(), log: &buffer{}, calls: &calls{}}
 	settings := config.Default()
 	settings.Data = t.TempDir()
@@ -51,6 +57,7 @@ func newRig(t *testing.T, set func(*config.Config)) *rig {
 		Settings: settings, Version: "test", Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Listen: r.net.Listen, Transport: transport, Control: bustest.Start(t), Observe: r.calls.observe,
 	}
+	with(&r.cfg)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the node said:\n%s", r.log)

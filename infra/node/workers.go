@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"errors"
+	"time"
 
+	"klive/infra/live"
 	"klive/workers"
 	"klive/workers/packager"
 	"klive/workers/registrar"
@@ -23,6 +25,9 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		Chapters: n.view.Items,
 		Jobs:     jobsOf(n), Ends: endsOf(n),
 		Keep: n.keepForRecording(),
+		Used: func(partner int, rung time.Duration, bytes int64) {
+			n.usage.add(partner, live.UsageRecord{RungSeconds: rung.Seconds(), BytesStored: bytes})
+		},
 		Packager: packager.Options{
 			FailoverAfter: c.Failover.After,
 			ReturnAfter:   c.Failover.Health,
@@ -50,6 +55,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 		return err
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.retire = stop
 	ended := make(chan struct{})
 	n.run("workers", func() error {
 		defer close(ended)

@@ -52,7 +52,15 @@ func (p Pattern) Run(ctx context.Context) error {
 	cmd.WaitDelay = stopWait
 	complaints := &tail{limit: 2048}
 	cmd.Stderr = complaints
-	err = cmd.Run()
+	if isWHIP(p.URL) {
+		err = runWHIP(ctx, cmd, p.URL)
+	} else {
+		err = cmd.Run()
+	}
+	var refused *StatusError
+	if errors.As(err, &refused) || errors.Is(err, ErrEnded) {
+		return err
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -88,6 +96,10 @@ func (p *Pattern) args(clock bool) []string {
 	}
 	gop := max(1, int(p.GOP.Seconds()*float64(p.FPS)+0.5))
 	rate := strconv.Itoa(p.Bitrate)
+	sound := []string{"-c:a", "aac", "-b:a", "128k", "-ac", "2"}
+	if isWHIP(p.URL) {
+		sound = []string{"-c:a", "libopus", "-b:a", "128k", "-ac", "2"}
+	}
 	args := []string{
 		"-hide_banner", "-loglevel", "error", "-nostdin",
 		"-re", "-f", "lavfi", "-i", picture,
@@ -95,14 +107,16 @@ func (p *Pattern) args(clock bool) []string {
 		"-c:v", "libx264", "-preset", "veryfast", "-tune", "zerolatency", "-pix_fmt", "yuv420p",
 		"-g", strconv.Itoa(gop), "-keyint_min", strconv.Itoa(gop), "-sc_threshold", "0",
 		"-b:v", rate, "-maxrate", rate, "-bufsize", rate,
-		"-c:a", "aac", "-b:a", "128k", "-ac", "2",
 	}
+	args = append(args, sound...)
 	if p.Duration > 0 {
 		args = append(args, "-t", strconv.FormatFloat(p.Duration.Seconds(), 'f', 3, 64))
 	}
 	switch {
 	case strings.HasPrefix(p.URL, "srt://"):
 		return append(args, "-f", "mpegts", p.URL)
+	case isWHIP(p.URL):
+		return append(args, "-f", "mpegts", "-muxdelay", "0", "-muxpreload", "0", "-flush_packets", "1", "pipe:1")
 	case isHTTP(p.URL):
 		return append(args, "-f", "mpegts", "-method", "POST", p.URL)
 	}
@@ -117,9 +131,12 @@ func (p *Pattern) checkURL() error {
 		}
 		return nil
 	}
+	if isWHIP(p.URL) {
+		return nil
+	}
 	if isHTTP(p.URL) {
 		if u, err := url.Parse(p.URL); err != nil || u.Host == "" || !strings.HasPrefix(u.Path, "/ingest/") {
-			return fmt.Errorf("%q: an HTTP address looks like http://host:8080/ingest/0_rkij47dr_1?p=102&t=token", hideQuery(p.URL))
+			return fmt.Errorf("%q: an HTTP address looks like http://host:8080/ingest/0_rkij47dr_1?p=102&t=token, a WHIP one has /whip/ in that place", hideQuery(p.URL))
 		}
 		return nil
 	}
@@ -129,6 +146,12 @@ func (p *Pattern) checkURL() error {
 
 func isHTTP(address string) bool {
 	return strings.HasPrefix(address, "http://") || strings.HasPrefix(address, "https://")
+}
+
+// isWHIP reports whether an address is that of a WHIP server.
+func isWHIP(address string) bool {
+	u, err := url.Parse(address)
+	return isHTTP(address) && err == nil && u.Host != "" && strings.HasPrefix(u.Path, "/whip/")
 }
 
 // hasDrawtext reports whether ffmpeg can write the clock: builds without FreeType can't.

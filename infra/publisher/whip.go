@@ -51,6 +51,8 @@ type WHIP struct {
 	video    *webrtc.TrackLocalStaticRTP
 	audio    *webrtc.TrackLocalStaticRTP
 	keyframe chan struct{}
+	done     chan struct{} // closed when the connection has ended
+	ended    sync.Once
 	reading  sync.WaitGroup
 
 	mu       sync.Mutex // guards the fields below
@@ -76,7 +78,7 @@ func DialWHIP(ctx context.Context, c WHIPConfig) (*WHIP, error) {
 	if c.Client == nil {
 		c.Client = http.DefaultClient
 	}
-	w := &WHIP{cfg: c, keyframe: make(chan struct{}, 1), base: rand.Uint32(), videoSeq: uint16(rand.Uint32()), audioSeq: uint16(rand.Uint32())}
+	w := &WHIP{cfg: c, keyframe: make(chan struct{}, 1), done: make(chan struct{}), base: rand.Uint32(), videoSeq: uint16(rand.Uint32()), audioSeq: uint16(rand.Uint32())}
 	if err := w.dial(ctx); err != nil {
 		w.release()
 		return nil, err
@@ -97,6 +99,9 @@ func (w *WHIP) dial(ctx context.Context) error {
 	}
 	connected := make(chan webrtc.PeerConnectionState, 8)
 	w.pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		if s == webrtc.PeerConnectionStateClosed || s == webrtc.PeerConnectionStateFailed {
+			w.ended.Do(func() { close(w.done) })
+		}
 		select {
 		case connected <- s:
 		default:
@@ -209,6 +214,12 @@ func (w *WHIP) feedback(s *webrtc.RTPSender) {
 // Keyframes delivers when the server asks for a keyframe.
 func (w *WHIP) Keyframes() <-chan struct{} { return w.keyframe }
 
+// ErrEnded is returned when the server has ended the session.
+var ErrEnded = errors.New("the WHIP server has ended the session; its log says why")
+
+// Done is closed when the connection has ended.
+func (w *WHIP) Done() <-chan struct{} { return w.done }
+
 // Session is the session's address and its entity tag.
 func (w *WHIP) Session() (address, tag string) {
 	w.mu.Lock()
@@ -278,6 +289,7 @@ func (w *WHIP) do(ctx context.Context, method, address, kind, match, body string
 	if err != nil {
 		return nil, "", err
 	}
+	r.Header.Set("User-Agent", "klive publish")
 	if kind != "" {
 		r.Header.Set("Content-Type", kind)
 	}

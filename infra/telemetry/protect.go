@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 const (
@@ -17,8 +15,6 @@ const (
 	protectEvery = 10 * time.Second
 	// protectTimeout bounds one call of the agent, which is on this host.
 	protectTimeout = 5 * time.Second
-	// feedsMetric is the gauge of the feeds that this process holds.
-	feedsMetric = "klive_gateway_feeds"
 )
 
 // Protection has ECS leave a task alone while it holds feeds: neither scaling in nor a rollout
@@ -29,8 +25,9 @@ type Protection struct {
 	// Agent is the base address that ECS gives each container as ECS_AGENT_URI.
 	Agent string
 	// For is how long protection lasts: whole minutes, 1 to 2880.
-	For      time.Duration
-	Gatherer prometheus.Gatherer
+	For time.Duration
+	// Feeds is how many feeds the process holds now.
+	Feeds func() int
 	// Failed is told of calls that the agent did not take; they are made again.
 	Failed func(error)
 
@@ -56,7 +53,7 @@ func (p *Protection) Run(ctx context.Context) {
 
 // step asks for protection, gives it back, or does neither.
 func (p *Protection) step(ctx context.Context, now time.Time) error {
-	want := p.feeds() > 0
+	want := p.Feeds() > 0
 	if want == p.on && (!want || now.Before(p.until)) {
 		return nil
 	}
@@ -65,19 +62,6 @@ func (p *Protection) step(ctx context.Context, now time.Time) error {
 	}
 	p.on, p.until = want, now.Add(p.For/2)
 	return nil
-}
-
-// feeds counts this process's feeds.
-func (p *Protection) feeds() (n float64) {
-	families, _ := p.Gatherer.Gather() // with an error it has what the other collectors gave
-	for _, f := range families {
-		if f.GetName() == feedsMetric {
-			for _, m := range f.GetMetric() {
-				n += m.GetGauge().GetValue()
-			}
-		}
-	}
-	return n
 }
 
 func (p *Protection) put(ctx context.Context, on bool) error {

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Protection is asked for with the first feed, again at half its time, and given back after
@@ -32,15 +30,13 @@ func TestProtection(t *testing.T) {
 		}
 	}))
 	defer agent.Close()
-	registry := prometheus.NewRegistry()
-	feeds := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: feedsMetric}, []string{"protocol"})
-	registry.MustRegister(feeds)
-	p := &Protection{Agent: agent.URL, For: 30 * time.Minute, Gatherer: registry}
+	feeds := 0
+	p := &Protection{Agent: agent.URL, For: 30 * time.Minute, Feeds: func() int { return feeds }}
 	on, off := state{true, 30}, state{false, 0}
 	now := time.Unix(0, 0)
 	for _, c := range []struct {
 		after  time.Duration
-		feeds  float64
+		feeds  int
 		refuse bool
 		want   []state
 	}{
@@ -53,7 +49,7 @@ func TestProtection(t *testing.T) {
 		{time.Hour, 0, false, nil},
 	} {
 		now = now.Add(c.after)
-		feeds.WithLabelValues("rtmp").Set(c.feeds)
+		feeds = c.feeds
 		calls, refuse = nil, c.refuse
 		err := p.step(t.Context(), now)
 		if (err != nil) != c.refuse || err != nil && !strings.Contains(err.Error(), "ThrottlingException") {

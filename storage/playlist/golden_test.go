@@ -207,6 +207,24 @@ func TestGoldenMultivariant(t *testing.T) {
 	}
 }
 
+// TestGoldenSoundRung lists a rung that is sound alone as a variant of its own, and as nobody's
+// language; it has a playlist by itself and in combinations.
+func TestGoldenSoundRung(t *testing.T) {
+	sc := tt.NewScript()
+	radio := tt.AudioRendition(1)
+	radio.Name, radio.Rung = tt.Entry+"_50", live.Rung{ParamsID: 50, Name: "radio"}
+	sc.Renditions = []string{tt.Video, tt.Audio, radio.Name}
+	records := append(sc.Open(tt.Broadcast, 0), &timeline.Described{Rendition: radio}, sc.Adopt(4*sec, false), sc.Store())
+	b := fold(t, records...).Current()
+	golden(t, "multi-radio-all", playlist.Multivariant(b, sel(t, "smil:"+tt.Entry+"_all.smil"), false))
+	golden(t, "multi-radio-all", playlist.Multivariant(b, sel(t, "smil:"+tt.Entry+"_32_50.smil"), false))
+	golden(t, "multi-radio", playlist.Multivariant(b, sel(t, radio.Name), false))
+	golden(t, "multi-radio", playlist.Multivariant(b, sel(t, "smil:"+tt.Entry+"_50.smil"), false))
+	if mpd := playlist.Manifest(b, sel(t, "smil:"+tt.Entry+"_all.smil"), false, 5, nil); strings.Count(mpd, "<AdaptationSet") != 2 {
+		t.Errorf("DASH, where sound can be played alone, lists it twice:\n%s", mpd)
+	}
+}
+
 func TestGoldenMultivariantStart(t *testing.T) {
 	all := sel(t, "smil:"+tt.Entry+"_all.smil")
 	// Before half a target has been measured, the peak is a guess with headroom.

@@ -12,6 +12,10 @@ import (
 // protocolVersion is the lowest that allows EXT-X-MAP in a media playlist (RFC 8216bis §8).
 const protocolVersion = 6
 
+// gapVersion is what a media playlist with EXT-X-GAP says: the tag is newer than version 7
+// (RFC 8216), and readers who don't know it would ask for the media.
+const gapVersion = 8
+
 // DefaultWindow is how many segments a live playlist holds.
 const DefaultWindow = 5
 
@@ -222,7 +226,11 @@ func render(b *timeline.Broadcast, d *timeline.Rendition, past []Past, items []t
 	}
 	var w strings.Builder
 	w.Grow(size)
-	writeHeader(&w, b, first)
+	version := uint64(protocolVersion)
+	if gaps(d.Name, past, items) {
+		version = gapVersion
+	}
+	writeHeader(&w, b, first, version)
 	for _, p := range past {
 		if p.Text != "" {
 			w.WriteString(p.Text)
@@ -237,13 +245,26 @@ func render(b *timeline.Broadcast, d *timeline.Rendition, past []Past, items []t
 	return w.String()
 }
 
-func writeHeader(w *strings.Builder, b *timeline.Broadcast, first *timeline.Item) {
+// gaps reports whether a rendition lacks media of one of the items.
+func gaps(rendition string, past []Past, items []timeline.Item) bool {
+	missing := func(it timeline.Item) bool { return mediaOf(&it, rendition).Gap }
+	for _, p := range past {
+		if strings.Contains(p.Text, gapTag) || p.Text == "" && slices.ContainsFunc(p.Items, missing) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(items, missing)
+}
+
+const gapTag = "\n#EXT-X-GAP"
+
+func writeHeader(w *strings.Builder, b *timeline.Broadcast, first *timeline.Item, version uint64) {
 	// The first item's own tag, when it has one, counts after the header's number.
 	disc := first.DiscontinuitySeq
 	if first.Discontinuity {
 		disc--
 	}
-	writeTag(w, "#EXTM3U\n#EXT-X-VERSION:", protocolVersion)
+	writeTag(w, "#EXTM3U\n#EXT-X-VERSION:", version)
 	writeTag(w, "#EXT-X-TARGETDURATION:", uint64(b.Target))
 	writeTag(w, "#EXT-X-MEDIA-SEQUENCE:", first.Seq)
 	writeTag(w, "#EXT-X-DISCONTINUITY-SEQUENCE:", disc)
@@ -281,7 +302,7 @@ func writeItems(w *strings.Builder, b *timeline.Broadcast, d *timeline.Rendition
 		w.WriteString("#EXT-X-PROGRAM-DATE-TIME:")
 		w.Write(m.Start.Std().AppendFormat(buf[:0], "2006-01-02T15:04:05.000Z"))
 		if m.Gap {
-			w.WriteString("\n#EXT-X-GAP")
+			w.WriteString(gapTag)
 		}
 		w.WriteString("\n#EXTINF:")
 		w.Write(appendSeconds(buf[:0], m.Duration))

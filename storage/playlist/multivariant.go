@@ -36,6 +36,12 @@ func Multivariant(b *timeline.Broadcast, sel Selection, dvr bool) string {
 	if n == 0 && (sel.isAudio() || !hasVideo(b)) {
 		n += writeSound(&w, b, sel, dvr)
 	}
+	for _, d := range selected(b, sel, media.Audio) {
+		if soundRung(d) && (n > 0 || len(videos) == 0) {
+			writeVariant(&w, d, nil, dvr)
+			n++
+		}
+	}
 	if n == 0 {
 		return ""
 	}

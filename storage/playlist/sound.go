@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/text/language"
@@ -40,11 +41,17 @@ func groupOf(b *timeline.Broadcast, d *timeline.Rendition) audioGroup {
 	}
 	g := audioGroup{id: groupID(d.Name), members: []*timeline.Rendition{d}}
 	for i := range b.Renditions {
-		if o := &b.Renditions[i]; o.Kind == media.Audio && playable(b, o) && !own[o.Name] {
+		if o := &b.Renditions[i]; o.Kind == media.Audio && playable(b, o) && !own[o.Name] && !soundRung(o) {
 			g.members = append(g.members, o)
 		}
 	}
 	return g
+}
+
+// soundRung reports whether a rendition is a rung that is sound alone: a variant of its own beside
+// those with pictures, and no language of theirs.
+func soundRung(d *timeline.Rendition) bool {
+	return d.Kind == media.Audio && groupID(d.Name) == strconv.Itoa(d.Rung.ParamsID)
 }
 
 // trim leaves those in the group that are coded as its default is: the groups of a playlist would
@@ -75,7 +82,7 @@ func groupID(name string) string {
 func (g *audioGroup) write(w *strings.Builder, where func(*timeline.Rendition) string) {
 	for i, d := range g.members {
 		name := languageName(d.Language)
-		if i > 0 && slices.ContainsFunc(g.members[:i], func(o *timeline.Rendition) bool { return languageName(o.Language) == name }) {
+		if i > 0 && (d.Language == "" || slices.ContainsFunc(g.members[:i], func(o *timeline.Rendition) bool { return languageName(o.Language) == name })) {
 			name += " " + strings.TrimPrefix(groupID(d.Name), "a") // names differ within a group
 		}
 		fmt.Fprintf(w, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=%s,NAME=%s", quote(g.id), quote(name))

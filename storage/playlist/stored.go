@@ -117,7 +117,7 @@ func groupNames(b *timeline.Broadcast) []string {
 func combinations(b *timeline.Broadcast) [][]int {
 	var ids []int
 	for _, d := range b.Renditions {
-		if d.Kind == media.Video {
+		if d.Kind == media.Video || soundRung(&d) {
 			ids = append(ids, d.Rung.ParamsID)
 		}
 	}

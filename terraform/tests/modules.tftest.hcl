@@ -62,8 +62,13 @@ run "task_good" {
   }
   assert {
     condition = alltrue([for c in jsondecode(aws_ecs_task_definition.this.container_definitions) :
-    c.readonlyRootFilesystem && c.user == "65532:65532" && c.stopTimeout == 120 && c.healthCheck.command == ["CMD", "/klive", "health"]])
-    error_message = "A task has a read-only root, no root user, two minutes to stop and klive's health check."
+    c.readonlyRootFilesystem && c.user == "65532:65532" && c.stopTimeout == 120 && c.healthCheck.command == ["CMD", "/klive", "health", "--alive"]])
+    error_message = "A task has a read-only root, no root user, two minutes to stop and klive's own check whether it lives."
+  }
+  assert {
+    condition = alltrue(flatten([for c in jsondecode(aws_ecs_task_definition.this.container_definitions) : [
+    for k, v in merge(c, c.linuxParameters, c.linuxParameters.capabilities) : try(length(v) > 0, v != null)]]))
+    error_message = "A task definition has empty lists, which ECS leaves out: every plan would find a difference."
   }
 }
 
@@ -177,6 +182,8 @@ run "bus_good" {
     kms_key_arn               = "arn:aws:kms:eu-west-1:123456789012:key/1"
     log_retention_days        = 30
     secret_key_arns           = []
+    architecture              = "ARM64"
+    namespace                 = "klive/acme"
   }
 }
 
@@ -759,6 +766,77 @@ run "worker_transcode" {
   expect_failures = [var.transcode]
 }
 
+run "worker_transcode_none_at_first" {
+  command = plan
+  module {
+    source = "./modules/worker"
+  }
+  variables {
+    name                  = "acme"
+    image                 = "r/i:1"
+    gpu_image             = null
+    subnets               = { a = "subnet-1" }
+    security_group_id     = "sg-1"
+    live_bucket_arn       = "arn:aws:s3:::b"
+    recordings_bucket_arn = "arn:aws:s3:::r"
+    owners                = { cpu = 1024, memory = 4096, count = 3 }
+    transcode             = { cpu = 4096, memory = 8192, min = 0, max = 4 }
+    backlog_seconds       = 2
+    gpu                   = { enabled = false, instance_type = "g4dn.xlarge", min = 1, max = 4 }
+    deployment = {
+      cluster_arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/acme", cluster_name = "acme", vpc_id = "vpc-1"
+      kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/1", log_retention_days = 30, environment = {}, secrets = {}, bus_ca = null
+      secret_arns = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme"], secret_key_arns = [], init_image = "r/i:1", architecture = "ARM64", namespace = "klive/acme"
+    }
+  }
+  expect_failures = [var.transcode]
+}
+
+run "worker_gpu_alone" {
+  command = plan
+  module {
+    source = "./modules/worker"
+  }
+  variables {
+    name                  = "acme"
+    image                 = "r/i:1"
+    gpu_image             = null
+    subnets               = { a = "subnet-1" }
+    security_group_id     = "sg-1"
+    live_bucket_arn       = "arn:aws:s3:::b"
+    recordings_bucket_arn = "arn:aws:s3:::r"
+    owners                = { cpu = 1024, memory = 4096, count = 3 }
+    transcode             = { cpu = 4096, memory = 8192, min = 1, max = 4 }
+    backlog_seconds       = 2
+    gpu                   = { enabled = true, instance_type = "g4dn.xlarge", min = 1, max = 1 }
+    deployment = {
+      cluster_arn = "arn:aws:ecs:eu-west-1:123456789012:cluster/acme", cluster_name = "acme", vpc_id = "vpc-1"
+      kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/1", log_retention_days = 30, environment = {}, secrets = {}, bus_ca = null
+      secret_arns = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme"], secret_key_arns = [], init_image = "r/i:1", architecture = "ARM64", namespace = "klive/acme"
+    }
+  }
+  expect_failures = [var.gpu]
+}
+
+run "observability_every" {
+  command = plan
+  module {
+    source = "./modules/observability"
+  }
+  variables {
+    name             = "acme"
+    region           = "eu-west-1"
+    namespace        = "klive/acme"
+    log_groups       = { owner = "/acme/owner" }
+    certificate_arn  = "arn:aws:acm:eu-west-1:123456789012:certificate/x"
+    alarm_topic_arns = []
+    backlog_seconds  = 4
+    metrics_every    = 120
+    bus              = false
+  }
+  expect_failures = [var.metrics_every]
+}
+
 run "worker_backlog" {
   command = plan
   module {
@@ -875,6 +953,8 @@ run "bus_volume" {
     kms_key_arn               = "arn:aws:kms:eu-west-1:123456789012:key/1"
     log_retention_days        = 30
     secret_key_arns           = []
+    architecture              = "ARM64"
+    namespace                 = "klive/acme"
   }
   expect_failures = [var.volume_gib]
 }
@@ -898,6 +978,8 @@ run "bus_zones" {
     kms_key_arn               = "arn:aws:kms:eu-west-1:123456789012:key/1"
     log_retention_days        = 30
     secret_key_arns           = []
+    architecture              = "ARM64"
+    namespace                 = "klive/acme"
   }
   expect_failures = [aws_autoscaling_group.this]
 }

@@ -106,6 +106,14 @@ run "secret" {
   expect_failures = [var.secret_arn]
 }
 
+run "secret_without_its_end" {
+  command = plan
+  variables {
+    secret_arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme-live"
+  }
+  expect_failures = [var.secret_arn]
+}
+
 run "kaltura_url" {
   command = plan
   variables {
@@ -133,9 +141,35 @@ run "bus_secret" {
 run "bus_type" {
   command = plan
   variables {
-    bus = { instance_type = "m5.large" }
+    bus = { instance_type = "large" }
   }
   expect_failures = [var.bus]
+}
+
+run "bus_of_another_processor" {
+  command = plan
+  variables {
+    bus = { instance_type = "m5.large" }
+  }
+  expect_failures = [aws_ecs_cluster.this]
+}
+
+run "bus_of_another_processor_x86" {
+  command = plan
+  variables {
+    architecture = "X86_64"
+    bus          = { instance_type = "r7g.large" }
+  }
+  expect_failures = [aws_ecs_cluster.this]
+}
+
+run "bus_ca" {
+  command = plan
+  variables {
+    bus_tls_secret_arn = null
+    bus_external       = { url = "tls://nats.example.com:4222", ca_secret = "ca.pem" }
+  }
+  expect_failures = [var.bus_external]
 }
 
 run "bus_volume" {
@@ -307,10 +341,30 @@ run "certificate_of_another_region" {
   expect_failures = [aws_ecs_cluster.this]
 }
 
-run "gpu_without_image" {
+run "gpu_of_another_processor" {
   command = plan
   variables {
     gpu = { enabled = true }
   }
   expect_failures = [aws_ecs_cluster.this]
+}
+
+# What is allowed beside what the examples have.
+run "external_authority" {
+  command = plan
+  variables {
+    bus_tls_secret_arn = null
+    bus_external       = { url = "tls://nats.example.com:4222", ca_secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-AbCdEf:ca::" }
+  }
+  assert {
+    condition     = contains(local.deployment.secret_arns, "arn:aws:secretsmanager:eu-west-1:123456789012:secret:nats-AbCdEf")
+    error_message = "Tasks are not allowed to read the authority of the NATS cluster."
+  }
+}
+
+run "x86" {
+  command = plan
+  variables {
+    architecture = "X86_64"
+  }
 }

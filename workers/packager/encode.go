@@ -108,7 +108,18 @@ func jobOf(it *item, o *output, now time.Time) *live.Job {
 	if o.video != nil {
 		j.Video = []live.VideoJob{*o.video}
 	}
-	j.Audio = o.sound
+	return soundsOf(j, o)
+}
+
+// soundsOf adds an output's sound to its job: that of the pictures has a place of its own.
+func soundsOf(j *live.Job, o *output) *live.Job {
+	switch {
+	case o.sound == nil:
+	case o.rendition == live.SoundRendition(o.seg.Feed.Entry, 1):
+		j.Audio = o.sound
+	default:
+		j.Sounds = []live.AudioJob{*o.sound}
+	}
 	return j
 }
 

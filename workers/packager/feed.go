@@ -107,6 +107,7 @@ func (p *Packager) takeRecords(ctx context.Context, now time.Time) {
 	p.records = nil
 	p.mu.Unlock()
 	for id, r := range news {
+		p.partner.Store(int64(r.Grant.PartnerID))
 		f := p.feeds[id]
 		if f == nil {
 			if !r.Recent(now, onBus) {

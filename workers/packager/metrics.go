@@ -1,6 +1,24 @@
 package packager
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"klive/storage/timeline"
+)
+
+// used counts media that rest in the store as their partner's.
+func (p *Packager) used(m *timeline.Media) {
+	if p.Used == nil {
+		return
+	}
+	rung := time.Duration(0)
+	if m.Encode != nil {
+		rung = m.Duration
+	}
+	p.Used(int(p.partner.Load()), rung, m.Size)
+}
 
 // Metrics count for all packagers of a process.
 type Metrics struct {

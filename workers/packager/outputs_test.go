@@ -2,6 +2,7 @@ package packager
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -45,6 +46,47 @@ func TestLeftOutIsSaidOnce(t *testing.T) {
 	}
 }
 
+// TestOutputsOfLanguages holds what is made of several tracks of sound.
+func TestOutputsOfLanguages(t *testing.T) {
+	var log bytes.Buffer
+	g := newRig(t)
+	_, end := g.start()
+	end()
+	p := g.p
+	p.log = slog.New(slog.NewTextHandler(&log, nil))
+	f := feedOf(live.Primary, 1, 1)
+	p.feeds[f.FeedID] = &feed{record: live.FeedRecord{Feed: f, Grant: live.Grant{Record: 1, Ladder: pass(32)}}}
+	of := func(tracks ...media.Track) string {
+		var got []string
+		for _, o := range p.outputs([]*segment{{Assembly: &live.Assembly{Feed: f, Segment: live.Segment{Tracks: tracks}}}}) {
+			got = append(got, fmt.Sprintf("%s=%d%s", strings.TrimPrefix(o.rendition, "0_demolive_"), o.track.ID, o.track.Language))
+			if o.audio && (o.rung.Name != "" || strings.Join(o.groups, ",") != "all,web") {
+				t.Errorf("%s: rung %q, groups %q", o.rendition, o.rung.Name, o.groups)
+			}
+		}
+		return strings.Join(got, " ")
+	}
+	video, one, two := media.Track{ID: 0, Params: small(t)}, media.Track{ID: 1, Params: aac(t), Language: "en"}, media.Track{ID: 2, Params: aac(t), Language: "he"}
+	if got := of(video, one, two); got != "32=0 a1=1en a2=2he" {
+		t.Errorf("two languages: %s", got)
+	}
+	if got := of(video, two); got != "32=0 a1=2he" {
+		t.Errorf("one of them: %s", got)
+	}
+	p.tracks["0_demolive_a2"] = f
+	if got := of(video, two); got != "32=0 a1=2he a2=2he" {
+		t.Errorf("the other one has fallen silent: %s", got)
+	}
+	if log.Len() > 0 {
+		t.Errorf("the log says:\n%s", &log)
+	}
+	dolby := media.Track{ID: 3, Params: &media.AC3{ID: 8, Coding: 7}}
+	of(video, one, dolby)
+	if got := of(video, one, dolby); got != "32=0 a1=1en a3=3" || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "AC-3") {
+		t.Errorf("another codec: %s; the log says:\n%s", got, &log)
+	}
+}
+
 func TestRateMeter(t *testing.T) {
 	frames := func(n int, d time.Duration) []*media.Frame {
 		out := make([]*media.Frame, n)
@@ -70,6 +112,56 @@ func TestRateMeter(t *testing.T) {
 		}
 		if m.segments != rateSegments {
 			t.Errorf("measured over %d segments", m.segments)
+		}
+	}
+}
+
+// TestSoundRungs holds what rungs without pictures make of a feed: their own rendition beside the
+// pictures' sound, as it came or encoded with the rung's rate; alone, the first one is the sound.
+func TestSoundRungs(t *testing.T) {
+	g := newRig(t)
+	_, end := g.start()
+	end()
+	p := g.p
+	p.Jobs, p.Ends = struct{ Jobs }{}, struct{ Ends }{}
+	l := pass(32)
+	for i := range l.Rungs {
+		l.Rungs[i].Audio = live.AudioRung{Mode: live.ModeEncode, Bitrate: 96e3}
+	}
+	l.Rungs = append(l.Rungs, live.Rung{ParamsID: 50, Name: "radio", Tags: []string{"web"}, Video: live.VideoRung{Mode: live.ModeDisable}, Audio: live.AudioRung{Mode: live.ModeEncode, Bitrate: 48e3}})
+	f := feedOf(live.Primary, 1, 1)
+	p.feeds[f.FeedID] = &feed{record: live.FeedRecord{Feed: f, Grant: live.Grant{Ladder: l}}}
+	for _, tt := range []struct {
+		name   string
+		tracks []media.Track
+		want   string
+	}{
+		{"AAC", []media.Track{{ID: 0, Params: small(t)}, {ID: 1, Params: aac(t)}}, "0_demolive_32; 0_demolive_a1; 0_demolive_50"},
+		{"Opus", []media.Track{{ID: 0, Params: small(t)}, {ID: 1, Params: &media.Opus{ChannelCount: 2}}}, "0_demolive_32; 0_demolive_a1 at 96000; 0_demolive_50 at 48000"},
+		{"no sound", []media.Track{{ID: 0, Params: small(t)}}, "0_demolive_32"},
+		{"no pictures", []media.Track{{ID: 1, Params: aac(t)}}, "0_demolive_a1; 0_demolive_50"},
+	} {
+		s := &segment{Assembly: &live.Assembly{Feed: f, Segment: live.Segment{Tracks: tt.tracks}}}
+		it := &item{outputs: p.outputs([]*segment{s}), target: 4}
+		var got []string
+		var sounds []string
+		for i := range it.outputs {
+			o := &it.outputs[i]
+			text := o.rendition
+			if o.sound != nil {
+				text += fmt.Sprint(" at ", o.sound.Bitrate)
+				sounds = append(sounds, soundsOf(&live.Job{}, o).Outputs()...)
+			}
+			got = append(got, text)
+		}
+		if strings.Join(got, "; ") != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, strings.Join(got, "; "), tt.want)
+		}
+		if tt.name == "Opus" && strings.Join(sounds, " ") != "0_demolive_a1 0_demolive_50" {
+			t.Errorf("the jobs make %q", sounds)
+		}
+		if audioOf(it, &rendition{}) != "0_demolive_a1" && tt.name != "no sound" {
+			t.Errorf("%s: the pictures' sound is %s", tt.name, audioOf(it, &rendition{}))
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"klive/infra/bus"
@@ -145,6 +146,9 @@ type Config struct {
 	// Stored is called after each item that rests in the store, from the writer's goroutine,
 	// with the number of stored items of the broadcast; it must not block. May be nil.
 	Stored func(items int)
+	// Used counts what the entry's partner has used: media made by transcode workers, and bytes
+	// stored. It is called from any goroutine and must not block. May be nil.
+	Used func(partner int, rung time.Duration, bytes int64)
 	// Hearing is how long this process has heard the bus without interruption. While that is
 	// less than four seconds, silence says nothing of the feeds. Nil means always.
 	Hearing func() time.Duration
@@ -166,6 +170,8 @@ type Packager struct {
 	pinNews bool        // and whether the loop has not seen it
 	// handOver is set when the entry is to go to another owner.
 	handOver bool
+
+	partner atomic.Int64 // the entry's, from its newest grant
 
 	wake   chan struct{} // 1: records or stop have news
 	events chan event

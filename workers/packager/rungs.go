@@ -120,6 +120,7 @@ func addTo(jobs map[string]*live.Job, j *live.Job) {
 	if j.Audio != nil {
 		all.Audio = j.Audio
 	}
+	all.Sounds = append(all.Sounds, j.Sounds...)
 }
 
 // expect counts results that are to come.

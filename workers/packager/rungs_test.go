@@ -80,7 +80,7 @@ func (g *rig) wholeLadder(gaps int) {
 				found++
 			case !m.Stored:
 				g.t.Errorf("item %d: %s is not stored", it.Seq, d.Name)
-			case d.Encoded && m.Encode.Job != nil:
+			case m.Encode != nil && m.Encode.Job != nil:
 				g.t.Errorf("item %d: %s keeps its job", it.Seq, d.Name)
 			}
 		}
@@ -333,4 +333,38 @@ func TestLadderRebuilt(t *testing.T) {
 	if _, _, _, _, ok := at.Parts(entry); ok {
 		t.Error("media that nobody has made yet have parts")
 	}
+}
+
+// TestSilentFeed lets an encoder come back without its sound: the sound's playlist goes on with
+// silence, where players would stop at a gap.
+func TestSilentFeed(t *testing.T) {
+	ladderRig(t, func(t *testing.T, g *rig, w *transcodetest.Worker) {
+		dismiss := employ(t, w)
+		defer dismiss()
+		result, _ := g.start()
+		go func() {
+			g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: coded(), duration: 14 * time.Second, rate: 30, video: hd(t), audio: aac(t)})
+			time.Sleep(time.Second)
+			g.on(publish{feed: feedOf(live.Primary, 1, 2), ladder: coded(), duration: 14 * time.Second, rate: 30, video: hd(t)})
+		}()
+		if err := <-result; err != nil {
+			t.Fatal(err)
+		}
+		g.wholeLadder(0)
+		b := g.state().Current()
+		silent := 0
+		for _, it := range g.items(b) {
+			if m := it.Of(entry + "_a1"); m != nil && m.Encode != nil {
+				silent++
+			}
+		}
+		sound := g.samples(b, entry+"_a1")
+		if silent < 3 || len(sound) == 0 {
+			t.Fatalf("%d of %d items are silence, with %d frames of sound in all", silent, len(g.items(b)), len(sound))
+		}
+		text := playlist.Live(b, entry+"_a1", 20)
+		if strings.Contains(text, "GAP") || strings.Count(text, "#EXTINF") != strings.Count(playlist.Live(b, entry+"_32", 20), "#EXTINF") {
+			t.Errorf("the sound's playlist:\n%s", text)
+		}
+	})
 }

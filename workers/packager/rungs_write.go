@@ -18,7 +18,7 @@ func (w *writer) plan(ctx context.Context, it *item, rec *timeline.Adopted) erro
 	now := time.Now()
 	for i := range it.outputs {
 		o := &it.outputs[i]
-		if !o.encoded() || len(o.seg.Frames(o.track.ID)) == 0 {
+		if !o.encoded() || len(o.seg.Frames(o.track.ID)) == 0 && !(o.sound != nil && o.sound.Silent) {
 			continue
 		}
 		r := w.rendition(o)

@@ -256,6 +256,7 @@ func (w *writer) say(ctx context.Context, seq uint64, out []timeline.Media, of *
 			of.stored = true
 			w.p.Metrics.segments.Inc()
 			w.p.Metrics.bytes.Add(float64(m.Size))
+			w.p.used(&m)
 		}
 	}
 	if of.left == 0 {

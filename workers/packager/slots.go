@@ -247,15 +247,52 @@ func (p *Packager) outputs(slot []*segment) []output {
 		}
 	}
 	if audio == nil {
+		if silent := p.silence(slot, out); silent != nil {
+			out = append(out, *silent)
+		}
 		return out
 	}
+	alone := p.soundRungs(slot, len(out) > 0)
 	if len(out) > 0 {
 		audio.rung = live.Rung{}
 	}
 	for _, o := range out {
 		audio.groups = union(audio.groups, o.groups)
 	}
-	return append(append(out, *audio), p.others(audio)...)
+	out = append(append(out, *audio), p.others(audio)...)
+	return append(out, alone...)
+}
+
+// soundRungs lists the rungs that are sound without pictures, each under its own name. Where the
+// feed has no pictures either, the first one's sound is the broadcast's already.
+func (p *Packager) soundRungs(slot []*segment, pictures bool) (out []output) {
+	first := !pictures
+	for _, s := range slot {
+		ladder := &p.feeds[s.Feed.FeedID].record.Grant.Ladder
+		t, ok := s.Track(media.Audio)
+		if !ok {
+			continue
+		}
+		for i := range ladder.Rungs {
+			r := &ladder.Rungs[i]
+			if r.Audio.Mode == live.ModeDisable {
+				continue
+			}
+			stands := first
+			first = false
+			name := r.Rendition(p.Entry)
+			if stands || r.Video.Mode != live.ModeDisable || slices.ContainsFunc(out, func(o output) bool { return o.rendition == name }) {
+				continue
+			}
+			o := p.sound(s, r, t)
+			o.rendition, o.groups = name, groups(ladder, r)
+			if o.sound != nil {
+				o.sound.Rendition = name
+			}
+			out = append(out, *o)
+		}
+	}
+	return out
 }
 
 // others lists what is made of the other tracks of sound beside the first, each as it came: other

@@ -11,7 +11,6 @@ import (
 	"klive/infra/media"
 	"klive/infra/media/mp4"
 	"klive/storage"
-	"klive/storage/playlist"
 	"klive/storage/timeline"
 )
 
@@ -57,7 +56,7 @@ func (s *sourceFeeder) add(ctx context.Context, m *timeline.Media, number uint64
 			size += int64(x.Samples[to].Size)
 			to++
 		}
-		payload, err := s.read(ctx, playlist.MediaKey(m.Rendition, s.broadcast.ID, m.Name), at[from], size)
+		payload, err := s.read(ctx, mediaKey(s.job.Feed.Entry, s.broadcast.ID, m.Rendition, m.Name), at[from], size)
 		if err != nil {
 			return err
 		}
@@ -91,11 +90,11 @@ func framesOf(h *mp4.Header, samples []mp4.Sample, payload []byte) []media.Frame
 
 // index reads the headers of a segment.
 func (s *sourceFeeder) index(ctx context.Context, m *timeline.Media) (*mp4.Header, *mp4.Index, error) {
-	h, err := readInit(ctx, s.store, playlist.InitKey(m.Rendition, s.broadcast.ID, m.Init))
+	h, err := readInit(ctx, s.store, initKey(s.job.Feed.Entry, s.broadcast.ID, m.Rendition, m.Init))
 	if err != nil {
 		return nil, nil, err
 	}
-	key := playlist.MediaKey(m.Rendition, s.broadcast.ID, m.Name)
+	key := mediaKey(s.job.Feed.Entry, s.broadcast.ID, m.Rendition, m.Name)
 	x, err := h.Index(m.Size, func(offset, n int64) ([]byte, error) { return s.read(ctx, key, offset, n) })
 	return h, x, err
 }

@@ -43,6 +43,12 @@ type Options struct {
 	Settle time.Duration
 	// Remake is how long a file waits for its gaps to be made again; 0 is not at all.
 	Remake time.Duration
+	// Backup has the backup encoder's own feeds recorded too, under server index 1. A feed that comes
+	// back within Resume, default 3 min, goes on in its recording.
+	Backup bool
+	Resume time.Duration
+	// Upscale is that of transcoding.
+	Upscale bool
 	// Unknown is how long after a lost answer the recorded duration tells whether a file was
 	// appended, default 1 min: the call may still be under way.
 	Unknown time.Duration
@@ -60,6 +66,7 @@ func (o Options) withDefaults() Options {
 	def(&o.RetryMost, time.Minute)
 	def(&o.Settle, 10*time.Minute)
 	def(&o.Unknown, time.Minute)
+	def(&o.Resume, 3*time.Minute)
 	if o.Strategy == "" {
 		o.Strategy = UploadToken
 	}

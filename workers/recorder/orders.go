@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"klive/infra/bus"
 	"klive/infra/live"
+	"klive/infra/media"
+	"klive/storage/ledger"
 )
 
 // OrdersBucket is the control-plane bucket of what operators ask for, keyed by
@@ -60,4 +63,54 @@ func parseOrder(b []byte) (orderRecord, error) {
 		return o, fmt.Errorf("%w: version %d is another release's", ErrOrder, o.Version)
 	}
 	return o, nil
+}
+
+// obey does what operators ask for.
+func (r *Recorder) obey(ctx context.Context) error {
+	for _, o := range r.Orders() {
+		err := r.book.Change(ctx, func(l *ledger.Ledger) error { r.apply(l, o); return nil })
+		if err != nil {
+			return err
+		}
+		o.Done()
+	}
+	return nil
+}
+
+func (r *Recorder) apply(l *ledger.Ledger, o Order) {
+	if o.Kind == OrderSplit {
+		for i := range l.Sessions {
+			if s := &l.Sessions[i]; s.Stopped == "" && len(s.Splits) < ledger.MaxSplits && !slices.Contains(s.Splits, media.At(o.At)) {
+				s.Splits = append(s.Splits, media.At(o.At))
+				r.Log.Info("a split was asked for", "broadcast", s.Broadcast)
+			}
+		}
+		return
+	}
+	f := l.File(o.File)
+	switch {
+	case f == nil:
+		r.Log.Warn("an operator asks for a file that the ledger does not have", "file", o.File, "order", o.Kind)
+		return
+	case f.Settled() && !(f.State == ledger.Skipped && o.Kind == OrderRetry && f.Size > 0 && lastOf(l, f)):
+		r.Log.Warn("an operator asks for a file that is settled", "file", o.File, "order", o.Kind, "state", f.State)
+		return
+	case f.State == ledger.Appending || o.Kind == OrderRetry && f.State == ledger.Uploaded:
+		r.Log.Warn("an operator asks for a file that is being appended; wait until it is or is parked", "file", o.File, "order", o.Kind)
+		return
+	case o.Kind == OrderSkip:
+		f.State, f.Reason = ledger.Skipped, "an operator skipped it"
+	case o.Kind == OrderRetry && f.Size == 0:
+		f.State, f.Reason = ledger.Planned, ""
+	case o.Kind == OrderRetry:
+		f.State, f.Reason, f.Token, f.Attempts = ledger.Uploaded, "", "", 0
+	}
+	f.Changed = time.Now()
+	r.Log.Info("an operator decided on a recording", "file", o.File, "order", o.Kind)
+}
+
+// lastOf reports whether no file of the series stands behind f: one that was skipped can still
+// be appended without changing places.
+func lastOf(l *ledger.Ledger, f *ledger.File) bool {
+	return !slices.ContainsFunc(l.Files, func(g ledger.File) bool { return g.Series() == f.Series() && g.N > f.N })
 }

@@ -3,6 +3,8 @@ package recorder
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"klive/infra/media"
@@ -50,7 +52,9 @@ func (p *planner) tracks() (changed bool) {
 	hasVideo := slices.ContainsFunc(p.b.Renditions, func(r timeline.Rendition) bool { return r.Kind == media.Video })
 	for i := range p.b.Renditions {
 		r := &p.b.Renditions[i]
-		if r.Kind != media.Video && (hasVideo || r.Rung.Name == "" && r.Rung.AssetID == "") {
+		// Beside pictures, sound is recorded where it is a rung of its own.
+		alone := !hasVideo || strings.HasSuffix(r.Name, "_"+strconv.Itoa(r.Rung.ParamsID))
+		if r.Kind != media.Video && (!alone || r.Rung.Name == "" && r.Rung.AssetID == "") {
 			continue
 		}
 		at := slices.IndexFunc(p.session.Tracks, func(t ledger.Track) bool { return t.Rendition == r.Name })

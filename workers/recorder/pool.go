@@ -29,7 +29,7 @@ const (
 	listPage = 1000
 )
 
-// PoolConfig is what [NewPool] needs. All but Rungs, Sign, Log and Registerer is required.
+// PoolConfig is what [NewPool] needs. All but Rungs, Media, Sign, Log and Registerer is required.
 type PoolConfig struct {
 	// Name names this process to the others. One that is the same after a restart gets its
 	// leases back at once.
@@ -40,6 +40,7 @@ type PoolConfig struct {
 	Timelines  Timelines
 	API        API
 	Rungs      *Rungs
+	Media      bus.Media
 	Sign       func(ctx context.Context, key string) (string, error)
 	// Owned returns the feeds of the entries that this process owns, Feeds those of any entry.
 	Owned      func() map[string][]live.FeedRecord
@@ -238,7 +239,7 @@ func (p *Pool) record(ctx context.Context, entry string) error {
 		}
 	})
 	r, err := New(ctx, Config{
-		Entry: entry, Owner: p.Name, Store: p.Store, Recordings: p.Recordings, Timelines: p.Timelines, API: p.API, Rungs: p.Rungs, Sign: p.Sign,
+		Entry: entry, Owner: p.Name, Store: p.Store, Recordings: p.Recordings, Timelines: p.Timelines, API: p.API, Rungs: p.Rungs, Media: p.Media, Sign: p.Sign,
 		Guard:  func(ctx context.Context) error { return guard(ctx, lease) },
 		Live:   func() []live.FeedRecord { return alive(p.Feeds(entry)) },
 		Owed:   p.owed(entry),

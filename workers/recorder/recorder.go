@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"klive/infra/bus"
 	"klive/infra/live"
 	"klive/infra/media"
 	"klive/infra/media/mp4"
@@ -17,7 +18,7 @@ import (
 	"klive/storage/timeline"
 )
 
-// Config is what a recorder needs. All but Rungs, Sign, Live, Orders and Log is required.
+// Config is what a recorder needs. All but Rungs, Media, Sign, Live, Orders and Log is required.
 type Config struct {
 	// Entry is recorded by Owner, the name of this process.
 	Entry, Owner string
@@ -28,6 +29,8 @@ type Config struct {
 	API        API
 	// Rungs makes gaps of rungs again; nil where nothing is transcoded.
 	Rungs *Rungs
+	// Media is where the backup's own feeds come from; nil where they are not recorded.
+	Media bus.Media
 	// Sign returns an address that Kaltura can fetch an MP4 from.
 	Sign func(ctx context.Context, key string) (string, error)
 	// Guard returns an error when the recorder may have lost its lease.
@@ -76,8 +79,12 @@ type Recorder struct {
 	// mu guards the fields below.
 	mu     sync.Mutex
 	series map[string]bool // that somebody appends
-	failed error
-	cancel context.CancelFunc
+	// backups are the backup encoder's broadcasts by their id, coming those of which nothing is
+	// stored yet.
+	backups map[string]*backup
+	coming  map[live.FeedID]*backup
+	failed  error
+	cancel  context.CancelFunc
 }
 
 // New claims the entry's ledger. The error wraps [ledger.ErrDamaged] when it can't be used.
@@ -108,7 +115,8 @@ func New(ctx context.Context, c Config) (*Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Recorder{Config: c, book: book, metrics: c.Metrics, nudged: make(chan struct{}, 1), said: map[string]bool{}, series: map[string]bool{}}, nil
+	return &Recorder{Config: c, book: book, metrics: c.Metrics, nudged: make(chan struct{}, 1), said: map[string]bool{}, series: map[string]bool{},
+		backups: map[string]*backup{}, coming: map[live.FeedID]*backup{}}, nil
 }
 
 // Run records until there is nothing left to do: no feed, no broadcast that is open, no file
@@ -118,6 +126,12 @@ func (r *Recorder) Run(ctx context.Context) error {
 	defer r.cancel()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	if !r.takeUp(ctx) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.failed
+	}
+	wg.Go(func() { r.followBackups(ctx) })
 	wg.Go(func() { r.writeAll(ctx) })
 	wg.Go(func() { r.remakeAll(ctx) })
 	if err := r.forgetAll(ctx); err != nil && ctx.Err() == nil {
@@ -168,7 +182,7 @@ func (r *Recorder) fail(err error) {
 // finished reports whether nothing is left to do for now.
 func (r *Recorder) finished() bool {
 	r.mu.Lock()
-	busy := len(r.series) > 0
+	busy := len(r.series)+len(r.backups) > 0
 	r.mu.Unlock()
 	return !busy && !r.book.Ledger().Unfinished() && len(r.recorded()) == 0 && len(r.Orders()) == 0 && r.Owed == nil
 }
@@ -196,17 +210,18 @@ func (r *Recorder) turn(ctx context.Context) error {
 		return nil
 	}
 	s, err := r.Timelines.State(ctx, r.Entry)
-	if errors.Is(err, timeline.ErrNoTimeline) {
+	switch {
+	case errors.Is(err, timeline.ErrNoTimeline): // nothing is on the air yet
 		if len(r.recorded()) == 0 {
 			r.Owed = nil
 		}
-		return nil // nothing is on the air yet
-	}
-	if err != nil {
+		s = timeline.New(r.Entry)
+	case err != nil:
 		return err
-	}
-	if err := r.begin(ctx, s); err != nil {
-		return err
+	default:
+		if err := r.begin(ctx, s); err != nil {
+			return err
+		}
 	}
 	for _, session := range r.book.Ledger().Sessions {
 		if err := r.plan(ctx, s, session.Broadcast); err != nil {
@@ -250,11 +265,9 @@ func (r *Recorder) begin(ctx context.Context, s *timeline.State) error {
 
 // plan plans the files of a broadcast, and ends its session when all are planned.
 func (r *Recorder) plan(ctx context.Context, s *timeline.State, broadcast string) error {
-	i := slices.IndexFunc(s.Broadcasts, func(b *timeline.Broadcast) bool { return b.ID == broadcast })
-	var b *timeline.Broadcast
+	b := r.lookup(s, broadcast)
 	var items []timeline.Item
-	if i >= 0 {
-		b = s.Broadcasts[i]
+	if b != nil {
 		var err error
 		if items, err = r.items(ctx, b, needed(r.book.Ledger(), b), 0); err != nil {
 			return err
@@ -369,56 +382,6 @@ func (r *Recorder) items(ctx context.Context, b *timeline.Broadcast, from, to ui
 	return out, nil
 }
 
-// obey does what operators ask for.
-func (r *Recorder) obey(ctx context.Context) error {
-	for _, o := range r.Orders() {
-		err := r.book.Change(ctx, func(l *ledger.Ledger) error { r.apply(l, o); return nil })
-		if err != nil {
-			return err
-		}
-		o.Done()
-	}
-	return nil
-}
-
-func (r *Recorder) apply(l *ledger.Ledger, o Order) {
-	if o.Kind == OrderSplit {
-		for i := range l.Sessions {
-			if s := &l.Sessions[i]; s.Stopped == "" && len(s.Splits) < ledger.MaxSplits && !slices.Contains(s.Splits, media.At(o.At)) {
-				s.Splits = append(s.Splits, media.At(o.At))
-				r.Log.Info("a split was asked for", "broadcast", s.Broadcast)
-			}
-		}
-		return
-	}
-	f := l.File(o.File)
-	switch {
-	case f == nil:
-		r.Log.Warn("an operator asks for a file that the ledger does not have", "file", o.File, "order", o.Kind)
-		return
-	case f.Settled() && !(f.State == ledger.Skipped && o.Kind == OrderRetry && f.Size > 0 && lastOf(l, f)):
-		r.Log.Warn("an operator asks for a file that is settled", "file", o.File, "order", o.Kind, "state", f.State)
-		return
-	case f.State == ledger.Appending || o.Kind == OrderRetry && f.State == ledger.Uploaded:
-		r.Log.Warn("an operator asks for a file that is being appended; wait until it is or is parked", "file", o.File, "order", o.Kind)
-		return
-	case o.Kind == OrderSkip:
-		f.State, f.Reason = ledger.Skipped, "an operator skipped it"
-	case o.Kind == OrderRetry && f.Size == 0:
-		f.State, f.Reason = ledger.Planned, ""
-	case o.Kind == OrderRetry:
-		f.State, f.Reason, f.Token, f.Attempts = ledger.Uploaded, "", "", 0
-	}
-	f.Changed = time.Now()
-	r.Log.Info("an operator decided on a recording", "file", o.File, "order", o.Kind)
-}
-
-// lastOf reports whether no file of the series stands behind f: one that was skipped can still
-// be appended without changing places.
-func lastOf(l *ledger.Ledger, f *ledger.File) bool {
-	return !slices.ContainsFunc(l.Files, func(g ledger.File) bool { return g.Series() == f.Series() && g.N > f.N })
-}
-
 // startAppending sees to it that somebody appends each series that has a file to append.
 func (r *Recorder) startAppending(ctx context.Context, wg *sync.WaitGroup) {
 	l := r.book.Ledger()
@@ -512,18 +475,17 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 func (r *Recorder) broadcastOf(ctx context.Context, f *ledger.File) (*timeline.Broadcast, []timeline.Item, error) {
 	s, err := r.Timelines.State(ctx, r.Entry)
 	if errors.Is(err, timeline.ErrNoTimeline) {
-		return nil, nil, nil
+		s, err = timeline.New(r.Entry), nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, b := range s.Broadcasts {
-		if b.ID == f.Broadcast {
-			items, err := r.items(ctx, b, f.FirstSeq, f.LastSeq)
-			return b, items, err
-		}
+	b := r.lookup(s, f.Broadcast)
+	if b == nil {
+		return nil, nil, nil
 	}
-	return nil, nil, nil
+	items, err := r.items(ctx, b, f.FirstSeq, f.LastSeq)
+	return b, items, err
 }
 
 // expireEvery is how often files are looked at whose time is over, keepFiles how many settled

@@ -277,6 +277,8 @@ type kalturaAPI struct {
 	// fault, when set, says what becomes of a call: faultNone, faultUnsent (it does not arrive),
 	// faultBefore (no answer, nothing done), faultAfter (done, no answer).
 	fault func(call string) int
+	// slow is how long an append takes.
+	slow time.Duration
 	// refuse, when set, answers an append with an error.
 	refuse func(r kaltura.AppendRequest) error
 
@@ -362,6 +364,7 @@ func (k *kalturaAPI) Upload(_ context.Context, _ int, r kaltura.UploadRequest) (
 }
 
 func (k *kalturaAPI) AppendRecording(_ context.Context, _ int, r kaltura.AppendRequest) (e *kaltura.LiveStreamEntry, err error) {
+	time.Sleep(k.slow)
 	err = k.call("append "+r.AssetID, func() error {
 		if k.refuse != nil {
 			if err := k.refuse(r); err != nil {

@@ -11,7 +11,6 @@ import (
 	"klive/infra/media/mp4"
 	"klive/storage"
 	"klive/storage/ledger"
-	"klive/storage/playlist"
 	"klive/storage/timeline"
 )
 
@@ -171,7 +170,7 @@ func (w *movieWriter) header(ctx context.Context, rendition string) (*mp4.Header
 		if m == nil || m.Gap || m.Init == 0 {
 			continue
 		}
-		return w.readInit(ctx, playlist.InitKey(rendition, w.file.Broadcast, m.Init))
+		return w.readInit(ctx, initKey(w.entry, w.file.Broadcast, rendition, m.Init))
 	}
 	if rendition == w.file.Rendition {
 		return w.readInit(ctx, remadeInit(w.entry, w.file))
@@ -216,7 +215,7 @@ func (w *movieWriter) add(ctx context.Context, it *timeline.Item, rendition stri
 	if m == nil {
 		return nil
 	}
-	p := piece{key: playlist.MediaKey(rendition, w.file.Broadcast, m.Name), size: m.Size}
+	p := piece{key: mediaKey(w.entry, w.file.Broadcast, rendition, m.Name), size: m.Size}
 	if m.Gap {
 		if w.file.Remade == 0 || sourceOf(w.broadcast, it, m) == nil {
 			return nil

@@ -98,3 +98,39 @@ func BenchmarkWorkers(b *testing.B) {
 	}
 	b.ReportMetric(took[1].Seconds()/took[2].Seconds(), "speedup-of-2")
 }
+
+// BenchmarkEarlyStart measures what would be won by starting a job's ffmpeg before its input is
+// there: the time from its start until it reads, as a share of a job of four seconds.
+func BenchmarkEarlyStart(b *testing.B) {
+	c := record(b, 4*time.Second, false, "-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30", "-t", "4", "-c:v", "libx264", "-preset", "ultrafast", "-g", "120", "-x264-params", "scenecut=0")
+	rungs := []live.VideoJob{video(33, 854, 480, 1200e3, "main"), video(34, 640, 360, 600e3, "main"), video(35, 426, 240, 300e3, "main")}
+	j := c.job(0, rungs, nil)
+	src, err := newSource(&j, nil, c.parts, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	input, err := src.file(&j)
+	if err != nil {
+		b.Fatal(err)
+	}
+	encoder := Encoders()[0]
+	args := (&command{job: &j, encoder: &encoder, threads: 1}).args()
+	var start, job time.Duration
+	for b.Loop() {
+		for range 5 {
+			// Without input ffmpeg ends as soon as it would read.
+			began := time.Now()
+			p := process{path: needFFmpeg(b), args: args, stall: time.Minute}
+			_, _ = p.run(b.Context(), nil)
+			start += time.Since(began)
+			began = time.Now()
+			p = process{path: needFFmpeg(b), args: args, stall: time.Minute}
+			if _, err := p.run(b.Context(), input); err != nil {
+				b.Fatal(err)
+			}
+			job += time.Since(began)
+		}
+	}
+	b.ReportMetric(float64(start.Milliseconds())/float64(5*b.N), "ms-to-start")
+	b.ReportMetric(100*start.Seconds()/job.Seconds(), "%-of-a-job")
+}

@@ -41,7 +41,11 @@ const (
 func (c *command) args() []string {
 	threads := strconv.Itoa(c.threads)
 	args := append([]string{"-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe", "-filter_complex_threads", "1"}, c.encoder.Device...)
-	args = append(args, "-copyts", "-noautorotate", "-threads", threads, "-f", "mp4", "-i", "pipe:0", "-filter_complex", c.filters())
+	args = append(args, "-copyts")
+	if len(c.job.Video) > 0 || c.job.Listens() { // silence alone is made of nothing
+		args = append(args, "-noautorotate", "-threads", threads, "-f", "mp4", "-i", "pipe:0")
+	}
+	args = append(args, "-filter_complex", c.filters())
 	for i := range c.job.Video {
 		v := &c.job.Video[i]
 		args = append(args, "-map", fmt.Sprintf("[v%d]", i))
@@ -55,8 +59,9 @@ func (c *command) args() []string {
 	if len(c.job.Video) > 0 {
 		args = append(args, "-threads:v", threads, "-fps_mode", "passthrough", "-enc_time_base:v", "1:90000")
 	}
-	if a := c.job.Audio; a != nil {
-		args = append(args, "-map", "[a]", "-c:a", "aac", "-profile:a", "aac_low", "-b:a", strconv.Itoa(a.Bitrate))
+	for i, a := range c.job.Heard() {
+		args = append(args, "-map", fmt.Sprintf("[a%d]", i), fmt.Sprintf("-c:a:%d", i), "aac", fmt.Sprintf("-profile:a:%d", i), "aac_low",
+			fmt.Sprintf("-b:a:%d", i), strconv.Itoa(a.Bitrate))
 	}
 	return append(args, "-map_metadata", "-1", "-f", "mp4", "-movflags", "empty_moov+default_base_moof+frag_discont", "-frag_duration", "200000",
 		"-use_editlist", "0", "-video_track_timescale", "90000", "-avoid_negative_ts", "disabled", "-flush_packets", "1", "pipe:1")
@@ -79,12 +84,30 @@ func (c *command) filters() string {
 			chains = append(chains, c.picture(i))
 		}
 	}
-	if a := c.job.Audio; a != nil {
+	heard := c.job.Heard()
+	if n := len(heard); n > 1 && c.job.Listens() {
+		split := fmt.Sprintf("[0:a]asplit=%d", n)
+		for i := range n {
+			split += fmt.Sprintf("[h%d]", i)
+		}
+		chains = append(chains, split)
+	}
+	for i := range heard {
+		a, in := &heard[i], "[0:a]"
+		if len(heard) > 1 {
+			in = fmt.Sprintf("[h%d]", i)
+		}
 		first, last, _, _ := a.Grid(c.job.Start, c.job.End)
 		begin := (first-audioWarmUp)*live.AACFrame - base(c.job).Ticks(a.SampleRate)
 		end := (last+1+audioBehind)*live.AACFrame - base(c.job).Ticks(a.SampleRate)
-		chains = append(chains, fmt.Sprintf("[0:a]aresample=%d:async=1:first_pts=%d,aformat=sample_fmts=fltp:channel_layouts=%s,apad,atrim=end_pts=%d[a]",
-			a.SampleRate, begin, layout(a.Channels), end))
+		if a.Silent {
+			chains = append(chains, fmt.Sprintf("anullsrc=r=%d:cl=%s:n=%d,asetpts=N+%d,aformat=sample_fmts=fltp,atrim=end_pts=%d[a%d]",
+				a.SampleRate, layout(a.Channels), live.AACFrame, begin, end, i))
+			continue
+		}
+		// first_pts counts in samples of what goes in, so the rate is changed before.
+		chains = append(chains, fmt.Sprintf("%[1]saresample=%[2]d,aresample=%[2]d:async=1:first_pts=%[3]d,aformat=sample_fmts=fltp:channel_layouts=%[4]s,apad,atrim=end_pts=%[5]d[a%[6]d]",
+			in, a.SampleRate, begin, layout(a.Channels), end, i))
 	}
 	return strings.Join(chains, ";")
 }

@@ -200,6 +200,9 @@ func values(m map[string]error) func(func(error) bool) {
 
 // count learns from a job how fast this worker is.
 func (w *Worker) count(j *live.Job, src *source, took time.Duration) {
+	if len(j.Video) == 0 {
+		return // sound says nothing of how fast pictures are made
+	}
 	w.mu.Lock()
 	w.pace.add(workOf(src.pixels, j.Video, len(src.shown)), took)
 	w.mu.Unlock()
@@ -219,6 +222,7 @@ func (a *attempt) leaveOut(ctx context.Context) error {
 	if a.job.Audio != nil && ended[a.job.Audio.Rendition] {
 		a.job.Audio = nil
 	}
+	a.job.Sounds = slices.DeleteFunc(a.job.Sounds, func(s live.AudioJob) bool { return ended[s.Rendition] })
 	return nil
 }
 

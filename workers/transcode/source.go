@@ -73,7 +73,7 @@ func read(ctx context.Context, m bus.Media, j *live.Job) (*source, error) {
 		}
 	}
 	var behind *live.Part
-	if j.Audio != nil && j.Continues {
+	if j.Listens() && j.Continues {
 		if _, p, err := next(ctx, f, leadOutWait); err == nil && !p.Segment.Discontinuity {
 			behind = p
 		} else if ctx.Err() != nil {
@@ -116,7 +116,7 @@ func newSource(j *live.Job, before, parts []*live.Part, behind *live.Part) (*sou
 			return nil, err
 		}
 	}
-	if j.Audio != nil {
+	if j.Listens() {
 		t, ok := a.Track(media.Audio)
 		if !ok {
 			return nil, fmt.Errorf("%w: it has no sound", ErrSource)

@@ -130,6 +130,79 @@ func TestAudioSources(t *testing.T) {
 	}
 }
 
+// TestSoundRungs encodes a source's sound twice in one job, beside a picture: at another rate, with
+// fewer channels, on a grid of its own.
+func TestSoundRungs(t *testing.T) {
+	t.Parallel()
+	c := record(t, 2*time.Second, false, "-f", "lavfi", "-i", testVideo, "-f", "lavfi", "-i", "sine=sample_rate=48000[a];[a]pan=stereo|c0=c0|c1=c0", "-t", "5",
+		"-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-x264-params", "scenecut=0", "-c:a", "libopus", "-b:a", "128k")
+	g := newRig(t, c)
+	rungs := []live.VideoJob{video(34, 160, 90, 400e3, "main")}
+	audio := &live.AudioJob{Rendition: entry + "_a1", Bitrate: 128e3, SampleRate: 48000, Channels: 2}
+	radio := live.AudioJob{Rendition: entry + "_50", Bitrate: 32e3, SampleRate: 32000, Channels: 1}
+	var jobs []live.Job
+	for n := range c.segs {
+		j := c.job(n, rungs, audio)
+		j.Sounds = []live.AudioJob{radio}
+		jobs = append(jobs, j)
+		g.put(j)
+	}
+	g.work(nil)
+	g.audit(c, jobs, rungs[0])
+	sizes := map[string]int{}
+	for _, want := range []live.AudioJob{*audio, radio} {
+		var end media.Time
+		for n := range jobs {
+			a := g.result(&jobs[n], want.Rendition)
+			tr, _ := a.Track(media.Audio)
+			if p := tr.Params.(media.AudioParams); p.Channels() != want.Channels || p.SampleRate() != want.SampleRate {
+				t.Fatalf("%s has %d channels at %d Hz", want.Rendition, p.Channels(), p.SampleRate())
+			}
+			frames := a.Frames(tr.ID)
+			if n > 0 && frames[0].PTS != end {
+				t.Errorf("segment %d of %s begins at %v, the one before ends at %v", n, want.Rendition, frames[0].PTS.Std(), end.Std())
+			}
+			end = frames[len(frames)-1].End()
+			for _, f := range frames {
+				sizes[want.Rendition] += len(f.Payload)
+			}
+		}
+	}
+	if sizes[radio.Rendition]*2 > sizes[audio.Rendition] {
+		t.Errorf("bytes by rendition %v", sizes)
+	}
+}
+
+// TestSilence makes sound for a source that has none: frames that abut, of nothing but zeros.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	c := record(t, 2*time.Second, false, "-f", "lavfi", "-i", testVideo, "-t", "5", "-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-x264-params", "scenecut=0")
+	audio := &live.AudioJob{Rendition: entry + "_a1", Bitrate: 64e3, SampleRate: 44100, Channels: 2, Silent: true}
+	for name, rungs := range map[string][]live.VideoJob{"alone": nil, "beside pictures": {video(34, 160, 90, 400e3, "main")}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, jobs := transcodeAll(t, c, rungs, audio)
+			s := mp4.Stream{}
+			for n := range jobs {
+				a := g.result(&jobs[n], audio.Rendition)
+				tr, _ := a.Track(media.Audio)
+				frames := a.Frames(tr.ID)
+				if n > 0 && frames[0].PTS != s.Frames[len(s.Frames)-1].End() {
+					t.Errorf("segment %d begins at %v, the one before ends at %v", n, frames[0].PTS.Std(), s.Frames[len(s.Frames)-1].End().Std())
+				}
+				s.Track, s.Frames = tr, append(s.Frames, frames...)
+			}
+			pcm := decode(t, s)
+			if len(pcm) < (len(s.Frames)-2)*live.AACFrame*2 || slices.ContainsFunc(pcm, func(v float32) bool { return v != 0 }) {
+				t.Errorf("%d samples of %d frames are not all silent", len(pcm), len(s.Frames))
+			}
+			for _, r := range rungs {
+				g.audit(c, jobs, r)
+			}
+		})
+	}
+}
+
 // gray decodes the first picture of a rendition.
 func gray(t *testing.T, g *rig, j *live.Job, v *live.VideoJob) []byte {
 	t.Helper()

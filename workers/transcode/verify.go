@@ -46,8 +46,8 @@ func verify(j *live.Job, s *source, file []byte) (good []made, bad map[string]er
 		}
 		good = append(good, m)
 	}
-	if a := j.Audio; a != nil {
-		m, err := verifyAudio(j, a, &tracks[len(j.Video)])
+	for i, a := range j.Heard() {
+		m, err := verifyAudio(j, &a, &tracks[len(j.Video)+i])
 		if err != nil {
 			bad[a.Rendition] = err
 		} else {

@@ -34,13 +34,27 @@ type DatagramRelay struct {
 	mu       sync.Mutex // guards the fields below
 	up, down Weather
 	random   *rand.Rand
-	conns    map[string]*net.UDPConn // to the target, by client
+	clients  map[string]*client
 	closed   bool
 	passed   int
 	lost     int
 }
 
-// maxDatagram holds the largest datagram, maxClients bounds the clients of a relay.
+// client is one that has sent something, with its own way to the target.
+type client struct {
+	back     *net.UDPConn
+	up, down *delayed
+	heard    time.Time
+}
+
+func (c *client) end() {
+	c.back.Close()
+	c.up.end()
+	c.down.end()
+}
+
+// maxDatagram holds the largest datagram. Of more than maxClients the one that has been silent
+// for longest is forgotten.
 const (
 	maxDatagram = 2048
 	maxClients  = 64
@@ -59,7 +73,7 @@ func NewDatagramRelay(t testing.TB, target string, up, down Weather) *DatagramRe
 	}
 	_ = front.SetReadBuffer(4 << 20)
 	r := &DatagramRelay{
-		target: to, front: front, up: up, down: down, random: rand.New(rand.NewPCG(20, 26)), conns: map[string]*net.UDPConn{},
+		target: to, front: front, up: up, down: down, random: rand.New(rand.NewPCG(20, 26)), clients: map[string]*client{},
 	}
 	r.wg.Go(r.serve)
 	t.Cleanup(r.close)
@@ -86,8 +100,8 @@ func (r *DatagramRelay) Count() (passed, lost int) {
 func (r *DatagramRelay) close() {
 	r.mu.Lock()
 	r.closed = true
-	for _, c := range r.conns {
-		c.Close()
+	for _, c := range r.clients {
+		c.end()
 	}
 	r.mu.Unlock()
 	r.front.Close()
@@ -97,12 +111,6 @@ func (r *DatagramRelay) close() {
 // serve takes the clients' datagrams.
 func (r *DatagramRelay) serve() {
 	buf := make([]byte, maxDatagram)
-	queues := map[string]*delayed{}
-	defer func() {
-		for _, q := range queues {
-			q.end()
-		}
-	}()
 	for {
 		n, from, err := r.front.ReadFromUDP(buf)
 		if errors.Is(err, net.ErrClosed) {
@@ -111,36 +119,50 @@ func (r *DatagramRelay) serve() {
 		if err != nil {
 			continue
 		}
-		q := queues[from.String()]
-		if q == nil {
-			if q = r.connect(from); q == nil {
-				continue
-			}
-			queues[from.String()] = q
+		if c := r.client(from); c != nil {
+			r.pass(c.up, buf[:n], true)
 		}
-		r.pass(q, buf[:n], true)
 	}
 }
 
-// connect opens the way of one client, both ways; nil when it can't.
-func (r *DatagramRelay) connect(from *net.UDPAddr) *delayed {
+// client finds the client at an address, or opens its way, both ways; nil when it can't.
+func (r *DatagramRelay) client(from *net.UDPAddr) *client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || len(r.conns) >= maxClients {
-		return nil
+	c := r.clients[from.String()]
+	if c == nil && !r.closed {
+		c = r.connect(from)
+	}
+	if c != nil {
+		c.heard = time.Now()
+	}
+	return c
+}
+
+// connect opens the way of a client. The caller holds r.mu.
+func (r *DatagramRelay) connect(from *net.UDPAddr) *client {
+	if len(r.clients) >= maxClients {
+		oldest := ""
+		for name, c := range r.clients {
+			if oldest == "" || c.heard.Before(r.clients[oldest].heard) {
+				oldest = name
+			}
+		}
+		r.clients[oldest].end()
+		delete(r.clients, oldest)
 	}
 	back, err := net.DialUDP("udp", nil, r.target)
 	if err != nil {
 		return nil
 	}
 	_ = back.SetReadBuffer(4 << 20)
-	r.conns[from.String()] = back
-	up := newDelayed(func(b []byte) { _, _ = back.Write(b) })
-	down := newDelayed(func(b []byte) { _, _ = r.front.WriteToUDP(b, from) })
-	r.wg.Go(up.run)
-	r.wg.Go(down.run)
+	c := &client{back: back}
+	c.up = newDelayed(func(b []byte) { _, _ = back.Write(b) })
+	c.down = newDelayed(func(b []byte) { _, _ = r.front.WriteToUDP(b, from) })
+	r.clients[from.String()] = c
+	r.wg.Go(c.up.run)
+	r.wg.Go(c.down.run)
 	r.wg.Go(func() {
-		defer down.end()
 		buf := make([]byte, maxDatagram)
 		for {
 			n, err := back.Read(buf)
@@ -148,11 +170,11 @@ func (r *DatagramRelay) connect(from *net.UDPAddr) *delayed {
 				return
 			}
 			if err == nil {
-				r.pass(down, buf[:n], false)
+				r.pass(c.down, buf[:n], false)
 			}
 		}
 	})
-	return up
+	return c
 }
 
 // pass decides what becomes of a datagram.

@@ -69,3 +69,28 @@ func TestDatagramRelay(t *testing.T) {
 		})
 	}
 }
+
+// More clients than a relay remembers: each that speaks is heard, however many were there.
+func TestDatagramRelayOfManyClients(t *testing.T) {
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	r := NewDatagramRelay(t, server.LocalAddr().String(), Weather{}, Weather{})
+	buf := make([]byte, 16)
+	for i := range maxClients + 8 {
+		c, err := net.Dial("udp", r.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+		server.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if n, _, err := server.ReadFrom(buf); err != nil || n != 1 || buf[0] != byte(i) {
+			t.Fatalf("client %d: %v %v", i, buf[:n], err)
+		}
+	}
+}

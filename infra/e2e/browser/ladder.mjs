@@ -9,7 +9,7 @@ import { throttle } from './throttle.mjs';
 
 const [consoleURL, playlist, seconds, folder, all] = process.argv.slice(2);
 const length = Number(seconds) * 1000;
-const patience = 120_000; // for the network to bring about a rendition
+const patience = 180_000; // for the network to bring about a rendition
 const settle = 9_000; // two segments between changes of the rate
 const proxy = await throttle(new URL(playlist).origin);
 const browser = await launch();
@@ -48,7 +48,7 @@ try {
     for (; now.level !== level && Date.now() - begin < patience; now = await stats()) {
       await page.waitForTimeout(250);
       if (rate === Infinity || Date.now() - changed < settle || now.loading === level) continue;
-      proxy.rate *= now.loading > level ? 0.9 : 1.1;
+      proxy.rate *= now.loading > level ? 0.92 : 1.15;
       changed = Date.now();
     }
     const after = await stats();
@@ -62,7 +62,7 @@ try {
     throttled.push(await reach(top, Infinity));
     for (let i = top - 1; i >= 0; i--) {
       // Between what this rendition needs and what the next one does; sound shares the line.
-      throttled.push(await reach(i, Math.sqrt(levels[i].bitrate * levels[i + 1].bitrate) * 1.15));
+      throttled.push(await reach(i, Math.sqrt(levels[i].bitrate * levels[i + 1].bitrate) * 1.3));
     }
     throttled.push(await reach(top, Infinity));
   }

@@ -49,8 +49,8 @@ func (p *AudioParser) parseEx(body []byte) (Unit, error) {
 	if err != nil {
 		return Unit{}, err
 	}
-	cc, typ, rest, ok, err := readCodec(rest, typ, exMultitrack)
-	if err != nil || !ok {
+	cc, rest, err := readCodec(rest, typ, exMultitrack)
+	if err != nil {
 		return Unit{}, err
 	}
 	switch cc {

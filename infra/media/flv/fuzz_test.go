@@ -16,7 +16,19 @@ func FuzzTags(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, c []byte) {
 		var v VideoParser
 		var au AudioParser
-		for i, tag := range [][]byte{a, b, c, b} {
+		tags := [][]byte{a, b, c, b}
+		for _, video := range []bool{true, false} {
+			if Multitrack(c, video) {
+				apart, err := Tracks(append([]byte(nil), c...), video)
+				if err == nil && len(apart) == 0 || len(apart) > maxTrackTags {
+					t.Fatalf("%d tracks, %v", len(apart), err)
+				}
+				for _, one := range apart {
+					tags = append(tags, one.Body)
+				}
+			}
+		}
+		for i, tag := range tags {
 			// A parser takes its tag over, so each gets a copy.
 			u, err := v.Parse(append([]byte(nil), tag...), uint32(i)*3000)
 			if err != nil && (u.Payload != nil || u.Params != nil) {

@@ -12,6 +12,7 @@ const (
 	fourAVC  = fourCC('a'<<24 | 'v'<<16 | 'c'<<8 | '1')
 	fourHEVC = fourCC('h'<<24 | 'v'<<16 | 'c'<<8 | '1')
 	fourAV1  = fourCC('a'<<24 | 'v'<<16 | '0'<<8 | '1')
+	fourVP9  = fourCC('v'<<24 | 'p'<<16 | '0'<<8 | '9')
 	fourMP3  = fourCC('.'<<24 | 'm'<<16 | 'p'<<8 | '3')
 	fourAC3  = fourCC('a'<<24 | 'c'<<16 | '-'<<8 | '3')
 	fourAAC  = fourCC('m'<<24 | 'p'<<16 | '4'<<8 | 'a')
@@ -32,7 +33,7 @@ func (f fourCC) String() string {
 type packet int
 
 const (
-	packetIgnored  packet = iota // commands, metadata, tracks beyond the first
+	packetIgnored  packet = iota // commands, metadata
 	packetSequence               // codec parameters
 	packetFrame                  // an access unit
 	packetEnd                    // end of the sequence
@@ -73,52 +74,16 @@ func skipModEx(b []byte, typ byte) (rest []byte, next byte, err error) {
 	return b, typ, nil
 }
 
-// The shapes of a multitrack packet.
-const (
-	oneTrack             = 0
-	manyTracksManyCodecs = 2
-)
-
-// readCodec reads the codec's name behind a packet header. Of a multitrack packet it gives
-// track 0, the only one that is used; ok is false when the packet has no such track.
-func readCodec(b []byte, typ, multitrack byte) (cc fourCC, inner byte, body []byte, ok bool, err error) {
-	if typ != multitrack {
-		if len(b) < 4 {
-			return 0, 0, nil, false, fmt.Errorf("%w: codec name ends early", ErrMalformed)
-		}
-		return fourCC(binary.BigEndian.Uint32(b)), typ, b[4:], true, nil
+// readCodec reads the codec's name behind a packet header. Multitrack packets have been taken apart
+// before: one within another is malformed.
+func readCodec(b []byte, typ, multitrack byte) (cc fourCC, body []byte, err error) {
+	if typ == multitrack {
+		return 0, nil, fmt.Errorf("%w: a multitrack packet within another", ErrMalformed)
 	}
-	if len(b) < 1 || b[0]&0x0f == multitrack {
-		return 0, 0, nil, false, fmt.Errorf("%w: multitrack packet", ErrMalformed)
+	if len(b) < 4 {
+		return 0, nil, fmt.Errorf("%w: codec name ends early", ErrMalformed)
 	}
-	shape, inner, b := b[0]>>4, b[0]&0x0f, b[1:]
-	for first := true; first || len(b) > 0; first = false {
-		if first || shape == manyTracksManyCodecs {
-			if len(b) < 4 {
-				return 0, 0, nil, false, fmt.Errorf("%w: codec name ends early", ErrMalformed)
-			}
-			cc, b = fourCC(binary.BigEndian.Uint32(b)), b[4:]
-		}
-		if len(b) < 1 {
-			return 0, 0, nil, false, fmt.Errorf("%w: track number ends early", ErrMalformed)
-		}
-		id, size := b[0], len(b)-1
-		b = b[1:]
-		if shape != oneTrack {
-			if len(b) < 3 {
-				return 0, 0, nil, false, fmt.Errorf("%w: track size ends early", ErrMalformed)
-			}
-			size, b = uint24(b), b[3:]
-			if size > len(b) {
-				return 0, 0, nil, false, fmt.Errorf("%w: track of %d bytes in %d", ErrMalformed, size, len(b))
-			}
-		}
-		if id == 0 {
-			return cc, inner, b[:size:size], true, nil
-		}
-		b = b[size:]
-	}
-	return 0, 0, nil, false, nil
+	return fourCC(binary.BigEndian.Uint32(b)), b[4:], nil
 }
 
 func uint24(b []byte) int { return int(b[0])<<16 | int(b[1])<<8 | int(b[2]) }

@@ -16,6 +16,7 @@ type VideoParser struct {
 	units      *nal.Parser
 	lengthSize int
 	av1        *media.AV1 // nil before a sequence header of that codec
+	vp9        *vp9       // the same
 }
 
 // Parse reads the body of a video tag; ms is the tag's timestamp. It takes the body over:
@@ -28,14 +29,20 @@ func (p *VideoParser) Parse(body []byte, ms uint32) (Unit, error) {
 	}
 	switch h.packet {
 	case packetSequence:
-		if h.av1 {
+		switch {
+		case h.av1:
 			return p.av1Sequence(h.body)
+		case h.vp9:
+			return p.vp9Sequence(h.body)
 		}
-		p.av1 = nil
+		p.av1, p.vp9 = nil, nil
 		return p.sequence(h)
 	case packetFrame:
-		if h.av1 {
+		switch {
+		case h.av1:
 			return p.av1Frame(h.body)
+		case h.vp9:
+			return p.vp9Frame(h.body)
 		}
 		return p.frame(h, ms)
 	}
@@ -46,6 +53,7 @@ func (p *VideoParser) Parse(body []byte, ms uint32) (Unit, error) {
 type videoHeader struct {
 	hevc   bool
 	av1    bool
+	vp9    bool
 	packet packet
 	// flagged is the tag's own claim that this is a keyframe.
 	flagged bool
@@ -110,8 +118,8 @@ func readExVideoHeader(b []byte) (videoHeader, error) {
 	if typ == exVideoMetadata || b[0]>>4&7 == frameCommand {
 		return h, nil
 	}
-	cc, typ, body, ok, err := readCodec(rest, typ, exVideoMultitrack)
-	if err != nil || !ok {
+	cc, body, err := readCodec(rest, typ, exVideoMultitrack)
+	if err != nil {
 		return h, err
 	}
 	switch cc {
@@ -120,15 +128,17 @@ func readExVideoHeader(b []byte) (videoHeader, error) {
 		h.hevc = true
 	case fourAV1:
 		h.av1 = true
+	case fourVP9:
+		h.vp9 = true
 	default:
-		return h, fmt.Errorf("%w: video codec %v; send H.264 (avc1), HEVC (hvc1) or AV1 (av01)", ErrCodec, cc)
+		return h, fmt.Errorf("%w: video codec %v; send H.264 (avc1), HEVC (hvc1), AV1 (av01) or VP9 (vp09)", ErrCodec, cc)
 	}
 	h.body = body
 	switch typ {
 	case exSequenceStart:
 		h.packet = packetSequence
 	case exCodedFrames:
-		if h.av1 { // composition times are H.264's and HEVC's alone
+		if h.av1 || h.vp9 { // composition times are H.264's and HEVC's alone
 			h.packet = packetFrame
 			return h, nil
 		}

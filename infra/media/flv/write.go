@@ -11,7 +11,7 @@ import (
 )
 
 // AppendSequence appends the body of the tag that announces a track's parameters. H.264
-// and AAC are written in Adobe's form, HEVC and Opus as Enhanced RTMP.
+// and AAC are written in Adobe's form, all others as Enhanced RTMP.
 func AppendSequence(b []byte, params media.Params) ([]byte, error) {
 	switch p := params.(type) {
 	case *media.H264:
@@ -25,6 +25,15 @@ func AppendSequence(b []byte, params media.Params) ([]byte, error) {
 		b = append(b, 0x80|frameKey<<4|exSequenceStart)
 		b = binary.BigEndian.AppendUint32(b, uint32(fourAV1))
 		return append(b, p.Config...), nil
+	case *media.VP9:
+		b = append(b, 0x80|frameKey<<4|exSequenceStart)
+		b = binary.BigEndian.AppendUint32(b, uint32(fourVP9))
+		chroma := p.Depth<<4 | p.Chroma<<1
+		if p.FullRange {
+			chroma |= 1
+		}
+		const unspecified = 2 // of colour (ISO/IEC 23091-2)
+		return append(b, p.Profile, p.Level, chroma, unspecified, unspecified, unspecified, 0, 0), nil
 	case *media.AAC:
 		return append(append(b, aacTag, 0), p.Config...), nil
 	case *media.Opus:
@@ -59,6 +68,9 @@ func AppendFrame(b []byte, params media.Params, payload []byte, offset int32, ke
 	case *media.AV1:
 		b = append(b, 0x80|frame<<4|exCodedFrames)
 		b = binary.BigEndian.AppendUint32(b, uint32(fourAV1))
+	case *media.VP9:
+		b = append(b, 0x80|frame<<4|exCodedFrames)
+		b = binary.BigEndian.AppendUint32(b, uint32(fourVP9))
 	case *media.MP3:
 		b = append(b, soundEx<<4|exCodedFrames)
 		b = binary.BigEndian.AppendUint32(b, uint32(fourMP3))

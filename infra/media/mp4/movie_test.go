@@ -11,10 +11,10 @@ import (
 	"klive/infra/media/flv"
 )
 
-// av1Units reads a file that ffmpeg made with SVT-AV1: a second of 25 pictures, one fragment.
-func av1Units(t testing.TB) []MovieUnit {
+// fileUnits reads a file that ffmpeg made: a second of 25 pictures, one fragment.
+func fileUnits(t testing.TB, name string) []MovieUnit {
 	t.Helper()
-	b, err := os.ReadFile("testdata/av1.mp4")
+	b, err := os.ReadFile("testdata/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func av1Units(t testing.TB) []MovieUnit {
 
 // TestAV1 takes AV1 through all forms that klive has of it: MP4 in, Enhanced RTMP, CMAF out.
 func TestAV1(t *testing.T) {
-	units := av1Units(t)
+	units := fileUnits(t, "av1.mp4")
 	if len(units) != 25 || units[0].Params == nil || !units[0].Key || units[1].Key {
 		t.Fatalf("%d units, the first %+v", len(units), units[0])
 	}
@@ -84,6 +84,61 @@ func TestAV1(t *testing.T) {
 	h, err := ParseInit(init)
 	if err != nil || !h.Params.Equal(params) {
 		t.Errorf("the initialization section: %+v %v", h, err)
+	}
+}
+
+// TestVP9 does the same with VP9, whose record lacks the size: it comes with the first keyframe.
+func TestVP9(t *testing.T) {
+	units := fileUnits(t, "vp9.mp4")
+	if len(units) != 25 || units[0].Params == nil || !units[0].Key || units[1].Key {
+		t.Fatalf("%d units, the first %+v", len(units), units[0])
+	}
+	params, ok := units[0].Params.(*media.VP9)
+	if !ok {
+		t.Fatalf("parameters %T", units[0].Params)
+	}
+	if w, h := params.Size(); w != 160 || h != 90 || params.CodecString() != "vp09.00.10.08" {
+		t.Errorf("%dx%d %s", w, h, params.CodecString())
+	}
+	head, err := flv.AppendSequence(nil, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := head[5:]
+	for name, record := range map[string][]byte{"record": config, "box": append([]byte{1, 0, 0, 0}, config...)} {
+		var p flv.VideoParser
+		if u, err := p.Parse(append([]byte{0x90, 'v', 'p', '0', '9'}, record...), 0); err != nil || u.Params != nil {
+			t.Fatalf("%s: the sequence header: %+v %v", name, u, err)
+		}
+		for i := range units {
+			tag, err := flv.AppendFrame(nil, params, units[i].Payload, 0, units[i].Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, err := p.Parse(tag, uint32(i*40))
+			if err != nil || u.Key != units[i].Key || !bytes.Equal(u.Payload, units[i].Payload) || (u.Params != nil) != (i == 0) || i == 0 && !u.Params.Equal(params) {
+				t.Fatalf("%s: frame %d: %+v, %v", name, i, u, err)
+			}
+		}
+		if u, err := p.Parse(append([]byte{0x90, 'v', 'p', '0', '9'}, record...), 0); err != nil || u.Params != nil {
+			t.Errorf("%s: the header again: %+v %v", name, u, err)
+		}
+	}
+	init, err := Init(media.Track{Params: params})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h, err := ParseInit(init); err != nil || !h.Params.Equal(params) {
+		t.Errorf("the initialization section: %+v %v", h, err)
+	}
+	var late flv.VideoParser // without its record, and from the middle on
+	if u, err := late.Parse(append([]byte{0xa1, 'v', 'p', '0', '9'}, units[1].Payload...), 0); err != nil || u.Payload != nil {
+		t.Errorf("a frame without a record: %+v %v", u, err)
+	}
+	for name, bad := range map[string][]byte{"short": config[:7], "profile": append([]byte{9}, config[1:]...), "empty": nil} {
+		if _, err := late.Parse(append([]byte{0x90, 'v', 'p', '0', '9'}, bad...), 0); !errors.Is(err, flv.ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

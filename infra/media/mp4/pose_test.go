@@ -14,7 +14,7 @@ import (
 // TestPose writes poses into initialization sections and reads them again, and asks ffprobe, which
 // counts turns the other way round.
 func TestPose(t *testing.T) {
-	av1 := av1Units(t)[0].Params
+	av1 := fileUnits(t, "av1.mp4")[0].Params
 	for _, tt := range []struct {
 		params media.Params
 		pose   media.Pose

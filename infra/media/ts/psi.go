@@ -22,6 +22,8 @@ type sections struct {
 	last  int8 // continuity counter; negative before the first packet
 	buf   []byte
 	begun bool
+	// private sections are longer and always in force.
+	private bool
 }
 
 // add takes a packet and calls read for each whole section.
@@ -71,7 +73,11 @@ func (s *sections) take(r *Reader, read func(*Reader, []byte) error) error {
 			return nil
 		}
 		size := 3 + int(binary.BigEndian.Uint16(s.buf[1:])&0x0fff)
-		if size > maxSection || size < 12 {
+		most := maxSection
+		if s.private {
+			most = maxPrivate
+		}
+		if size > most || size < 12 {
 			r.stats.Malformed++
 			s.begun = false
 			return nil
@@ -82,7 +88,7 @@ func (s *sections) take(r *Reader, read func(*Reader, []byte) error) error {
 		section := s.buf[:size]
 		if checksum(section) != 0 {
 			r.stats.Malformed++
-		} else if section[5]&1 != 0 { // in force now
+		} else if s.private || section[5]&1 != 0 { // in force now
 			if err := read(r, section); err != nil {
 				return err
 			}
@@ -127,6 +133,7 @@ func (r *Reader) readPMT(b []byte) error {
 	if err := r.follow(list, body); err != nil {
 		return err
 	}
+	r.followData(list)
 	all := make([]Stream, len(list))
 	used := false
 	for i := range list {

@@ -34,6 +34,8 @@ type Sink interface {
 	Track(media.Track, Stream) error
 	// Unit takes one access unit.
 	Unit(Unit) error
+	// Data takes timed data beside them.
+	Data(Data) error
 }
 
 // Stream is one elementary stream of a program map.
@@ -105,7 +107,8 @@ type Reader struct {
 	clock      int64 // the last program clock reference; negative before it
 	streams    []*elementary
 	byPID      map[uint16]*elementary
-	programSum uint32 // checksum of the program map in force
+	data       map[uint16]*dataStream // by PID
+	programSum uint32                 // checksum of the program map in force
 }
 
 // NewReader returns a reader of one stream.
@@ -218,6 +221,9 @@ func (r *Reader) packet(p []byte) error {
 	}
 	if e := r.byPID[pid]; e != nil {
 		return e.packet(r, &h)
+	}
+	if d := r.data[pid]; d != nil {
+		return d.packet(r, &h)
 	}
 	return nil
 }

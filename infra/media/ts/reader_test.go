@@ -23,8 +23,11 @@ type heard struct {
 	programs [][]Stream
 	params   map[media.TrackID][]media.Params
 	units    map[media.TrackID][]Unit
+	data     []Data
 	err      error // returned from Unit
 }
+
+func (h *heard) Data(d Data) error { h.data = append(h.data, d); return nil }
 
 func (h *heard) Program(s []Stream) error { h.programs = append(h.programs, s); return nil }
 
@@ -427,6 +430,7 @@ type discard struct{}
 func (discard) Program([]Stream) error          { return nil }
 func (discard) Track(media.Track, Stream) error { return nil }
 func (discard) Unit(Unit) error                 { return nil }
+func (discard) Data(Data) error                 { return nil }
 
 func BenchmarkMediacommon(b *testing.B) {
 	all := bytes.Repeat(file(b, "multi"), 20)

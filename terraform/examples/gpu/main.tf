@@ -15,7 +15,6 @@ module "klive" {
   images = {
     gateway = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/klive-gateway:1.0.0"
     worker  = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/klive-worker:1.0.0"
-    gpu     = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/klive-worker-nvenc:1.0.0"
   }
   transcode = { cpu = 4096, memory = 14336 }
   gpu       = { enabled = true, instance_type = "g4dn.xlarge", min = 1, max = 6 }

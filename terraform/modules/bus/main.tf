@@ -11,7 +11,8 @@ locals {
 data "aws_region" "this" {}
 
 resource "aws_route53_zone" "this" {
-  name = local.domain
+  name          = local.domain
+  force_destroy = true # the nodes enter themselves, so a destroy finds names that Terraform has not made
   vpc {
     vpc_id = var.vpc_id
   }
@@ -108,7 +109,7 @@ data "aws_iam_policy_document" "node" {
   }
   statement {
     sid       = "Key"
-    actions   = ["kms:Decrypt"]
+    actions   = ["kms:Decrypt", "kms:DescribeKey"]
     resources = concat([var.kms_key_arn], var.secret_key_arns)
   }
   statement {
@@ -156,7 +157,7 @@ resource "aws_iam_instance_profile" "node" {
 
 resource "aws_launch_template" "this" {
   name                   = local.group
-  image_id               = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
+  image_id               = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-${var.architecture == "ARM64" ? "arm64" : "x86_64"}"
   instance_type          = var.instance_type
   vpc_security_group_ids = [aws_security_group.this.id]
   update_default_version = true
@@ -193,6 +194,7 @@ resource "aws_launch_template" "this" {
     cluster_port = local.cluster_port
     routes       = join(",", [for h in local.hosts : "nats://${h}:${local.cluster_port}"])
     memory_mib   = var.memory_mib
+    namespace    = var.namespace
     group        = local.group
   }))
 }
@@ -205,6 +207,11 @@ resource "aws_autoscaling_group" "this" {
   vpc_zone_identifier = values(var.subnets)
   health_check_type   = "EC2"
   suspended_processes = ["AZRebalance"] # it would start a node in a zone whose volume is in use
+  # A node is in service when klive answers, which takes all three at the first time.
+  wait_for_capacity_timeout = "25m"
+  depends_on = [
+    aws_iam_role_policy.node, aws_vpc_security_group_ingress_rule.routes, aws_vpc_security_group_egress_rule.all,
+  ]
   launch_template {
     id      = aws_launch_template.this.id
     version = aws_launch_template.this.latest_version

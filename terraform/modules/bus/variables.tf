@@ -25,7 +25,17 @@ variable "image" {
 
 variable "instance_type" {
   type        = string
-  description = "EC2 type of a node, an arm64 one."
+  description = "EC2 type of a node."
+}
+
+variable "architecture" {
+  type        = string
+  description = "X86_64 or ARM64: what the image and the type are."
+}
+
+variable "namespace" {
+  type        = string
+  description = "CloudWatch namespace of the nodes' metrics."
 }
 
 variable "volume_gib" {

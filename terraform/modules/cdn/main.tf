@@ -113,8 +113,11 @@ resource "aws_cloudfront_response_headers_policy" "this" {
 
 resource "aws_cloudfront_public_key" "this" {
   for_each    = var.signing_keys
-  name        = "${var.name}-${each.key}"
-  encoded_key = each.value
+  name_prefix = "${var.name}-${each.key}-"
+  encoded_key = "${trimspace(each.value)}\n" # as CloudFront gives it back
+  lifecycle {
+    create_before_destroy = true # the key group holds the old one until it has the new
+  }
 }
 
 resource "aws_cloudfront_key_group" "this" {

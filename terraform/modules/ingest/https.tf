@@ -50,7 +50,7 @@ resource "aws_lb" "https" {
 
 resource "aws_lb_target_group" "https" {
   for_each             = local.https
-  name                 = "${var.name}-https"
+  name                 = "${var.name}-https-${var.ports.http}"
   vpc_id               = var.deployment.vpc_id
   target_type          = "ip"
   port                 = var.ports.http
@@ -59,10 +59,13 @@ resource "aws_lb_target_group" "https" {
   health_check {
     path                = "/readyz"
     matcher             = "200"
-    interval            = 10
+    interval            = local.check.interval
     timeout             = 5
     healthy_threshold   = 2
-    unhealthy_threshold = 2
+    unhealthy_threshold = local.check.patience
+  }
+  lifecycle {
+    create_before_destroy = true
   }
 }
 

@@ -16,6 +16,7 @@
 locals {
   drain        = 90
   stop_timeout = 120 # Fargate's most
+  check        = { interval = 30, patience = 10 }
   network = merge(
     { rtmp = { port = var.ports.rtmp, listener = var.ports.rtmp, protocol = "TCP", targets = "TCP", certificate = null } },
     { rtmps = { port = var.ports.rtmp, listener = 443, protocol = "TLS", targets = "TCP", certificate = var.certificate_arn } },
@@ -93,28 +94,43 @@ resource "aws_lb" "network" {
 
 resource "aws_lb_target_group" "network" {
   for_each    = local.network
-  name        = "${var.name}-${each.key}"
+  name        = "${var.name}-${each.key}-${each.value.port}" # another port is another group, made before the old one goes
   vpc_id      = var.deployment.vpc_id
   target_type = "ip"
   port        = each.value.port
   protocol    = each.value.targets
   # The log and the limits go by the encoder's own address. For TLS and TCP to IP targets this
   # is off unless it is asked for; for UDP it is always so.
-  preserve_client_ip     = true
-  deregistration_delay   = local.drain
-  connection_termination = false
+  preserve_client_ip   = true
+  deregistration_delay = local.drain
+  # TCP connections end with their gateway. A UDP flow has no end: unless it is cut, a caller that
+  # keeps its port is led to a gateway that is no more.
+  connection_termination = each.value.protocol == "UDP"
+  # Encoders that are on the air stay there while their gateway takes no others, such as while the
+  # bus is away. The load balancer would cut them off.
+  dynamic "target_health_state" {
+    for_each = each.value.targets == "TCP" ? [false] : []
+    content {
+      enable_unhealthy_connection_termination = target_health_state.value
+    }
+  }
   # A load balancer can't check UDP: it asks /readyz over HTTP instead. So a gateway counts as
   # healthy for SRT when it takes work at all; that its UDP port is open is what readiness
-  # means inside klive. When no gateway is healthy the load balancer sends to all of them.
+  # means inside klive. When no gateway is healthy the load balancer sends to all of them. ECS ends
+  # a task that its load balancer calls unhealthy, and with a gateway all its encoders: so it takes
+  # five minutes without readiness. A process that hangs goes sooner, by the container's own check.
   health_check {
     protocol            = "HTTP"
     port                = tostring(var.ports.http)
     path                = "/readyz"
     matcher             = "200"
-    interval            = 10
+    interval            = local.check.interval
     timeout             = 5
     healthy_threshold   = 2
-    unhealthy_threshold = 2
+    unhealthy_threshold = local.check.patience
+  }
+  lifecycle {
+    create_before_destroy = true
   }
 }
 
@@ -177,6 +193,7 @@ resource "aws_ecs_service" "this" {
   health_check_grace_period_seconds  = 120
   propagate_tags                     = "SERVICE"
   launch_type                        = "FARGATE"
+  force_delete                       = true # a destroy does not wait for the last encoder, whose gateway is protected
   deployment_circuit_breaker {
     enable   = true
     rollback = true

@@ -5,7 +5,14 @@ locals {
   counted = {
     parked_appends = { role = "owner", pattern = "{ $.msg = \"a recording waits for an operator*\" }" }
   }
-  alarms = {
+  alarms = merge(local.roles, var.bus ? local.nodes : {})
+  nodes = {
+    bus-node-missing = {
+      description = "A node of the bus misses another: one more that goes stops the deployment. See the scaling group of the bus and its log."
+      metric      = "klive_bus_nodes_connected", role = "bus", statistic = "Minimum", compare = "LessThanThreshold", threshold = 2, periods = 10
+    }
+  }
+  roles = {
     gateways-without-workers = {
       description = "Streams are on the air and no worker lives: nothing reaches viewers. See the owner service's tasks and the bus."
       metric      = "klive_node_workers", role = "gateway", statistic = "Maximum", compare = "LessThanThreshold", threshold = 1, periods = 2
@@ -116,23 +123,31 @@ resource "aws_cloudwatch_metric_alarm" "certificate" {
   alarm_actions       = var.alarm_topic_arns
 }
 
+# A gauge comes several times a minute from each process, so a minute's sum is that much too large.
+locals {
+  graphs = [
+    { title = "Feeds on the air", metric = "klive_gateway_feeds", role = "gateway", stat = "Sum" },
+    { title = "Feeds per gateway", metric = "klive_gateway_feeds", role = "gateway", stat = "Average" },
+    { title = "Live workers", metric = "klive_node_workers", role = "gateway", stat = "Minimum" },
+    { title = "Oldest transcode job (s)", metric = "klive_transcode_backlog_seconds", role = "transcode", stat = "Maximum" },
+    { title = "Spooled bytes", metric = "klive_spool_bytes", role = "worker", stat = "Sum" },
+    { title = "Bus round trip (s)", metric = "klive_bus_rtt_seconds", role = "gateway", stat = "Maximum" },
+    { title = "Refused publishes", metric = "klive_gateway_refusals_total", role = "gateway", stat = "Sum" },
+    { title = "Requests at origins", metric = "klive_origin_requests_total", role = "origin", stat = "Sum" },
+  ]
+}
+
 resource "aws_cloudwatch_dashboard" "this" {
   dashboard_name = var.name
   dashboard_body = jsonencode({
-    widgets = [for i, w in [
-      { title = "Feeds on the air", metric = "klive_gateway_feeds", role = "gateway", stat = "Sum" },
-      { title = "Feeds per gateway", metric = "klive_gateway_feeds", role = "gateway", stat = "Average" },
-      { title = "Live workers", metric = "klive_node_workers", role = "gateway", stat = "Minimum" },
-      { title = "Oldest transcode job (s)", metric = "klive_transcode_backlog_seconds", role = "transcode", stat = "Maximum" },
-      { title = "Spooled bytes", metric = "klive_spool_bytes", role = "worker", stat = "Sum" },
-      { title = "Bus round trip (s)", metric = "klive_bus_rtt_seconds", role = "gateway", stat = "Maximum" },
-      { title = "Refused publishes", metric = "klive_gateway_refusals_total", role = "gateway", stat = "Sum" },
-      { title = "Requests at origins", metric = "klive_origin_requests_total", role = "origin", stat = "Sum" },
-      ] : {
+    widgets = [for i, g in local.graphs : {
       type = "metric", width = 12, height = 6, x = 12 * (i % 2), y = 6 * floor(i / 2)
       properties = {
-        title   = w.title, region = var.region, view = "timeSeries", stat = w.stat, period = 60
-        metrics = [[var.namespace, w.metric, "Role", w.role]]
+        title = g.title, region = var.region, view = "timeSeries", stat = g.stat, period = 60
+        metrics = [
+          [{ expression = "m${i}${g.stat == "Sum" && !endswith(g.metric, "_total") ? " * ${var.metrics_every} / 60" : ""}", label = g.title, id = "e${i}" }],
+          [var.namespace, g.metric, "Role", g.role, { id = "m${i}", visible = false }],
+        ]
       }
     }]
   })

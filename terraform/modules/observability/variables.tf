@@ -28,6 +28,20 @@ variable "alarm_topic_arns" {
   description = "SNS topics that alarms go to."
 }
 
+variable "metrics_every" {
+  type        = number
+  description = "Seconds between two values of a metric from one process."
+  validation {
+    condition     = var.metrics_every >= 1 && var.metrics_every <= 60
+    error_message = "Set metrics_every to 1 to 60 seconds: alarms and graphs look at each minute."
+  }
+}
+
+variable "bus" {
+  type        = bool
+  description = "The bus is the deployment's own: its nodes are watched too."
+}
+
 variable "backlog_seconds" {
   type        = number
   description = "Age of the oldest transcode job that is worth an alarm."

@@ -44,24 +44,29 @@ resource "aws_lb" "this" {
   subnets                    = values(var.subnets)
   security_groups            = [aws_security_group.balancer.id]
   drop_invalid_header_fields = true
-  idle_timeout               = 60 # a blocking playlist reload waits for up to three target durations
+  idle_timeout               = 60
 }
 
 resource "aws_lb_target_group" "this" {
-  name                          = "${var.name}-origin"
+  name                          = "${var.name}-origin-${var.port}"
   vpc_id                        = var.deployment.vpc_id
   target_type                   = "ip"
   port                          = var.port
   protocol                      = "HTTP"
   deregistration_delay          = 30
   load_balancing_algorithm_type = "least_outstanding_requests"
+  # ECS ends what is unhealthy here. An origin that has lost the bus for a while still has the
+  # store, and a new one would have no bus either.
   health_check {
     path                = "/readyz"
     matcher             = "200"
-    interval            = 5
-    timeout             = 4
+    interval            = 10
+    timeout             = 5
     healthy_threshold   = 2
-    unhealthy_threshold = 2
+    unhealthy_threshold = 10
+  }
+  lifecycle {
+    create_before_destroy = true
   }
 }
 

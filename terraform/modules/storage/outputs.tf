@@ -6,6 +6,7 @@ output "live" {
     domain = aws_s3_bucket.this["live"].bucket_regional_domain_name
     prefix = local.prefix
   }
+  depends_on = [aws_s3_bucket_public_access_block.this, aws_s3_bucket_server_side_encryption_configuration.this]
 }
 
 output "recordings" {
@@ -14,4 +15,5 @@ output "recordings" {
     id  = aws_s3_bucket.this["recordings"].id
     arn = aws_s3_bucket.this["recordings"].arn
   }
+  depends_on = [aws_s3_bucket_public_access_block.this, aws_s3_bucket_server_side_encryption_configuration.this]
 }

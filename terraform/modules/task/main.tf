@@ -35,7 +35,9 @@ locals {
       "awslogs-stream-prefix" = "klive"
     }
   }
-  klive = {
+  # What is empty is left out: ECS gives back nothing for it, and the next plan would find a
+  # difference and start every task anew.
+  klive = merge({
     name                   = "klive"
     image                  = var.image
     essential              = true
@@ -44,25 +46,28 @@ locals {
     readonlyRootFilesystem = true
     stopTimeout            = var.stop_timeout
     environment            = [for k, v in merge(var.environment, local.with_ca ? { KLIVE_BUS_TLS_CA = local.ca_file } : {}) : { name = k, value = v }]
-    secrets                = [for k, v in var.secrets : { name = k, valueFrom = v }]
-    portMappings           = [for p in var.ports : { containerPort = p.port, hostPort = p.port, protocol = p.protocol }]
-    linuxParameters        = { initProcessEnabled = true, capabilities = { add = [], drop = ["ALL"] } }
+    linuxParameters        = { initProcessEnabled = true, capabilities = { drop = ["ALL"] } }
     ulimits                = [{ name = "nofile", softLimit = 65536, hardLimit = 65536 }]
     mountPoints = [
       { sourceVolume = "data", containerPath = "/data", readOnly = false },
       { sourceVolume = "run", containerPath = "/run/klive", readOnly = true },
     ]
-    dependsOn            = [for c in local.with_ca ? ["ca"] : [] : { containerName = c, condition = "SUCCESS" }]
-    resourceRequirements = [for n in var.gpus > 0 ? [var.gpus] : [] : { type = "GPU", value = tostring(n) }]
-    logConfiguration     = local.log
+    logConfiguration = local.log
+    # Whether the process lives, not whether it takes work: a task that waits for the bus holds
+    # encoders and what it has spooled, and ECS ends a task that is not healthy.
     healthCheck = {
-      command     = ["CMD", "/klive", "health"]
+      command     = ["CMD", "/klive", "health", "--alive"]
       interval    = 10
       timeout     = 5
       retries     = 6
       startPeriod = 60
     }
-  }
+    },
+    length(var.secrets) > 0 ? { secrets = [for k, v in var.secrets : { name = k, valueFrom = v }] } : {},
+    length(var.ports) > 0 ? { portMappings = [for p in var.ports : { containerPort = p.port, hostPort = p.port, protocol = p.protocol }] } : {},
+    local.with_ca ? { dependsOn = [{ containerName = "ca", condition = "SUCCESS" }] } : {},
+    var.gpus > 0 ? { resourceRequirements = [{ type = "GPU", value = tostring(var.gpus) }] } : {},
+  )
 }
 
 data "aws_region" "this" {}

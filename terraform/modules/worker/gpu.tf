@@ -63,6 +63,7 @@ resource "aws_autoscaling_group" "gpu" {
   max_size              = var.gpu.max
   vpc_zone_identifier   = values(var.subnets)
   protect_from_scale_in = true # ECS lifts it when no task is left
+  force_delete          = true # a destroy does not wait for instances that are protected
   launch_template {
     id      = aws_launch_template.gpu["gpu"].id
     version = aws_launch_template.gpu["gpu"].latest_version

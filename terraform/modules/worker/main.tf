@@ -6,7 +6,7 @@ locals {
   tasks = merge(
     { owner = { image = var.image, roles = "live", cpu = var.owners.cpu, memory = var.owners.memory, gpus = 0, count = var.owners.count, policy = data.aws_iam_policy_document.owner.json, environment = {} } },
     local.fargate_transcode ? { transcode = { image = var.image, roles = "transcode", cpu = var.transcode.cpu, memory = var.transcode.memory, gpus = 0, count = var.transcode.min, policy = data.aws_iam_policy_document.transcode.json, environment = {} } } : {},
-    var.gpu.enabled ? { transcode = { image = coalesce(var.gpu_image, var.image), roles = "transcode", cpu = var.transcode.cpu, memory = var.transcode.memory, gpus = 1, count = var.gpu.min, policy = data.aws_iam_policy_document.transcode.json, environment = { KLIVE_TRANSCODE_ENCODER = "h264_nvenc" } } } : {},
+    var.gpu.enabled ? { transcode = { image = coalesce(var.gpu_image, var.image), roles = "transcode", cpu = var.transcode.cpu, memory = var.transcode.memory, gpus = 1, count = var.gpu.min, policy = data.aws_iam_policy_document.transcode.json, environment = { KLIVE_TRANSCODE_ENCODER = "h264_nvenc", NVIDIA_DRIVER_CAPABILITIES = "compute,utility,video" } } } : {},
   )
   scaled = contains(keys(local.tasks), "transcode") ? { transcode = var.gpu.enabled ? var.gpu : { enabled = false, instance_type = "", min = var.transcode.min, max = var.transcode.max } } : {}
 }
@@ -84,7 +84,7 @@ resource "aws_ecs_service" "this" {
   task_definition                    = module.task[each.key].arn
   desired_count                      = each.value.count
   availability_zone_rebalancing      = "DISABLED"
-  deployment_minimum_healthy_percent = 100
+  deployment_minimum_healthy_percent = each.value.gpus > 0 ? 50 : 100 # instances with a GPU are few
   deployment_maximum_percent         = 200
   propagate_tags                     = "SERVICE"
   capacity_provider_strategy {

@@ -29,7 +29,7 @@ variable "image" {
 
 variable "gpu_image" {
   type        = string
-  description = "The worker image for GPU instances, whose ffmpeg has NVENC; null for none."
+  description = "The worker image for GPU instances; null for the same."
 }
 
 variable "subnets" {
@@ -65,8 +65,8 @@ variable "transcode" {
   type        = object({ cpu = number, memory = number, min = number, max = number })
   description = "CPU units and MiB of a transcode worker, and how many there may be; max 0 for none."
   validation {
-    condition     = var.transcode.min >= 0 && var.transcode.max >= var.transcode.min
-    error_message = "Set transcode.min to 0 or more and transcode.max to at least min."
+    condition     = var.transcode.max == 0 || (var.transcode.min >= 1 && var.transcode.max >= var.transcode.min)
+    error_message = "Set transcode.min to 1 or more and transcode.max to at least min, or max to 0 for no transcoding: it is the workers that tell how long jobs wait, so with none of them there would never be one."
   }
 }
 
@@ -83,7 +83,7 @@ variable "gpu" {
   type        = object({ enabled = bool, instance_type = string, min = number, max = number })
   description = "Transcode on EC2 instances with a GPU instead of Fargate Spot."
   validation {
-    condition     = !var.gpu.enabled || (can(regex("^g[4-6]", var.gpu.instance_type)) && var.gpu.max >= 1 && var.gpu.max >= var.gpu.min)
-    error_message = "Set gpu.instance_type to one with an NVIDIA GPU that encodes, such as g4dn.xlarge or g6.xlarge, and gpu.max to 1 or more and at least gpu.min."
+    condition     = !var.gpu.enabled || (can(regex("^g[4-6]", var.gpu.instance_type)) && var.gpu.min >= 1 && var.gpu.max >= 2 && var.gpu.max >= var.gpu.min)
+    error_message = "Set gpu.instance_type to one with an NVIDIA GPU that encodes, such as g4dn.xlarge or g6.xlarge, gpu.min to 1 or more, and gpu.max to 2 or more and at least gpu.min: a rollout starts a new worker beside the old one."
   }
 }

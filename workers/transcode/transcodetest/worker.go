@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -93,7 +94,7 @@ func (w *Worker) work(ctx context.Context, task *bus.Task) error {
 }
 
 func (w *Worker) read(ctx context.Context, j *live.Job) (*live.Assembly, error) {
-	f, err := w.Media.Follow(ctx, j.Subject(), j.LeadIn)
+	f, err := w.Media.Follow(ctx, j.Subject(), j.First) // a copy needs no pictures before
 	if err != nil {
 		return nil, err
 	}
@@ -115,10 +116,13 @@ func (w *Worker) read(ctx context.Context, j *live.Job) (*live.Assembly, error) 
 // output publishes one output and its end.
 func (w *Worker) output(ctx context.Context, j *live.Job, a *live.Assembly, name string) error {
 	kind, id := media.Video, media.VideoTrack
-	if j.Audio != nil && j.Audio.Rendition == name {
+	if slices.ContainsFunc(j.Heard(), func(a live.AudioJob) bool { return a.Rendition == name }) {
 		kind, id = media.Audio, media.FirstAudioTrack
 	}
 	t, ok := a.Track(kind)
+	if !ok && kind == media.Audio && !j.Listens() {
+		return w.silence(ctx, j, name)
+	}
 	if !ok {
 		return fmt.Errorf("job %s: there is nothing to make %s of", j.ID(), name)
 	}
@@ -138,6 +142,23 @@ func (w *Worker) output(ctx context.Context, j *live.Job, a *live.Assembly, name
 		end = w.Spoil(j, end)
 	}
 	return w.end(ctx, j, end, attempt)
+}
+
+// silence publishes a segment of sound that has none.
+func (w *Worker) silence(ctx context.Context, j *live.Job, name string) error {
+	grid := j.Heard()[0]
+	first, last, _, _ := grid.Grid(j.Start, j.End)
+	p := &live.Part{Feed: j.Feed, Seq: 1, Last: true, End: j.End, Segment: live.Segment{Start: j.Start, Number: j.Number,
+		Tracks: []media.Track{{ID: media.FirstAudioTrack, Params: Params(media.Audio)}}, Independent: true, Target: j.Target}}
+	for n := first; n <= last; n++ {
+		at := grid.At(n)
+		p.Frames = append(p.Frames, media.Frame{Track: media.FirstAudioTrack, DTS: at, PTS: at, Duration: grid.At(n + 1).Sub(at), Key: true, Payload: []byte{0x21, 0, 0x03, 0x40, 0x68, 0x1c}})
+	}
+	attempt := strings.ToLower(rand.Text())
+	if _, err := w.Media.Publish(ctx, live.RungSubject(j.Feed.Entry, name, attempt), p.ID(), p); err != nil {
+		return err
+	}
+	return w.end(ctx, j, live.JobEnd{Rendition: name, Attempt: attempt, Parts: 1}, attempt)
 }
 
 // end writes an output's end, unless it has one.

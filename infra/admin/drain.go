@@ -1,0 +1,34 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+)
+
+// Drainer lets go of what a process holds before it is ended.
+type Drainer interface {
+	// Drain begins; it does not wait and may be called more than once.
+	Drain()
+	// Held is what the process still holds.
+	Held() Held
+}
+
+// Held is what a process holds that should not end with it.
+type Held struct {
+	// Draining says that it takes nothing on, since Since; until Until encoders may stay.
+	Draining bool      `json:"draining"`
+	Since    time.Time `json:"since,omitzero"`
+	Until    time.Time `json:"until,omitzero"`
+	// Feeds are encoders that are connected here, Owned entries that this worker owns.
+	Feeds int `json:"feeds"`
+	Owned int `json:"owned"`
+}
+
+// held answers GET /v1/drain.
+func (h *Handler) held(w http.ResponseWriter, _ *http.Request) { writeJSON(w, h.config.Drain.Held()) }
+
+// drain answers POST /v1/drain.
+func (h *Handler) drain(w http.ResponseWriter, _ *http.Request) {
+	h.config.Drain.Drain()
+	writeJSON(w, h.config.Drain.Held())
+}

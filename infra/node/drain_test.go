@@ -1,0 +1,59 @@
+package node
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"klive/infra/bus/bustest"
+	"klive/infra/config"
+	"klive/infra/publisher"
+)
+
+// TestDrainBeforeTheEnd: readiness first, then nobody new; what is there may stay until gateway.drain is over,
+// counted from the drain and not from the end.
+func TestDrainBeforeTheEnd(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *config.Config) { c.Gateway.Drain = 30 * time.Second })
+		e := r.publish()
+		ended := make(chan error, 1)
+		go func() { ended <- e.play(2 * time.Minute) }()
+		time.Sleep(5 * time.Second)
+		if h := r.node.Held(); h.Draining || h.Feeds != 1 || h.Owned != 1 {
+			t.Errorf("before: %+v", h)
+		}
+		r.node.Drain()
+		r.node.Drain()
+		if err := r.node.Ready(t.Context()); err == nil || err.Error() != "shutting down" {
+			t.Errorf("readiness says %v", err)
+		}
+		h := r.node.Held()
+		if !h.Draining || h.Feeds != 1 || h.Owned != 1 || h.Until.Sub(h.Since) != 30*time.Second {
+			t.Errorf("draining: %+v", h)
+		}
+		_, err := publisher.Dial(t.Context(), publisher.Config{
+			URL:         "rtmp://klive/kLive/?p=102&e=0_demolive&i=1&t=demo1234/0_demolive_1",
+			DialContext: r.net.Dialer("rtmp.listen"),
+		})
+		if err == nil || !strings.Contains(err.Error(), "connect again to reach another one") {
+			t.Errorf("a new encoder hears %v", err)
+		}
+		time.Sleep(20 * time.Second)
+		select {
+		case err := <-ended:
+			t.Fatalf("the encoder that was there lost its stream after 20 s: %v", err)
+		default:
+		}
+		begin := time.Now()
+		r.close()
+		if d := time.Since(begin); d < 9*time.Second || d > 14*time.Second {
+			t.Errorf("closing took %v; of the 30 s for encoders 20 were over", d)
+		}
+		if err := <-ended; err == nil {
+			t.Error("the stream went on after the end")
+		}
+		e.Abort()
+	})
+}

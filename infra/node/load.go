@@ -1,0 +1,153 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"klive/infra/config"
+	"klive/infra/telemetry"
+)
+
+const (
+	// loadEvery is how often the load is measured.
+	loadEvery = 2 * time.Second
+	// fullFor is how long a gateway stays full at least, so that it does not come and go at its
+	// load balancer.
+	fullFor = 10 * time.Second
+)
+
+// Full is how readiness begins when a gateway takes no new streams but is well otherwise: what
+// it has goes on, and nobody should end it for that.
+const Full = "full: "
+
+// load watches whether this gateway has room for more streams.
+type load struct {
+	read    func() telemetry.Load
+	streams func() (count int, bits int64)
+	marks   telemetry.Marks
+	log     *slog.Logger
+
+	// mu guards the fields below.
+	mu    sync.Mutex
+	now   telemetry.Load
+	over  error     // why there is no room; nil while there is
+	until time.Time // it stays so at least until
+}
+
+// full says why no more streams are taken; nil while they are.
+func (l *load) full() error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.over
+}
+
+// look measures and decides.
+func (l *load) look(now time.Time) {
+	measured := l.read()
+	count, bits := l.streams()
+	over := l.marks.Over(measured, count, bits)
+	if over != nil {
+		over = errors.New(strings.ReplaceAll(over.Error(), "\n", ", "))
+	}
+	l.mu.Lock()
+	l.now = measured
+	was := l.over
+	switch {
+	case over != nil:
+		l.over, l.until = over, now.Add(fullFor)
+	case !now.Before(l.until):
+		l.over = nil
+	}
+	is := l.over
+	l.mu.Unlock()
+	switch {
+	case was == nil && is != nil:
+		l.log.Warn("this gateway takes no new streams; those that it has go on", "why", is)
+	case was != nil && is == nil:
+		l.log.Info("this gateway takes new streams again")
+	}
+}
+
+func (l *load) figure(f func(telemetry.Load) float64) func() float64 {
+	return func() float64 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return f(l.now)
+	}
+}
+
+// startLoad begins to watch this process's load, where it takes streams. In virtual time it does
+// when it is told what the load is.
+func (n *Node) startLoad(ctx context.Context) error {
+	if n.gateway == nil || n.cfg.Load == nil && !n.datagrams {
+		return nil
+	}
+	l := &load{read: n.cfg.Load, streams: n.carried, marks: marks(n.settings.Limits), log: n.log}
+	if l.read == nil {
+		g := &telemetry.Gauge{}
+		if n.roles == All || n.roles.Has(LiveWorker) {
+			g.Data = n.settings.Data // a gateway alone keeps nothing there
+		}
+		l.read = func() telemetry.Load { return g.Read(time.Now()) }
+	}
+	gauge := func(name, help string, f func(telemetry.Load) float64) {
+		n.cfg.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "klive", Subsystem: "node", Name: name, Help: help}, l.figure(f)))
+	}
+	gauge("cpu_share", "Processor time that this process uses of what it may, over half a minute.", func(l telemetry.Load) float64 { return l.CPU })
+	gauge("memory_share", "Resident memory of what this process may use.", func(l telemetry.Load) float64 { return l.Memory })
+	gauge("descriptor_share", "Open file descriptors of those that this process may open.", func(l telemetry.Load) float64 { return l.Descriptors })
+	l.look(time.Now())
+	n.load.Store(l)
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	n.running.Go(func() {
+		defer close(ended)
+		for sleep(run, loadEvery) {
+			l.look(time.Now())
+		}
+	})
+	n.onClose(func(context.Context) { stop(); <-ended })
+	return nil
+}
+
+// carried is how many streams this gateway has and what they bring, in bit/s.
+func (n *Node) carried() (count int, bits int64) {
+	for _, r := range n.gateway.Sessions() {
+		count++
+		bits += r.Stats.Bitrate
+	}
+	return count, bits
+}
+
+func marks(c config.Limits) telemetry.Marks {
+	return telemetry.Marks{
+		CPU: float64(c.CPU) / 100, Memory: float64(c.Memory) / 100, Descriptors: float64(c.Descriptors) / 100,
+		DiskFree: int64(c.Disk), Network: int64(c.Network) * 1_000_000, Streams: c.Streams,
+	}
+}
+
+// memoryShare is how much of a container's memory Go's heap may grow to before it is collected
+// ever more often; the rest is for stacks, for what the kernel counts as ours, and for ffmpeg.
+const memoryShare = 0.85
+
+// LimitMemory has Go keep below the limit of the process's container, if that has one and
+// GOMEMLIMIT says nothing else: a process that collects often is slow, one that grows beyond the
+// limit is killed. It returns the limit in bytes; 0 when there is none.
+func LimitMemory(container int64, set bool) int64 {
+	if container <= 0 || set {
+		return 0
+	}
+	limit := int64(float64(container) * memoryShare)
+	debug.SetMemoryLimit(limit)
+	return limit
+}

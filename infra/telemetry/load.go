@@ -1,0 +1,196 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Load is how much of its share of the host a process uses. A figure that this system does not
+// tell is negative.
+type Load struct {
+	// CPU is the processor time that the process itself used over the last half minute, without
+	// that of its children, of what it may use: 0 to 1.
+	CPU float64
+	// Memory is its resident memory of what it may use, 0 to 1; MemoryLimit that in bytes, and
+	// MemoryUsed what it uses.
+	Memory                  float64
+	MemoryUsed, MemoryLimit int64
+	// Descriptors is its open files and sockets of what it may open, 0 to 1.
+	Descriptors                    float64
+	DescriptorsOpen, DescriptorMax int
+	// DiskFree is what is free where the process keeps its data, in bytes.
+	DiskFree int64
+}
+
+// loadWindow is how far the CPU's use looks back: a start of many streams at once is no load.
+const loadWindow = 30 * time.Second
+
+// Gauge measures a process's load; Read is called about once a second. Not safe for concurrent
+// use.
+type Gauge struct {
+	// Data is the folder whose disk is looked at; empty is none.
+	Data string
+
+	past []cpuSample
+}
+
+type cpuSample struct {
+	at   time.Time
+	used time.Duration
+}
+
+// Read measures now.
+func (g *Gauge) Read(now time.Time) Load {
+	l := Load{CPU: -1, Memory: -1, Descriptors: -1, DiskFree: -1}
+	if used, ok := processCPU(); ok {
+		l.CPU = g.cpu(now, used, Processors())
+	}
+	if used, ok := residentMemory(); ok {
+		l.MemoryUsed, l.MemoryLimit = used, MemoryLimit()
+		if l.MemoryLimit > 0 {
+			l.Memory = float64(used) / float64(l.MemoryLimit)
+		}
+	}
+	if open, most, ok := descriptors(); ok {
+		l.DescriptorsOpen, l.DescriptorMax = open, most
+		l.Descriptors = float64(open) / float64(most)
+	}
+	if g.Data != "" {
+		if free, err := DiskFree(g.Data); err == nil {
+			l.DiskFree = free
+		}
+	}
+	return l
+}
+
+// cpu is the share over the window; while that has not passed, none.
+func (g *Gauge) cpu(now time.Time, used time.Duration, processors float64) float64 {
+	g.past = append(g.past, cpuSample{now, used})
+	for len(g.past) > 1 && now.Sub(g.past[1].at) >= loadWindow {
+		g.past = append(g.past[:0], g.past[1:]...)
+	}
+	span := now.Sub(g.past[0].at)
+	if span < loadWindow || processors <= 0 {
+		return 0
+	}
+	return float64(used-g.past[0].used) / float64(span) / processors
+}
+
+// Processors is how many the process may use: the container's share, or the host's.
+func Processors() float64 {
+	host := float64(runtime.NumCPU())
+	// cgroup v2: "<quota> <period>" in µs, or "max <period>".
+	if quota, period, ok := strings.Cut(cgroup("cpu.max"), " "); ok {
+		q, errQ := strconv.ParseFloat(quota, 64)
+		p, errP := strconv.ParseFloat(period, 64)
+		if errQ == nil && errP == nil && p > 0 && q > 0 {
+			return min(host, q/p)
+		}
+	}
+	return host
+}
+
+// MemoryLimit is how much the process may use, in bytes: the container's limit, or the host's
+// memory; 0 when neither is known.
+func MemoryLimit() int64 {
+	host := hostMemory()
+	if limit := ContainerMemory(); limit > 0 && (host == 0 || limit < host) {
+		return limit
+	}
+	return host
+}
+
+// ContainerMemory is the limit of the process's container in bytes; 0 when it has none.
+func ContainerMemory() int64 {
+	for _, name := range []string{"memory.max", "memory/memory.limit_in_bytes"} {
+		n, err := strconv.ParseInt(cgroup(name), 10, 64)
+		if err == nil && n > 0 && n < 1<<60 { // version 1 says "none" by a number near 2^63
+			return n
+		}
+	}
+	return 0
+}
+
+// cgroupRoot is where a container sees its own group.
+const cgroupRoot = "/sys/fs/cgroup"
+
+// cgroup reads a file of the process's control group; empty when there is none.
+func cgroup(name string) string {
+	b, err := os.ReadFile(filepath.Join(cgroupRoot, name))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// hostMemory is the host's memory in bytes; 0 when it is not known.
+func hostMemory() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == "MemTotal:" {
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}
+
+// residentMemory is what the process uses, in bytes (proc(5), /proc/self/statm).
+func residentMemory() (int64, bool) {
+	b, err := os.ReadFile("/proc/self/statm")
+	f := strings.Fields(string(b))
+	if err != nil || len(f) < 2 {
+		return 0, false
+	}
+	pages, err := strconv.ParseInt(f[1], 10, 64)
+	return pages * int64(os.Getpagesize()), err == nil
+}
+
+// Marks are the shares of load above which a gateway takes no new streams; 0 is no mark.
+type Marks struct {
+	CPU, Memory, Descriptors float64 // 0 to 1
+	DiskFree                 int64   // bytes
+	// Network bounds the sum of the streams' bitrates, in bit/s; Streams their number.
+	Network int64
+	Streams int
+}
+
+// Full is the error that says which mark is reached. Its text is for operators and encoders.
+type Full struct{ text string }
+
+func (f *Full) Error() string { return f.text }
+
+// Over says which mark a load is over, with the process's streams and the sum of their bitrates;
+// nil when none.
+func (m Marks) Over(l Load, streams int, bits int64) error {
+	share := func(what, key string, got, mark float64) error {
+		if mark > 0 && got >= mark {
+			return &Full{fmt.Sprintf("%s at %.0f %% (%s is %.0f)", what, got*100, key, mark*100)}
+		}
+		return nil
+	}
+	var errs []error
+	errs = append(errs,
+		share("CPU", "limits.cpu", l.CPU, m.CPU),
+		share("memory", "limits.memory", l.Memory, m.Memory),
+		share("file descriptors", "limits.descriptors", l.Descriptors, m.Descriptors))
+	if m.DiskFree > 0 && l.DiskFree >= 0 && l.DiskFree < m.DiskFree {
+		errs = append(errs, &Full{fmt.Sprintf("the disk of the data folder has %d MiB left (limits.disk is %d)", l.DiskFree>>20, m.DiskFree>>20)})
+	}
+	if m.Network > 0 && bits >= m.Network {
+		errs = append(errs, &Full{fmt.Sprintf("the streams bring %.1f Mbit/s (limits.network is %.1f)", float64(bits)/1e6, float64(m.Network)/1e6)})
+	}
+	if m.Streams > 0 && streams >= m.Streams {
+		errs = append(errs, &Full{fmt.Sprintf("%d streams (limits.streams is %d)", streams, m.Streams)})
+	}
+	return errors.Join(errs...)
+}

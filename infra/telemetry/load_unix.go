@@ -1,0 +1,46 @@
+//go:build unix
+
+package telemetry
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+)
+
+// processCPU is the processor time that the process itself has used so far.
+func processCPU() (time.Duration, bool) {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0, false
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), true
+}
+
+// descriptors are how many are open and how many may be.
+func descriptors() (open, most int, ok bool) {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur == 0 {
+		return 0, 0, false
+	}
+	d, err := os.Open("/proc/self/fd")
+	if errors.Is(err, syscall.EMFILE) { // not even one is left for this
+		return int(min(limit.Cur, 1<<30)), int(min(limit.Cur, 1<<30)), true
+	}
+	if err != nil {
+		return 0, 0, false
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	return len(names), int(min(limit.Cur, 1<<30)), err == nil
+}
+
+// DiskFree is what an unprivileged process may still write where the folder lies, in bytes.
+func DiskFree(folder string) (int64, error) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(folder, &s); err != nil {
+		return 0, err
+	}
+	return int64(min(uint64(s.Bavail)*uint64(s.Bsize), 1<<62)), nil
+}
