@@ -206,3 +206,25 @@ func TestLeaseRefuses(t *testing.T) {
 		wantErr(t, err, bus.ErrInvalid)
 	})
 }
+
+// A lease that one's own name holds is taken from before a restart; another's is not.
+func TestLeaseOfOnesOwnIsTaken(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		ctx := t.Context()
+		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "leases"})
+		before, err := bus.TakeLease(ctx, b, "entry.0_abc", "worker-1", 15*time.Second)
+		must(t, err)
+		_, err = bus.TakeLease(ctx, b, "entry.0_abc", "worker-2", 15*time.Second)
+		var held *bus.HeldError
+		if !errors.As(err, &held) || held.Holder != "worker-1" {
+			t.Fatalf("another's lease: %v", err)
+		}
+		now, err := bus.TakeLease(ctx, b, "entry.0_abc", "worker-1", 15*time.Second)
+		must(t, err)
+		time.Sleep(20 * time.Second)
+		if !isLost(before) || isLost(now) {
+			t.Errorf("the one from before is lost: %v; the new one: %v", isLost(before), isLost(now))
+		}
+		must(t, now.Release(ctx))
+	})
+}

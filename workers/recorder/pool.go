@@ -218,7 +218,7 @@ func (p *Pool) owing() (entries []string) {
 
 // record takes the entry's lease and records until nothing is left to do.
 func (p *Pool) record(ctx context.Context, entry string) error {
-	lease, err := p.acquire(ctx, entry)
+	lease, err := bus.TakeLease(ctx, p.leases, entry, p.Name, leaseTTL)
 	if err != nil {
 		return err
 	}
@@ -259,17 +259,6 @@ func (p *Pool) record(ctx context.Context, entry string) error {
 	}
 	cancel(nil)
 	return err
-}
-
-// acquire takes the lease of an entry. One that a process of this name held is this process's
-// own from before a restart.
-func (p *Pool) acquire(ctx context.Context, entry string) (*bus.Lease, error) {
-	lease, err := bus.AcquireLease(ctx, p.leases, entry, p.Name, leaseTTL)
-	var held *bus.HeldError
-	if errors.As(err, &held) && held.Holder == p.Name {
-		return bus.StealLease(ctx, p.leases, entry, p.Name, leaseTTL, held.Revision)
-	}
-	return lease, err
 }
 
 // guard asks the bus when the last renewal is so old that the lease may be another's.
