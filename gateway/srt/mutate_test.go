@@ -1,7 +1,6 @@
 package srt
 
 import (
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,14 +13,11 @@ import (
 	"klive/infra/check/fault"
 )
 
-// TestMutatedDatagrams has callers whose datagrams are changed on their way, for ten minutes
-// when proving: the server lives, lets sound callers in meanwhile, and keeps nothing of the
-// others.
+// TestMutatedDatagrams has callers whose datagrams are changed on their way: the server lives,
+// lets sound callers in meanwhile, and keeps nothing of the others. infra/e2e does the same to
+// a whole klive, for ten minutes.
 func TestMutatedDatagrams(t *testing.T) {
-	run := 4 * time.Second
-	if os.Getenv("KLIVE_PROVE") == "1" {
-		run = 10 * time.Minute
-	}
+	const run = 4 * time.Second
 	r := newRig(t, "wordwordword", func(c *Config) { c.Peer, c.Publish = time.Second, time.Second })
 	relay := fault.NewDatagramRelay(t, r.server.Addrs()[0].String(), fault.Weather{Mutate: 0.3}, fault.Weather{})
 	end := time.Now().Add(run)

@@ -10,6 +10,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if code, child := beChild(); child {
+		os.Exit(code)
+	}
 	code := m.Run()
 	if err := tellPromises(); err != nil {
 		println(err.Error())

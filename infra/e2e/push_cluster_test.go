@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"io"
 	"log"
 	"net/http"
@@ -62,6 +63,57 @@ func TestClusterPush(t *testing.T) {
 				return nil
 			})
 			auditWhole(t, name, a, 0)
+		})
+	}
+}
+
+// TestClusterPushGatewayKilled kills the gateway that holds the feed of a packager that sent its
+// initialization sections once: the other gateway goes on in the same broadcast.
+func TestClusterPushGatewayKilled(t *testing.T) {
+	if !proving() {
+		t.Skip("SKIP: runs under KLIVE_PROVE=1; TestSectionsOutliveTheirGateway of gateway/push holds the same")
+	}
+	c := startCluster(t, shape{buses: 1, gateways: 2, workers: 1, origins: 1, settings: []string{"segment.duration=1s"}})
+	file, _ := transportFile(t, demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), 90*time.Second)
+	file = movieFile(t, file)
+	cp := controlPlane{&http.Client{Transport: bearer{}}, c.control.admin}
+	var holder atomic.Int32
+	balancer := httptest.NewServer(&httputil.ReverseProxy{FlushInterval: -1, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: c.gateways[holder.Load()].http})
+	}})
+	t.Cleanup(func() { balancer.CloseClientConnections(); balancer.Close() })
+	for i, name := range []string{"dash", "hls fmp4"} {
+		e := cp.addEntries(t, 2)[i]
+		t.Run(name, func(t *testing.T) {
+			encoder := pushFile(t, strings.TrimPrefix(balancer.URL, "http://"), file, pushLines[name], e)
+			v, err := check.Watch("viewer", c.origins[0].playlist(e.ID, true))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(v.Stop)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			if err := v.WaitFor(ctx, 4); err != nil {
+				t.Fatal(err)
+			}
+			held := holder.Load()
+			c.gateways[held].Kill()
+			holder.Store(1 - held)
+			last, _ := v.Last()
+			if err := v.WaitFor(ctx, last+4); err != nil {
+				t.Fatalf("%v; ffmpeg: %s", err, encoder.says.Bytes())
+			}
+			if len(c.gateways[1-held].Said("goes on with the initialization sections", "entry="+e.ID)) != 1 {
+				t.Error("the other gateway did not go on with the sections of the first one")
+			}
+			if n := len(c.workers[0].Said("the broadcast begins", "entry="+e.ID)); n != 1 {
+				t.Errorf("%d broadcasts began", n)
+			}
+			if err := v.Rules(); err != nil {
+				t.Error(err)
+			}
+			encoder.kill()
+			c.gateways[held].Restart()
 		})
 	}
 }
