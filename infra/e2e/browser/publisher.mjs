@@ -29,7 +29,7 @@ export async function stop(page) {
  * it stands there. */
 export async function playOut(player, errors) {
   let before = -1;
-  for (let still = 0; still < 4;) {
+  for (let still = 0; still < 12;) {
     await player.waitForTimeout(1000);
     const s = await player.evaluate(() => window.__stats);
     if (s.ended > 0) return;

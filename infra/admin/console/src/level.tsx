@@ -23,7 +23,7 @@ export function LevelMeter({ track }: { track?: MediaStreamTrack }) {
       const level = Math.max(floor, 20 * Math.log10(peak || 1e-9));
       shown = Math.max(level, shown - 1.5); // falls slower than it rises, as meters do
       if (meter.current) meter.current.value = shown;
-      if (text.current) text.current.textContent = shown > floor ? `${shown.toFixed(0)} dB` : 'silent';
+      if (text.current) text.current.textContent = shown > floor ? `${Math.round(shown) || 0} dB` : 'silent';
     }, every);
     return () => {
       window.clearInterval(timer);
