@@ -19,23 +19,27 @@ const busGC = 40
 
 // Run runs a NATS node until a signal ends it.
 func (busCmd) Run(ctx context.Context, g *global) error {
-	started := time.Now()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(busGC)
 	}
 	return g.runProcess(func(p *process) error {
-		registry := telemetry.NewRegistry(version)
-		defer p.informPlatform(registry, "bus")()
-		b, err := node.StartBus(ctx, node.Config{Settings: p.settings, Version: version, Log: p.log, Registry: registry})
-		if err != nil {
-			return err
-		}
-		p.log.Info("klive bus listens", "address", p.settings.Bus.Listen, "version", version, "after", time.Since(started).Round(time.Millisecond))
-		err = p.supervise(ctx, b.Failed())
-		p.log.Info("klive is shutting down")
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		b.Close(end)
-		return err
+		return p.again(ctx, func() error { return p.runBus(ctx) })
 	})
+}
+
+func (p *process) runBus(ctx context.Context) error {
+	started := time.Now()
+	registry := telemetry.NewRegistry(version)
+	defer p.informPlatform(registry, "bus")()
+	b, err := node.StartBus(ctx, node.Config{Settings: p.settings, Version: version, Log: p.log, Registry: registry})
+	if err != nil {
+		return err
+	}
+	p.log.Info("klive bus listens", "address", p.settings.Bus.Listen, "version", version, "after", time.Since(started).Round(time.Millisecond))
+	err = p.supervise(ctx, b.Failed())
+	p.log.Info("klive is shutting down")
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.endTimeout(err))
+	defer cancel()
+	b.Close(end)
+	return err
 }

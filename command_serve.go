@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -28,37 +29,63 @@ func (serveCmd) Run(ctx context.Context, g *global) error {
 // closeTimeout bounds an orderly end once the encoders and the workers have had their time.
 const closeTimeout = 30 * time.Second
 
+// brokenTimeout bounds the end of a node whose bus takes no writes.
+const brokenTimeout = 5 * time.Second
+
 // runNode runs roles in this process until a signal ends it. ready is called once they take
 // work; may be nil.
 func (g *global) runNode(ctx context.Context, roles node.Roles, ready func(*node.Node, *config.Config) error) error {
-	started := time.Now()
 	return g.runProcess(func(p *process) error {
-		registry := telemetry.NewRegistry(version)
-		defer p.informPlatform(registry, roles.String())()
-		n, err := node.Start(ctx, node.Config{
-			Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: registry,
-		})
-		if ctx.Err() != nil && err != nil {
-			return nil // it was told to end before all that it waited for was there
-		}
-		if err != nil {
+		return p.again(ctx, func() error { return p.runNode(ctx, roles, ready) })
+	})
+}
+
+// again runs f, and once more each time that the bus in this process has to begin anew.
+func (p *process) again(ctx context.Context, f func() error) error {
+	for {
+		err := f()
+		if !errors.Is(err, node.ErrAgain) || ctx.Err() != nil {
 			return err
 		}
-		p.taken = n.Reload
-		defer p.protect(n, roles)()
-		p.log.Info("klive is ready", "roles", roles.String(), "version", version, "after", time.Since(started).Round(time.Millisecond))
-		if ready != nil {
-			if err := ready(n, p.settings); err != nil {
-				p.log.Warn("can't print the addresses", "error", err)
-			}
-		}
-		err = p.supervise(ctx, n.Failed())
-		p.log.Info("klive is shutting down")
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.settings.Gateway.Drain+p.settings.Worker.Drain+closeTimeout)
-		defer cancel()
-		n.Close(end)
-		return err
+		p.log.Warn("starting again in this process", "why", err)
+	}
+}
+
+// endTimeout is how long a node may take to end.
+func (p *process) endTimeout(err error) time.Duration {
+	if errors.Is(err, node.ErrAgain) {
+		return brokenTimeout // nothing can be handed over or noted by a bus that takes no writes
+	}
+	return p.settings.Gateway.Drain + p.settings.Worker.Drain + closeTimeout
+}
+
+func (p *process) runNode(ctx context.Context, roles node.Roles, ready func(*node.Node, *config.Config) error) error {
+	started := time.Now()
+	registry := telemetry.NewRegistry(version)
+	defer p.informPlatform(registry, roles.String())()
+	n, err := node.Start(ctx, node.Config{
+		Settings: p.settings, Roles: roles, Version: version, Log: p.log, Registry: registry,
 	})
+	if ctx.Err() != nil && err != nil {
+		return nil // it was told to end before all that it waited for was there
+	}
+	if err != nil {
+		return err
+	}
+	p.taken = n.Reload
+	defer p.protect(n, roles)()
+	p.log.Info("klive is ready", "roles", roles.String(), "version", version, "after", time.Since(started).Round(time.Millisecond))
+	if ready != nil {
+		if err := ready(n, p.settings); err != nil {
+			p.log.Warn("can't print the addresses", "error", err)
+		}
+	}
+	err = p.supervise(ctx, n.Failed())
+	p.log.Info("klive is shutting down")
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.endTimeout(err))
+	defer cancel()
+	n.Close(end)
+	return err
 }
 
 // process is what the commands have in common that run until a signal ends them.

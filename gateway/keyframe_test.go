@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,9 @@ func TestStreamWithoutKeyframes(t *testing.T) {
 		{"keyframes stop", source{fps: 25, gop: 50, audio: 48000, length: 90 * time.Second}, noKeys(20 * time.Second), 78 * time.Second},
 		{"never one", source{fps: 25, gop: 50, audio: 48000, length: 90 * time.Second}, noKeys(0), 60 * time.Second},
 		{"one each half minute", source{fps: 5, gop: 150, audio: 48000, length: 150 * time.Second}, noKeys(time.Hour), 0},
+		{"pictures are turned off and on", source{fps: 25, gop: 50, audio: 48000, length: 150 * time.Second}, func(units []unit) []unit {
+			return slices.DeleteFunc(units, func(u unit) bool { return u.au.Track == 0 && u.sent > 20*time.Second && u.sent < 110*time.Second })
+		}, 0},
 		{"sound alone", source{audio: 48000, length: 150 * time.Second}, noKeys(0), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

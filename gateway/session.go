@@ -45,6 +45,7 @@ type Session struct {
 	// keyframe is when the last keyframe of a picture came, or its track was announced; zero
 	// without pictures.
 	keyframe time.Time
+	picture  time.Time // when the last picture came; zero before it
 	ended    bool
 	target   time.Duration
 	logged   [dropCauses]uint64
@@ -96,8 +97,8 @@ func (s *Session) Write(au AccessUnit) error {
 	}
 	if t := s.cut.track(au.Track); t != nil {
 		s.meter.add(t.lane.kind, &au)
-		if au.Key && t.lane.kind == media.Video {
-			s.keyframe = time.Now()
+		if t.lane.kind == media.Video {
+			s.notePicture(au.Key, time.Now())
 		}
 	}
 	record := s.cut.clock.record()
@@ -317,12 +318,24 @@ func (s *Session) count() {
 	}
 }
 
+// muted is a time without pictures after which those that come begin anew: a camera that was
+// turned off.
+const muted = 5 * time.Second
+
+// notePicture keeps when keyframes and pictures came. The caller holds s.mu.
+func (s *Session) notePicture(key bool, now time.Time) {
+	if key || !s.picture.IsZero() && now.Sub(s.picture) > muted {
+		s.keyframe = now
+	}
+	s.picture = now
+}
+
 // watchKeyframes ends a stream that sends pictures without keyframes, or none any more: nothing
 // of it could be played (row 58).
 func (s *Session) watchKeyframes() {
 	limit := s.gw.cfg.KeyframeTimeout
 	s.mu.Lock()
-	late := !s.keyframe.IsZero() && time.Since(s.keyframe) >= limit
+	late := !s.keyframe.IsZero() && time.Since(s.keyframe) >= limit && (s.picture.IsZero() || time.Since(s.picture) <= muted)
 	s.mu.Unlock()
 	if late {
 		s.end(&Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("stream %s has sent no keyframe for %v; set the encoder's keyframe interval to 2 s and publish again", s.feed.StreamName(), limit)})

@@ -45,6 +45,7 @@ locals {
       KLIVE_KALTURA_STATUS                 = var.kaltura.status
       KLIVE_KALTURA_HOSTNAME               = local.hosts.ingest
       KLIVE_INTERNAL_LISTEN                = ":${local.internal}"
+      KLIVE_HTTP_TRUSTED_PROXIES           = var.vpc_cidr # where the HTTPS load balancers stand
       KLIVE_RTMP_PUBLIC_URL                = "rtmp://${local.hosts.ingest}:${var.ingest_ports.rtmp}"
     }
     secrets = {
@@ -317,7 +318,7 @@ module "observability" {
 # The last to be made, so the first that a destroy comes to.
 module "guard" {
   source     = "./modules/guard"
-  bucket     = module.storage.recordings.id
+  buckets    = [module.storage.recordings.id, module.storage.live.id]
   region     = var.region
   forced     = var.force_destroy
   depends_on = [module.bus, module.ingest, module.worker, module.origin, module.cdn, module.observability, aws_route53_record.ingest, aws_route53_record.viewer]

@@ -91,7 +91,7 @@ type host struct {
 
 // The tools answer as they do on an instance; FAIL names one that does not, DIR is the host's root.
 const tools = `#!/bin/bash
-name=$(basename "$0")
+name=${0##*/}
 echo "$name $*" >>"$DIR/calls"
 [[ " $FAIL " != *" $name "* && " $FAIL " != *" $name-$1-$2 "* ]] || { echo "$name is broken" >&2; exit 1; }
 case "$name $*" in
@@ -125,7 +125,7 @@ func newHost(t *testing.T) *host {
 		}
 	}
 	h.file = filepath.Join(h.dir, "part-001")
-	text := strings.NewReplacer("/var/lib/", h.dir+"/var/lib/", "/var/log/", h.dir+"/var/log/", "/run/klive", h.dir+"/run/klive", "/dev/disk/", h.dir+"/dev/disk/").Replace(nodeScript(t))
+	text := strings.NewReplacer("/var/lib/", h.dir+"/var/lib/", "/var/log/", h.dir+"/var/log/", "/run/klive", h.dir+"/run/klive", "/dev/disk/", h.dir+"/dev/disk/", "$(seq 30)", "1 2").Replace(nodeScript(t))
 	if err := os.WriteFile(h.file, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ type nowhere struct{}
 
 func (nowhere) SetTrack(media.Track) error { return nil }
 func (nowhere) Expect(...media.Kind)       {}
-func (*nowhere) Data(gateway.Datum) error  { return nil }
+func (nowhere) Data(gateway.Datum) error   { return nil }
 
 func (nowhere) Write(gateway.AccessUnit) error { return nil }
 func (nowhere) Done() <-chan struct{}          { return nil }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -248,5 +249,22 @@ func TestSizeChange(t *testing.T) {
 	}
 	if n := len(f.pub.units); n != 20+len(large) || !f.pub.units[20].Key {
 		t.Errorf("%d pictures", n)
+	}
+}
+
+// TestBFrames ends a stream whose pictures come in another order than they are shown in.
+func TestBFrames(t *testing.T) {
+	list := fromTransport(t, encode(t, "a.ts", "-c:v", "libx264", "-bf", "0", "-tune", "zerolatency"))
+	f := newFeeder("H264", &rtpcodecs.H264Payloader{})
+	for i, au := range list[:30] {
+		if i%3 == 1 {
+			f.at += 6000
+		} else if i%3 == 2 {
+			f.at -= 9000
+		}
+		f.send(t, au, -1)
+	}
+	if !f.track.s.failed() || f.track.s.cause == nil || !strings.Contains(f.track.s.cause.Error(), "B-frames") {
+		t.Errorf("it ended with %v", f.track.s.cause)
 	}
 }

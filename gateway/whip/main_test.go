@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -170,11 +171,17 @@ func (r *rig) dial(change func(*publisher.WHIPConfig)) (*publisher.WHIP, error) 
 
 func (r *rig) mustDial(change func(*publisher.WHIPConfig)) *publisher.WHIP {
 	r.t.Helper()
-	w, err := r.dial(change)
-	if err != nil {
-		r.t.Fatal(err)
+	for try := 1; ; try++ {
+		w, err := r.dial(change)
+		var no *publisher.StatusError
+		if errors.As(err, &no) && no.Status == http.StatusServiceUnavailable && try < 3 {
+			continue // the bus of a machine with too much to do
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return w
 	}
-	return w
 }
 
 // wait polls for a condition.

@@ -33,6 +33,10 @@ type video struct {
 	time   uint32 // RTP time of the access unit that is put together
 	open   bool   // there is one
 	spoilt bool   // some of it is missing, or wrong
+	// shown is the time of the picture before, backward counts those that were shown before theirs.
+	shown    uint32
+	begun    bool
+	backward int
 }
 
 // newDepacketizer returns what reads a codec's packets.
@@ -126,5 +130,23 @@ func (v *video) finish() error {
 		v.t.leaveOut()
 		return nil
 	}
+	if err := v.ordered(); err != nil {
+		return err
+	}
 	return v.t.write(v.time, 0, u.Key, u.Payload)
+}
+
+// maxBackward is how many pictures in a stream may be shown before the one that came before them.
+const maxBackward = 3
+
+// ordered refuses pictures that come in another order than they are shown in: RTP says only when
+// that is (RFC 6184 §5.1), and WebRTC's own encoders make none.
+func (v *video) ordered() error {
+	if back := int32(v.time - v.shown); v.begun && back < 0 && back > -90000 {
+		if v.backward++; v.backward > maxBackward {
+			return refuseOffer("the encoder sends B-frames, which WebRTC does not take: set them to 0 (x264: bframes=0, or tune zerolatency)")
+		}
+	}
+	v.begun, v.shown = true, v.time
+	return nil
 }

@@ -53,6 +53,7 @@ type Node struct {
 	memory  bool
 	log     *slog.Logger
 	control *Control
+	said    *nodeLogger
 	release func() // gives the folder back
 	close   sync.Once
 }
@@ -61,14 +62,14 @@ type Node struct {
 // process uses is refused with [ErrInUse].
 func StartNode(ctx context.Context, c NodeConfig) (*Node, error) {
 	c = c.withDefaults()
-	n := &Node{memory: c.Dir == "", log: c.Logger}
+	n := &Node{memory: c.Dir == "", log: c.Logger, said: &nodeLogger{log: c.Logger}}
 	dir, err := n.takeDir(c.Dir)
 	if err != nil {
 		return nil, err
 	}
 	options := nodeOptions(c.Name, c)
 	options.StoreDir, options.DontListen = dir, true
-	if n.server, err = launch(ctx, options, c.Logger); err != nil {
+	if n.server, err = launch(ctx, options, n.said); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -150,12 +151,11 @@ func nodeOptions(name string, c NodeConfig) *server.Options {
 
 // launch starts a server that is up when it returns. When that fails, the server
 // may be there all the same and must be shut down.
-func launch(ctx context.Context, o *server.Options, log *slog.Logger) (*server.Server, error) {
+func launch(ctx context.Context, o *server.Options, logger *nodeLogger) (*server.Server, error) {
 	s, err := server.NewServer(o)
 	if err != nil {
 		return nil, fmt.Errorf("bus: cannot set up the NATS node: %w", err)
 	}
-	logger := &nodeLogger{log: log}
 	s.SetLoggerV2(logger, false, false, false)
 	s.Start()
 	if fatal := logger.fatal.Load(); fatal != nil {
@@ -204,8 +204,13 @@ func (n *Node) healthy() error {
 	if !n.server.JetStreamEnabled() {
 		return fmt.Errorf("%w: the embedded node stopped storing: free disk space or check the disk, then restart", ErrFull)
 	}
-	return nil
+	return n.Broken()
 }
+
+// Broken says that a write to the node's folder has failed, most often because its disk is full:
+// NATS then stores nothing more in that stream, also when there is room again, until the node is
+// started anew. Nil when none has.
+func (n *Node) Broken() error { return n.said.broken() }
 
 // Close stops the node and waits until everything is on disk.
 func (n *Node) Close() {
@@ -227,6 +232,19 @@ func (n *Node) Close() {
 type nodeLogger struct {
 	log   *slog.Logger
 	fatal atomic.Pointer[string]
+	// unwritten is the server's line about a write to its folder that failed.
+	unwritten atomic.Pointer[string]
+}
+
+// criticalWrite is how the server says that a stream takes no more writes.
+const criticalWrite = "critical write error"
+
+// broken is why the node can't store any more; nil when it can.
+func (l *nodeLogger) broken() error {
+	if line := l.unwritten.Load(); line != nil {
+		return fmt.Errorf("%w: the bus could not write to its folder: free space on its disk, then it begins anew by itself (%s)", ErrFull, *line)
+	}
+	return nil
 }
 
 var _ server.Logger = (*nodeLogger)(nil)
@@ -262,6 +280,9 @@ func (l *nodeLogger) tell(level slog.Level, text string) {
 	var about []any
 	if m := ofPeer.FindStringSubmatch(text); m != nil {
 		text, about = text[len(m[0]):], []any{"peer", m[1]}
+	}
+	if level == slog.LevelError && strings.Contains(strings.ToLower(text), criticalWrite) {
+		l.unwritten.CompareAndSwap(nil, &text)
 	}
 	switch lower := strings.ToLower(text); {
 	case strings.Contains(text, "will rebuild"): // after each end without a word, once for each stream: it is what disks are for

@@ -68,6 +68,7 @@ type Server struct {
 	cluster bool
 	routes  []*url.URL // to the other nodes
 	log     *slog.Logger
+	said    *nodeLogger
 	gate    *gate    // of a cluster's node
 	control *Control // from within
 	release func()   // gives the folder back
@@ -110,7 +111,8 @@ func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
 		s.gate.account = func() *server.Account { return s.server.SystemAccount() }
 		options.CustomClientAuthentication = s.gate
 	}
-	if s.server, err = launch(ctx, options, c.Logger); err != nil {
+	s.said = &nodeLogger{log: c.Logger}
+	if s.server, err = launch(ctx, options, s.said); err != nil {
 		s.stop()
 		return nil, err
 	}
@@ -255,11 +257,17 @@ func (s *Server) Healthy() error {
 	if !s.server.JetStreamEnabled() {
 		return fmt.Errorf("%w: the node stopped storing: free disk space or check the disk, then restart", ErrFull)
 	}
+	if err := s.Broken(); err != nil {
+		return err
+	}
 	if st := s.server.Healthz(&server.HealthzOptions{JSMetaOnly: true}); st.Error != "" {
 		return fmt.Errorf("%w: %s%s", ErrUnavailable, st.Error, s.advice())
 	}
 	return nil
 }
+
+// Broken is as [Node.Broken].
+func (s *Server) Broken() error { return s.said.broken() }
 
 // ServerStats is the state of a node.
 type ServerStats struct {

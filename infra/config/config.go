@@ -6,6 +6,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -226,6 +227,18 @@ type HTTP struct {
 	Listen string `yaml:"listen" is:"listen"`
 	// PublicURL is where viewers reach it; empty means the listener's own address.
 	PublicURL string `yaml:"publicUrl" is:"http"`
+	// TrustedProxies are the address ranges of load balancers that say who a request comes from.
+	TrustedProxies string `yaml:"trustedProxies" is:"ranges"`
+}
+
+// Proxies are the ranges of trustedProxies.
+func (h HTTP) Proxies() (ranges []netip.Prefix) {
+	for one := range strings.SplitSeq(h.TrustedProxies, ",") {
+		if p, err := netip.ParsePrefix(strings.TrimSpace(one)); err == nil {
+			ranges = append(ranges, p.Masked())
+		}
+	}
+	return ranges
 }
 
 // HTTPS is the encrypted public HTTP listener.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -39,6 +40,13 @@ func checkForm(form, text string) error {
 		return checkStorage(text)
 	case "host":
 		return matches(text, hostForm, "want a host name such as media1.example.com")
+	case "ranges":
+		for one := range strings.SplitSeq(text, ",") {
+			if _, err := netip.ParsePrefix(strings.TrimSpace(one)); err != nil {
+				return errors.New("want address ranges such as 10.0.0.0/16, with commas between them")
+			}
+		}
+		return nil
 	case "header":
 		return matches(text, wordForm, "want the name of a header, such as X-Shield")
 	case "word":

@@ -35,6 +35,7 @@ type show struct {
 	viewers []*check.Viewer
 	faults  []check.Fault
 	table   *check.Table
+	promise *check.Promise
 }
 
 // settled is how many segments viewers have seen before the first fault.
@@ -52,7 +53,7 @@ func (c *cluster) air(title string) *show {
 
 func (c *cluster) airAt(title string, urls ...string) *show {
 	c.t.Helper()
-	s := &show{t: c.t, c: c, entry: demo, table: &check.Table{Title: title}}
+	s := &show{t: c.t, c: c, entry: demo, table: &check.Table{Title: title}, promise: promised(c.t)}
 	s.encoder = lightEncoder(c.t, urls...)
 	s.viewers = c.watch(s.entry)
 	s.await(settled)
@@ -131,6 +132,10 @@ func (s *show) stalls(limit time.Duration) {
 		s.t.Error(err)
 	}
 	measure("both", both)
+	s.promise.Stall = max(0, check.MeasureStalls(both, s.faults).Worst.By)
+	if d, ok := check.Recovered(both, s.faults); ok {
+		s.promise.Recovery = d
+	}
 }
 
 // finish stops the encoder, waits until all that it sent can be read in the DVR window of
@@ -189,6 +194,7 @@ func (s *show) hold(name string, f *check.Follower, sent []check.Sent, connects 
 		check.TrackAudit
 	}{{media.Video, a.Video}, {media.Audio, a.Audio}} {
 		breaks, others := check.Unsent(sent, k.kind, k.Lost, connects)
+		s.promise.Lost, s.promise.Doubled = max(0, s.promise.Lost)+len(others), max(0, s.promise.Doubled)+len(k.Doubled)
 		if k.Sent == 0 || len(others)+len(k.Doubled)+len(k.Disordered)+k.Unknown > 0 {
 			s.t.Errorf("%s, %v: not each frame once, in order (%d lost without reason):\n%v", name, k.kind, len(others), a)
 		}

@@ -14,6 +14,7 @@ import (
 // TestClusterTranscodersKilled kills one of three transcode workers each 5 s, while it works on
 // a segment. Every segment of every rung is made by somebody, and is listed in time.
 func TestClusterTranscodersKilled(t *testing.T) {
+	promised(t)
 	ffmpeg(t)
 	beside(t)
 	c := startCluster(t, shape{buses: 1, gateways: 1, workers: 1, origins: 1, settings: []string{"transcode.preset=" + lightPreset(), "transcode.threads=1", "broadcast.resume=8s"}})

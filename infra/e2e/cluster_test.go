@@ -37,6 +37,8 @@ type shape struct {
 	settings []string
 	// of are those of one process by its name.
 	of map[string][]string
+	// env are further variables of a process by its name; may be nil.
+	env func(name string) []string
 	// binary chooses the program of a process; nil is today's for all.
 	binary func(name string) string
 	// in puts a process into a network namespace; nil is the host's for all. Then admin is where
@@ -240,6 +242,9 @@ func (c *cluster) configure(name, role string) (*member, []string) {
 		}
 	}
 	env := []string{"AWS_ACCESS_KEY_ID=" + s3Key, "AWS_SECRET_ACCESS_KEY=" + s3Secret, "AWS_EC2_METADATA_DISABLED=true"}
+	if c.shape.env != nil {
+		env = append(env, c.shape.env(name)...)
+	}
 	for _, s := range slices.Concat(c.shape.settings, c.shape.of[name]) {
 		key, value, _ := strings.Cut(s, "=")
 		set[key] = value

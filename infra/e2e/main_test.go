@@ -14,6 +14,10 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	code := m.Run()
+	if err := tellPromises(); err != nil {
+		println(err.Error())
+		code = 1
+	}
 	theProgram.remove()
 	previousProgram.remove()
 	if code == 0 {

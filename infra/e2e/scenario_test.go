@@ -32,6 +32,7 @@ func TestScenarios(t *testing.T) {
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txt")
 		t.Run(name, func(t *testing.T) {
+			promised(t)
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)

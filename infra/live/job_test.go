@@ -45,18 +45,20 @@ func TestJobRoundTrip(t *testing.T) {
 
 func TestJobRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*Job){
-		"entry":      func(j *Job) { j.Feed.Entry = "nonsense" },
-		"again":      func(j *Job) { j.Again = "x.y" },
-		"parts":      func(j *Job) { j.Last = j.First - 1 },
-		"lead-in":    func(j *Job) { j.LeadIn = j.First + 1 },
-		"times":      func(j *Job) { j.End = j.Start },
-		"no output":  func(j *Job) { j.Video, j.Audio = nil, nil },
-		"twice":      func(j *Job) { j.Video = append(j.Video, j.Video[0]) },
-		"name":       func(j *Job) { j.Video[0].Rendition = "0_rkij47dr_../x" },
-		"odd size":   func(j *Job) { j.Video[0].Width = 641 },
-		"profile":    func(j *Job) { j.Video[0].Profile = "main -vf x" },
-		"channels":   func(j *Job) { j.Audio.Channels = 99 },
-		"frame rate": func(j *Job) { j.Video[0].Skip = 1000 },
+		"entry":       func(j *Job) { j.Feed.Entry = "nonsense" },
+		"again":       func(j *Job) { j.Again = "x.y" },
+		"parts":       func(j *Job) { j.Last = j.First - 1 },
+		"lead-in":     func(j *Job) { j.LeadIn = j.First + 1 },
+		"times":       func(j *Job) { j.End = j.Start },
+		"no output":   func(j *Job) { j.Video, j.Audio = nil, nil },
+		"twice":       func(j *Job) { j.Video = append(j.Video, j.Video[0]) },
+		"name":        func(j *Job) { j.Video[0].Rendition = "0_rkij47dr_../x" },
+		"odd size":    func(j *Job) { j.Video[0].Width = 641 },
+		"profile":     func(j *Job) { j.Video[0].Profile = "main -vf x" },
+		"channels":    func(j *Job) { j.Audio.Channels = 99 },
+		"no channels": func(j *Job) { j.Audio.Channels = 0 },
+		"sound twice": func(j *Job) { j.Sounds = []AudioJob{*j.Audio} },
+		"frame rate":  func(j *Job) { j.Video[0].Skip = 1000 },
 	} {
 		j := sampleJob()
 		spoil(&j)

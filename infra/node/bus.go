@@ -57,6 +57,7 @@ func (n *Node) openBus(ctx context.Context) (err error) {
 		}
 		n.onClose(func(context.Context) { server.Close() })
 		n.control = server.Control()
+		n.watchDisk(ctx, server.Broken)
 	} else {
 		n.control = n.cfg.Control
 	}

@@ -57,6 +57,7 @@ func (n *Node) startServer(ctx context.Context) (err error) {
 		return err
 	}
 	n.onClose(func(context.Context) { n.server.Close() })
+	n.watchDisk(ctx, n.server.Broken)
 	gauge := func(name, help string, of func(bus.ServerStats) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 			s, err := n.server.Stats()

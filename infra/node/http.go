@@ -96,7 +96,7 @@ func (n *Node) publicHandler() http.Handler {
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, n.Ready(r.Context())) })
-	return mux
+	return proxied(n.settings.HTTP.Proxies(), mux)
 }
 
 // servePush answers encoders that publish over HTTP.

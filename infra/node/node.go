@@ -116,7 +116,8 @@ type Node struct {
 	tracer     trace.Tracer    // nil without traces
 	owner      *kaltura.Client // of the demo partner's entries; nil without the embedded control plane
 	gateway    *gateway.Gateway
-	load       atomic.Pointer[load] // nil where no streams are taken
+	disk       atomic.Pointer[fullDisk] // nil without a bus in this process
+	load       atomic.Pointer[load]     // nil where no streams are taken
 	forwarder  *gateway.Forwarder
 	push       *push.Handler // nil when it is off
 	whip       *whip.Server  // nil when it is off
@@ -236,8 +237,14 @@ func (n *Node) able() error {
 	case draining:
 		return errDraining
 	case n.assembled.Load() && n.server != nil:
-		return n.server.Healthy()
+		if err := n.server.Healthy(); err != nil {
+			return err
+		}
+		return n.disk.Load().full()
 	case n.assembled.Load():
+		if err := n.disk.Load().full(); err != nil {
+			return err
+		}
 		if err := n.pulse.failing(); err != nil {
 			return err
 		}

@@ -58,7 +58,7 @@ func access(v *config.Viewer) origin.Access {
 }
 
 func (n *Node) openFolder(dir string) error {
-	store, err := disk.Open(disk.Config{Dir: dir, Sync: n.settings.Storage.Fsync})
+	store, err := disk.Open(disk.Config{Dir: dir, Sync: n.settings.Storage.Fsync, Reserve: reserve(n.settings)})
 	if err != nil {
 		return err
 	}
@@ -98,6 +98,10 @@ func (n *Node) openBucket(ctx context.Context, address string) error {
 	return nil // only operators' questions go there
 }
 
+// reserve is what media leave free on a disk, where records, playlists and the bus's own files may
+// have to be written still: a quarter of what has to be free for new streams.
+func reserve(c *config.Config) int64 { return int64(c.Limits.Disk) / 4 }
+
 // openSpool puts a spool in front of the store of a process that packages.
 func (n *Node) openSpool() (err error) {
 	if !n.roles.Has(LiveWorker) {
@@ -109,7 +113,7 @@ func (n *Node) openSpool() (err error) {
 		dir = filepath.Join(n.settings.Data, "spool")
 	}
 	n.spool, err = spool.Open(spool.Config{
-		Store: n.store, Dir: dir, MaxBytes: int64(c.Bytes), MaxAge: c.Age, After: c.After, Logger: n.log, Registerer: n.cfg.Registry,
+		Store: n.store, Dir: dir, MaxBytes: int64(c.Bytes), MaxAge: c.Age, After: c.After, Reserve: reserve(n.settings), Logger: n.log, Registerer: n.cfg.Registry,
 	})
 	if err != nil {
 		return err

@@ -29,6 +29,9 @@ type Config struct {
 	Dir string
 	// Sync makes a put wait until the disk has it, so that it survives a power cut.
 	Sync bool
+	// Reserve is what is left free on the disk, in bytes: media are refused with storage.ErrFull
+	// rather than take it. What is small (timelines, playlists) goes on. 0 is none.
+	Reserve int64
 }
 
 const (
@@ -41,6 +44,7 @@ const (
 type Store struct {
 	root, temp, locks string
 	sync              bool
+	reserve           int64
 	striped           [stripes]stripe // a key's writers take turns
 	run               string          // begins the names of this store's temporary files
 	claimed           *os.File        // says that they are in use
@@ -65,7 +69,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		root: filepath.Join(cfg.Dir, "objects"), temp: filepath.Join(cfg.Dir, "tmp"), locks: filepath.Join(cfg.Dir, "locks"),
-		sync: cfg.Sync, run: rand.Text(),
+		sync: cfg.Sync, reserve: cfg.Reserve, run: rand.Text(),
 	}
 	for _, dir := range []string{s.root, s.temp, s.locks} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -26,6 +26,9 @@ func (s *Store) Put(ctx context.Context, key string, data [][]byte, opt storage.
 			return storage.Info{}, err
 		}
 	}
+	if err := s.room(sizeOf(data)); err != nil {
+		return storage.Info{}, fmt.Errorf("storage: disk: %s: %w", key, err)
+	}
 	temp := s.tempName()
 	size, err := s.write(temp, data)
 	if err == nil {

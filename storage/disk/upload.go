@@ -18,6 +18,9 @@ func (s *Store) Upload(ctx context.Context, key string, opt storage.PutOptions) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if err := s.room(smallObject); err != nil {
+		return nil, fmt.Errorf("storage: disk: upload %s: %w", key, err)
+	}
 	u := &upload{store: s, ctx: ctx, key: key, opt: opt, temp: s.tempName()}
 	f, err := os.OpenFile(u.temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {

@@ -102,7 +102,7 @@ func (m *manifest) add(d *timeline.Rendition, past []Past) {
 		kept, items, complete = dvrItems(m.b, d, m.window, past)
 	} else {
 		items, complete = listed(m.b, d, m.b.Items)
-		items = items[liveStart(m.b, items, m.window):]
+		items = items[liveStart(m.b, d, items, m.window):]
 	}
 	m.ended = m.ended && complete
 	for _, p := range kept {

@@ -85,7 +85,7 @@ func Live(b *timeline.Broadcast, rendition string, window int) string {
 		return ""
 	}
 	items, complete := listed(b, d, b.Items)
-	return render(b, d, nil, items[liveStart(b, items, window):], complete)
+	return render(b, d, nil, items[liveStart(b, d, items, window):], complete)
 }
 
 // Past is one closed chapter, as a DVR playlist needs it.
@@ -110,7 +110,7 @@ func DVR(b *timeline.Broadcast, rendition string, window int, past []Past) strin
 // items.
 func dvrItems(b *timeline.Broadcast, d *timeline.Rendition, window int, past []Past) (kept []Past, items []timeline.Item, complete bool) {
 	items, complete = listed(b, d, b.Items)
-	live := liveStart(b, items, window)
+	live := liveStart(b, d, items, window)
 	if b.DVRWindow <= 0 || len(items) == 0 {
 		return nil, items[live:], complete
 	}
@@ -182,29 +182,31 @@ func listed(b *timeline.Broadcast, d *timeline.Rendition, items []timeline.Item)
 
 // liveStart returns where the live window begins in a list. It never goes back while items
 // are added, nor when something begins to be encoded.
-func liveStart(b *timeline.Broadcast, items []timeline.Item, window int) int {
+func liveStart(b *timeline.Broadcast, d *timeline.Rendition, items []timeline.Item, window int) int {
 	if window <= 0 {
 		window = DefaultWindow
 	}
 	first := encodes(b)
 	if first == 0 {
-		return windowStart(b, items, window, minWindow)
+		return windowStart(b, d, items, window, minWindow)
 	}
 	before := 0
 	for before < len(items) && items[before].Seq < first {
 		before++
 	}
-	return max(windowStart(b, items, window+moreWindow, minWindow+moreWindow), windowStart(b, items[:before], window, minWindow))
+	return max(windowStart(b, d, items, window+moreWindow, minWindow+moreWindow), windowStart(b, d, items[:before], window, minWindow))
 }
 
 // windowStart returns where a window begins that holds at least so many items, and so many
-// target durations.
-func windowStart(b *timeline.Broadcast, items []timeline.Item, window, targets int) int {
+// target durations as the rendition's playlist adds them up: its sound may be a little shorter than
+// the pictures at each discontinuity (RFC 8216 §6.2.2).
+func windowStart(b *timeline.Broadcast, d *timeline.Rendition, items []timeline.Item, window, targets int) int {
 	i := len(items)
 	var length time.Duration
 	for i > 0 && (len(items)-i < window || length < time.Duration(targets*b.Target)*time.Second) {
 		i--
-		length += items[i].Duration
+		m := mediaOf(&items[i], d.Name)
+		length += m.Duration.Round(time.Microsecond)
 	}
 	return i
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"klive/infra/telemetry"
 	"klive/storage"
 )
 
@@ -160,6 +161,10 @@ func (s *Spool) impatient(a *attempt) {
 func (s *Spool) hold(it *item, data [][]byte, a *attempt) (held bool, err error) {
 	if it.size > s.cfg.MaxBytes {
 		return false, fmt.Errorf("%w: %s has %d bytes, more than the spool may hold at all; raise spool.bytes", ErrGivenUp, it.key, it.size)
+	}
+	if free, err := telemetry.DiskFree(s.cfg.Dir); err == nil && s.cfg.Reserve > 0 && free-it.size < s.cfg.Reserve {
+		s.metrics.failures.Inc()
+		return false, fmt.Errorf("%w: %s can't be kept on local disk: free space on the disk of %s (%d MiB are free, and klive leaves %d MiB)", storage.ErrFull, it.key, s.cfg.Dir, free>>20, s.cfg.Reserve>>20)
 	}
 	s.mu.Lock()
 	s.shelf.number++

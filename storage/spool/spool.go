@@ -40,6 +40,8 @@ type Config struct {
 	// MaxBytes and MaxAge (default 30 min) are the budget. What is over it is given up, oldest first.
 	MaxBytes int64
 	MaxAge   time.Duration
+	// Reserve is what is left free on the folder's disk, in bytes; 0 is nothing.
+	Reserve int64
 	// After is how long a write of media may take before the object goes to local disk. Default 1 s.
 	After      time.Duration
 	Logger     *slog.Logger

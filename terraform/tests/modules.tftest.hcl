@@ -47,7 +47,7 @@ run "task_good" {
     image              = "r/i:1"
     init_image         = "r/i:1"
     command            = ["origin"]
-    environment        = {}
+    environment        = { KLIVE_DATA = "/data" }
     secrets            = {}
     bus_ca             = null
     secret_arns        = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme"]

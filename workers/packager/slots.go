@@ -305,9 +305,13 @@ func (p *Packager) others(first *output) (out []output) {
 		if t.Params.Kind() != media.Audio || name == first.rendition || t.ID == first.track.ID && !known {
 			continue
 		}
-		if t.Params.Codec() != first.track.Params.Codec() {
+		codec := first.track.Params.Codec()
+		if first.sound != nil {
+			codec = "AAC"
+		}
+		if t.Params.Codec() != codec {
 			p.once(name, "a track of sound is coded otherwise than the first; HLS playlists don't list it, DASH manifests and its own address do",
-				"rendition", name, "codec", t.Params.Codec(), "first", first.track.Params.Codec())
+				"rendition", name, "codec", t.Params.Codec(), "first", codec)
 		}
 		out = append(out, output{rendition: name, groups: first.groups, audio: true, seg: first.seg, track: t})
 	}

@@ -2,11 +2,13 @@ package transcode
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -62,25 +64,22 @@ func (c *clip) spoil(id media.TrackID, payload func(n int, p []byte) []byte) {
 	}
 }
 
-// TestBadInput holds what comes of segments that can't be transcoded: an end with the reason for
-// each output, a line in the log that names them with the segment, and a job that rests among the
-// dead with its input and the command that fails on it. The metrics count it by its reason.
-func TestBadInput(t *testing.T) {
-	t.Parallel()
+// badRow is a way in which a segment can't be transcoded.
+type badRow struct {
+	name    string
+	spoil   func(c *clip)
+	change  func(c *Config)
+	job     func(j *live.Job)
+	want    string // of the reason
+	counted string // in the metrics
+	noInput bool
+	again   bool // the dead letter's command fails again on its input
+}
+
+func badRows(t *testing.T) []badRow {
 	real := needFFmpeg(t)
-	both := []string{"-f", "lavfi", "-i", testVideo, "-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", "2",
-		"-c:v", "libx264", "-preset", "superfast", "-g", "60", "-c:a", "libopus"}
 	noise := func(n int, p []byte) []byte { return []byte{0, 0, 0, 4, 0x65, 1, 2, byte(n)} }
-	for _, tt := range []struct {
-		name    string
-		spoil   func(c *clip)
-		change  func(c *Config)
-		job     func(j *live.Job)
-		want    string // of the reason
-		counted string // in the metrics
-		noInput bool
-		again   bool // the dead letter's command fails again on its input
-	}{
+	return []badRow{
 		{name: "pictures of noise", spoil: func(c *clip) { c.spoil(media.VideoTrack, noise) }, want: "Invalid data found", counted: "error", again: true},
 		{name: "half of the pictures damaged", spoil: func(c *clip) {
 			c.spoil(media.VideoTrack, func(n int, p []byte) []byte {
@@ -90,11 +89,22 @@ func TestBadInput(t *testing.T) {
 				return noise(n, p)
 			})
 		}, want: "pictures", counted: "output"},
-		{name: "sound of noise", spoil: func(c *clip) {
-			c.spoil(media.FirstAudioTrack, func(int, []byte) []byte { return []byte{0xff, 0xff, 0xff} })
-		}, want: "Error while decoding stream"},
-		{name: "profile that no encoder has", job: func(j *live.Job) { j.Video[0].Level = 11; j.Video[0].Width, j.Video[0].Height = 16384, 16384 },
-			change: func(c *Config) { c.Memory = 2 << 30 }, want: "", counted: "error"},
+		{name: "no sound where some was promised", spoil: func(c *clip) {
+			for _, p := range c.parts {
+				p.Frames = slices.DeleteFunc(p.Frames, func(f media.Frame) bool { return f.Track == media.FirstAudioTrack })
+			}
+		}, want: "its sound has no frames", noInput: true},
+		{name: "profile that is not decoded", spoil: func(c *clip) { // Extended, with data partitions
+			c.spoil(media.VideoTrack, func(_ int, p []byte) []byte {
+				p = slices.Clone(p)
+				for b := p; len(b) > 4; b = b[4+binary.BigEndian.Uint32(b):] {
+					b[4] = b[4]&0xe0 | 2
+				}
+				return p
+			})
+		}, want: "Error while decoding stream", counted: "error", again: true},
+		{name: "pictures larger than an encoder takes", job: func(j *live.Job) { j.Video[0].Width, j.Video[0].Height = 16384, 16384 },
+			want: "size 16384x16384 is invalid", counted: "error"},
 		{name: "the program is not there", change: func(c *Config) { c.FFmpeg = "/nowhere/ffmpeg" }, want: "set transcode.ffmpeg", counted: "start"},
 		{name: "the encoder has gone", change: func(c *Config) {
 			c.FFmpeg = program(t, `echo "Unknown encoder 'libx264'" >&2; exit 1`)
@@ -107,11 +117,23 @@ func TestBadInput(t *testing.T) {
 		}, want: "is 80x44, want 160x90", counted: "output"},
 		{name: "parts that have left the bus", job: func(j *live.Job) { j.LeadIn, j.First, j.Last = 900, 900, 901 }, want: "", noInput: true},
 		{name: "too late", job: func(j *live.Job) { j.Deadline = time.Now().Add(-time.Second) }, want: "deadline", noInput: true},
-	} {
+	}
+}
+
+// TestBadInput holds what comes of segments that can't be transcoded: an end with the reason for
+// each output, a line in the log that names them with the segment, and a job that rests among the
+// dead with its input and the command that fails on it. The metrics count it by its reason.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	both := []string{"-f", "lavfi", "-i", testVideo, "-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", "2",
+		"-c:v", "libx264", "-preset", "superfast", "-g", "60", "-c:a", "libopus"}
+	clean := record(t, 2*time.Second, false, both...)
+	for _, tt := range badRows(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			c := record(t, 2*time.Second, false, both...)
+			c := clean
 			if tt.spoil != nil {
+				c = record(t, 2*time.Second, false, both...)
 				tt.spoil(c)
 			}
 			g := newRig(t, c)

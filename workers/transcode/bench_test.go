@@ -1,6 +1,7 @@
 package transcode
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func benchSeconds() string {
 	if os.Getenv("KLIVE_PROVE") != "" {
 		return "60"
 	}
-	return "16"
+	return "32"
 }
 
 // cpuOf runs ffmpeg on each segment of a clip and returns the CPU time of all runs.
@@ -71,13 +72,17 @@ func BenchmarkSegmentCPU(b *testing.B) {
 	}
 }
 
-// BenchmarkWorkers compares how much one worker and two make of the same jobs in a time, each
-// with one thread. Two need two free cores.
+// BenchmarkWorkers compares how much one worker and two make in a time, each with one thread, with
+// what one continuous ffmpeg with one thread makes of the same clip. Two need two free cores.
 func BenchmarkWorkers(b *testing.B) {
-	c := record(b, 2*time.Second, false, "-f", "lavfi", "-i", "testsrc2=s=640x360:r=30", "-t", benchSeconds(), "-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-x264-params", "scenecut=0")
-	rungs := []live.VideoJob{video(33, 640, 360, 600e3, "main"), video(34, 480, 270, 400e3, "main")}
+	args := []string{"-f", "lavfi", "-i", "testsrc2=s=1280x720:r=30", "-t", benchSeconds(), "-c:v", "libx264", "-preset", "ultrafast", "-b:v", "4M", "-g", "120", "-x264-params", "scenecut=0"}
+	c, whole := record(b, 4*time.Second, false, args...), record(b, time.Hour, false, args...)
+	rungs := []live.VideoJob{video(33, 854, 480, 1200e3, "main"), video(34, 640, 360, 600e3, "main")}
 	took := map[int]time.Duration{}
 	for b.Loop() {
+		began := time.Now()
+		cpuOf(b, whole, rungs)
+		took[0] += time.Since(began)
 		for _, workers := range []int{1, 2} {
 			g := newRig(b, c)
 			var jobs []live.Job
@@ -96,7 +101,13 @@ func BenchmarkWorkers(b *testing.B) {
 			took[workers] += time.Since(began)
 		}
 	}
-	b.ReportMetric(took[1].Seconds()/took[2].Seconds(), "speedup-of-2")
+	for _, workers := range []int{1, 2} {
+		speed := took[0].Seconds() / took[workers].Seconds()
+		b.ReportMetric(speed, fmt.Sprintf("speed-of-%d", workers))
+		if want := 0.9 * float64(workers); speed < want {
+			b.Errorf("%d workers make %.2f of what one ffmpeg does, want at least %.2f", workers, speed, want)
+		}
+	}
 }
 
 // BenchmarkEarlyStart measures what would be won by starting a job's ffmpeg before its input is

@@ -1,4 +1,4 @@
-output "bucket" {
-  description = "The bucket that keeps a deployment from being destroyed."
-  value       = terraform_data.this.output.bucket
+output "buckets" {
+  description = "The buckets that keep a deployment from being destroyed."
+  value       = split(" ", terraform_data.this.output.buckets)
 }

@@ -1,14 +1,14 @@
-variable "bucket" {
-  type        = string
-  description = "Bucket of recorded files."
+variable "buckets" {
+  type        = list(string)
+  description = "Buckets that have to be empty, that of recorded files first."
 }
 
 variable "region" {
   type        = string
-  description = "Region of the bucket."
+  description = "Region of the buckets."
 }
 
 variable "forced" {
   type        = bool
-  description = "Destroy whatever the bucket holds."
+  description = "Destroy whatever the buckets hold."
 }

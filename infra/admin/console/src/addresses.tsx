@@ -23,6 +23,7 @@ function LinkLine({ link: l }: { link: Link }) {
     `${l.retransmitted} repeated`,
     `${l.belated + l.dropped} too late`,
     `${l.damaged} frames damaged`,
+    ...(l.plis ? [`${l.plis} keyframes asked for`] : []),
     l.encrypted ? 'encrypted' : 'not encrypted',
   ];
   return <p class="muted">Link: {parts.join(' · ')}</p>;

@@ -41,6 +41,7 @@ export interface Link {
   dropped: number;
   encrypted: boolean;
   damaged: number;
+  plis?: number; // requests for keyframes
 }
 
 export interface Entry {
