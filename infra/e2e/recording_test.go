@@ -272,8 +272,10 @@ func TestRecordingIsSplit(t *testing.T) {
 // TestRecordingOfTheBackup records, beside what viewers see, what the backup encoder sends: every
 // frame of it, under index 1.
 func TestRecordingOfTheBackup(t *testing.T) {
+	if !proving() {
+		t.Skip("SKIP: only at its stated length; workers/recorder has it in virtual time")
+	}
 	ffmpeg(t)
-	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s", "KLIVE_HLS_WINDOW=20", "KLIVE_RECORDING_SEGMENT=5s", "KLIVE_RECORDING_SCAN=1s",
 		"KLIVE_RECORDING_BACKUP=true", "KLIVE_CONTROL_SWEEP=1s")
 	clip := demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2})

@@ -84,7 +84,13 @@ func (r *Recorder) followBackup(ctx context.Context, wg *sync.WaitGroup, f live.
 		err := b.follow(ctx, f)
 		b.mu.Lock()
 		b.following = false
+		none := b.doc.Broadcast.ID == ""
 		b.mu.Unlock()
+		if none && !b.onAir(f.Feed) {
+			r.mu.Lock()
+			delete(r.coming, b.id) // nothing has come of it
+			r.mu.Unlock()
+		}
 		if err != nil && ctx.Err() == nil && !r.over(ctx, err) {
 			r.Log.Warn("the backup's own feed could not be followed, trying again", "feed", f.Feed, "error", err)
 		}
@@ -253,18 +259,20 @@ func (b *backup) trim(d *backupDoc) (gone []string) {
 			floor = min(floor, f.FirstSeq)
 		}
 	}
-	floor -= min(floor, maxLeadItems) // whoever makes rungs again may look back
-	x.Items = slices.DeleteFunc(x.Items, func(it timeline.Item) bool {
-		if it.Seq >= floor {
-			return false
-		}
-		for i := range it.Media {
-			if m := &it.Media[i]; m.Stored {
+	// Whoever makes rungs again looks back at the item before, and to the last keyframe.
+	first, _ := slices.BinarySearchFunc(x.Items, floor, func(it timeline.Item, seq uint64) int { return int(int64(it.Seq) - int64(seq)) })
+	for first > 0 && first < len(x.Items) && x.Items[first].Dependent {
+		first--
+	}
+	first = max(0, first-1)
+	for i := range x.Items[:first] {
+		for _, m := range x.Items[i].Media {
+			if m.Stored {
 				gone = append(gone, mediaKey(b.r.Entry, x.ID, m.Rendition, m.Name))
 			}
 		}
-		return true
-	})
+	}
+	x.Items = x.Items[first:]
 	return gone
 }
 

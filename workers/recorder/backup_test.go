@@ -113,6 +113,7 @@ func TestBackupIsRecorded(t *testing.T) {
 		}}}}
 		o := options(20 * time.Second)
 		o.Backup, o.Resume, o.Remake = true, 30*time.Second, 10*time.Minute
+		most := 0 // objects that rest of the backup's feed at once
 		var done chan error
 		var kill context.CancelFunc
 		start := func() {
@@ -144,6 +145,11 @@ func TestBackupIsRecorded(t *testing.T) {
 				enc.send(i == 19)
 			}
 			time.Sleep(4 * time.Second)
+			rest, err := s.store.List(t.Context(), "state/backup/", "", 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			most = max(most, len(rest))
 			if i%6 == 3 {
 				kill()
 				<-done
@@ -160,6 +166,9 @@ func TestBackupIsRecorded(t *testing.T) {
 			t.Errorf("%d files of what viewers see, want 4", n)
 		}
 		enc.recorded(k)
+		if most > 2*8+3 { // pictures and sound of a file and what is beside it, two inits, the document
+			t.Errorf("%d objects rest at once: what is in files is not removed", most)
+		}
 		for _, f := range loadLedger(t, s.store).Files {
 			if f.Lost > 0 || !f.Settled() {
 				t.Errorf("%+v", f)

@@ -182,7 +182,7 @@ func (r *Recorder) fail(err error) {
 // finished reports whether nothing is left to do for now.
 func (r *Recorder) finished() bool {
 	r.mu.Lock()
-	busy := len(r.series)+len(r.backups) > 0
+	busy := len(r.series)+len(r.backups)+len(r.coming) > 0
 	r.mu.Unlock()
 	return !busy && !r.book.Ledger().Unfinished() && len(r.recorded()) == 0 && len(r.Orders()) == 0 && r.Owed == nil
 }
