@@ -50,3 +50,18 @@ func TestNodeLogNoise(t *testing.T) {
 		t.Errorf("the log:\n%s", text)
 	}
 }
+
+// TestNodeLogKnowsFailedWrites: a write that failed is known from then on, other lines say nothing.
+func TestNodeLogKnowsFailedWrites(t *testing.T) {
+	l := &nodeLogger{log: slog.New(slog.DiscardHandler)}
+	l.Errorf("Error trying to connect to route (attempt %v): %v", 1, "connection refused")
+	l.Warnf("Filestore [KV_feeds] Critical write error is a word in a warning")
+	if err := l.broken(); err != nil {
+		t.Errorf("nothing has failed: %v", err)
+	}
+	l.Errorf("Filestore [%s] Critical write error: %v", "klive_timeline", "write 1.blk: no space left on device")
+	l.Errorf("Filestore [%s] Critical write error: %v", "KV_feeds", "write 2.blk: no space left on device")
+	if err := l.broken(); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "klive_timeline") || !strings.Contains(err.Error(), "free space") {
+		t.Errorf("it is %v", err)
+	}
+}

@@ -33,41 +33,8 @@ func TestClusterTwoHundredEntries(t *testing.T) {
 		feeds = append(feeds, publish(t, c.gateways[i%len(c.gateways)].ingest(e, 0), clip, 0))
 		time.Sleep(100 * time.Millisecond)
 	}
-	owned := func() map[string]int {
-		out := map[string]int{}
-		var answer struct {
-			Nodes []struct {
-				Roles []string `json:"roles"`
-				Name  string   `json:"name"`
-				Owned int      `json:"owned"`
-			} `json:"nodes"`
-		}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.control.admin+"/v1/nodes", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+adminToken)
-		resp, err := c.client.Do(req)
-		if err != nil {
-			return out
-		}
-		defer resp.Body.Close()
-		if json.NewDecoder(resp.Body).Decode(&answer) == nil {
-			for _, n := range answer.Nodes {
-				if n.Owned > 0 {
-					out[n.Name] = n.Owned
-				}
-			}
-		}
-		return out
-	}
-	sum := func(m map[string]int) (n, most, least int) {
-		least = manyEntries
-		for _, k := range m {
-			n, most, least = n+k, max(most, k), min(least, k)
-		}
-		return n, most, least
-	}
+	owned := func() map[string]int { return c.owned() }
+	sum := shares
 	settled := func(what string, workers int) (most, least int) {
 		t.Helper()
 		from := time.Now()
@@ -118,4 +85,43 @@ func TestClusterTwoHundredEntries(t *testing.T) {
 			t.Errorf("a stream ended: %v", err)
 		}
 	}
+}
+
+// owned is how many entries each worker owns that owns any, by its name.
+func (c *cluster) owned() map[string]int {
+	c.t.Helper()
+	out := map[string]int{}
+	var answer struct {
+		Nodes []struct {
+			Name  string `json:"name"`
+			Owned int    `json:"owned"`
+		} `json:"nodes"`
+	}
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+c.control.admin+"/v1/nodes", nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+adminToken)
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return out
+	}
+	defer resp.Body.Close()
+	if json.NewDecoder(resp.Body).Decode(&answer) == nil {
+		for _, n := range answer.Nodes {
+			if n.Owned > 0 {
+				out[n.Name] = n.Owned
+			}
+		}
+	}
+	return out
+}
+
+// shares are all entries that are owned, and the most and the least of a worker.
+func shares(m map[string]int) (n, most, least int) {
+	least = manyEntries
+	for _, k := range m {
+		n, most, least = n+k, max(most, k), min(least, k)
+	}
+	return n, most, least
 }
