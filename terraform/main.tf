@@ -47,6 +47,7 @@ locals {
       KLIVE_INTERNAL_LISTEN                = ":${local.internal}"
       KLIVE_HTTP_TRUSTED_PROXIES           = var.vpc_cidr # where the HTTPS load balancers stand
       KLIVE_RTMP_PUBLIC_URL                = "rtmp://${local.hosts.ingest}:${var.ingest_ports.rtmp}"
+      KLIVE_WHIP_PUBLIC_URL                = "https://${local.hosts.push}"
     }
     secrets = {
       KLIVE_KALTURA_SECRET = "${var.secret_arn}:kaltura::"

@@ -132,9 +132,14 @@ func printed(t *testing.T) map[series]bool {
 		}
 		if name != "bus" {
 			maps.Copy(all, map[string]string{
-				"BUS_URL": "nats://" + bus, "STORAGE_URL": "file://" + filepath.Join(work, "store"), "KALTURA_URL": "http://" + control,
-				"KALTURA_SECRET": "metrics-test-secret", "CONTROL_SECRET": "metrics-test-secret", "CLUSTER_SECRET": "metrics-test-secret",
+				"BUS_URL": "nats://" + bus, "STORAGE_URL": "file://" + filepath.Join(work, "store"), "CLUSTER_SECRET": "metrics-test-secret",
 			})
+		}
+		switch name { // as the modules give it
+		case "gateway", "owner":
+			maps.Copy(all, map[string]string{"KALTURA_URL": "http://" + control, "KALTURA_SECRET": "metrics-test-secret", "WEBRTC_LISTEN": ""})
+		case "control":
+			all["CONTROL_SECRET"] = "metrics-test-secret"
 		}
 		maps.Copy(all, set)
 		for k, v := range all {

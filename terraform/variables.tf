@@ -186,8 +186,8 @@ variable "http_ingest" {
 
 variable "webrtc" {
   type        = bool
-  description = "Take WHIP. Needs a klive that has it."
-  default     = false
+  description = "Take WHIP: its path at the HTTPS load balancer, and the media port open at each gateway."
+  default     = true
 }
 
 variable "owners" {

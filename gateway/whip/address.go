@@ -18,6 +18,7 @@ import (
 type AddressSource struct {
 	Addresses []netip.Addr
 	STUN      string // a server, host:port
+	URL       string // a service that answers with the address it is asked from, as text
 	Cloud     string // "aws", "gcp" or "azure": the metadata service of the host's cloud
 }
 
@@ -29,6 +30,8 @@ func PublicAddresses(ctx context.Context, s AddressSource) ([]net.IP, error) {
 	switch {
 	case s.STUN != "":
 		return one(askSTUN(ctx, s.STUN))
+	case s.URL != "":
+		return one(askURL(ctx, s.URL))
 	case s.Cloud != "":
 		return one(askCloud(ctx, metadata, s.Cloud))
 	}
@@ -86,6 +89,20 @@ func askSTUN(ctx context.Context, server string) (net.IP, error) {
 	return nil, fmt.Errorf("STUN server %s does not answer", server)
 }
 
+// askURL asks a service for the address that it sees this host under.
+func askURL(ctx context.Context, url string) (net.IP, error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}, Timeout: 5 * time.Second}
+	text, err := ask(ctx, client, http.MethodGet, url, "Accept", "text/plain")
+	if err != nil {
+		return nil, fmt.Errorf("the address at %s: %w", url, err)
+	}
+	ip := net.ParseIP(strings.TrimSpace(text))
+	if ip == nil {
+		return nil, fmt.Errorf("%s answers with something else than an address", url)
+	}
+	return ip, nil
+}
+
 // askCloud asks a metadata service; base is its address.
 func askCloud(ctx context.Context, base, cloud string) (net.IP, error) {
 	var text string
@@ -114,7 +131,7 @@ func askCloud(ctx context.Context, base, cloud string) (net.IP, error) {
 	return ip, nil
 }
 
-// ask makes one request of a metadata service.
+// ask makes one request and returns its answer.
 func ask(ctx context.Context, client *http.Client, method, url, header, value string) (string, error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {

@@ -16,10 +16,11 @@ var clouds = []string{"aws", "gcp", "azure"}
 type PublicSource struct {
 	Addresses []netip.Addr
 	STUN      string // host:port
+	URL       string // https://…, whose answer is the address
 	Cloud     string // "aws", "gcp" or "azure"
 }
 
-var errPublic = errors.New(`want an IP address, an IPv4 and an IPv6 address with a comma, "stun:host:port", "aws", "gcp", "azure", or "" for the host's own`)
+var errPublic = errors.New(`want an IP address, an IPv4 and an IPv6 address with a comma, "stun:host:port", an address that begins with https://, "aws", "gcp", "azure", or "" for the host's own`)
 
 // Public reads webrtc.publicAddress.
 func (w WebRTC) Public() (PublicSource, error) {
@@ -37,6 +38,12 @@ func (w WebRTC) Public() (PublicSource, error) {
 			return PublicSource{}, errPublic
 		}
 		return PublicSource{STUN: server}, nil
+	}
+	if strings.HasPrefix(text, "https:") {
+		if checkURL(text, "https") != nil {
+			return PublicSource{}, errPublic
+		}
+		return PublicSource{URL: text}, nil
 	}
 	var s PublicSource
 	for one := range strings.SplitSeq(text, ",") {

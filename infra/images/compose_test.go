@@ -108,7 +108,7 @@ func TestCompose(t *testing.T) {
 		t.Errorf("the roles are %v, want %v", roles, want)
 	}
 	d := config.Default()
-	for _, want := range []string{d.RTMP.Listen, ":8890"} {
+	for _, want := range []string{d.RTMP.Listen, d.SRT.Listen, d.HTTP.Listen, d.WebRTC.Listen} {
 		port := strings.TrimPrefix(want, ":")
 		if !strings.Contains(strings.Join(c.Services["gateway"].Ports, " "), port+":"+port) {
 			t.Errorf("gateway does not publish %s", want)
@@ -206,7 +206,7 @@ func (s *stack) start(name string) {
 		admin = s.at["control:8081"]
 	case "gateway":
 		set["KLIVE_RTMP_LISTEN"] = s.at["gateway:1935"]
-		set["KLIVE_HTTP_LISTEN"] = fault.Ports(s.t, 1)[0]
+		set["KLIVE_HTTP_LISTEN"], set["KLIVE_WEBRTC_LISTEN"] = fault.Ports(s.t, 1)[0], fault.Ports(s.t, 1)[0]
 	case "origin":
 		set["KLIVE_HTTP_LISTEN"] = s.at["origin:8080"]
 	}

@@ -82,7 +82,7 @@ func (n *Node) startWHIP() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), addressTimeout)
 	defer cancel()
-	public, err := whip.PublicAddresses(ctx, whip.AddressSource{Addresses: source.Addresses, STUN: source.STUN, Cloud: source.Cloud})
+	public, err := whip.PublicAddresses(ctx, whip.AddressSource{Addresses: source.Addresses, STUN: source.STUN, URL: source.URL, Cloud: source.Cloud})
 	if err != nil {
 		n.log.Error("the public address for WebRTC was not found; only encoders that reach this host's own addresses can publish over WHIP",
 			"webrtc.publicAddress", w.PublicAddress, "error", err)

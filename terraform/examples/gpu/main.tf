@@ -18,4 +18,5 @@ module "klive" {
   }
   transcode = { cpu = 4096, memory = 14336 }
   gpu       = { enabled = true, instance_type = "g4dn.xlarge", min = 1, max = 6 }
+  webrtc    = false
 }

@@ -81,7 +81,7 @@ resource "aws_lb_listener" "https" {
     fixed_response {
       content_type = "text/plain"
       status_code  = "404"
-      message_body = "This address takes streams: POST to /ingest/<stream name>."
+      message_body = "This address takes streams: POST to ${join(" or ", [for p in local.paths : trimsuffix(p, "*")])}<stream name>."
     }
   }
 }

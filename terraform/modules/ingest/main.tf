@@ -170,8 +170,16 @@ module "task" {
     KLIVE_HTTP_LISTEN   = ":${var.ports.http}"
     KLIVE_GATEWAY_DRAIN = "${local.drain}s"
     KLIVE_PUSH_ENABLED  = tostring(var.http_ingest)
-  })
-  ports = local.targets
+    KLIVE_WHIP_ENABLED  = tostring(var.webrtc)
+    }, var.webrtc ? {
+    KLIVE_WEBRTC_LISTEN = ":${var.ports.webrtc}"
+    # A task on Fargate has no metadata service that knows its public address.
+    KLIVE_WEBRTC_PUBLIC_ADDRESS = "https://checkip.amazonaws.com"
+  } : {})
+  ports = merge(local.targets, var.webrtc ? {
+    webrtc_udp = { port = var.ports.webrtc, protocol = "udp" }
+    webrtc_tcp = { port = var.ports.webrtc, protocol = "tcp" }
+  } : {})
 }
 
 data "aws_iam_policy_document" "task" {

@@ -112,13 +112,14 @@ module "task" {
   stop_timeout       = 60
   kms_key_arn        = var.deployment.kms_key_arn
   log_retention_days = var.deployment.log_retention_days
-  environment        = merge(var.deployment.environment, { KLIVE_HTTP_LISTEN = ":${var.port}" })
-  secrets            = var.deployment.secrets
-  secret_arns        = var.deployment.secret_arns
-  secret_key_arns    = var.deployment.secret_key_arns
-  bus_ca             = var.deployment.bus_ca
-  policy_json        = data.aws_iam_policy_document.task.json
-  ports              = { http = { port = var.port, protocol = "tcp" } }
+  # Origins have no business with Kaltura.
+  environment     = merge({ for k, v in var.deployment.environment : k => v if !startswith(k, "KLIVE_KALTURA_") }, { KLIVE_HTTP_LISTEN = ":${var.port}" })
+  secrets         = { for k, v in var.deployment.secrets : k => v if !startswith(k, "KLIVE_KALTURA_") }
+  secret_arns     = var.deployment.secret_arns
+  secret_key_arns = var.deployment.secret_key_arns
+  bus_ca          = var.deployment.bus_ca
+  policy_json     = data.aws_iam_policy_document.task.json
+  ports           = { http = { port = var.port, protocol = "tcp" } }
 }
 
 resource "aws_ecs_service" "this" {

@@ -64,12 +64,13 @@ module "task" {
   spool_gib          = 30 # spool.bytes is 8 GiB
   kms_key_arn        = var.deployment.kms_key_arn
   log_retention_days = var.deployment.log_retention_days
-  environment        = merge(var.deployment.environment, each.value.environment)
-  secrets            = var.deployment.secrets
-  secret_arns        = var.deployment.secret_arns
-  secret_key_arns    = var.deployment.secret_key_arns
-  bus_ca             = var.deployment.bus_ca
-  policy_json        = each.value.policy
+  # Who transcodes reads what strangers send, and has no business with Kaltura.
+  environment     = merge({ for k, v in var.deployment.environment : k => v if each.key == "owner" || !startswith(k, "KLIVE_KALTURA_") }, each.value.environment)
+  secrets         = { for k, v in var.deployment.secrets : k => v if each.key == "owner" || !startswith(k, "KLIVE_KALTURA_") }
+  secret_arns     = var.deployment.secret_arns
+  secret_key_arns = var.deployment.secret_key_arns
+  bus_ca          = var.deployment.bus_ca
+  policy_json     = each.value.policy
 }
 
 resource "aws_ecs_cluster_capacity_providers" "this" {
