@@ -37,6 +37,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 			LiveWindow:    c.HLS.Window,
 			LiveGrace:     c.DVR.Grace,
 			Upscale:       c.Transcode.Upscale,
+			KeepUnused:    c.Recording.Enabled && c.Recording.Backup,
 		},
 		Registrar: registrar.Options{
 			Hostname: n.deployment(), Application: c.Kaltura.Application, StartDelay: c.Kaltura.StartDelay,

@@ -259,7 +259,9 @@ func (p *Packager) discard(f *feed, reason string) {
 	s := f.ready[0]
 	f.ready = f.ready[1:]
 	p.Metrics.lost.WithLabelValues(reason).Inc()
-	p.released.drop(s)
+	if reason != "unused" || !p.KeepUnused {
+		p.released.drop(s)
+	}
 }
 
 // flushDead completes what feeds left open that are gone.

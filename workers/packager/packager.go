@@ -84,6 +84,9 @@ type Options struct {
 	StoreGiveUp time.Duration
 	// Upscale lets rungs be larger than the source.
 	Upscale bool
+	// KeepUnused leaves the parts of an encoder that is not used on the media plane until they are
+	// too old: somebody else reads them.
+	KeepUnused bool
 	// MaxSegmentBytes bounds one feed's open segment; MaxBacklogBytes what waits for the store.
 	MaxSegmentBytes, MaxBacklogBytes int
 }
