@@ -8,9 +8,9 @@ root=$1
 # The codecs are those that klive takes in and makes, the rest what its commands name: the ladder
 # (workers/transcode), thumbnails (storage/origin), joined recordings (infra/kaltura/controlplane)
 # and the test pattern (infra/publisher).
-decoders=h264,hevc,libdav1d,aac,aac_latm,mp3,mp3float,ac3,eac3,opus,mjpeg,rawvideo,wrapped_avframe,pcm_s16le,pcm_f32le
+decoders=h264,hevc,libdav1d,vp8,vp9,aac,aac_latm,mp3,mp3float,ac3,eac3,opus,mjpeg,rawvideo,wrapped_avframe,pcm_s16le,pcm_f32le
 encoders=libx264,h264_nvenc,aac,mjpeg,rawvideo,wrapped_avframe,pcm_s16le
-parsers=h264,hevc,av1,aac,aac_latm,mpegaudio,ac3,opus,mjpeg
+parsers=h264,hevc,av1,vp8,vp9,aac,aac_latm,mpegaudio,ac3,opus,mjpeg
 demuxers=mov,mpegts,flv,hls,concat,aac,mp3,h264,hevc,wav,rawvideo,image2,mjpeg
 muxers=mp4,mov,mpegts,flv,mjpeg,image2,null,rawvideo,wav,framecrc,framemd5
 bsfs=h264_mp4toannexb,hevc_mp4toannexb,aac_adtstoasc,extract_extradata,h264_metadata,hevc_metadata,av1_metadata,setts,null
