@@ -16,6 +16,10 @@ import (
 // maxSections bounds the media sections of an offer.
 const maxSections = 8
 
+// maxFormats and maxAttributes bound the payload types and the attributes of a section, which are
+// held against each other. Browsers send some 50 and 200.
+const maxFormats, maxAttributes = 128, 1024
+
 // codec is one that pictures may come in.
 type codec struct {
 	name string // as in rtpmap
@@ -63,6 +67,9 @@ func readOffer(text []byte) (*offer, error) {
 	o := &offer{formats: map[string]string{}}
 	sound, pictures := 0, 0
 	for _, m := range d.MediaDescriptions {
+		if f, a := len(m.MediaName.Formats), len(m.Attributes); f > maxFormats || a > maxAttributes {
+			return nil, refuse("a section of the offer has %d payload types and %d attributes, and at most %d and %d are read; offer fewer codecs", f, a, maxFormats, maxAttributes)
+		}
 		switch kind := m.MediaName.Media; {
 		case kind != "audio" && kind != "video":
 			return nil, refuseOffer("the offer has a section of type %.20q; send pictures and sound alone, without data channels", kind)

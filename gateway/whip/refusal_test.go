@@ -57,6 +57,8 @@ func TestRefusals(t *testing.T) {
 		{"no sound that can be used", "POST", address + "?p=102", bearer, sdp, strings.ReplaceAll(anOffer, "opus", "PCMU"), 422, "Opus"},
 		{"no encryption", "POST", address + "?p=102", bearer, sdp, strings.ReplaceAll(anOffer, "a=fingerprint", "a=x-fingerprint"), 400, "fingerprint"},
 		{"many sections", "POST", address + "?p=102", bearer, sdp, anOffer + strings.Repeat(audioSection, maxSections), 400, "sections"},
+		{"many payload types", "POST", address, "", sdp, strings.Replace(anOffer, "UDP/TLS/RTP/SAVPF ", "UDP/TLS/RTP/SAVPF "+strings.Repeat("90 ", maxFormats), 1), 400, "payload types"},
+		{"many attributes", "POST", address, "", sdp, anOffer + strings.Repeat("a=x\r\n", maxAttributes), 400, "attributes"},
 		{"GET", "GET", address, "", "", "", 405, "POST"},
 		{"a session that is none", "DELETE", address + "/0-nosuch", "", "", "", 404, "session"},
 		{"candidates for it", "PATCH", address + "/0-nosuch", "", fragmentType, "", 404, "session"},
