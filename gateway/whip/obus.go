@@ -14,6 +14,7 @@ const beginsSequence = 0x08
 type obus struct {
 	reader rtp.AV1Depacketizer
 	buf    []byte
+	taken  int  // bytes of the unit's packets: the reader keeps fragments to itself
 	some   bool // a packet has come
 	opens  bool
 	params *media.AV1
@@ -21,7 +22,7 @@ type obus struct {
 
 func (o *obus) reset() {
 	o.reader = rtp.AV1Depacketizer{}
-	o.buf, o.some, o.opens = nil, false, false
+	o.buf, o.taken, o.some, o.opens = nil, 0, false, false
 }
 
 func (o *obus) entry() bool { return o.opens }
@@ -29,6 +30,10 @@ func (o *obus) entry() bool { return o.opens }
 func (o *obus) add(p []byte) error {
 	if !o.some {
 		o.some, o.opens = true, p[0]&beginsSequence != 0
+	}
+	if o.taken += len(p); o.taken > maxUnit {
+		o.reader = rtp.AV1Depacketizer{}
+		return errPacket
 	}
 	b, err := o.reader.Unmarshal(p)
 	if err != nil || len(o.buf)+len(b) > maxUnit {
