@@ -80,7 +80,7 @@ func (s *Server) serveEndpoint(w http.ResponseWriter, r *http.Request, to target
 	h.Set("Location", one.location())
 	h.Set("ETag", one.tag)
 	h.Set("Accept-Patch", fragmentType)
-	s.linkServers(h)
+	s.linkServers(h, true)
 	s.count(r, http.StatusCreated)
 	w.WriteHeader(http.StatusCreated)
 	_, _ = io.WriteString(w, answer)

@@ -26,14 +26,18 @@ func (s *Server) options(w http.ResponseWriter, r *http.Request) {
 	h.Set("Access-Control-Max-Age", "86400")
 	h.Set("Accept-Post", "application/sdp")
 	h.Set("Accept-Patch", fragmentType)
-	s.linkServers(h)
+	s.linkServers(h, false)
 	s.count(r, http.StatusNoContent)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// linkServers names the STUN and TURN servers (RFC 9725 §4.6).
-func (s *Server) linkServers(h http.Header) {
+// linkServers names the STUN and TURN servers (RFC 9725 §4.6). Those that take a password are for
+// publishers that were let in alone.
+func (s *Server) linkServers(h http.Header, letIn bool) {
 	for _, one := range s.cfg.ICEServers {
+		if one.Username != "" && !letIn {
+			continue
+		}
 		v := fmt.Sprintf(`<%s>; rel="ice-server"`, one.URL)
 		if one.Username != "" {
 			v += fmt.Sprintf(`; username="%s"; credential="%s"; credential-type="password"`, quoted(one.Username), quoted(one.Credential))

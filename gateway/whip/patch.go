@@ -52,7 +52,7 @@ func (s *Server) patch(w http.ResponseWriter, r *http.Request, one *session) err
 	h.Set("Content-Type", fragmentType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("ETag", one.etag())
-	s.linkServers(h)
+	s.linkServers(h, true)
 	s.count(r, http.StatusOK)
 	w.WriteHeader(http.StatusOK)
 	_, _ = io.WriteString(w, answer)

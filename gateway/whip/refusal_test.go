@@ -127,12 +127,17 @@ func TestAnswer(t *testing.T) {
 
 // TestPreflight lets a page of another site publish.
 func TestPreflight(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t, func(c *Config) {
+		c.ICEServers = []ICEServer{{URL: "stun:stun.example.com:3478"}, {URL: "turn:turn.example.com:3478", Username: "user", Credential: "password"}}
+	})
 	res, _ := r.send("OPTIONS", address, "", "Origin", "https://example.com", "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type")
 	h := res.Header
 	if res.StatusCode != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(h.Get("Access-Control-Allow-Methods"), "PATCH") ||
 		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization") || h.Get("Accept-Post") != "application/sdp" {
 		t.Errorf("%s, %v", res.Status, h)
+	}
+	if links := h.Values("Link"); len(links) != 1 || links[0] != `<stun:stun.example.com:3478>; rel="ice-server"` {
+		t.Errorf("anybody is told of %q", links)
 	}
 }
 
