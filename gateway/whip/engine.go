@@ -3,7 +3,6 @@ package whip
 import (
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -65,7 +64,7 @@ func (s *Server) sockets(se *webrtc.SettingEngine) error {
 	types := []webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6}
 	if s.cfg.TCP != nil {
 		s.tcp = ice.NewTCPMuxDefault(ice.TCPMuxParams{
-			Listener: limitListener(s.cfg.TCP, maxTCP*s.cfg.MaxSessions), Logger: log.NewLogger("tcp"), ReadBufferSize: 64, WriteBufferSize: 1 << 20,
+			Listener: limitListener(s.cfg.TCP, maxTCP*s.cfg.MaxSessions, s.cfg.Logger), Logger: log.NewLogger("tcp"), ReadBufferSize: 64, WriteBufferSize: 1 << 20,
 			FirstStunBindTimeout: firstBinding, AliveDurationForConnFromStun: bindingAlive,
 		})
 		se.SetICETCPMux(s.tcp)
@@ -129,30 +128,4 @@ func registerCodecs(engine *webrtc.MediaEngine) error {
 		}, webrtc.RTPCodecTypeVideo))
 	}
 	return err
-}
-
-// limitListener refuses connections beyond a number at a time.
-func limitListener(l net.Listener, n int) net.Listener {
-	return &limited{Listener: l, room: make(chan struct{}, n)}
-}
-
-type limited struct {
-	net.Listener
-	room chan struct{}
-}
-
-// Accept implements net.Listener.
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case l.room <- struct{}{}:
-			return &counted{Conn: c, room: l.room}, nil
-		default:
-			c.Close()
-		}
-	}
 }
