@@ -65,20 +65,25 @@ func (s *Server) serveEndpoint(w http.ResponseWriter, r *http.Request, to target
 		s.refuse(w, r, to.Params.Entry, err)
 		return
 	}
-	var one *session
-	defer func() { s.leave(one) }()
-	made, answer, err := s.open(w, r, to)
+	decided := false
+	defer func() {
+		if !decided {
+			s.leave(nil)
+		}
+	}()
+	one, answer, err := s.open(w, r, to)
 	if err != nil {
 		s.refuse(w, r, to.Params.Entry, err)
 		return
 	}
-	one = made
+	decided = true
+	s.leave(one) // before the answer: what the encoder asks of the session may come at once
 	s.metrics.accepted.Inc()
 	h := w.Header()
 	h.Set("Content-Type", "application/sdp")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Location", one.location())
-	h.Set("ETag", one.tag)
+	h.Set("ETag", one.etag())
 	h.Set("Accept-Patch", fragmentType)
 	s.linkServers(h, true)
 	s.count(r, http.StatusCreated)
