@@ -20,7 +20,7 @@ type Server struct {
 	udp     *ice.UDPMuxDefault
 	tcp     *ice.TCPMuxDefault // nil without one
 
-	running sync.WaitGroup
+	running sync.WaitGroup // sessions, and decisions on them
 
 	// mu guards the fields below.
 	mu       sync.Mutex
@@ -68,9 +68,6 @@ func (s *Server) Close() {
 	for _, one := range list {
 		one.end(endGateway, errShutdown)
 	}
-	for _, one := range list {
-		<-one.gone
-	}
 	s.running.Wait()
 	s.closeSockets()
 }
@@ -104,13 +101,14 @@ func (s *Server) enter() error {
 	return nil
 }
 
-// leave counts a decision out; session is nil when it was a no.
+// leave counts a decision out; session is nil when it was a no. One that was let in counts on
+// until it has ended.
 func (s *Server) leave(one *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opening--
-	s.running.Done()
 	if one == nil {
+		s.running.Done()
 		s.metrics.sessions.Dec()
 		return
 	}

@@ -115,6 +115,7 @@ func (s *session) publish(ctx context.Context, permit *gateway.Permit) error {
 // begin puts the session on its own feet.
 func (s *session) begin() {
 	go func() {
+		defer s.server.running.Done()
 		defer close(s.gone)
 		s.watch()
 		s.finish()
