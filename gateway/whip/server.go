@@ -9,7 +9,6 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"klive/gateway"
-	"klive/infra/live"
 )
 
 // Server answers what lies under [Prefix], and holds the sessions.
@@ -25,7 +24,6 @@ type Server struct {
 	// mu guards the fields below.
 	mu       sync.Mutex
 	sessions map[string]*session
-	feeds    map[live.FeedID]*session
 	opening  int
 	closed   bool
 }
@@ -36,7 +34,7 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Registerer), sessions: map[string]*session{}, feeds: map[live.FeedID]*session{}}
+	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Registerer), sessions: map[string]*session{}}
 	var err error
 	if s.api, err = s.newAPI(); err != nil {
 		s.closeSockets()
@@ -113,7 +111,6 @@ func (s *Server) leave(one *session) {
 		return
 	}
 	s.sessions[one.id] = one
-	s.feeds[one.to.ID] = one
 	one.begin()
 	if s.closed {
 		one.end(endGateway, errShutdown)
@@ -125,9 +122,6 @@ func (s *Server) forget(one *session) {
 	defer s.mu.Unlock()
 	s.metrics.sessions.Dec()
 	delete(s.sessions, one.id)
-	if s.feeds[one.to.ID] == one {
-		delete(s.feeds, one.to.ID)
-	}
 }
 
 func (s *Server) find(id string) *session {
