@@ -268,3 +268,20 @@ func TestBFrames(t *testing.T) {
 		t.Errorf("it ended with %v", f.track.s.cause)
 	}
 }
+
+// TestClockJumps goes on with a stream whose clock jumps back now and then.
+func TestClockJumps(t *testing.T) {
+	list := fromTransport(t, encode(t, "a.ts", "-c:v", "libx264", "-bf", "0", "-tune", "zerolatency"))
+	f := newFeeder("H264", &rtpcodecs.H264Payloader{})
+	for range 4 {
+		for i, au := range list {
+			if i%30 == 10 {
+				f.at -= 9000
+			}
+			f.send(t, au, -1)
+		}
+	}
+	if n := len(f.pub.units); f.track.s.failed() || n != 4*len(list) {
+		t.Errorf("%d of %d pictures; it ended with %v", n, 4*len(list), f.track.s.cause)
+	}
+}

@@ -33,7 +33,8 @@ type video struct {
 	time   uint32 // RTP time of the access unit that is put together
 	open   bool   // there is one
 	spoilt bool   // some of it is missing, or wrong
-	// shown is the time of the picture before, backward counts those that were shown before theirs.
+	// shown is the time of the picture before, backward counts those since the
+	// last keyframe that were shown before theirs.
 	shown    uint32
 	begun    bool
 	backward int
@@ -126,6 +127,7 @@ func (v *video) finish() error {
 		return nil
 	case u.Key:
 		v.t.broken.Store(false)
+		v.backward = 0 // a clock that jumps now and then makes no B-frames
 	case v.t.broken.Load():
 		v.t.leaveOut()
 		return nil
@@ -136,7 +138,8 @@ func (v *video) finish() error {
 	return v.t.write(v.time, 0, u.Key, u.Payload)
 }
 
-// maxBackward is how many pictures in a stream may be shown before the one that came before them.
+// maxBackward is how many pictures from a keyframe to the next may be shown before the one that
+// came before them.
 const maxBackward = 3
 
 // ordered refuses pictures that come in another order than they are shown in: RTP says only when
