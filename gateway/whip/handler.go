@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -146,14 +147,19 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, want string) (
 	if is, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || is != want {
 		return nil, refuseWith(http.StatusUnsupportedMediaType, "the body's type is %.60q; send %s", r.Header.Get("Content-Type"), want)
 	}
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Now().Add(s.cfg.Admission))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.cfg.MaxOffer)))
 	var large *http.MaxBytesError
 	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, refuseWith(http.StatusRequestTimeout, "the body did not come within %v; send it at once", s.cfg.Admission)
 	case errors.As(err, &large):
 		return nil, refuseWith(http.StatusRequestEntityTooLarge, "the body is larger than %d bytes; an offer for one stream is smaller", s.cfg.MaxOffer)
 	case err != nil:
 		return nil, fmt.Errorf("reading the body: %w", err)
 	}
+	_ = c.SetReadDeadline(time.Time{}) // which else ended the request's context
 	return body, nil
 }
 

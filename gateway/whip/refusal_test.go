@@ -1,6 +1,9 @@
 package whip
 
 import (
+	"bufio"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -189,6 +192,26 @@ func TestLimit(t *testing.T) {
 	w := r.mustDial(nil)
 	defer w.Vanish()
 	if res, text := r.send("POST", address+"?p=102&i=1&t=secret-token", anOffer, "Content-Type", "application/sdp"); res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" {
+		t.Errorf("%s: %s", res.Status, text)
+	}
+}
+
+// TestSlowOffer refuses an offer that does not come.
+func TestSlowOffer(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Admission = 300 * time.Millisecond })
+	conn, err := net.Dial("tcp", r.server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(conn, "POST "+address+"?p=102 HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if text, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(text), "did not come within 300ms") {
 		t.Errorf("%s: %s", res.Status, text)
 	}
 }
