@@ -66,19 +66,12 @@ func (s *Server) serveEndpoint(w http.ResponseWriter, r *http.Request, to target
 		s.refuse(w, r, to.Params.Entry, err)
 		return
 	}
-	decided := false
-	defer func() {
-		if !decided {
-			s.leave(nil)
-		}
-	}()
+	defer s.leave()
 	one, answer, err := s.open(w, r, to)
 	if err != nil {
 		s.refuse(w, r, to.Params.Entry, err)
 		return
 	}
-	decided = true
-	s.leave(one) // before the answer: what the encoder asks of the session may come at once
 	s.metrics.accepted.Inc()
 	h := w.Header()
 	h.Set("Content-Type", "application/sdp")
@@ -109,6 +102,15 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, to target) (*sessi
 	if err != nil {
 		return nil, "", err
 	}
+	if err := s.reserve(); err != nil {
+		return nil, "", err
+	}
+	registered := false
+	defer func() {
+		if !registered {
+			s.release()
+		}
+	}()
 	one := &session{
 		server: s, id: newID(to.ID.Index), to: to.HTTPAddress, agent: agent(r), peer: r.RemoteAddr, offer: o,
 		log:   s.cfg.Logger.With("entry", to.Params.Entry, "stream", to.ID.StreamName(), "protocol", "whip", "peer", r.RemoteAddr),
@@ -125,6 +127,8 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, to target) (*sessi
 		}
 		return nil, "", err
 	}
+	registered = true
+	s.register(one) // before the answer: what the encoder asks of the session may come at once
 	return one, answer, nil
 }
 

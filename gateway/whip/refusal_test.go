@@ -86,8 +86,8 @@ func TestRefusals(t *testing.T) {
 	if n := r.onAir(); n != 0 {
 		t.Errorf("%d feeds are on the air", n)
 	}
-	if one := len(r.whip.sessions); one != 0 || r.whip.opening != 0 {
-		t.Errorf("%d sessions, %d opening", one, r.whip.opening)
+	if one := len(r.whip.sessions); one != 0 || r.whip.opening != 0 || r.whip.undecided != 0 {
+		t.Errorf("%d sessions, %d opening, %d undecided", one, r.whip.opening, r.whip.undecided)
 	}
 }
 
@@ -196,16 +196,42 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// stall begins to send an offer and sends no more of it.
+func (r *rig) stall() net.Conn {
+	r.t.Helper()
+	conn, err := net.Dial("tcp", r.server.Listener.Addr().String())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(conn, "POST "+address+"?p=102 HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0")
+	return conn
+}
+
+// TestStrangersTakeNoRoom lets an encoder in while others, who have shown nothing yet, are waited for.
+func TestStrangersTakeNoRoom(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.MaxSessions = 1 })
+	undecided := func() int { r.whip.mu.Lock(); defer r.whip.mu.Unlock(); return r.whip.undecided }
+	for n := range undecidedFactor - 1 {
+		r.stall()
+		r.wait("the request", func() bool { return undecided() == n+1 })
+	}
+	w := r.mustDial(nil)
+	if err := w.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	r.stall()
+	r.wait("the last request", func() bool { return undecided() == undecidedFactor })
+	if res, text := r.send("POST", address+"?p=102&t=secret-token", anOffer, "Content-Type", "application/sdp"); res.StatusCode != http.StatusTooManyRequests || !strings.Contains(text, "requests") {
+		t.Errorf("one too many: %s: %s", res.Status, text)
+	}
+}
+
 // TestSlowOffer refuses an offer that does not come.
 func TestSlowOffer(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Admission = 300 * time.Millisecond })
-	conn, err := net.Dial("tcp", r.server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	_, _ = io.WriteString(conn, "POST "+address+"?p=102 HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\nContent-Length: 1000\r\n\r\nv=0")
+	conn := r.stall()
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)

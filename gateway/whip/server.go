@@ -19,13 +19,14 @@ type Server struct {
 	udp     *ice.UDPMuxDefault
 	tcp     *ice.TCPMuxDefault // nil without one
 
-	running sync.WaitGroup // sessions, and decisions on them
+	running sync.WaitGroup // sessions and undecided requests
 
 	// mu guards the fields below.
-	mu       sync.Mutex
-	sessions map[string]*session
-	opening  int
-	closed   bool
+	mu        sync.Mutex
+	sessions  map[string]*session
+	undecided int // requests
+	opening   int // sessions
+	closed    bool
 }
 
 // New returns a server that is ready. Close ends its sessions and closes the sockets, which
@@ -83,34 +84,61 @@ func (s *Server) closeSockets() {
 	}
 }
 
-// enter makes room for a session that is being decided on. Each that succeeds needs a leave.
+// undecidedFactor bounds the requests that are decided on at a time, by the sessions that there
+// may be.
+const undecidedFactor = 4
+
+// enter lets a request in that is to be decided on. Each that succeeds needs a leave.
 func (s *Server) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed:
 		return errShutdown
-	case len(s.sessions)+s.opening >= s.cfg.MaxSessions:
+	case s.undecided >= undecidedFactor*s.cfg.MaxSessions:
+		return &gateway.Refusal{Reason: gateway.ReasonLimit, Text: "this server has as many WHIP requests as it takes; try again in a moment"}
+	}
+	s.undecided++
+	s.running.Add(1)
+	return nil
+}
+
+// leave counts a request out.
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.undecided--
+	s.running.Done()
+}
+
+// reserve makes room for the session of an encoder that may publish. Each that succeeds needs a
+// register or a release.
+func (s *Server) reserve() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sessions)+s.opening >= s.cfg.MaxSessions {
 		return &gateway.Refusal{Reason: gateway.ReasonLimit, Text: "this server has as many WHIP sessions as it takes; try again in a moment"}
 	}
 	s.opening++
-	s.running.Add(1)
 	s.metrics.sessions.Inc()
 	return nil
 }
 
-// leave counts a decision out; session is nil when it was a no. One that was let in counts on
-// until it has ended.
-func (s *Server) leave(one *session) {
+// release gives a session's room up.
+func (s *Server) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opening--
-	if one == nil {
-		s.running.Done()
-		s.metrics.sessions.Dec()
-		return
-	}
+	s.metrics.sessions.Dec()
+}
+
+// register has a session begin. Its request is still counted in.
+func (s *Server) register(one *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opening--
 	s.sessions[one.id] = one
+	s.running.Add(1)
 	one.begin()
 	if s.closed {
 		one.end(endGateway, errShutdown)
