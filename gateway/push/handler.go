@@ -58,7 +58,11 @@ var errShutdown = &gateway.Refusal{Reason: gateway.ReasonShutdown, Text: "this s
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler: // the asker went away while another gateway answered
+			panic(p)
+		default:
 			h.metrics.panics.Inc()
 			h.cfg.Logger.Error("fault while serving a push request", "peer", r.RemoteAddr, "panic", p, "stack", string(debug.Stack()))
 			h.answer(w, r, &gateway.Refusal{Reason: gateway.ReasonNotReady, Text: "fault in the server"}, "")

@@ -32,7 +32,11 @@ func refuseWith(status int, format string, args ...any) error {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler: // the asker went away while another gateway answered
+			panic(p)
+		default:
 			s.metrics.panics.Inc()
 			s.cfg.Logger.Error("fault while serving a WHIP request", "peer", r.RemoteAddr, "panic", p, "stack", string(debug.Stack()))
 			s.refuse(w, r, "", &gateway.Refusal{Reason: gateway.ReasonNotReady, Text: "fault in the server"})
