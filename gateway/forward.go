@@ -120,7 +120,7 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, id live.Feed
 	case address == "" || forwarded(r):
 		Problem(w, http.StatusMisdirectedRequest, fmt.Sprintf("the gateway of stream %s can't be asked from here; set internal.listen on every gateway", id.StreamName()))
 	default:
-		f.send(w, r, address)
+		f.send(w, r, id, address)
 	}
 }
 
@@ -174,8 +174,8 @@ func (f *Forwarder) claimed(ctx context.Context, id live.FeedID) (address string
 }
 
 // send streams a request to another gateway and its answer back.
-func (f *Forwarder) send(w http.ResponseWriter, r *http.Request, address string) {
-	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), destinationKey{}, address))
+func (f *Forwarder) send(w http.ResponseWriter, r *http.Request, id live.FeedID, address string) {
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), destinationKey{}, destination{id, address}))
 	defer cancel(nil)
 	idle := time.AfterFunc(forwardIdle, func() {
 		cancel(errIdle)
@@ -196,6 +196,12 @@ type (
 	idleKey        struct{}
 	forwardedKey   struct{}
 )
+
+// destination is a feed and the gateway that holds it.
+type destination struct {
+	feed    live.FeedID
+	address string
+}
 
 var errIdle = fmt.Errorf("nothing moved for %v", forwardIdle)
 
@@ -222,8 +228,8 @@ func watchAnswer(r *http.Response) error {
 }
 
 func (f *Forwarder) rewrite(p *httputil.ProxyRequest) {
-	address, _ := p.In.Context().Value(destinationKey{}).(string)
-	p.SetURL(&url.URL{Scheme: "http", Host: address})
+	to, _ := p.In.Context().Value(destinationKey{}).(destination)
+	p.SetURL(&url.URL{Scheme: "http", Host: to.address})
 	p.Out.Host = p.In.Host
 	p.Out.URL.RawQuery = p.In.URL.RawQuery // as it came: it is signed
 	sign(p.Out, f.cfg.Secret, p.In.RemoteAddr, time.Now())
@@ -235,8 +241,9 @@ func (f *Forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
 	} else if cause != nil {
 		return // the asker is gone
 	}
-	address, _ := r.Context().Value(destinationKey{}).(string)
-	f.cfg.Log.Warn("another gateway does not answer", "gateway", address, "path", r.URL.Path, "error", err)
+	to, _ := r.Context().Value(destinationKey{}).(destination)
+	// Not the path: it may hold a token, or be the secret address of a session.
+	f.cfg.Log.Warn("another gateway does not answer", "gateway", to.address, "feed", to.feed, "error", err)
 	Problem(w, http.StatusBadGateway, "the server that holds this stream does not answer; try again in a moment")
 }
 
@@ -245,7 +252,7 @@ func (f *Forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
 func (f *Forwarder) Receive() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := verify(r, f.cfg.Secret, time.Now()); err != nil {
-			f.cfg.Log.Warn("an internal request was refused", "peer", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "reason", err)
+			f.cfg.Log.Warn("an internal request was refused", "peer", r.RemoteAddr, "method", r.Method, "reason", err) // and no path, as above
 			Problem(w, http.StatusForbidden, err.Error())
 			return
 		}

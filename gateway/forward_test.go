@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -126,6 +127,19 @@ func TestForward(t *testing.T) {
 			}
 		})
 	})
+	t.Run("gone", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			f := newForwarders(w, clusterSecret, echo)
+			f.here.conns.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") }
+			f.onAir("gone:8082")
+			if code, text := f.ask(request()); code != http.StatusBadGateway {
+				t.Errorf("answer %d %q", code, text)
+			}
+			if log := w.log.String(); !strings.Contains(log, "gateway=gone:8082 feed="+testID.String()) || strings.Contains(log, "/whip/") {
+				t.Errorf("the log does not name the feed, or names the address, which may be secret:\n%s", log)
+			}
+		})
+	})
 	t.Run("another secret", func(t *testing.T) {
 		inWorld(t, func(w *world) {
 			f := newForwarders(w, "another-secret", echo)
@@ -133,8 +147,8 @@ func TestForward(t *testing.T) {
 			if code, text := f.ask(request()); code != http.StatusForbidden || !strings.Contains(text, "cluster.secret") {
 				t.Errorf("answer %d %q", code, text)
 			}
-			if strings.Contains(w.log.String(), "another-secret") {
-				t.Error("the log holds a secret")
+			if log := w.log.String(); strings.Contains(log, "another-secret") || strings.Contains(log, "/whip/") {
+				t.Error("the log holds a secret, or an address that may be one")
 			}
 		})
 	})
