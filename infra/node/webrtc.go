@@ -98,7 +98,7 @@ func (n *Node) startWHIP() error {
 	n.whip, err = whip.New(whip.Config{
 		Gateway: door{n}, Elsewhere: n.forwarder, Partner: n.partnerOf,
 		UDP: n.webrtc.udp, TCP: n.webrtc.tcp, PublicAddresses: public, Loopback: len(public) == 0, Lite: w.Lite, ICEServers: servers,
-		MaxSessions: c.MaxSessions, MaxOffer: int(c.MaxOffer), Admission: n.settings.SRT.PublishTimeout,
+		MaxSessions: c.MaxSessions, MaxOffer: int(c.MaxOffer),
 		Publish: c.PublishTimeout, Idle: c.IdleTimeout, Keyframe: c.Keyframe, Latency: c.Latency,
 		Logger: n.log, Registerer: n.cfg.Registry,
 	})
