@@ -23,8 +23,9 @@ const (
 	fullFor = 10 * time.Second
 )
 
-// Full is how readiness begins when a gateway takes no new streams but is well otherwise: what
-// it has goes on, and nobody should end it for that.
+// Full is how readiness begins when a gateway takes no new streams but is well otherwise. What it
+// has goes on, so /readyz is 200 with that: platforms end what is not ready, and take playback away
+// from a process that does both.
 const Full = "full: "
 
 // load watches whether this gateway has room for more streams.

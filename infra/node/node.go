@@ -224,6 +224,11 @@ func (n *Node) Ready(context.Context) error {
 	if err := n.able(); err != nil {
 		return err
 	}
+	return n.full()
+}
+
+// full says, behind [Full], why a gateway that is well has no room for another stream; nil while it has.
+func (n *Node) full() error {
 	if err := n.load.Load().full(); err != nil {
 		return errors.New(Full + err.Error())
 	}
