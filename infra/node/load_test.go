@@ -104,6 +104,9 @@ func TestLimitMemory(t *testing.T) {
 	if LimitMemory(0, false) != 0 || LimitMemory(1<<30, true) != 0 {
 		t.Error("a limit is set where there is none, or another one")
 	}
+	if mark := float64(config.Default().Limits.Memory) / 100; memoryShare > mark-0.04 {
+		t.Errorf("the heap may grow to %.2f of the memory before garbage is collected, and a gateway is full at %.2f", memoryShare, mark)
+	}
 }
 
 // What a partner uses is counted once in the deployment, whoever counts.
