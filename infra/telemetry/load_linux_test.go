@@ -41,3 +41,22 @@ func TestResidentMemory(t *testing.T) {
 		t.Errorf("64 MiB of memory count %d MiB", g>>20)
 	}
 }
+
+// TestFreeOf: a disk without room for another file is full, and one that tells nothing is unknown.
+func TestFreeOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		s    syscall.Statfs_t
+		free int64
+		ok   bool
+	}{
+		"room":              {syscall.Statfs_t{Bsize: 4096, Blocks: 100, Bavail: 10, Files: 100, Ffree: 1}, 40960, true},
+		"no block":          {syscall.Statfs_t{Bsize: 4096, Blocks: 100, Files: 100, Ffree: 1}, 0, true},
+		"no file":           {syscall.Statfs_t{Bsize: 4096, Blocks: 100, Bavail: 10, Files: 100}, 0, true},
+		"no table of files": {syscall.Statfs_t{Bsize: 4096, Blocks: 100, Bavail: 10}, 40960, true},
+		"nothing is told":   {syscall.Statfs_t{Bsize: 4096}, 0, false},
+	} {
+		if free, err := freeOf(&c.s); free != c.free || (err == nil) != c.ok {
+			t.Errorf("%s: %d, %v", name, free, err)
+		}
+	}
+}
