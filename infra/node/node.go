@@ -183,6 +183,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		}
 	}
 	n.assembled.Store(true)
+	if _, draining := n.drain.begun(); draining { // since before there was anything to let go of
+		n.drain.goes.Do(n.letGo)
+	}
 	n.tell()
 	return n, nil
 }
