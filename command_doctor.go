@@ -192,8 +192,8 @@ func busListen(c *config.Config) string {
 // runs reports whether a klive answers at this configuration's admin listener.
 func runs(ctx context.Context, c *config.Config) bool { return readiness(ctx, c) != "" }
 
-// readiness is what a klive answers about itself at this configuration's admin listener: "ready…"
-// or "not ready: …"; empty when none answers.
+// readiness is what a klive answers about itself at this configuration's admin listener: "ready…",
+// "full: …" or "not ready: …"; empty when none answers.
 func readiness(ctx context.Context, c *config.Config) string {
 	if c.Admin.Listen == "" {
 		return ""
@@ -211,7 +211,7 @@ func readiness(ctx context.Context, c *config.Config) string {
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 4096))
 	text := strings.TrimSpace(string(body))
-	if err != nil || !strings.HasPrefix(strings.TrimPrefix(text, "not "), "ready") {
+	if err != nil || !strings.HasPrefix(strings.TrimPrefix(text, "not "), "ready") && !strings.HasPrefix(text, node.Full) {
 		return ""
 	}
 	return text

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-
-	"klive/infra/node"
 )
 
 type healthCmd struct {
@@ -17,7 +15,7 @@ type healthCmd struct {
 
 // Run asks the process on this host under this configuration for its readiness, or whether it
 // lives. It fails when that does not take work, or does not answer. A gateway that is full is
-// healthy: what it has goes on.
+// healthy, and says so: what it has goes on.
 func (h healthCmd) Run(ctx context.Context, g *global) error {
 	client, err := g.adminClient()
 	if err != nil {
@@ -37,7 +35,7 @@ func (h healthCmd) Run(ctx context.Context, g *global) error {
 			return err
 		}
 	}
-	if status != http.StatusOK && !strings.HasPrefix(state, "not ready: "+node.Full) {
+	if status != http.StatusOK {
 		return errors.New(state)
 	}
 	if !g.JSON {

@@ -43,12 +43,30 @@ func (g *global) runNode(ctx context.Context, roles node.Roles, ready func(*node
 // again runs f, and once more each time that the bus in this process has to begin anew.
 func (p *process) again(ctx context.Context, f func() error) error {
 	for {
+		p.started = time.Now()
 		err := f()
 		if !errors.Is(err, node.ErrAgain) || ctx.Err() != nil {
 			return err
 		}
 		p.log.Warn("starting again in this process", "why", err)
 	}
+}
+
+const (
+	// A bus that fails again within againSoon of a start is not helped by another one: a read-only
+	// disk, a quota. Each start ends all streams, so they become ever rarer.
+	againSoon                = 10 * time.Minute
+	againFirst, againLongest = 5 * time.Second, 5 * time.Minute
+)
+
+// patience is how long to wait before the next start.
+func (p *process) patience(now time.Time) time.Duration {
+	if now.Sub(p.started) >= againSoon {
+		p.pause = 0
+	} else {
+		p.pause = min(max(againFirst, 2*p.pause), againLongest)
+	}
+	return p.pause
 }
 
 // endTimeout is how long a node may take to end.
@@ -94,6 +112,8 @@ type process struct {
 	settings *config.Config
 	log      *slog.Logger
 	level    slog.LevelVar
+	started  time.Time     // the last time
+	pause    time.Duration // before the start that a broken bus called for last
 	hup      chan os.Signal
 	// taken is told of a configuration that is taken over while the process runs; may be nil.
 	taken func(*config.Config)
@@ -159,14 +179,26 @@ func (p *process) informPlatform(metrics prometheus.Gatherer, roles string) (sto
 	}
 }
 
-// supervise waits for the end: a signal, or a part that failed.
+// supervise waits for the end: a signal, or a part that failed. A node whose bus has to begin anew
+// goes on for a while as it is, when it has done that lately.
 func (p *process) supervise(ctx context.Context, failed <-chan error) error {
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-again:
+			return node.ErrAgain
 		case err := <-failed:
-			return err
+			pause := time.Duration(0)
+			if errors.Is(err, node.ErrAgain) {
+				pause = p.patience(time.Now())
+			}
+			if pause == 0 {
+				return err
+			}
+			p.log.Warn("the bus has to begin anew, and that is tried later, because it was begun a short while ago: see that the data folder can be written to", "in", pause)
+			again = time.After(pause)
 		case <-p.hup:
 			p.settings = p.reload()
 		}

@@ -65,6 +65,8 @@ type Config struct {
 	// Ready returns nil when this process can take work, or says what it waits for; nil means
 	// always ready.
 	Ready func(context.Context) error
+	// Full says why a process that is ready takes no new streams; nil while it does, or always.
+	Full func() error
 	// Remark says what a process that is ready lacks; nil or empty means nothing.
 	Remark func() string
 	// ControlPlane answers /api_v3; nil means that there is none here.
@@ -183,6 +185,11 @@ func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	text := "ready"
+	if h.config.Full != nil {
+		if err := h.config.Full(); err != nil {
+			text = err.Error() // 200 all the same: it should not be ended for that
+		}
+	}
 	if h.config.Remark != nil {
 		if remark := h.config.Remark(); remark != "" {
 			text += ", but " + remark

@@ -316,6 +316,17 @@ func TestReadiness(t *testing.T) {
 	if res := get(h, local+"/readyz"); res.StatusCode != http.StatusOK {
 		t.Errorf("got %d", res.StatusCode)
 	}
+	h = handler(t, func(c *Config) {
+		c.Ready = func(context.Context) error { return reason }
+		c.Full = func() error { return errors.New("full: 9 streams") }
+	})
+	if res := get(h, local+"/readyz"); res.StatusCode != http.StatusOK || body(t, res) != "full: 9 streams\n" {
+		t.Errorf("full: got %d", res.StatusCode)
+	}
+	reason = errors.New("the bus is away")
+	if res := get(h, local+"/readyz"); res.StatusCode != http.StatusServiceUnavailable || body(t, res) != "not ready: the bus is away\n" {
+		t.Errorf("full and not well: got %d", res.StatusCode)
+	}
 }
 
 func TestPagesAndHeaders(t *testing.T) {

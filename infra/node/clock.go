@@ -20,6 +20,11 @@ const (
 	// clockJury is how many other clocks it takes to call one wrong: those of the other nodes, and
 	// that of the bus.
 	clockJury = 2
+	// clockBeats is of how many beats of a peer the quickest counts, and clockLooks how many looks in
+	// a row it takes to call this clock wrong: a process that had no processor for a while hears
+	// all others late.
+	clockBeats = 5
+	clockLooks = 3
 	// busClockEvery is how often the bus is asked for its time, busClockTrust how long an answer
 	// counts, and busClockSlow how long the question may take for the answer to mean something.
 	busClockEvery = 20 * time.Second
@@ -44,6 +49,14 @@ type clock struct {
 	bus   time.Duration // ahead of the bus's clock,
 	asked time.Time     // as of then; zero when it is not known
 	steps int
+	heard map[string][]lateness // by peer, its newest beats
+	looks int                   // in a row by which this clock is off
+}
+
+// lateness is how far this clock was ahead of that of a beat when that was heard.
+type lateness struct {
+	at  time.Time
+	off time.Duration
 }
 
 // startClock looks at the clock before anything is done by it, and from then on.
@@ -129,11 +142,12 @@ func (c *clock) tick(last, now time.Time) bool {
 	return true
 }
 
-// note takes a step of the clock. What was known of the bus's is known no more.
+// note takes a step of the clock. What was known of the others' is known no more.
 func (c *clock) note(by time.Duration) {
 	c.mu.Lock()
 	c.steps++
 	c.asked = time.Time{}
+	c.heard = nil
 	c.mu.Unlock()
 	c.log.Warn("this host's clock was stepped; streams that are on the air keep their time, new ones begin by the new one", "by", by.Round(10*time.Millisecond))
 }
@@ -151,14 +165,31 @@ func (c *clock) busOff(now time.Time) (off time.Duration, known bool) {
 	return c.bus, !c.asked.IsZero() && now.Sub(c.asked) < busClockTrust
 }
 
-// compare takes the newest beats. The way of a beat makes others look late by a little.
-func (c *clock) compare(peers []peer, self string) {
-	var ahead []time.Duration
+// hear takes the newest beats, and returns how far this clock is ahead of each peer's by the
+// quickest of its last ones: the way of a beat makes a peer look late, never early.
+func (c *clock) hear(peers []peer, self string) (ahead []time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	heard := make(map[string][]lateness, len(peers)) // who is gone is forgotten
 	for _, p := range peers {
-		if p.Name != self && !p.Time.IsZero() {
-			ahead = append(ahead, p.heard.Sub(p.Time))
+		if p.Name == self || p.Time.IsZero() {
+			continue
 		}
+		of := c.heard[p.Name]
+		if len(of) == 0 || !of[len(of)-1].at.Equal(p.heard) {
+			of = append(of, lateness{p.heard, p.heard.Sub(p.Time)})
+			of = of[max(0, len(of)-clockBeats):]
+		}
+		heard[p.Name] = of
+		ahead = append(ahead, slices.MinFunc(of, func(a, b lateness) int { return cmp.Compare(a.off, b.off) }).off)
 	}
+	c.heard = heard
+	return ahead
+}
+
+// compare takes the newest beats, once a second.
+func (c *clock) compare(peers []peer, self string) {
+	ahead := c.hear(peers, self)
 	if off, known := c.busOff(time.Now()); known {
 		ahead = append(ahead, off)
 	}
@@ -174,6 +205,11 @@ func (c *clock) compare(peers []peer, self string) {
 	was, is := c.wrong(), error(nil)
 	c.mu.Lock()
 	c.off = off
+	if off.Abs() > maxClockOff {
+		c.looks++
+	} else {
+		c.looks = 0
+	}
 	c.mu.Unlock()
 	switch is = c.wrong(); {
 	case was == nil && is != nil:
@@ -191,8 +227,10 @@ func (c *clock) ahead() time.Duration {
 
 // wrong says that the clock can't be used.
 func (c *clock) wrong() error {
-	off := c.ahead()
-	if off.Abs() <= maxClockOff {
+	c.mu.Lock()
+	off, looks := c.off, c.looks
+	c.mu.Unlock()
+	if looks < clockLooks {
 		return nil
 	}
 	side := "ahead of"

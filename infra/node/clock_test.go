@@ -75,16 +75,65 @@ func TestClockJury(t *testing.T) {
 			if c.known {
 				k.asked = now
 			}
-			var peers []peer
-			for i, off := range c.others {
-				p := peer{heard: now}
-				p.Name, p.Time = string(rune('a'+i)), now.Add(-off)
-				peers = append(peers, p)
+			for look := range clockLooks {
+				if err := k.wrong(); err != nil {
+					t.Errorf("after %d looks: %v", look, err)
+				}
+				k.compare(beatsOf(now.Add(time.Duration(look)*time.Second), c.others...), "me")
 			}
-			k.compare(peers, "me")
 			if err := k.wrong(); (err != nil) != c.wrong {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// beatsOf is what is heard of peers, this clock being ahead of theirs by so much.
+func beatsOf(heard time.Time, ahead ...time.Duration) (peers []peer) {
+	for i, off := range ahead {
+		p := peer{heard: heard}
+		p.Name, p.Time = string(rune('a'+i)), heard.Add(-off)
+		peers = append(peers, p)
+	}
+	return peers
+}
+
+// TestClockOfAStarvedProcess: beats that are heard late, all of them, are no clock that is ahead,
+// and a clock that runs away is found out all the same.
+func TestClockOfAStarvedProcess(t *testing.T) {
+	k := &clock{log: slog.New(slog.DiscardHandler)}
+	now := time.Now()
+	step := func(late time.Duration) error {
+		now = now.Add(time.Second)
+		k.compare(beatsOf(now, late, late+100*time.Millisecond), "me")
+		return k.wrong()
+	}
+	// It starts without a processor: two looks at late beats.
+	for _, late := range []time.Duration{4 * time.Second, 3 * time.Second, 0} {
+		if err := step(late); err != nil {
+			t.Errorf("at the start: %v", err)
+		}
+	}
+	// Then it has none for a while.
+	for i, late := range []time.Duration{5 * time.Second, 4 * time.Second, 3 * time.Second, 2 * time.Second, 0, 0} {
+		if err := step(late); err != nil || k.ahead() > 200*time.Millisecond {
+			t.Errorf("late beat %d: %v, %v ahead", i, err, k.ahead())
+		}
+	}
+	found := 0
+	for step(2*time.Second) == nil && found < 20 {
+		found++
+	}
+	if found != clockBeats-1+clockLooks-1 {
+		t.Errorf("a clock that is ahead is found out after %d looks", found)
+	}
+	// One that is behind is not taken for late beats.
+	if err := step(0); err != nil {
+		t.Errorf("well again: %v", err)
+	}
+	for i := range clockLooks {
+		if err := step(-2 * time.Second); (err != nil) != (i == clockLooks-1) {
+			t.Errorf("behind, look %d: %v", i, err)
+		}
 	}
 }

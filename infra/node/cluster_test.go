@@ -421,7 +421,7 @@ func TestClockIsHeldAgainstTheOthers(t *testing.T) {
 			return b
 		}
 		ready := func() string {
-			time.Sleep(3 * time.Second)
+			time.Sleep((clockLooks + 2) * time.Second)
 			rec := httptest.NewRecorder()
 			answerHealth(rec, n.Ready(t.Context()))
 			return rec.Body.String()

@@ -21,6 +21,8 @@ type drain struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
 	since time.Time // zero while it is not draining
+
+	goes sync.Once // letGo has run
 }
 
 // errDraining is why a draining node takes nothing on.
@@ -51,9 +53,13 @@ func (n *Node) Drain() {
 	if !n.drain.begin(time.Now()) {
 		return
 	}
-	if !n.assembled.Load() {
-		return // it holds nothing yet
+	if n.assembled.Load() { // otherwise it holds nothing yet, and Start does the rest
+		n.drain.goes.Do(n.letGo)
 	}
+}
+
+// letGo begins to let go of what a draining node has.
+func (n *Node) letGo() {
 	n.log.Info("draining: nothing new is taken on", "streams", n.Held().Feeds, "owned", n.Held().Owned)
 	n.tell()
 	if n.rtmp != nil {

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"klive/infra/bus/bustest"
 	"klive/infra/config"
 	"klive/infra/publisher"
+	"klive/infra/telemetry"
 )
 
 // TestDrainBeforeTheEnd: readiness first, then nobody new; what is there may stay until gateway.drain is over,
@@ -55,5 +58,38 @@ func TestDrainBeforeTheEnd(t *testing.T) {
 			t.Error("the stream went on after the end")
 		}
 		e.Abort()
+	})
+}
+
+// TestDrainOfAStartingNode: a drain that begins while a node starts is done when it has started, and
+// once.
+func TestDrainOfAStartingNode(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		var once sync.Once
+		r := newRigWith(t, nil, func(c *Config) {
+			client := &http.Client{Transport: c.Transport}
+			c.Load = func() telemetry.Load { // is asked for in the midst of the start
+				once.Do(func() {
+					res, err := client.Post("http://localhost:8081/v1/drain", "", nil)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					res.Body.Close()
+					if res.StatusCode >= 300 {
+						t.Errorf("the drain is answered %s", res.Status)
+					}
+				})
+				return telemetry.Load{DiskFree: -1}
+			}
+		})
+		r.node.Drain()
+		if h := r.node.Held(); !h.Draining {
+			t.Errorf("started: %+v", h)
+		}
+		if n := strings.Count(r.log.String(), "draining: nothing new is taken on"); n != 1 {
+			t.Errorf("it let go %d times", n)
+		}
 	})
 }

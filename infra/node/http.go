@@ -95,7 +95,7 @@ func (n *Node) publicHandler() http.Handler {
 		mux.HandleFunc(whip.Prefix, n.serveWHIP)
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answerHealth(w, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answerHealth(w, n.Ready(r.Context())) })
+	mux.HandleFunc("GET /readyz", n.serveReadiness)
 	return proxied(n.settings.HTTP.Proxies(), mux)
 }
 
@@ -107,6 +107,18 @@ func (n *Node) servePush(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	n.push.ServeHTTP(w, r)
+}
+
+// serveReadiness answers load balancers.
+func (n *Node) serveReadiness(w http.ResponseWriter, _ *http.Request) {
+	err := n.able()
+	if full := n.full(); err == nil && full != nil {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		_, _ = w.Write([]byte(full.Error() + "\n"))
+		return
+	}
+	answerHealth(w, err)
 }
 
 func answerHealth(w http.ResponseWriter, err error) {
@@ -125,7 +137,7 @@ func (n *Node) adminHandler() (http.Handler, error) {
 	c := admin.Config{
 		Log: n.log, Version: n.cfg.Version, Token: n.settings.Admin.Token.Reveal(),
 		Places: n.places(), Process: n.holds,
-		Streams: streams{n}, Cluster: overview{n}, Feeds: http.HandlerFunc(n.serveFeeds), Metrics: n.cfg.Registry, Ready: n.Ready,
+		Streams: streams{n}, Cluster: overview{n}, Feeds: http.HandlerFunc(n.serveFeeds), Metrics: n.cfg.Registry, Ready: func(context.Context) error { return n.able() }, Full: n.full,
 		Recordings: recordingList{n}, Pins: pins{n}, Usage: streams{n}, Drain: n,
 	}
 	if n.embedded() {

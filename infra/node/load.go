@@ -23,8 +23,9 @@ const (
 	fullFor = 10 * time.Second
 )
 
-// Full is how readiness begins when a gateway takes no new streams but is well otherwise: what
-// it has goes on, and nobody should end it for that.
+// Full is how readiness begins when a gateway takes no new streams but is well otherwise. What it
+// has goes on, so /readyz is 200 with that: platforms end what is not ready, and take playback away
+// from a process that does both.
 const Full = "full: "
 
 // load watches whether this gateway has room for more streams.
@@ -104,7 +105,7 @@ func (n *Node) startLoad(ctx context.Context) error {
 		n.cfg.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "klive", Subsystem: "node", Name: name, Help: help}, l.figure(f)))
 	}
 	gauge("cpu_share", "Processor time that this process uses of what it may, over half a minute.", func(l telemetry.Load) float64 { return l.CPU })
-	gauge("memory_share", "Resident memory of what this process may use.", func(l telemetry.Load) float64 { return l.Memory })
+	gauge("memory_share", "Resident memory, without pages of files, of what this process may use.", func(l telemetry.Load) float64 { return l.Memory })
 	gauge("descriptor_share", "Open file descriptors of those that this process may open.", func(l telemetry.Load) float64 { return l.Descriptors })
 	l.look(time.Now())
 	n.load.Store(l)
@@ -137,7 +138,9 @@ func marks(c config.Limits) telemetry.Marks {
 }
 
 // memoryShare is how much of a container's memory Go's heap may grow to before it is collected
-// ever more often; the rest is for stacks, for what the kernel counts as ours, and for ffmpeg.
+// ever more often; the rest is for stacks, for what the kernel counts as ours, and for ffmpeg. It
+// is less than limits.memory is by default, so that garbage that nobody has collected yet does not
+// make a gateway full.
 const memoryShare = 0.85
 
 // LimitMemory has Go keep below the limit of the process's container, if that has one and

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,7 +19,7 @@ import (
 	"klive/infra/telemetry"
 )
 
-// TestFullGatewayKeepsWhatItHas: over a mark a node is not ready and says why; the stream that is
+// TestFullGatewayKeepsWhatItHas: over a mark a node takes no new feeds and says why, but /readyz stays 200; the stream that is
 // on the air goes on, and so does its encoder when it connects again.
 func TestFullGatewayKeepsWhatItHas(t *testing.T) {
 	bustest.Prepare(t)
@@ -41,6 +43,11 @@ func TestFullGatewayKeepsWhatItHas(t *testing.T) {
 		time.Sleep(2 * loadEvery)
 		if got := ready(); !strings.HasPrefix(got, Full+"CPU at 97 %") {
 			t.Errorf("over the mark it says %q", got)
+		}
+		public := httptest.NewRecorder()
+		r.node.publicHandler().ServeHTTP(public, httptest.NewRequest("GET", "/readyz", nil))
+		if public.Code != http.StatusOK || !strings.HasPrefix(public.Body.String(), Full+"CPU at 97 %") {
+			t.Errorf("load balancers would end it: %d %s", public.Code, public.Body)
 		}
 		if err := <-ended; err != nil {
 			t.Errorf("the stream that was on the air ended: %v", err)
@@ -96,6 +103,9 @@ func TestFullLasts(t *testing.T) {
 func TestLimitMemory(t *testing.T) {
 	if LimitMemory(0, false) != 0 || LimitMemory(1<<30, true) != 0 {
 		t.Error("a limit is set where there is none, or another one")
+	}
+	if mark := float64(config.Default().Limits.Memory) / 100; memoryShare > mark-0.04 {
+		t.Errorf("the heap may grow to %.2f of the memory before garbage is collected, and a gateway is full at %.2f", memoryShare, mark)
 	}
 }
 

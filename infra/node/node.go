@@ -183,6 +183,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		}
 	}
 	n.assembled.Store(true)
+	if _, draining := n.drain.begun(); draining { // since before there was anything to let go of
+		n.drain.goes.Do(n.letGo)
+	}
 	n.tell()
 	return n, nil
 }
@@ -224,6 +227,11 @@ func (n *Node) Ready(context.Context) error {
 	if err := n.able(); err != nil {
 		return err
 	}
+	return n.full()
+}
+
+// full says, behind [Full], why a gateway that is well has no room for another stream; nil while it has.
+func (n *Node) full() error {
 	if err := n.load.Load().full(); err != nil {
 		return errors.New(Full + err.Error())
 	}

@@ -153,9 +153,14 @@ func (n *Node) startUsage(ctx context.Context) error {
 	}
 	n.usage = newUsage(n.usages, n.log, n.cfg.Registry)
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	n.running.Go(func() { n.usage.run(run) })
+	ended := make(chan struct{})
+	n.running.Go(func() {
+		defer close(ended)
+		n.usage.run(run)
+	})
 	n.onClose(func(ctx context.Context) {
 		stop()
+		<-ended // what it could not send is unsent again
 		n.usage.send(ctx, time.Now())
 	})
 	return nil

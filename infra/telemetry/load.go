@@ -17,7 +17,7 @@ type Load struct {
 	// CPU is the processor time that the process itself used over the last half minute, without
 	// that of its children, of what it may use: 0 to 1.
 	CPU float64
-	// Memory is its resident memory of what it may use, 0 to 1; MemoryLimit that in bytes, and
+	// Memory is its resident memory, without pages of files, of what it may use, 0 to 1; MemoryLimit that in bytes, and
 	// MemoryUsed what it uses.
 	Memory                  float64
 	MemoryUsed, MemoryLimit int64
@@ -144,15 +144,18 @@ func hostMemory() int64 {
 	return 0
 }
 
-// residentMemory is what the process uses, in bytes (proc(5), /proc/self/statm).
+// residentMemory is what the process uses, in bytes, without the pages of files, such as its own
+// program: the kernel takes those back when it needs them (proc(5), /proc/self/statm: resident
+// less shared).
 func residentMemory() (int64, bool) {
 	b, err := os.ReadFile("/proc/self/statm")
 	f := strings.Fields(string(b))
-	if err != nil || len(f) < 2 {
+	if err != nil || len(f) < 3 {
 		return 0, false
 	}
-	pages, err := strconv.ParseInt(f[1], 10, 64)
-	return pages * int64(os.Getpagesize()), err == nil
+	resident, err := strconv.ParseInt(f[1], 10, 64)
+	shared, errShared := strconv.ParseInt(f[2], 10, 64)
+	return max(0, resident-shared) * int64(os.Getpagesize()), err == nil && errShared == nil
 }
 
 // Marks are the shares of load above which a gateway takes no new streams; 0 is no mark.

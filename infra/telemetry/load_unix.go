@@ -36,11 +36,22 @@ func descriptors() (open, most int, ok bool) {
 	return len(names), int(min(limit.Cur, 1<<30)), err == nil
 }
 
-// DiskFree is what an unprivileged process may still write where the folder lies, in bytes.
+// DiskFree is what an unprivileged process may still write where the folder lies, in bytes: 0 too
+// when no further file can be made there. A file system that tells nothing is an error.
 func DiskFree(folder string) (int64, error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(folder, &s); err != nil {
 		return 0, err
+	}
+	return freeOf(&s)
+}
+
+func freeOf(s *syscall.Statfs_t) (int64, error) {
+	switch {
+	case s.Blocks == 0: // as some FUSE mounts have it
+		return 0, errors.New("the file system does not tell its size")
+	case s.Files > 0 && s.Ffree == 0: // one without a table of files says 0 of 0
+		return 0, nil
 	}
 	return int64(min(uint64(s.Bavail)*uint64(s.Bsize), 1<<62)), nil
 }
