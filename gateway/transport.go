@@ -35,8 +35,9 @@ func (t *Transport) Write(b []byte) (int, error) {
 	return n, t.refusal(err)
 }
 
-// Flush hands on what is complete at the stream's end.
-func (t *Transport) Flush() error { return t.refusal(t.reader.Flush()) }
+// Flush hands on what is complete at the stream's end. whole says that the stream came to its
+// own end, so that nothing of it can be missing there.
+func (t *Transport) Flush(whole bool) error { return t.refusal(t.reader.Flush(whole)) }
 
 // Stats tell what was read and what was wrong with it.
 func (t *Transport) Stats() ts.Stats { return t.reader.Stats() }

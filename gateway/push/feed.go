@@ -253,7 +253,7 @@ func (f *feed) transport(r *http.Request, b *body, in *bufio.Reader, to target) 
 	b.watch(pub, f.gone, f.limit(to), filter.begun.Load)
 	_, err = io.Copy(writerOnly{stream}, in)
 	if err == nil {
-		err = stream.Flush()
+		err = stream.Flush(true) // a body that was cut off ends in an error
 	}
 	f.h.metrics.damaged.Add(float64(stream.Stats().Damaged))
 	filter.late.over(err == nil)

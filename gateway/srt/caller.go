@@ -227,7 +227,7 @@ func (c *caller) finish(err error) {
 		c.server.metrics.refused.WithLabelValues(reasonTimeout).Inc()
 		c.log.Warn("SRT connection closed", "reason", reasonTimeout, "text", c.silence())
 	case errors.Is(err, io.EOF):
-		if f := c.feed.Flush(); f == nil {
+		if f := c.feed.Flush(false); f == nil {
 			cause = nil // it said goodbye, or as good as
 		}
 	}

@@ -104,7 +104,7 @@ func fromTransport(t *testing.T, b []byte) [][]byte {
 	if _, err := r.Write(b); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Flush(); err != nil {
+	if err := r.Flush(true); err != nil {
 		t.Fatal(err)
 	}
 	return sink.list

@@ -146,11 +146,14 @@ func (r *Reader) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// Flush hands out what is complete at the stream's end. A unit whose length nobody said is
-// that only when stuffing closed its last packet; without, its end may have been lost.
-func (r *Reader) Flush() error {
+// Flush hands out what is complete at the stream's end. whole says that nothing can be missing
+// before that end: a file or an HTTP body that came to its own, not a connection that broke. It
+// decides on a unit whose length nobody said and whose last packet has no stuffing. A stream
+// that ends within a packet is not whole, whatever is said of it.
+func (r *Reader) Flush(whole bool) error {
+	whole = whole && len(r.carry) == 0
 	for _, e := range r.streams {
-		if e.begun && e.size() == 0 && !e.closed {
+		if e.begun && e.size() == 0 && !e.closed && !whole {
 			e.damaged = true
 		}
 		if err := e.finish(r); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,8 +59,14 @@ func file(t testing.TB, name string) []byte {
 	return b
 }
 
-// read feeds a stream in pieces of the given size.
+// read feeds a stream in pieces of the given size, which may have lost its end.
 func read(t testing.TB, b []byte, piece int) (*heard, Stats) {
+	t.Helper()
+	return readTo(t, b, piece, false)
+}
+
+// readTo says at the end whether the stream is whole.
+func readTo(t testing.TB, b []byte, piece int, whole bool) (*heard, Stats) {
 	t.Helper()
 	h := &heard{}
 	r := NewReader(h)
@@ -70,7 +77,7 @@ func read(t testing.TB, b []byte, piece int) (*heard, Stats) {
 		}
 		b = b[n:]
 	}
-	if err := r.Flush(); err != nil {
+	if err := r.Flush(whole); err != nil {
 		t.Fatal(err)
 	}
 	return h, r.Stats()
@@ -230,6 +237,44 @@ func TestLastUnitIsWhole(t *testing.T) {
 			}
 		}
 	}
+	// The last packet of a picture may be full by chance: then only whoever knows that nothing is
+	// missing takes the picture.
+	full := unstuffed(t, b)
+	for _, c := range []struct {
+		b     []byte
+		whole bool
+		want  int
+	}{{b, false, 50}, {full, false, 49}, {full, true, 50}, {full[:len(full)-1], true, 49}, {append(full, syncByte), true, 49}} {
+		h, _ := readTo(t, c.b, 1316, c.whole)
+		if n := len(h.units[0]); n != c.want {
+			t.Fatalf("%d bytes, whole %v: %d pictures, want %d", len(c.b), c.whole, n, c.want)
+		}
+		if last := c.want - 1; !bytes.Equal(h.units[0][last].Payload, want[last].Payload) {
+			t.Fatalf("%d bytes, whole %v: the last picture has other bytes", len(c.b), c.whole)
+		}
+	}
+}
+
+// unstuffed moves the last packet of the pictures to the end of a stream, and fills it with zeros
+// behind the picture, which say nothing (ITU-T H.264 §B.1), instead of stuffing before it.
+func unstuffed(t *testing.T, b []byte) []byte {
+	t.Helper()
+	for at := len(b) - packetSize; at >= 0; at -= packetSize {
+		p := bytes.Clone(b[at : at+packetSize])
+		if binary.BigEndian.Uint16(p[1:])&0x1fff != 0x100 {
+			continue
+		}
+		if p[3]&0x30 != 0x30 {
+			t.Fatal("the last packet of the pictures has no stuffing")
+		}
+		payload := p[5+int(p[4]):]
+		p[3] &^= 0x20
+		copy(p[4:], payload)
+		clear(p[4+len(payload):])
+		return slices.Concat(b[:at], b[at+packetSize:], p)
+	}
+	t.Fatal("there are no pictures")
+	return nil
 }
 
 func TestGarbage(t *testing.T) {
@@ -393,7 +438,7 @@ func FuzzReader(f *testing.F) {
 			}
 			b = b[n:]
 		}
-		_ = r.Flush()
+		_ = r.Flush(len(b) == 0)
 		for id, units := range h.units {
 			if len(h.params[id]) == 0 {
 				t.Fatalf("track %d sends units without parameters", id)
@@ -496,7 +541,7 @@ func TestMutated(t *testing.T) {
 			if _, err := r.Write(m); err != nil && !errors.Is(err, ErrCodec) && !errors.Is(err, ErrFormat) && !errors.Is(err, nal.ErrNoKeyframes) {
 				t.Fatal(err)
 			}
-			_ = r.Flush()
+			_ = r.Flush(len(m)%2 == 0)
 			for id, units := range h.units {
 				for _, u := range units {
 					if id > maxAudio || u.Time > timeMask || len(u.Payload) == 0 {
