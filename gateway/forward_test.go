@@ -69,25 +69,29 @@ func (f *forwarders) ask(r *http.Request) (int, string) {
 	return w.Code, w.Body.String()
 }
 
+// echo answers with what it was asked.
+func echo(w http.ResponseWriter, r *http.Request) {
+	b, _ := io.ReadAll(r.Body)
+	w.Header().Set("Etag", `"7"`)
+	w.WriteHeader(http.StatusCreated)
+	fmt.Fprintf(w, "%s %s: %s", r.Method, r.URL.RequestURI(), b)
+}
+
+// offered is a request that an encoder sends.
+func offered() *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "http://live.example.com/whip/0_rkij47dr_1?p=102&t=a%20b", strings.NewReader("offer"))
+	r.Header.Set("Authorization", "Bearer tok")
+	r.Header.Set(headerPeer, "203.0.113.1:1") // an encoder can't say who it is
+	r.RemoteAddr = "192.0.2.7:5000"
+	return r
+}
+
 func TestForward(t *testing.T) {
-	echo := func(w http.ResponseWriter, r *http.Request) {
-		b, _ := io.ReadAll(r.Body)
-		w.Header().Set("Etag", `"7"`)
-		w.WriteHeader(http.StatusCreated)
-		fmt.Fprintf(w, "%s %s: %s", r.Method, r.URL.RequestURI(), b)
-	}
-	request := func() *http.Request {
-		r := httptest.NewRequest(http.MethodPost, "http://live.example.com/whip/0_rkij47dr_1?p=102&t=a%20b", strings.NewReader("offer"))
-		r.Header.Set("Authorization", "Bearer tok")
-		r.Header.Set(headerPeer, "203.0.113.1:1") // an encoder can't say who it is
-		r.RemoteAddr = "192.0.2.7:5000"
-		return r
-	}
 	t.Run("there", func(t *testing.T) {
 		inWorld(t, func(w *world) {
 			f := newForwarders(w, clusterSecret, echo)
 			f.onAir("there:8082")
-			code, text := f.ask(request())
+			code, text := f.ask(offered())
 			if code != http.StatusCreated || text != "POST /whip/0_rkij47dr_1?p=102&t=a%20b: offer" {
 				t.Errorf("answer %d %q", code, text)
 			}
@@ -109,7 +113,7 @@ func TestForward(t *testing.T) {
 		inWorld(t, func(w *world) {
 			f := newForwarders(w, clusterSecret, echo)
 			f.onAir("here:8082")
-			if code, text := f.ask(request()); code != http.StatusOK || text != "served here" {
+			if code, text := f.ask(offered()); code != http.StatusOK || text != "served here" {
 				t.Errorf("answer %d %q", code, text)
 			}
 		})
@@ -117,7 +121,7 @@ func TestForward(t *testing.T) {
 	t.Run("nowhere", func(t *testing.T) {
 		inWorld(t, func(w *world) {
 			f := newForwarders(w, clusterSecret, echo)
-			if code, text := f.ask(request()); code != http.StatusNotFound || !strings.Contains(text, "not on the air") {
+			if code, text := f.ask(offered()); code != http.StatusNotFound || !strings.Contains(text, "not on the air") {
 				t.Errorf("no record: %d %q", code, text)
 			}
 			f.onAir("there:8082")
@@ -132,7 +136,7 @@ func TestForward(t *testing.T) {
 			f := newForwarders(w, clusterSecret, echo)
 			f.here.conns.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") }
 			f.onAir("gone:8082")
-			if code, text := f.ask(request()); code != http.StatusBadGateway {
+			if code, text := f.ask(offered()); code != http.StatusBadGateway {
 				t.Errorf("answer %d %q", code, text)
 			}
 			if log := w.log.String(); !strings.Contains(log, "gateway=gone:8082 feed="+testID.String()) || strings.Contains(log, "/whip/") {
@@ -144,7 +148,7 @@ func TestForward(t *testing.T) {
 		inWorld(t, func(w *world) {
 			f := newForwarders(w, "another-secret", echo)
 			f.onAir("there:8082")
-			if code, text := f.ask(request()); code != http.StatusForbidden || !strings.Contains(text, "cluster.secret") {
+			if code, text := f.ask(offered()); code != http.StatusForbidden || !strings.Contains(text, "cluster.secret") {
 				t.Errorf("answer %d %q", code, text)
 			}
 			if log := w.log.String(); strings.Contains(log, "another-secret") || strings.Contains(log, "/whip/") {
