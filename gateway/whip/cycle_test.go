@@ -57,6 +57,10 @@ func TestCycles(t *testing.T) {
 	for n := range cycles {
 		one(n)
 	}
+	r.wait("the end of what the cycles began", func() bool {
+		r.client.CloseIdleConnections()
+		return runtime.NumGoroutine() <= routines+4
+	})
 	after, held := measure()
 	t.Logf("%d cycles: %d goroutines before and %d after, %d KB of heap before and %d after", cycles, routines, after, heap>>10, held>>10)
 	if after > routines+4 {

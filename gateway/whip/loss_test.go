@@ -45,11 +45,11 @@ func TestLoss(t *testing.T) {
 		overtake float64
 		whole    bool
 	}{
-		{"2 % lost, with repeats", 500 * time.Millisecond, 0.02, 0, true},
+		{"2 % lost, with repeats", time.Second, 0.02, 0, true},
 		{"10 % lost, with repeats", time.Second, 0.10, 0, true},
-		{"out of order", 500 * time.Millisecond, 0, 0.1, true},
+		{"out of order", time.Second, 0, 0.1, true},
 		{"2 % lost, too late for repeats", 20 * time.Millisecond, 0.02, 0, false},
-		{"10 % lost, with time for a repeat or two", 150 * time.Millisecond, 0.10, 0, false},
+		{"10 % lost, with time for a repeat or two", 90 * time.Millisecond, 0.10, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -56,9 +56,7 @@ func TestNoise(t *testing.T) {
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
 		t.Errorf("the heap has grown by %d KB", grown>>10)
 	}
-	if n := runtime.NumGoroutine(); n > routines+8 {
-		t.Errorf("%d goroutines before the flood, %d after", routines, n)
-	}
+	r.wait("the end of what the flood began", func() bool { return runtime.NumGoroutine() <= routines+8 })
 	if s := r.stats().Link; s.Damaged > 1 {
 		t.Errorf("the flood cost pictures: %+v", s)
 	}
