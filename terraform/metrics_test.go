@@ -100,7 +100,7 @@ func checkMetrics(t *testing.T, want map[series]string) {
 	if len(want) < 12 {
 		t.Errorf("%d metrics are looked at only: %v", len(want), want)
 	}
-	got := printed(t)
+	got := printed(t, want)
 	for s, who := range want {
 		if !got[s] {
 			t.Errorf("%s looks at %s, which no process prints", who, s)
@@ -113,8 +113,8 @@ func checkMetrics(t *testing.T, want map[series]string) {
 }
 
 // printed runs a bus, a control plane and each role of the deployment, has each metric with labels
-// counted once, and returns what they print for CloudWatch.
-func printed(t *testing.T) map[series]bool {
+// counted once, and returns what they print for CloudWatch, as soon as all that is wanted is there.
+func printed(t *testing.T, want map[series]string) map[series]bool {
 	t.Helper()
 	work := t.TempDir()
 	binary := filepath.Join(work, "klive")
@@ -168,16 +168,20 @@ func printed(t *testing.T) map[series]bool {
 	// What has labels appears with the first of its kind: a refusal, a request.
 	ask(t, http.MethodPost, "http://"+ingest+"/ingest/0_nobody11_1?p=102&t=wrong")
 	ask(t, http.MethodGet, "http://"+player+"/kLive/smil:0_demolive_all.smil/playlist.m3u8")
-	time.Sleep(2500 * time.Millisecond)
-	got := map[series]bool{}
-	for _, path := range logs {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		got := map[series]bool{}
+		for _, path := range logs {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			collect(t, text, got)
 		}
-		collect(t, text, got)
+		missing := func(s series) bool { return !got[s] }
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(want)), missing) || time.Now().After(deadline) {
+			return got
+		}
 	}
-	return got
 }
 
 func ask(t *testing.T, method, address string) {
