@@ -27,7 +27,13 @@ const (
 	DeadKeep  = 24 * time.Hour
 )
 
-const jobVersion = 1
+// Versions of a job's wire form. The second has Again, Sounds and Silent, without which its
+// outputs would be wrong ones; a job that has none of them is written in the first, which the
+// release before reads. Ends and dead jobs have the first alone.
+const (
+	jobVersion  = 1
+	jobVersion2 = 2
+)
 
 // Bounds of a job.
 const (
@@ -167,11 +173,20 @@ func RungSubject(entry, rendition, attempt string) string {
 
 // Marshal returns the job's wire form.
 func (j Job) Marshal() ([]byte, error) {
-	j.Version = jobVersion
+	j.Version = j.version()
 	if err := j.check(); err != nil {
 		return nil, err
 	}
 	return json.Marshal(j)
+}
+
+// version is the lowest that holds the job.
+func (j *Job) version() int {
+	silent := slices.ContainsFunc(j.Heard(), func(a AudioJob) bool { return a.Silent })
+	if j.Again != "" || len(j.Sounds) > 0 || silent {
+		return jobVersion2
+	}
+	return jobVersion
 }
 
 // UnmarshalJob reads what [Job.Marshal] wrote. Errors: ErrJob, ErrVersion.
@@ -180,7 +195,7 @@ func UnmarshalJob(b []byte) (*Job, error) {
 	if err := json.Unmarshal(b, j); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrJob, err)
 	}
-	if j.Version != jobVersion {
+	if j.Version != jobVersion && j.Version != jobVersion2 {
 		return nil, fmt.Errorf("job version %d: %w", j.Version, ErrVersion)
 	}
 	return j, j.check()

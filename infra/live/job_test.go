@@ -43,6 +43,36 @@ func TestJobRoundTrip(t *testing.T) {
 	}
 }
 
+// TestJobVersion: a worker of the release before refuses what it would make wrongly, and takes the rest.
+func TestJobVersion(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Job)
+		want   int
+	}{
+		"plain":         {func(*Job) {}, 1},
+		"no sound":      {func(j *Job) { j.Audio = nil }, 1},
+		"again":         {func(j *Job) { j.Again = "abc" }, 2},
+		"second sound":  {func(j *Job) { a := *j.Audio; a.Rendition = "0_rkij47dr_a2"; j.Sounds = []AudioJob{a} }, 2},
+		"silence":       {func(j *Job) { j.Audio.Silent = true }, 2},
+		"version 2 set": {func(j *Job) { j.Version = 2 }, 1},
+	} {
+		j := sampleJob()
+		c.change(&j)
+		b, err := j.Marshal()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got, err := UnmarshalJob(b)
+		if err != nil || got.Version != c.want {
+			t.Fatalf("%s: version %d (%v), want %d", name, got.Version, err, c.want)
+		}
+		j.Version = c.want
+		if diff := cmp.Diff(&j, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
 func TestJobRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*Job){
 		"entry":       func(j *Job) { j.Feed.Entry = "nonsense" },
@@ -66,7 +96,7 @@ func TestJobRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := UnmarshalJob([]byte(`{"v":2}`)); !errors.Is(err, ErrVersion) {
+	if _, err := UnmarshalJob([]byte(`{"v":3}`)); !errors.Is(err, ErrVersion) {
 		t.Errorf("another version: %v", err)
 	}
 	if _, err := UnmarshalJobEnd([]byte(`{"v":1,"rendition":"0_rkij47dr_33","attempt":"../x","parts":1}`)); !errors.Is(err, ErrJob) {

@@ -12,7 +12,7 @@ import (
 // The wire form of a part, versions 1 and 2. All numbers are varints as in encoding/binary
 // (unsigned, or zigzag where marked "signed"); "bytes" is a length and that many bytes.
 //
-//	byte      the version: 2 when a track has a language or the part has data, else 1
+//	byte      the version: 2 when a track has a language or a pose or the part has data, else 1
 //	bytes     entry id
 //	byte      server index
 //	unsigned  stream suffix, feed epoch, part sequence number

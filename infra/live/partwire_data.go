@@ -11,8 +11,11 @@ import (
 // version is the lowest that holds the part: what says nothing new can be read by the release
 // before this one.
 func (p *Part) version() byte {
-	named := slices.ContainsFunc(p.Segment.Tracks, func(t media.Track) bool { return t.Language != "" })
-	if named || len(p.Data) > 0 {
+	news := slices.ContainsFunc(p.Segment.Tracks, func(t media.Track) bool {
+		v, ok := t.Params.(media.VideoParams)
+		return t.Language != "" || ok && v.Posed() != (media.Pose{})
+	})
+	if news || len(p.Data) > 0 {
 		return partVersion2
 	}
 	return partVersion

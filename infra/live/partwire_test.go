@@ -190,6 +190,11 @@ func TestPartOfOneLanguage(t *testing.T) {
 		t.Fatalf("version %d (%v), want 2", b[0], err)
 	}
 	p = samplePart()
+	p.Segment.Tracks[0].Params = media.WithPose(p.Segment.Tracks[0].Params, media.NewPose(1, 0, 0))
+	if b, err = p.AppendBinary(nil); err != nil || b[0] != partVersion2 {
+		t.Fatalf("version %d of a turned part (%v), want 2", b[0], err)
+	}
+	p = samplePart()
 	p.Data = make([]media.Data, MaxPartData+1)
 	if _, err := p.AppendBinary(nil); err == nil {
 		t.Error("a part that can't be read again was written")

@@ -258,7 +258,7 @@ func (b *backup) item(ctx context.Context, d *backupDoc, a *live.Assembly, g *li
 	for i := range g.Ladder.Rungs {
 		r := &g.Ladder.Rungs[i]
 		if t, ok := a.Track(media.Audio); ok && sound == "" && r.Audio.Mode != live.ModeDisable {
-			name := b.r.Entry + "_a1"
+			name := live.SoundRendition(b.r.Entry, 1)
 			if _, encode := live.AudioOf(r, name, t.Params.(media.AudioParams)); encode {
 				b.r.sayOnce("sound that must be encoded is not recorded of the backup's own feed", "codec", t.Params.Codec())
 			} else if stored, err := b.put(ctx, d, &it, a, t, name, live.Rung{}); err != nil {
@@ -351,10 +351,7 @@ func (b *backup) gap(d *backupDoc, it *timeline.Item, a *live.Assembly, t media.
 	job, ok := d.Jobs[name]
 	if !ok {
 		p := t.Params.(media.VideoParams)
-		w, h := p.Size()
-		if sar, ok := p.(interface{ DisplaySize() (int, int) }); ok {
-			w, h = sar.DisplaySize()
-		}
+		w, h := p.DisplaySize()
 		rate := p.FrameRate()
 		if rate <= 0 {
 			rate = float64(len(a.Frames(t.ID))) / max(a.Duration().Seconds(), 0.001)

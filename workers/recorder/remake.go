@@ -41,7 +41,8 @@ const (
 	// remakeDeadline is how long a worker may take from when the job is put. The media plane keeps
 	// the segment's parts for longer.
 	remakeDeadline = 45 * time.Second
-	// calmEach is how often the queue is looked at while others wait in it.
+	// calmEach is how often the queue is looked at while others wait in it, and how long the first
+	// pause is after what is no fault of the segment.
 	calmEach = 2 * time.Second
 	// remakeTries is how often workers may fail at a segment before it is given up.
 	remakeTries = 3
@@ -174,6 +175,7 @@ func (r *Recorder) remakeItem(ctx context.Context, f *ledger.File, b *timeline.B
 	if !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
+	wait := calmEach
 	for try := 1; ; {
 		if err := r.calm(ctx, until); err != nil {
 			return err
@@ -187,11 +189,16 @@ func (r *Recorder) remakeItem(ctx context.Context, f *ledger.File, b *timeline.B
 		}
 		r.Log.Warn("a segment of a rung could not be made again", append(describeFile(f), "segment", m.Name, "rendition", m.Rendition, "error", err)...)
 		if errors.Is(err, errFailed) {
-			try++
+			if try++; try > remakeTries {
+				return fmt.Errorf("%w: %w", errRefused, err)
+			}
+			continue
 		}
-		if try > remakeTries {
-			return fmt.Errorf("%w: %w", errRefused, err)
+		// The store, the media plane or the queue: they need time.
+		if !r.pause(ctx, wait) {
+			return ctx.Err()
 		}
+		wait = min(2*wait, max(calmEach, r.Options.RetryMost))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -211,6 +212,47 @@ func TestGapsThatStay(t *testing.T) {
 			})
 		})
 	}
+}
+
+// downJobs is a queue that takes nothing until a time.
+type downJobs struct {
+	recorder.Jobs
+	until time.Time
+	puts  atomic.Int32
+}
+
+func (j *downJobs) Put(ctx context.Context, id string, task []byte) error {
+	j.puts.Add(1)
+	if time.Now().Before(j.until) {
+		return errors.New("503 Slow Down")
+	}
+	return j.Jobs.Put(ctx, id, task)
+}
+
+// TestRemakingWaits gives what is down the time that it needs, longer each time, and goes on then.
+func TestRemakingWaits(t *testing.T) {
+	remake(t, func(t *testing.T, g *remaking) {
+		defer g.employ()()
+		jobs := &downJobs{Jobs: g.rungs.Jobs, until: time.Now().Add(5 * time.Minute)}
+		g.rungs.Jobs, g.o.RetryMost = jobs, 30*time.Second
+		done, end := g.start()
+		defer end()
+		time.Sleep(time.Second)
+		g.s.add(100)
+		g.s.add(100, 1)
+		g.s.add(100)
+		g.s.end()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if n := jobs.puts.Load(); n < 5 || n > 20 { // 2, 4, 8, 16 and then 30 s
+			t.Errorf("the job was put %d times in 5 minutes", n)
+		}
+		if f := loadLedger(t, g.s.store).File(assets[1] + ".0_0"); f.Lost != 0 || f.Remade != 1 || len(frames(g.k.of(assets[1])[0].file)) != 300 {
+			t.Errorf("%+v", f)
+		}
+		g.tidy()
+	})
 }
 
 // TestRemadeOfOtherKind refuses what a worker of another build makes: its parameter sets don't go
