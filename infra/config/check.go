@@ -2,6 +2,8 @@ package config
 
 import (
 	"net"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -128,6 +130,9 @@ func (l *loader) checkSecrets() {
 	}
 	if (c.WebRTC.ICEUser == "") != (c.WebRTC.ICEPassword == "") {
 		l.wrong("webrtc.icePassword", []string{"webrtc.iceUser"}, "and webrtc.iceUser go together; set both or none")
+	}
+	if c.WebRTC.ICEUser == "" && slices.ContainsFunc(c.WebRTC.Servers(), func(s string) bool { return strings.HasPrefix(s, "turn") }) {
+		l.wrong("webrtc.iceServers", nil, "names a TURN server, and browsers use none without a user: set webrtc.iceUser and webrtc.icePassword")
 	}
 	if c.Storage.Encryption != "aws:kms" && c.Storage.KMSKey != "" {
 		l.wrong("storage.kmsKey", []string{"storage.encryption"}, "is set while storage.encryption is %q; want aws:kms", c.Storage.Encryption)

@@ -98,9 +98,13 @@ func (n *Node) openBucket(ctx context.Context, address string) error {
 	return nil // only operators' questions go there
 }
 
+// reserveMost bounds reserve.
+const reserveMost = 64 << 20
+
 // reserve is what media leave free on a disk, where records, playlists and the bus's own files may
-// have to be written still: a quarter of what has to be free for new streams.
-func reserve(c *config.Config) int64 { return int64(c.Limits.Disk) / 4 }
+// have to be written still: a quarter of what has to be free for new streams, but never so much
+// that a generous limits.disk keeps streams that go on from being stored.
+func reserve(c *config.Config) int64 { return min(int64(c.Limits.Disk)/4, reserveMost) }
 
 // openSpool puts a spool in front of the store of a process that packages.
 func (n *Node) openSpool() (err error) {

@@ -187,7 +187,7 @@ func (m Marks) Over(l Load, streams int, bits int64) error {
 		share("memory", "limits.memory", l.Memory, m.Memory),
 		share("file descriptors", "limits.descriptors", l.Descriptors, m.Descriptors))
 	if m.DiskFree > 0 && l.DiskFree >= 0 && l.DiskFree < m.DiskFree {
-		errs = append(errs, &Full{fmt.Sprintf("the disk of the data folder has %d MiB left (limits.disk is %d)", l.DiskFree>>20, m.DiskFree>>20)})
+		errs = append(errs, &Full{fmt.Sprintf("the disk of the data folder has %d MiB left (limits.disk is %d MiB)", l.DiskFree>>20, m.DiskFree>>20)})
 	}
 	if m.Network > 0 && bits >= m.Network {
 		errs = append(errs, &Full{fmt.Sprintf("the streams bring %.1f Mbit/s (limits.network is %.1f)", float64(bits)/1e6, float64(m.Network)/1e6)})

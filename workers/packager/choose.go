@@ -152,7 +152,8 @@ func (p *Packager) takePin() {
 		return
 	}
 	p.pinNews = false
-	p.choice.byHand = p.pin != nil && (p.choice.pin == nil || *p.choice.pin != *p.pin)
+	changed := p.choice.pin == nil || p.pin != nil && *p.choice.pin != *p.pin
+	p.choice.byHand = p.pin != nil && (changed || p.choice.byHand) // the same again takes nothing back
 	p.choice.pin = p.pin
 }
 
