@@ -166,9 +166,7 @@ func TestBackupIsRecorded(t *testing.T) {
 			t.Errorf("%d files of what viewers see, want 4", n)
 		}
 		enc.recorded(k)
-		// Pictures and sound of a file, of what has come while its rung is made again, two inits and the
-		// document; nothing removed would be 37.
-		if most > 2*12+3 {
+		if most > 2*12+3 { // a file, what comes while its rung is made again, two inits, the document; of 37
 			t.Errorf("%d objects rest at once: what is in files is not removed", most)
 		}
 		for _, f := range loadLedger(t, s.store).Files {
