@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"klive/infra/bus"
-	"klive/infra/check"
+	"klive/infra/check/fault"
 )
 
 // serverEnv makes the test binary a bus node of its own, which a test can kill:
@@ -59,7 +59,7 @@ type cluster struct {
 func startCluster(t testing.TB, n int) *cluster {
 	t.Helper()
 	c := &cluster{nodes: map[string]*exec.Cmd{}, with: map[string][]string{}}
-	clients, peers := check.FreeAddresses(t, n), check.FreeAddresses(t, n)
+	clients, peers := fault.Ports(t, n), fault.Ports(t, n)
 	c.url = "nats://" + strings.Join(clients, ",nats://")
 	for i := range n {
 		name := fmt.Sprint("node", i+1)

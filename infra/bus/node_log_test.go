@@ -7,14 +7,14 @@ import (
 	"testing"
 
 	"klive/infra/bus"
-	"klive/infra/check"
+	"klive/infra/check/fault"
 )
 
 // Whoever comes with another password is named in one and the same line, which says what to
 // do about it.
 func TestOtherPasswordInTheLog(t *testing.T) {
 	var log lockedBuffer
-	address := check.FreeAddresses(t, 1)[0]
+	address := fault.Ports(t, 1)[0]
 	startServer(t, bus.ServerConfig{Listen: address, User: "klive", Password: "secret", Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	for range 3 {
 		_, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address, Name: "other", User: "klive", Password: "hunter2x"})
@@ -34,7 +34,7 @@ func TestOtherPasswordInTheLog(t *testing.T) {
 
 // While the connection is made again, the cause is that, not a buffer or an address.
 func TestCauseWhileReconnecting(t *testing.T) {
-	address := check.FreeAddresses(t, 1)[0]
+	address := fault.Ports(t, 1)[0]
 	s := startServer(t, bus.ServerConfig{Listen: address, Dir: t.TempDir()})
 	c, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address})
 	must(t, err)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"klive/infra/bus"
-	"klive/infra/check"
+	"klive/infra/check/fault"
 )
 
 // disk is a single server whose disk can be lost, or be put back as it was.
@@ -22,7 +22,7 @@ type disk struct {
 }
 
 func newDisk(t *testing.T) *disk {
-	d := &disk{t: t, dir: filepath.Join(t.TempDir(), "bus"), address: check.FreeAddresses(t, 1)[0]}
+	d := &disk{t: t, dir: filepath.Join(t.TempDir(), "bus"), address: fault.Ports(t, 1)[0]}
 	d.start()
 	return d
 }

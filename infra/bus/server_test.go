@@ -23,7 +23,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/bus/bustest"
-	"klive/infra/check"
+	"klive/infra/check/fault"
 )
 
 func startServer(t testing.TB, c bus.ServerConfig) *bus.Server {
@@ -210,7 +210,7 @@ func TestConnectToOthersServers(t *testing.T) {
 // Nobody is there at first, which is noticed at once. Settings that cannot work are refused
 // as such.
 func TestConnectBeforeTheServer(t *testing.T) {
-	address := check.FreeAddresses(t, 1)[0]
+	address := fault.Ports(t, 1)[0]
 	start := time.Now()
 	_, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address})
 	wantWords(t, err, bus.ErrUnavailable, address, "refused", "bus.url")
@@ -234,7 +234,7 @@ func TestClusterRollingRestart(t *testing.T) {
 		t.Skip("takes 15 s")
 	}
 	files := certificate(t)
-	clients, peers := check.FreeAddresses(t, 3), check.FreeAddresses(t, 3)
+	clients, peers := fault.Ports(t, 3), fault.Ports(t, 3)
 	configs := make([]bus.ServerConfig, 3)
 	servers := make([]*bus.Server, 3)
 	for i := range configs {
@@ -300,7 +300,7 @@ func TestClusterRollingRestart(t *testing.T) {
 // begin again, without the third; and one of them alone names the others.
 func TestTwoNodesOfThree(t *testing.T) {
 	t.Parallel()
-	peers := check.FreeAddresses(t, 3)
+	peers := fault.Ports(t, 3)
 	host, err := os.Hostname()
 	must(t, err)
 	port := func(i int) string { _, p, _ := net.SplitHostPort(peers[i]); return p }
@@ -343,7 +343,7 @@ func TestTwoNodesOfThree(t *testing.T) {
 
 // One node of three cannot serve: it says so, and so does who connects to it.
 func TestServerWithoutItsCluster(t *testing.T) {
-	peers := check.FreeAddresses(t, 3)
+	peers := fault.Ports(t, 3)
 	s := startServer(t, bus.ServerConfig{ClusterName: "test", ClusterListen: peers[0], Routes: "nats://" + strings.Join(peers, ",nats://")})
 	wantWords(t, s.Healthy(), bus.ErrUnavailable, "not connected: "+peers[1]+", "+peers[2]+" (2 of the 2 other nodes in bus.cluster.routes)", "bus.cluster.name")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

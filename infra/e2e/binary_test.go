@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"klive/infra/check"
+	"klive/infra/check/fault"
 )
 
 // program builds klive once for all tests.
@@ -77,7 +77,7 @@ type process struct {
 func start(t testing.TB, env ...string) *process {
 	t.Helper()
 	p := &process{dir: t.TempDir(), log: &lines{}, done: make(chan struct{}), client: &http.Client{Transport: &http.Transport{}}}
-	ports := check.FreeAddresses(t, 5)
+	ports := fault.Ports(t, 5)
 	p.rtmp, p.http, p.admin, p.srt, p.webrtc = ports[0], ports[1], ports[2], ports[3], ports[4]
 	p.cmd = exec.Command(theProgram.build(t), "serve")
 	p.cmd.Env = append(environ(),

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"klive/infra/check"
 	"klive/infra/check/fault"
 )
 
@@ -21,7 +20,7 @@ func startNginx(t testing.TB, config string, values map[string]string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen := check.FreeAddresses(t, 1)[0]
+	listen := fault.Ports(t, 1)[0]
 	pairs := []string{"${LISTEN}", listen, "${CACHE}", filepath.Join(dir, "cache")}
 	for name, value := range values {
 		pairs = append(pairs, "${"+name+"}", value)

@@ -18,6 +18,7 @@ import (
 
 	"klive/infra/admin"
 	"klive/infra/check"
+	"klive/infra/check/fault"
 	"klive/infra/media"
 	"klive/infra/publisher"
 )
@@ -397,7 +398,7 @@ type fileHost struct{ dir func() string }
 
 func (h *fileHost) start(t testing.TB) string {
 	t.Helper()
-	address := check.FreeAddresses(t, 1)[0]
+	address := fault.Ports(t, 1)[0]
 	s := &http.Server{Addr: address, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, filepath.Join(h.dir(), filepath.Clean(r.URL.Path)))
 	})}

@@ -11,7 +11,7 @@ import (
 
 	srt "github.com/datarhei/gosrt"
 
-	"klive/infra/check"
+	"klive/infra/check/fault"
 	"klive/infra/publisher"
 )
 
@@ -71,7 +71,7 @@ func sinkSRT(args []string) error {
 
 // sinkCost is the CPU of gosrt alone for n streams, in seconds per stream-minute.
 func sinkCost(b *testing.B, stream []byte, n int, run, settle time.Duration) float64 {
-	address := check.FreeAddresses(b, 1)[0]
+	address := fault.Ports(b, 1)[0]
 	sink := child(b, "srt-sink", address)
 	for end := time.Now().Add(20 * time.Second); !bound(b, address); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {

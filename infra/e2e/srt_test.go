@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"klive/infra/check"
 	"klive/infra/check/fault"
 	"klive/infra/publisher"
 )
@@ -85,7 +84,7 @@ func TestSRTFrameAudit(t *testing.T) {
 func transmit(t testing.TB, p *process, file, streamID string) *tooling {
 	t.Helper()
 	slt := tool(t, "srt-live-transmit", "apt-get install srt-tools")
-	ports := check.FreeAddresses(t, 1)
+	ports := fault.Ports(t, 1)
 	relay := run(t, slt, "-q", "-a:no", "udp://"+ports[0], "srt://"+p.srt+"?mode=caller&pbkeylen=16&passphrase="+url.QueryEscape(srtPass)+
 		"&streamid="+url.QueryEscape(streamID))
 	p.wait(t, 20*time.Second, "srt-live-transmit to listen", func() bool { return bound(t, ports[0]) })

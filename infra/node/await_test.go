@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/infra/bus"
-	"klive/infra/check"
+	"klive/infra/check/fault"
 	"klive/infra/publisher"
 	"klive/storage/s3"
 )
@@ -115,8 +115,8 @@ func TestWithoutPasswords(t *testing.T) {
 // that they are early; and it ends when it is told to.
 func TestStartWithoutBus(t *testing.T) {
 	settings := testSettings(t)
-	settings.Bus.URL = "nats://klive:geheim@" + check.FreeAddresses(t, 1)[0]
-	settings.Internal.Listen = check.FreeAddresses(t, 1)[0]
+	settings.Bus.URL = "nats://klive:geheim@" + fault.Ports(t, 1)[0]
+	settings.Internal.Listen = fault.Ports(t, 1)[0]
 	ctx, cancel := context.WithCancel(t.Context())
 	var log buffer
 	ended := make(chan error, 1)

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/infra/admin"
-	"klive/infra/check"
+	"klive/infra/check/fault"
 	"klive/infra/config"
 	"klive/infra/live"
 )
@@ -25,7 +25,7 @@ func busSettings(t *testing.T) *config.Config {
 	t.Helper()
 	c := config.Default()
 	c.Data, c.RTMP.Listen, c.HTTP.Listen = t.TempDir(), "", ""
-	c.Bus.Listen, c.Admin.Listen = check.FreeAddresses(t, 1)[0], check.FreeAddresses(t, 1)[0]
+	c.Bus.Listen, c.Admin.Listen = fault.Ports(t, 1)[0], fault.Ports(t, 1)[0]
 	return c
 }
 
@@ -80,8 +80,8 @@ func TestBusNodeAdmin(t *testing.T) {
 // that is gone, in an empty one.
 func TestBusNodeName(t *testing.T) {
 	c := busSettings(t)
-	c.Bus.Cluster.Listen = check.FreeAddresses(t, 1)[0]
-	c.Bus.Cluster.Routes = "nats://" + c.Bus.Cluster.Listen + ",nats://" + check.FreeAddresses(t, 1)[0]
+	c.Bus.Cluster.Listen = fault.Ports(t, 1)[0]
+	c.Bus.Cluster.Routes = "nats://" + c.Bus.Cluster.Listen + ",nats://" + fault.Ports(t, 1)[0]
 	place := strings.ReplaceAll(c.Bus.Cluster.Listen, ":", "-")
 	start := func(node, want string, warns bool) {
 		t.Helper()

@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"klive/infra/check"
+	"klive/infra/check/fault"
 	"klive/infra/config"
 )
 
@@ -21,7 +21,7 @@ func testSettings(t *testing.T) *config.Config {
 	c := config.Default()
 	c.SRT.Listen, c.WebRTC.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	c.Data = filepath.Join(t.TempDir(), "data")
-	c.RTMP.Listen, c.HTTP.Listen, c.Admin.Listen = check.FreeAddresses(t, 1)[0], check.FreeAddresses(t, 1)[0], check.FreeAddresses(t, 1)[0]
+	c.RTMP.Listen, c.HTTP.Listen, c.Admin.Listen = fault.Ports(t, 1)[0], fault.Ports(t, 1)[0], fault.Ports(t, 1)[0]
 	return c
 }
 
@@ -45,9 +45,9 @@ func TestStartFailures(t *testing.T) {
 			}
 		}, func(t *testing.T, c *config.Config) { os.Remove(c.Data) }, []string{"data folder", "key data"}},
 		{"no admin listener", func(t *testing.T, c *config.Config) { c.Admin.Listen = "" },
-			func(t *testing.T, c *config.Config) { c.Admin.Listen = check.FreeAddresses(t, 1)[0] }, []string{"admin.listen", "kaltura.url"}},
+			func(t *testing.T, c *config.Config) { c.Admin.Listen = fault.Ports(t, 1)[0] }, []string{"admin.listen", "kaltura.url"}},
 		{"no certificate", func(t *testing.T, c *config.Config) {
-			c.HTTPS.Listen, c.TLS.Cert, c.TLS.Key = check.FreeAddresses(t, 1)[0], "/nosuch/cert.pem", "/nosuch/key.pem"
+			c.HTTPS.Listen, c.TLS.Cert, c.TLS.Key = fault.Ports(t, 1)[0], "/nosuch/cert.pem", "/nosuch/key.pem"
 		}, func(t *testing.T, c *config.Config) { c.HTTPS.Listen = "" }, []string{"/nosuch/cert.pem", "tls.cert"}},
 		{"API address with a path too much", func(t *testing.T, c *config.Config) {
 			c.Kaltura.URL, c.Kaltura.Secret = "http://127.0.0.1:9/api_v3", "0123456789abcdef"

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 	"testing"
 )
 
@@ -21,21 +22,37 @@ func Ports(t testing.TB, n int) []string {
 	return PortsOn(t, "127.0.0.1", n)
 }
 
-// PortsOn finds free addresses of a host.
+// given are the ports that PortsOn gave away: who got one may not listen there yet.
+var given sync.Map
+
+// PortsOn finds free addresses of a host, TCP and UDP. No two calls in a process give the same port.
 func PortsOn(t testing.TB, host string, n int) []string {
 	t.Helper()
 	var out []string
 	for tries := 0; len(out) < n; tries++ {
+		if tries > 1000+100*n {
+			t.Fatalf("no free port on %s", host)
+		}
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-		if err != nil {
-			if tries > 100*n {
-				t.Fatalf("no free port on %s: %v", host, err)
-			}
+		if _, taken := given.LoadOrStore(port, true); taken {
 			continue
 		}
-		defer l.Close()
-		out = append(out, l.Addr().String())
+		if address := net.JoinHostPort(host, strconv.Itoa(port)); free(address) {
+			out = append(out, address)
+		}
 	}
 	return out
+}
+
+func free(address string) bool {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	p, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return false
+	}
+	return p.Close() == nil
 }
