@@ -15,7 +15,11 @@ func TestProcessLives(t *testing.T) {
 	}
 
 	p.Stop()
-	if err := ask(addr, 200*time.Millisecond); err == nil {
+	stopped := false
+	for i := 0; i < 20 && !stopped; i++ { // a signal takes its time on a busy machine
+		stopped = ask(addr, 200*time.Millisecond) != nil
+	}
+	if !stopped {
 		t.Error("a stopped process answers")
 	}
 	if !p.Running() {
