@@ -142,6 +142,9 @@ func parsePlain(id string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
+	if params.Entry != entry {
+		return target{}, refuseID("the stream id's e= and its name are different entries")
+	}
 	return target{name: live.FeedID{Entry: entry, Suffix: suffix}.StreamName(), params: params}, nil
 }
 
