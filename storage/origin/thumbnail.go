@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"klive/infra/config"
 	"klive/infra/media"
 	"klive/infra/media/mp4"
 	"klive/storage"
@@ -188,6 +189,7 @@ func (p *pictures) run(ctx context.Context, program string, in []byte) ([]byte, 
 	var out, complaints limited
 	out.left, complaints.left = maxPicture, 4<<10
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, &complaints
+	cmd.Env = config.ChildEnviron()
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("a picture could not be made: %w: %s", err, bytes.TrimSpace(complaints.Bytes()))

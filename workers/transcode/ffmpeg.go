@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"klive/infra/config"
 )
 
 // ErrFFmpeg wraps why ffmpeg did not make what it was asked for.
@@ -46,6 +48,7 @@ func (p *process) run(ctx context.Context, input [][]byte) ([]byte, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	cmd := exec.CommandContext(ctx, p.path, p.args...)
+	cmd.Env = config.ChildEnviron()
 	cmd.WaitDelay = killWait
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

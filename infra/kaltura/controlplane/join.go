@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"klive/infra/bus"
+	"klive/infra/config"
 	"klive/infra/kaltura"
 )
 
@@ -319,6 +320,7 @@ func (s *Server) ffmpeg(ctx context.Context, in io.Reader, out io.Writer, args .
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.config.FFmpeg, append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-y"}, args...)...)
 	cmd.Stdin, cmd.Stdout = in, out
+	cmd.Env = config.ChildEnviron()
 	cmd.WaitDelay = 5 * time.Second
 	words := &tail{}
 	cmd.Stderr = words
