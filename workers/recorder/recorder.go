@@ -405,16 +405,24 @@ func (r *Recorder) startAppending(ctx context.Context, wg *sync.WaitGroup) {
 
 // writeAll writes the files that are planned, one at a time, oldest first.
 func (r *Recorder) writeAll(ctx context.Context) {
+	idle := func() { r.pauseOrNudge(ctx, r.Options.Poll) }
+	r.oneByOne(ctx, func(f *ledger.File) bool { return f.Size == 0 && f.Remake == 0 }, r.writeOne, idle,
+		"a recording could not be written, trying again")
+}
+
+// oneByOne does something with the planned files that are due for it, one at a time, oldest first,
+// until ctx ends or the lease is lost. What fails is tried again, ever more rarely.
+func (r *Recorder) oneByOne(ctx context.Context, due func(*ledger.File) bool, do func(context.Context, ledger.File) error, idle func(), failed string) {
 	wait := r.Options.Retry
 	for ctx.Err() == nil {
 		l := r.book.Ledger()
-		i := slices.IndexFunc(l.Files, func(f ledger.File) bool { return f.State == ledger.Planned && f.Size == 0 && f.Remake == 0 })
+		i := slices.IndexFunc(l.Files, func(f ledger.File) bool { return f.State == ledger.Planned && due(&f) })
 		if i < 0 {
-			r.pauseOrNudge(ctx, r.Options.Poll)
+			idle()
 			continue
 		}
 		f := l.Files[i]
-		err := r.writeOne(ctx, f)
+		err := do(ctx, f)
 		switch {
 		case err == nil:
 			wait = r.Options.Retry
@@ -423,7 +431,7 @@ func (r *Recorder) writeAll(ctx context.Context) {
 		case r.over(ctx, err):
 			return
 		}
-		r.Log.Warn("a recording could not be written, trying again", append(describeFile(&f), "in", wait, "error", err)...)
+		r.Log.Warn(failed, append(describeFile(&f), "in", wait, "error", err)...)
 		r.metrics.retries.Inc()
 		r.pause(ctx, wait)
 		wait = min(2*wait, r.Options.RetryMost)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -84,29 +83,9 @@ func sourceOf(b *timeline.Broadcast, it *timeline.Item, m *timeline.Media) *time
 // remakeAll has the gaps of planned files made again, file by file, oldest first. Files without
 // gaps are written meanwhile.
 func (r *Recorder) remakeAll(ctx context.Context) {
-	wait := r.Options.Retry
-	for ctx.Err() == nil {
-		l := r.book.Ledger()
-		i := slices.IndexFunc(l.Files, func(f ledger.File) bool { return f.State == ledger.Planned && f.Remake > 0 })
-		if i < 0 {
-			r.pause(ctx, r.Options.Poll)
-			continue
-		}
-		f := l.Files[i]
-		err := r.remakeFile(ctx, f)
-		switch {
-		case err == nil:
-			wait = r.Options.Retry
-			r.nudge()
-			continue
-		case r.over(ctx, err):
-			return
-		}
-		r.Log.Warn("gaps of a recording could not be made again, trying again", append(describeFile(&f), "in", wait, "error", err)...)
-		r.metrics.retries.Inc()
-		r.pause(ctx, wait)
-		wait = min(2*wait, r.Options.RetryMost)
-	}
+	idle := func() { r.pause(ctx, r.Options.Poll) } // nudges are for the writer
+	r.oneByOne(ctx, func(f *ledger.File) bool { return f.Remake > 0 }, r.remakeFile, idle,
+		"gaps of a recording could not be made again, trying again")
 }
 
 // remakeFile makes what can be made of a file's gaps, and releases the file to be written. An
