@@ -60,6 +60,7 @@ const (
 	HealthWaiting  Health = "waiting" // for its encoders
 	HealthHeld     Health = "held"    // the store is away
 	HealthBehind   Health = "behind"
+	HealthGaps     Health = "gaps"   // its newest segments could not be had or stored
 	HealthOrphan   Health = "orphan" // nobody owns it
 	HealthDamaged  Health = "damaged"
 	HealthUnknown  Health = "unknown" // its timeline can't be read at this moment

@@ -160,7 +160,27 @@ func (o overview) judge(ctx context.Context, e *admin.LiveEntry, now time.Time) 
 	case e.Pending > 0 && now.Sub(settled.Std()) > time.Duration(behindAfter*max(1, b.Target))*time.Second:
 		return admin.HealthHeld, "the store is away: its newest segments wait in the owner's spool" + o.reason(e.Owner)
 	}
+	if list := missing(b); len(list) > 0 {
+		return admin.HealthGaps, "of its newest segments some are gaps for viewers, in " + strings.Join(list, ", ") + "; the log of its owner says why"
+	}
 	return admin.HealthLive, ""
+}
+
+// newest is how many items back gaps tell of the present.
+const newest = 3
+
+// missing are the renditions, as encoders send them, that have a gap among a broadcast's newest items.
+// Those of the ladder are told of with their streams.
+func missing(b *timeline.Broadcast) (list []string) {
+	for _, it := range b.Items[max(0, len(b.Items)-newest):] {
+		for i := range it.Media {
+			m := &it.Media[i]
+			if r := b.Rendition(m.Rendition); m.Gap && r != nil && !r.Encoded && !slices.Contains(list, m.Rendition) {
+				list = append(list, m.Rendition)
+			}
+		}
+	}
+	return list
 }
 
 // reason is why the store is away, as the owner hears it, behind a colon; empty when nothing is

@@ -80,3 +80,30 @@ func TestReasonOfTheOwner(t *testing.T) {
 		}
 	})
 }
+
+// A broadcast whose newest segments are gaps is not well; older ones, and gaps of a rung, are the past
+// or are told elsewhere.
+func TestGapsAreTold(t *testing.T) {
+	sc := tt.NewScript()
+	records := sc.Open(tt.Broadcast, 0)
+	for i := range 6 {
+		records = append(records, sc.Adopt(4*time.Second, false))
+		if i == 1 {
+			records = append(records, sc.Gap(tt.Video))
+		} else {
+			records = append(records, sc.Store())
+		}
+	}
+	for _, c := range []struct {
+		records []timeline.Record
+		want    int
+	}{{records, 0}, {append(records, sc.Adopt(4*time.Second, false), sc.Gap(tt.Video, tt.Audio)), 2}} {
+		s, err := tt.Fold(c.records...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := missing(s.Current()); len(got) != c.want {
+			t.Errorf("gaps in %v, want %d renditions", got, c.want)
+		}
+	}
+}

@@ -61,7 +61,7 @@ export interface Entry {
   live?: Live;
 }
 
-export type Health = 'starting' | 'live' | 'waiting' | 'held' | 'behind' | 'orphan' | 'damaged' | 'unknown';
+export type Health = 'starting' | 'live' | 'waiting' | 'held' | 'behind' | 'gaps' | 'orphan' | 'damaged' | 'unknown';
 
 /** An entry that is on the air. */
 export interface Live {

@@ -7,6 +7,7 @@ const healthText: Record<Health, string> = {
   waiting: 'Waiting',
   held: 'Store away',
   behind: 'Behind',
+  gaps: 'Gaps',
   orphan: 'No owner',
   damaged: 'Damaged',
   unknown: 'Unknown',
