@@ -107,6 +107,8 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, id live.Feed
 	if errors.Is(err, ErrNotOnAir) && f.cfg.Claims != nil {
 		if claimed, cerr := f.claimed(r.Context(), id); cerr == nil {
 			address, err = claimed, nil
+		} else if !errors.Is(cerr, bus.ErrNotFound) {
+			err = cerr
 		}
 	}
 	switch {

@@ -14,6 +14,8 @@ type broken struct{}
 
 func (broken) Away(*http.Request, live.FeedID) bool { return true }
 
+func (broken) HeldElsewhere(*http.Request, live.FeedID) bool { return true }
+
 func (broken) Forward(http.ResponseWriter, *http.Request, live.FeedID) {
 	panic(http.ErrAbortHandler)
 }

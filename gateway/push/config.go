@@ -27,6 +27,8 @@ type Gateway interface {
 type Elsewhere interface {
 	// Away reports whether another gateway holds the feed.
 	Away(*http.Request, live.FeedID) bool
+	// HeldElsewhere is the same of a feed that need not begin.
+	HeldElsewhere(*http.Request, live.FeedID) bool
 	// Forward answers with what that gateway says.
 	Forward(http.ResponseWriter, *http.Request, live.FeedID)
 }

@@ -80,7 +80,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.answer(w, r, err, "")
 		return
 	}
-	if h.find(to.ID) == nil && h.cfg.Elsewhere != nil && h.cfg.Elsewhere.Away(r, to.ID) {
+	if h.find(to.ID) == nil && h.away(r, to.ID) {
 		unbounded(w)
 		// A packager that hangs up has sent what it wanted: the forwarder sees to the rest.
 		h.cfg.Elsewhere.Forward(w, r.WithContext(context.WithoutCancel(r.Context())), to.ID)
@@ -92,6 +92,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer h.leave()
 	h.answer(w, r, h.serve(w, r, to), to.Params.Entry)
+}
+
+// away reports whether a request belongs to another gateway. What ends a feed claims none.
+func (h *Handler) away(r *http.Request, id live.FeedID) bool {
+	switch {
+	case h.cfg.Elsewhere == nil:
+		return false
+	case r.Method == http.MethodDelete:
+		return h.cfg.Elsewhere.HeldElsewhere(r, id)
+	}
+	return h.cfg.Elsewhere.Away(r, id)
 }
 
 // unbounded takes the server's limits off a request whose body lasts as long as a broadcast.

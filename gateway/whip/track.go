@@ -129,7 +129,7 @@ func (t *track) delivered(p *packet, lost bool) {
 	}
 }
 
-// leaveOut counts an access unit that can't be used, and asks for a keyframe.
+// leaveOut counts an access unit that can't be used.
 func (t *track) leaveOut() {
 	t.damaged.Add(1)
 	t.s.server.metrics.damaged.Inc()

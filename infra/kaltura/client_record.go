@@ -9,12 +9,10 @@ import (
 
 // Codes with which appendRecording refuses (contract §3.6).
 const (
-	CodeAssetNotFound        = "ASSET_ID_NOT_FOUND"
-	CodeRecordingFull        = "LIVE_STREAM_EXCEEDED_MAX_RECORDED_DURATION"
-	CodeRecordingElsewhere   = "KALTURA_RECORDING_ENABLED"
-	CodeLocalFileNotFound    = "LOCAL_FILE_NOT_FOUND"
-	CodeUploadTokenNotFull   = "UPLOAD_TOKEN_INVALID_STATUS_FOR_ADD_ENTRY"
-	CodeUploadedFileNotFound = "UPLOADED_FILE_NOT_FOUND_BY_TOKEN"
+	CodeAssetNotFound      = "ASSET_ID_NOT_FOUND"
+	CodeRecordingFull      = "LIVE_STREAM_EXCEEDED_MAX_RECORDED_DURATION"
+	CodeRecordingElsewhere = "KALTURA_RECORDING_ENABLED"
+	CodeUploadTokenNotFull = "UPLOAD_TOKEN_INVALID_STATUS_FOR_ADD_ENTRY"
 )
 
 // Resource is how the API gets at a recorded file: exactly one field is set (contract §5.7).

@@ -211,9 +211,6 @@ func (w *WHIP) feedback(s *webrtc.RTPSender) {
 	}
 }
 
-// Keyframes delivers when the server asks for a keyframe.
-func (w *WHIP) Keyframes() <-chan struct{} { return w.keyframe }
-
 // ErrEnded is returned when the server has ended the session.
 var ErrEnded = errors.New("the WHIP server has ended the session; its log says why")
 
