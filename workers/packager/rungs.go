@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"klive/infra/bus"
 	"klive/infra/live"
 	"klive/storage/timeline"
 )
@@ -161,8 +162,13 @@ func (r *rungs) put(ctx context.Context, id string, j *live.Job) {
 			return
 		}
 		r.w.log.Warn("a transcode job could not be put into the queue, trying again", "segment", j.Name(), "error", err)
-		if !time.Now().Add(wait).Before(j.Deadline) || !sleep(ctx, wait) {
-			return // the deadline makes it a gap
+		late := !time.Now().Add(wait).Before(j.Deadline)
+		if late || errors.Is(err, bus.ErrTooLarge) || errors.Is(err, bus.ErrInvalid) {
+			r.fail(j, fmt.Errorf("its job could not be put into the queue: %w", err))
+			return
+		}
+		if !sleep(ctx, wait) {
+			return
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"klive/infra/config"
 	"klive/infra/live"
 )
 
@@ -133,7 +134,9 @@ func (e *Encoder) probe(ctx context.Context, ffmpeg string) error {
 	args := append([]string{"-hide_banner", "-nostdin", "-loglevel", "error"}, e.Device...)
 	args = append(args, "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=30:duration=0.3", "-vf", e.Upload)
 	args = append(append(args, e.args(0, &v, "")...), "-f", "null", "-")
-	out, err := exec.CommandContext(ctx, ffmpeg, args...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, ffmpeg, args...)
+	cmd.Env, cmd.WaitDelay = config.ChildEnviron(), killWait
+	out, err := cmd.CombinedOutput()
 	if err == nil {
 		return nil
 	}

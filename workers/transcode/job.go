@@ -257,8 +257,9 @@ func (a *attempt) publish(ctx context.Context, good []made) error {
 		m := &good[i]
 		subject := live.RungSubject(a.job.Feed.Entry, m.rendition, a.id)
 		parts := m.parts(a.job)
-		for _, p := range parts {
+		for n, p := range parts {
 			if _, err := a.w.Media.Publish(ctx, subject, p.ID(), p); err != nil {
+				a.w.Media.Release(subject, uint64(n)) // no end names them, so nobody else would
 				return fmt.Errorf("publish %s: %w", m.rendition, err)
 			}
 		}
