@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -78,6 +80,8 @@ func (t *tender) memory(ctx context.Context) {
 	if err != nil {
 		return // there is no leader of the cluster either
 	}
+	// One that others have deleted meanwhile begins anew when it is made again.
+	maps.DeleteFunc(t.silent, func(name string, _ *silence) bool { return !slices.Contains(names, name) })
 	led := t.control.led(ctx, names)
 	now := time.Now()
 	for _, name := range names {
