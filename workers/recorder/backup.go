@@ -126,6 +126,9 @@ func (b *backup) save(ctx context.Context, d *backupDoc) error {
 		return err
 	}
 	key := backupKey(b.r.Entry, d.Broadcast.ID)
+	if len(data) > maxBackupDoc { // nobody could read it back
+		return fmt.Errorf("recorder: %s would have more than %d bytes; its media are not in files yet", key, maxBackupDoc)
+	}
 	b.mu.Lock()
 	etag := b.etag
 	b.mu.Unlock()

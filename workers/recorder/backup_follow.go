@@ -202,8 +202,10 @@ func (b *backup) keepOnce(ctx context.Context, a *live.Assembly, g *live.Grant, 
 	d := b.next()
 	d.Over = over
 	if a != nil && a.Duration() > 0 {
-		if err := b.add(ctx, d, a, g); err != nil {
-			return err
+		if !b.stopped(d.Broadcast.ID) {
+			if err := b.add(ctx, d, a, g); err != nil {
+				return err
+			}
 		}
 		d.Feed, d.LastPart = a.Feed, a.Last
 	}
@@ -224,6 +226,12 @@ func (b *backup) keepOnce(ctx context.Context, a *live.Assembly, g *live.Grant, 
 	delete(b.r.coming, b.id)
 	b.r.mu.Unlock()
 	return b.r.beginBackup(ctx, b)
+}
+
+// stopped reports whether a broadcast is not recorded any further, though it may be on the air.
+func (b *backup) stopped(broadcast string) bool {
+	s := b.r.book.Ledger().Session(broadcast)
+	return s != nil && s.Stopped != ""
 }
 
 // add makes an item of a segment, unless it lies before what there is or can't be one.
@@ -250,7 +258,7 @@ func (b *backup) trim(d *backupDoc) (gone []string) {
 	}
 	floor := d.NextSeq
 	for _, t := range s.Tracks {
-		if t.Asset != "" && !t.Closed {
+		if s.Stopped == "" && t.Asset != "" && !t.Closed { // of a stopped session nothing is cut any more
 			floor = min(floor, t.NextSeq)
 		}
 	}

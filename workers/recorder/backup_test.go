@@ -12,8 +12,10 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/bus/bustest"
+	"klive/infra/kaltura"
 	"klive/infra/live"
 	"klive/infra/media"
+	"klive/storage/ledger"
 	"klive/workers/recorder"
 	"klive/workers/transcode/transcodetest"
 )
@@ -176,6 +178,64 @@ func TestBackupIsRecorded(t *testing.T) {
 		}
 		left, err := s.store.List(t.Context(), "state/", "", 100)
 		if err != nil || len(left) != 1 || !strings.HasPrefix(left[0].Key, "state/ledger/") {
+			t.Errorf("%d objects are left: %v, %v", len(left), left, err)
+		}
+	})
+}
+
+// TestStoppedBackupKeepsLittle holds that nothing gathers of a backup's feed that Kaltura takes no
+// more of, however long its encoder sends, and that nothing is left when it has gone.
+func TestStoppedBackupKeepsLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := bus.NewRing(bus.RingConfig{MaxAge: time.Minute})
+		t.Cleanup(func() { ring.Close() })
+		s, k := newStream(1, true), &kalturaAPI{refuse: func(r kaltura.AppendRequest) error {
+			if r.Index == 1 {
+				return &kaltura.APIError{Code: kaltura.CodeRecordingFull, Message: "no more"}
+			}
+			return nil
+		}}
+		s.end() // the backup alone is on the air
+		enc := &backupEncoder{t: t, ring: ring, at: origin, grant: live.Grant{Entry: entry, PartnerID: 102, Record: 1, Ladder: live.Ladder{Rungs: []live.Rung{
+			{ParamsID: 0, Name: "source", AssetID: assets[0], Tags: []string{"recording_anchor"}, Video: live.VideoRung{Mode: live.ModePassThrough}},
+		}}}}
+		o := options(20 * time.Second)
+		o.Backup, o.Resume = true, 30*time.Second
+		r, err := recorder.New(t.Context(), recorder.Config{
+			Entry: entry, Owner: "worker", Store: s.store, Recordings: s.store, Timelines: s, API: k, Media: ring,
+			Guard: func(context.Context) error { return nil }, Live: enc.feeds, Log: testLog(t), Options: o,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		enc.open(5)
+		done := make(chan error, 1)
+		go func() { done <- r.Run(t.Context()) }()
+		stopped, most := 0, 0 // segments since the session was stopped, and objects that rest then
+		for i := range 40 {
+			enc.send(i == 39)
+			time.Sleep(4 * time.Second)
+			rest, err := s.store.List(t.Context(), "state/backup/", "", 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices.ContainsFunc(loadLedger(t, s.store).Sessions, func(s ledger.Session) bool { return s.Index == 1 && s.Stopped != "" }) {
+				if stopped++; stopped > 1 {
+					most = max(most, len(rest))
+				}
+			}
+		}
+		if stopped < 30 {
+			t.Fatalf("the session was stopped during %d of 40 segments", stopped)
+		}
+		if most > 2*2+3 { // two items, two inits, the document
+			t.Errorf("%d objects rest of a backup that is not recorded any more", most)
+		}
+		enc.gone()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if left, err := s.store.List(t.Context(), "state/backup/", "", 100); err != nil || len(left) > 0 {
 			t.Errorf("%d objects are left: %v, %v", len(left), left, err)
 		}
 	})
