@@ -267,7 +267,10 @@ func (r *Recorder) begin(ctx context.Context, s *timeline.State) error {
 func (r *Recorder) plan(ctx context.Context, s *timeline.State, broadcast string) error {
 	b := r.lookup(s, broadcast)
 	var items []timeline.Item
-	if b != nil {
+	// Of a stopped session nothing is cut any more: it waits for the broadcast's end.
+	was := r.book.Ledger().Session(broadcast)
+	stopped := was != nil && was.Stopped != ""
+	if b != nil && !stopped {
 		var err error
 		if items, err = r.items(ctx, b, needed(r.book.Ledger(), b), 0); err != nil {
 			return err
@@ -276,11 +279,11 @@ func (r *Recorder) plan(ctx context.Context, s *timeline.State, broadcast string
 	errSame := errors.New("nothing to change")
 	err := r.book.Change(ctx, func(l *ledger.Ledger) error {
 		session := l.Session(broadcast)
-		if session == nil {
-			return errSame
+		if session == nil || stopped && session.Stopped == "" {
+			return errSame // somebody else has changed it; the next turn sees
 		}
 		changed := false
-		if b != nil {
+		if b != nil && !stopped {
 			p := &planner{led: l, session: session, b: b, items: items, segment: r.Options.Segment, now: time.Now(),
 				impatient: b.Ended && time.Since(b.End.Std()) > r.Options.Settle, remakes: r.Rungs != nil && r.Options.Remake > 0, say: r.sayOnce}
 			changed = p.run()
