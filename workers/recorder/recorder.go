@@ -70,7 +70,6 @@ type Recorder struct {
 	book    *ledger.Book
 	metrics *Metrics
 	nudged  chan struct{}
-	said    map[string]bool
 	// noted says why nothing was done last, so that it is said once.
 	noted string
 	// expired is when files were last looked at whose time is over.
@@ -79,6 +78,7 @@ type Recorder struct {
 	// mu guards the fields below.
 	mu     sync.Mutex
 	series map[string]bool // that somebody appends
+	said   map[string]bool // what sayOnce has told
 	// backups are the backup encoder's broadcasts by their id, coming those of which nothing is
 	// stored yet.
 	backups map[string]*backup
@@ -337,11 +337,20 @@ func passed(s *ledger.Session, items []timeline.Item) bool {
 // sayOnce tells an operator of something that stays as it is.
 func (r *Recorder) sayOnce(text string, args ...any) {
 	key := text + fmt.Sprint(args...)
-	if len(r.said) < 1000 && !r.said[key] {
-		r.said[key] = true
+	r.mu.Lock()
+	known := r.said[key]
+	if !known && len(r.said) >= maxSaid {
+		clear(r.said) // rather some of it again than nothing any more
+	}
+	r.said[key] = true
+	r.mu.Unlock()
+	if !known {
 		r.Log.Warn(text, args...)
 	}
 }
+
+// maxSaid bounds what is remembered of what was said.
+const maxSaid = 1000
 
 // needed is the first item of a broadcast that is still to be cut.
 func needed(l *ledger.Ledger, b *timeline.Broadcast) uint64 {
