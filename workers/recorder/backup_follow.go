@@ -291,7 +291,11 @@ func (b *backup) settle(ctx context.Context) error {
 	following, d := b.following, b.doc
 	b.mu.Unlock()
 	x := &d.Broadcast
-	if following || x.ID == "" {
+	switch {
+	case following:
+		return nil
+	case x.ID == "":
+		b.giveUp()
 		return nil
 	}
 	if !x.Ended {
@@ -317,4 +321,17 @@ func (b *backup) settle(ctx context.Context) error {
 	defer b.r.mu.Unlock()
 	delete(b.r.backups, x.ID)
 	return nil
+}
+
+// giveUp drops a backup that nothing is stored of and whose feed is not on the air any more: it
+// may have gone after it could not be followed, before that was tried again.
+func (b *backup) giveUp() {
+	if slices.ContainsFunc(b.r.Live(), func(f live.FeedRecord) bool { return f.Feed.FeedID == b.id }) {
+		return
+	}
+	b.r.mu.Lock()
+	defer b.r.mu.Unlock()
+	if b.r.coming[b.id] == b {
+		delete(b.r.coming, b.id)
+	}
 }

@@ -2,6 +2,7 @@ package recorder_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -237,6 +238,41 @@ func TestStoppedBackupKeepsLittle(t *testing.T) {
 		}
 		if left, err := s.store.List(t.Context(), "state/backup/", "", 100); err != nil || len(left) > 0 {
 			t.Errorf("%d objects are left: %v, %v", len(left), left, err)
+		}
+	})
+}
+
+// deaf is a media plane that nothing can be followed on.
+type deaf struct{ bus.Media }
+
+func (deaf) Follow(context.Context, string, uint64) (bus.Follower, error) {
+	return nil, errors.New("no route")
+}
+
+// TestBackupThatWasNeverHeard ends, though the feed could not be followed while it was there.
+func TestBackupThatWasNeverHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream(1, true)
+		s.end()
+		enc := &backupEncoder{t: t, at: origin, grant: live.Grant{Entry: entry, PartnerID: 102, Record: 1}}
+		o := options(20 * time.Second)
+		o.Backup = true
+		r, err := recorder.New(t.Context(), recorder.Config{
+			Entry: entry, Owner: "worker", Store: s.store, Recordings: s.store, Timelines: s, API: &kalturaAPI{}, Media: deaf{},
+			Guard: func(context.Context) error { return nil }, Live: enc.feeds, Log: testLog(t), Options: o,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		enc.open(5)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		time.Sleep(time.Second)
+		enc.gone()
+		if err := <-done; err != nil || ctx.Err() != nil {
+			t.Errorf("the recorder waits for a feed that is gone: %v, %v", err, ctx.Err())
 		}
 	})
 }
