@@ -46,6 +46,9 @@ const (
 type backup struct {
 	r  *Recorder
 	id live.FeedID
+	// name is the id that its broadcast gets: one, so that what is tried again goes to the same
+	// folder.
+	name string
 
 	// mu guards the fields below.
 	mu        sync.Mutex
@@ -193,7 +196,7 @@ func (r *Recorder) loadBackups(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			b := &backup{r: r, id: d.Feed.FeedID, doc: *d, etag: etag}
+			b := &backup{r: r, id: d.Feed.FeedID, name: d.Broadcast.ID, doc: *d, etag: etag}
 			if err := b.save(ctx, b.next()); err != nil {
 				return err
 			}
@@ -251,7 +254,7 @@ func (r *Recorder) lookup(s *timeline.State, id string) *timeline.Broadcast {
 func (b *backup) item(ctx context.Context, d *backupDoc, a *live.Assembly, g *live.Grant) error {
 	x := &d.Broadcast
 	if x.ID == "" {
-		x.ID = backupPrefix + strings.ToLower(rand.Text())
+		x.ID = b.name
 		x.Start, x.Target = a.Start(), int((a.Segment.Target+time.Second-1)/time.Second)
 		d.Partner, d.Record = g.PartnerID, g.Record
 	}

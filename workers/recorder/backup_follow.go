@@ -2,8 +2,10 @@ package recorder
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,7 +71,7 @@ func (r *Recorder) followBackup(ctx context.Context, wg *sync.WaitGroup, f live.
 		}
 	}
 	if b == nil {
-		b = &backup{r: r, id: f.Feed.FeedID}
+		b = &backup{r: r, id: f.Feed.FeedID, name: backupPrefix + strings.ToLower(rand.Text())}
 		r.mu.Lock()
 		r.coming[b.id] = b
 		r.mu.Unlock()
