@@ -79,12 +79,7 @@ func (r *Recorder) obey(ctx context.Context) error {
 
 func (r *Recorder) apply(l *ledger.Ledger, o Order) {
 	if o.Kind == OrderSplit {
-		for i := range l.Sessions {
-			if s := &l.Sessions[i]; s.Stopped == "" && len(s.Splits) < ledger.MaxSplits && !slices.Contains(s.Splits, media.At(o.At)) {
-				s.Splits = append(s.Splits, media.At(o.At))
-				r.Log.Info("a split was asked for", "broadcast", s.Broadcast)
-			}
-		}
+		r.split(l, media.At(o.At))
 		return
 	}
 	f := l.File(o.File)
@@ -107,6 +102,29 @@ func (r *Recorder) apply(l *ledger.Ledger, o Order) {
 	}
 	f.Changed = time.Now()
 	r.Log.Info("an operator decided on a recording", "file", o.File, "order", o.Kind)
+}
+
+// split has the files of what is being recorded end at an instant.
+func (r *Recorder) split(l *ledger.Ledger, at media.Time) {
+	told := false // what becomes of the order
+	for i := range l.Sessions {
+		s := &l.Sessions[i]
+		switch {
+		case s.Stopped != "":
+		case slices.Contains(s.Splits, at):
+			told = true // by an attempt before this one
+		case len(s.Splits) >= ledger.MaxSplits:
+			r.Log.Warn("an operator asks for a split, but too many wait already", "broadcast", s.Broadcast, "waiting", len(s.Splits))
+			told = true
+		default:
+			s.Splits = append(s.Splits, at)
+			r.Log.Info("a split was asked for", "broadcast", s.Broadcast)
+			told = true
+		}
+	}
+	if !told {
+		r.Log.Warn("an operator asks for a split, but nothing is being recorded", "at", at.Std())
+	}
 }
 
 // lastOf reports whether no file of the series stands behind f: one that was skipped can still
