@@ -115,8 +115,12 @@ func (r recordingList) Order(ctx context.Context, entry, kind, file string) erro
 	}
 	if kind != recorder.OrderSplit {
 		l, err := ledger.Load(ctx, r.n.store, entry)
-		if errors.Is(err, ledger.ErrNone) || err == nil && l.File(file) == nil {
+		switch {
+		case errors.Is(err, ledger.ErrNone) || err == nil && l.File(file) == nil:
 			return &admin.Refusal{Status: http.StatusNotFound, Reason: "there is no such file; klive recording list shows those that there are"}
+		case errors.Is(err, ledger.ErrDamaged), errors.Is(err, ledger.ErrVersion): // the order waits for a recorder that can read it
+		case err != nil && live.ValidEntryID(entry): // others are refused below
+			return err
 		}
 	} else if live.ValidEntryID(entry) {
 		on, err := r.n.recording(ctx, entry)
