@@ -181,10 +181,13 @@ func (s streams) Usage(ctx context.Context, month string) ([]admin.PartnerUsage,
 		if err != nil || of != month {
 			continue
 		}
-		if r, err := live.UnmarshalUsageRecord(kv.Value); err == nil {
-			by[partner] = admin.PartnerUsage{
-				Partner: partner, IngestMinutes: r.IngestSeconds / 60, RungMinutes: r.RungSeconds / 60, BytesStored: r.BytesStored,
-			}
+		r, err := live.UnmarshalUsageRecord(kv.Value)
+		if err != nil {
+			s.n.log.Warn("what a partner has used can't be read and is missing from the list", "key", kv.Key, "error", err)
+			continue
+		}
+		by[partner] = admin.PartnerUsage{
+			Partner: partner, IngestMinutes: r.IngestSeconds / 60, RungMinutes: r.RungSeconds / 60, BytesStored: r.BytesStored,
 		}
 	}
 	return slices.SortedFunc(maps.Values(by), func(a, b admin.PartnerUsage) int { return cmp.Compare(a.Partner, b.Partner) }), nil
