@@ -208,7 +208,7 @@ func (l *Ledger) Unfinished() bool {
 
 // Floor is the instant before which no media are needed any more for recordings: that of the
 // first item that is to be cut or is not in an MP4 yet. ok is false when nothing is needed.
-// start tells where an item of a broadcast begins; what it does not know counts from since.
+// start tells where an item of a broadcast begins; of what it does not know nothing is needed.
 func (l *Ledger) Floor(start func(broadcast string, seq uint64) (media.Time, bool)) (at media.Time, ok bool) {
 	need := func(t media.Time) {
 		if !ok || t < at {

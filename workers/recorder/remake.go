@@ -346,7 +346,8 @@ func (r *Recorder) initOf(ctx context.Context, f *ledger.File, b *timeline.Broad
 	return h, err
 }
 
-// forget removes what was made again for a file.
+// forget removes all below a folder: what was made again for a file, or what rests of a backup's
+// broadcast.
 func (r *Recorder) forget(ctx context.Context, folder string) error {
 	for {
 		list, err := r.Store.List(ctx, folder, "", listPage)
