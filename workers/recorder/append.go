@@ -32,7 +32,7 @@ func (r *Recorder) appendAll(ctx context.Context, series string) {
 		}
 		r.Log.Warn("a recording could not be handed to Kaltura, trying again", append(describeFile(f), "in", wait, "error", err)...)
 		r.metrics.retries.Inc()
-		if !r.pause(ctx, wait) {
+		if !pause(ctx, wait) {
 			return
 		}
 		wait = min(2*wait, r.Options.RetryMost)
@@ -205,7 +205,7 @@ func (r *Recorder) resolve(ctx context.Context, f ledger.File, why string) error
 	if !f.Anchor || f.Index != kaltura.IndexPrimary || f.Before < 0 {
 		return r.park(ctx, f, "it is not known whether Kaltura appended it: "+why+advice)
 	}
-	if left := r.Options.Unknown - time.Since(f.Changed); left > 0 && !r.pause(ctx, left) {
+	if left := r.Options.Unknown - time.Since(f.Changed); left > 0 && !pause(ctx, left) {
 		return ctx.Err()
 	}
 	e, err := r.API.LiveStreamGet(ctx, f.Partner, r.Entry)

@@ -23,7 +23,7 @@ func (r *Recorder) takeUp(ctx context.Context) bool {
 			break
 		}
 		r.note(err)
-		r.pause(ctx, r.Options.Poll)
+		pause(ctx, r.Options.Poll)
 	}
 	return ctx.Err() == nil
 }
@@ -45,7 +45,7 @@ func (r *Recorder) followBackups(ctx context.Context) {
 				r.Log.Warn("what is stored of a backup feed could not be settled, trying again", "feed", b.id, "error", err)
 			}
 		}
-		r.pause(ctx, r.Options.Poll)
+		pause(ctx, r.Options.Poll)
 	}
 }
 
@@ -194,7 +194,7 @@ func (b *backup) keep(ctx context.Context, a *live.Assembly, g *live.Grant, over
 			return err
 		}
 		b.r.Log.Warn("a segment of the backup's own feed could not be stored, trying again", "feed", b.id, "in", wait, "error", err)
-		if !b.r.pause(ctx, wait) {
+		if !pause(ctx, wait) {
 			return ctx.Err()
 		}
 	}

@@ -147,15 +147,6 @@ func (p *Pool) scanAll(ctx context.Context, wg *sync.WaitGroup) {
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
-}
-
 // start runs the entry's recorder, unless it runs, or runs elsewhere.
 func (p *Pool) start(ctx context.Context, wg *sync.WaitGroup, entry string) {
 	p.mu.Lock()

@@ -445,7 +445,7 @@ func (r *Recorder) oneByOne(ctx context.Context, due func(*ledger.File) bool, do
 		}
 		r.Log.Warn(failed, append(describeFile(&f), "in", wait, "error", err)...)
 		r.metrics.retries.Inc()
-		r.pause(ctx, wait)
+		pause(ctx, wait)
 		wait = min(2*wait, r.Options.RetryMost)
 	}
 }
@@ -568,7 +568,7 @@ func (r *Recorder) pauseOrNudge(ctx context.Context, d time.Duration) {
 }
 
 // pause waits; false when the context has ended.
-func (r *Recorder) pause(ctx context.Context, d time.Duration) bool {
+func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -83,7 +83,7 @@ func sourceOf(b *timeline.Broadcast, it *timeline.Item, m *timeline.Media) *time
 // remakeAll has the gaps of planned files made again, file by file, oldest first. Files without
 // gaps are written meanwhile.
 func (r *Recorder) remakeAll(ctx context.Context) {
-	idle := func() { r.pause(ctx, r.Options.Poll) } // nudges are for the writer
+	idle := func() { pause(ctx, r.Options.Poll) } // nudges are for the writer
 	r.oneByOne(ctx, func(f *ledger.File) bool { return f.Remake > 0 }, r.remakeFile, idle,
 		"gaps of a recording could not be made again, trying again")
 }
@@ -174,7 +174,7 @@ func (r *Recorder) remakeItem(ctx context.Context, f *ledger.File, b *timeline.B
 			continue
 		}
 		// The store, the media plane or the queue: they need time.
-		if !r.pause(ctx, wait) {
+		if !pause(ctx, wait) {
 			return ctx.Err()
 		}
 		wait = min(2*wait, max(calmEach, r.Options.RetryMost))
@@ -190,7 +190,7 @@ func (r *Recorder) calm(ctx context.Context, until time.Time) error {
 		if s, err := r.Rungs.Jobs.State(ctx); err == nil && s.Tasks <= s.Taken {
 			return nil
 		}
-		if !r.pause(ctx, calmEach) {
+		if !pause(ctx, calmEach) {
 			return ctx.Err()
 		}
 	}
