@@ -346,6 +346,7 @@ func (p *process) liveEntry(t testing.TB) (e liveFacts) {
 // TestRecordingStrategies records once for each way in which Kaltura may get at the files: from a
 // folder that its servers share, from addresses, from a bucket by its name and by signed addresses.
 func TestRecordingStrategies(t *testing.T) {
+	beside(t)
 	ffmpeg(t)
 	for _, c := range []struct {
 		name, strategy string
