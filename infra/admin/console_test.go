@@ -140,11 +140,13 @@ func TestConsoleInChromium(t *testing.T) {
 	demo := []Entry{{ID: "0_demolive", Name: "Demo", Partner: 102, Token: "demo1234"}}
 
 	t.Run("live", func(t *testing.T) {
+		t.Parallel()
 		var got seen
 		runNode(t, &got, "console.mjs", serve(fakeNews(), demo, busyCluster()), shots("live"))
 		checkLive(t, got)
 	})
 	t.Run("ended", func(t *testing.T) {
+		t.Parallel()
 		var got seen
 		list := fakeNews()[:2]
 		list[0].State, list[0].Gone, list[1].State = StateGone, time.Now(), StateLive
@@ -154,6 +156,7 @@ func TestConsoleInChromium(t *testing.T) {
 		}
 	})
 	t.Run("empty", func(t *testing.T) {
+		t.Parallel()
 		var got seen
 		runNode(t, &got, "console.mjs", serve(nil, demo, fakeCluster{nodes: []NodeState{{Name: "vm-1", Self: true, Roles: []string{"gateway"}, Ready: true}}}), shots("empty"))
 		if !strings.Contains(got.Wide.Empty, "Nothing is on the air") || !strings.Contains(got.Wide.Empty, "OBS Studio") {
@@ -167,7 +170,10 @@ func TestConsoleInChromium(t *testing.T) {
 		}
 		checkPages(t, got)
 	})
-	t.Run("player", func(t *testing.T) { checkPlayer(t, serve(nil, nil, fakeCluster{}), media.URL) })
+	t.Run("player", func(t *testing.T) {
+		t.Parallel()
+		checkPlayer(t, serve(nil, nil, fakeCluster{}), media.URL)
+	})
 }
 
 func checkLive(t *testing.T, got seen) {
