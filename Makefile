@@ -38,8 +38,9 @@ build: $(BUNDLE)
 ## test: unit tests with the race detector, then end to end; within 15 minutes on 2 cores
 test: test-unit test-e2e
 
+# Four packages at a time on two cores: many of their tests wait for a browser, a server or a deadline.
 test-unit: setup-test $(BUNDLE)
-	$(TEST) -race -timeout 12m $$($(GO) list ./... | grep -vE '/infra/(e2e|images)|/terraform')
+	$(TEST) -race -p 4 -timeout 12m $$($(GO) list ./... | grep -vE '/infra/(e2e|images)|/terraform')
 	$(GO) test -tags previous -run TestPreviousForms ./storage/timeline
 	$(GO) test -run 'TestDayLong|VastFile' ./workers/recorder
 
