@@ -155,10 +155,15 @@ const (
 
 // Into puts the table into a document, between [ReportBegin] and [ReportEnd].
 func (r *Report) Into(document string) (string, error) {
-	before, rest, ok := strings.Cut(document, ReportBegin+"\n")
-	older, after, ok2 := strings.Cut(rest, ReportEnd)
+	return Between(document, ReportBegin, ReportEnd, r.Lines)
+}
+
+// Between replaces what stands in a document between two lines by what text makes of it.
+func Between(document, begin, end string, text func(older string) string) (string, error) {
+	before, rest, ok := strings.Cut(document, begin+"\n")
+	older, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		return "", fmt.Errorf("check: the document has no place for the table: want the lines %q and %q", ReportBegin, ReportEnd)
+		return "", fmt.Errorf("check: the document has no place for this: want the lines %q and %q", begin, end)
 	}
-	return before + ReportBegin + "\n" + r.Lines(older) + ReportEnd + after, nil
+	return before + begin + "\n" + text(older) + end + after, nil
 }
