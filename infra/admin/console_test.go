@@ -182,7 +182,7 @@ func checkLive(t *testing.T, got seen) {
 		t.Fatalf("got %d rows, playing %v", len(got.Wide.Rows), got.Playing)
 	}
 	row := strings.Join(got.Wide.Rows[0], " | ")
-	for _, want := range []string{"Live", "0_demolive_1", "primary", "H264", "1280×720", "30", "AAC", "2.53 Mbit/s", "12:3", "192.0.2.17"} {
+	for _, want := range []string{"Live", "0_demolive_1", "primary", "H264", "1280×720", "30", "AAC", "2.53 Mbit/s", "| 12:", "192.0.2.17"} {
 		if !strings.Contains(row, want) {
 			t.Errorf("the first row lacks %q: %s", want, row)
 		}
