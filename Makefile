@@ -42,7 +42,7 @@ test: test-unit test-e2e
 test-unit: setup-test $(BUNDLE)
 	$(TEST) -race -p 4 -timeout 12m $$($(GO) list ./... | grep -vE '/infra/(e2e|images)|/terraform')
 	$(GO) test -tags previous -run TestPreviousForms ./storage/timeline
-	$(GO) test -run 'TestDayLong|VastFile' ./workers/recorder
+	$(GO) test -run 'TestDayLong|VastFile|CostOfWindow|KeepTheRules' ./workers/recorder ./workers/packager ./storage/playlist
 
 test-e2e: setup-test build
 	$(TEST) -count=1 -timeout 18m -parallel 4 ./infra/e2e/...
