@@ -93,7 +93,7 @@ func (r *Report) Lines(older string) string {
 	before := map[string]string{}
 	for line := range strings.Lines(older) {
 		if cells := strings.Split(line, "|"); len(cells) == 10 {
-			before[strings.TrimSpace(cells[3])] = strings.TrimRight(line, "\n")
+			before[strings.TrimSpace(cells[3])] = strings.TrimRight(strings.Join(cells[4:], "|"), "\n")
 		}
 	}
 	r.mu.Lock()
@@ -104,7 +104,7 @@ func (r *Report) Lines(older string) string {
 		for _, test := range row.Tests {
 			p, ok := r.found[test]
 			if old := before["`"+test+"`"]; !ok && old != "" {
-				b.WriteString(old + "\n")
+				fmt.Fprintf(&b, "| %s | %s | `%s` |%s\n", row.Fault, row.Promise, test, old)
 				continue
 			}
 			held := "not run"

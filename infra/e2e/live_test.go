@@ -31,6 +31,12 @@ func publish(t testing.TB, url string, clip *publisher.Clip, limit time.Duration
 	if err != nil {
 		t.Fatal(err)
 	}
+	return publishOn(t, pub, clip, limit)
+}
+
+// publishOn publishes a clip on a connection that has been accepted.
+func publishOn(t testing.TB, pub *publisher.Publisher, clip *publisher.Clip, limit time.Duration) *feed {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &feed{pub: pub, cancel: cancel}
 	f.wg.Go(func() {
