@@ -303,7 +303,6 @@ func TestRecordingOfTheBackup(t *testing.T) {
 		return ended[0] && ended[1]
 	})
 	for i, f := range []*feed{primary, backup} {
-		slices.Sort(paths[i])
 		auditFiles(t, paths[i], f.sent, func(media.Kind, uint64) bool { return false })
 	}
 }
