@@ -56,10 +56,12 @@ type Stream struct {
 	Gateway  string    `json:"gateway,omitempty"`
 	// Rungs are the renditions of the entry that transcode workers make.
 	Rungs []Rung `json:"rungs,omitempty"`
-	// Health is how much of the last ten seconds the feed brought media for, 0 to 100; nil when
-	// its gateway does not say. Pinned says that an operator prefers it.
-	Health *int `json:"health,omitempty"`
-	Pinned bool `json:"pinned,omitempty"`
+	// Health is how much of the last ten seconds the feed brought media for, 0 to 100, less the share of its
+	// newest segments that are gaps for viewers; nil when its gateway does not say. Problem names those. Pinned
+	// says that an operator prefers it.
+	Health  *int   `json:"health,omitempty"`
+	Problem string `json:"problem,omitempty"`
+	Pinned  bool   `json:"pinned,omitempty"`
 	// Link is how the connection does, for protocols that know it.
 	Link *live.LinkStats `json:"link,omitempty"`
 	// PlayPath is the path of the entry's playlist. The answer holds the whole address.

@@ -136,6 +136,7 @@ func TestFirstPlayable(t *testing.T) {
 
 // TestFrameAudit sends a real encoder's frames and asks for each of them in the segments.
 func TestFrameAudit(t *testing.T) {
+	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s")
 	clip := x264Clip(t, "12", "0")
 	run := length(130*time.Second, 15*time.Second)

@@ -470,9 +470,9 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 	if len(items) > 0 {
 		size, lost, err = w.write(ctx)
 	}
-	r.metrics.lost.Add(float64(lost))
 	switch {
 	case errors.Is(err, errEmpty):
+		r.metrics.lost.Add(float64(f.LastSeq - f.FirstSeq + 1))
 		r.Log.Error("a recording is lost: none of its media are in the store", append(describeFile(&f), "error", err)...)
 		return r.change(ctx, f, func(f *ledger.File) { f.State, f.Reason = ledger.Skipped, err.Error() })
 	case errors.Is(err, mp4.ErrProgressive):
@@ -480,9 +480,11 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 	case err != nil:
 		return err
 	}
+	lost += f.Lost // what was a gap already when the file was planned
 	r.Log.Info("a recording is written", append(describeFile(&f), "bytes", size, "lost", lost, "cut", f.Cut, "took", time.Since(began))...)
 	r.metrics.bytes.Add(float64(size))
-	if err := r.change(ctx, f, func(f *ledger.File) { f.State, f.Size, f.Lost = ledger.Uploaded, size, f.Lost+lost }); err != nil || f.Remade == 0 {
+	r.metrics.lost.Add(float64(lost))
+	if err := r.change(ctx, f, func(f *ledger.File) { f.State, f.Size, f.Lost = ledger.Uploaded, size, lost }); err != nil || f.Remade == 0 {
 		return err
 	}
 	if err := r.forget(ctx, remadeFolder(r.Entry, f.ID())); err != nil {
