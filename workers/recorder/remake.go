@@ -115,14 +115,13 @@ func (r *Recorder) remakeFile(ctx context.Context, f ledger.File) error {
 	}
 	until := f.Changed.Add(r.Options.Remake)
 	made := map[uint64]bool{}
-	gaps, failed := 0, ""
+	failed := "what they are made from is gone"
 	for i := range items {
 		it := &items[i]
 		m := it.Of(f.Rendition)
 		if sourceOf(b, it, m) == nil {
 			continue
 		}
-		gaps++
 		err := r.remakeItem(ctx, &f, b, it, m, until)
 		switch {
 		case err == nil:
@@ -133,7 +132,8 @@ func (r *Recorder) remakeFile(ctx context.Context, f ledger.File) error {
 			return err
 		}
 	}
-	if lost := gaps - len(made); lost > 0 {
+	lost := max(0, f.Remake-len(made))
+	if lost > 0 {
 		r.Log.Error("segments of a rung stay away from a recording; its last picture stands meanwhile", append(describeFile(&f), "segments", lost, "reason", failed)...)
 	}
 	if len(made) > 0 {
@@ -141,7 +141,7 @@ func (r *Recorder) remakeFile(ctx context.Context, f ledger.File) error {
 		r.metrics.remade.Add(float64(len(made)))
 	}
 	return r.change(ctx, f, func(f *ledger.File) {
-		f.Remake, f.Remade, f.Lost = 0, len(made), f.Lost+gaps-len(made)
+		f.Remake, f.Remade, f.Lost = 0, len(made), f.Lost+lost
 		trim(f, items, made)
 	})
 }
