@@ -436,7 +436,7 @@ func (r *Recorder) oneByOne(ctx context.Context, due func(*ledger.File) bool, do
 		f := l.Files[i]
 		err := do(ctx, f)
 		switch {
-		case err == nil:
+		case err == nil, errors.Is(err, errDecided):
 			wait = r.Options.Retry
 			r.nudge()
 			continue
@@ -457,6 +457,9 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 		defer func() { <-r.Writing }()
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if g := r.book.Ledger().File(f.ID()); g == nil || g.Settled() {
+		return errDecided // while it waited for its turn
 	}
 	b, items, err := r.broadcastOf(ctx, &f)
 	if err != nil {
