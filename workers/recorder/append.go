@@ -168,7 +168,8 @@ func (r *Recorder) judge(ctx context.Context, f ledger.File, e *kaltura.LiveStre
 	switch {
 	case err == nil:
 		return r.confirm(ctx, f, e, "")
-	case kaltura.NotSent(err):
+	case kaltura.NotSent(err), kaltura.IsCode(err, kaltura.CodeInvalidKS, kaltura.CodeMissingKS):
+		// Nothing was done. That is noted even when the recorder is to end: the next would have to find it out.
 		return errors.Join(err, r.change(context.WithoutCancel(ctx), f, func(f *ledger.File) {
 			if f.Attempts--; f.Attempts == 0 {
 				f.State = ledger.Uploaded
@@ -189,13 +190,6 @@ func (r *Recorder) judge(ctx context.Context, f ledger.File, e *kaltura.LiveStre
 		return r.change(ctx, f, func(f *ledger.File) { f.State, f.Token, f.Attempts = ledger.Uploaded, "", 0 })
 	case kaltura.IsAPIError(err) && !passing(err):
 		return r.park(ctx, f, "Kaltura refuses it: "+err.Error())
-	case kaltura.IsCode(err, kaltura.CodeInvalidKS, kaltura.CodeMissingKS):
-		// Refused before anything was done.
-		return errors.Join(err, r.change(ctx, f, func(f *ledger.File) {
-			if f.Attempts--; f.Attempts == 0 {
-				f.State = ledger.Uploaded
-			}
-		}))
 	case f.Token != "":
 		return err // the token tells with the next call
 	}

@@ -130,3 +130,32 @@ func TestStoppedRecordingStays(t *testing.T) {
 		}
 	})
 }
+
+// TestRefusedWhileItEnds has a recorder asked to end while Kaltura answers that its session has run out: the file goes back
+// to those of which it is known that Kaltura does not have them, so that no operator is asked for it.
+func TestRefusedWhileItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, k := newStream(1, false), &kalturaAPI{}
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		k.refuse = func(kaltura.AppendRequest) error {
+			end()
+			return &kaltura.APIError{Code: kaltura.CodeInvalidKS, Message: "expired"}
+		}
+		o := options(time.Hour)
+		o.Strategy, o.Path = recorder.ServerFile, "/recordings/{name}"
+		r := newRecorder(t, s, s.store, k, o)
+		ended := make(chan error, 1)
+		go func() { ended <- r.Run(ctx) }()
+		s.add(100)
+		time.Sleep(time.Second)
+		s.end()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		f := loadLedger(t, s.store).Due(assets[0] + ".0")
+		if f == nil || f.State != ledger.Uploaded || f.Attempts != 0 {
+			t.Errorf("the file is %+v", f)
+		}
+	})
+}
