@@ -396,13 +396,12 @@ func (r *Recorder) items(ctx context.Context, b *timeline.Broadcast, from, to ui
 
 // startAppending sees to it that somebody appends each series that has a file to append.
 func (r *Recorder) startAppending(ctx context.Context, wg *sync.WaitGroup) {
-	l := r.book.Ledger()
+	due := r.book.Ledger().AllDue()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range l.Files {
-		series := l.Files[i].Series()
-		f := l.Due(series)
-		if f == nil || f.Size == 0 || f.State == ledger.Parked || r.series[series] {
+	for _, f := range due {
+		series := f.Series()
+		if f.Size == 0 || f.State == ledger.Parked || r.series[series] {
 			continue
 		}
 		r.series[series] = true
