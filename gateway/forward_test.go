@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"klive/infra/check"
 	"klive/infra/live"
 )
@@ -158,6 +161,27 @@ func TestForward(t *testing.T) {
 	})
 }
 
+// A gateway that has been silent for a while is asked whether it is there.
+func TestForwardOwnerSilent(t *testing.T) {
+	inWorld(t, func(w *world) {
+		f := newForwarders(w, clusterSecret, echo)
+		f.onAir("there:8082")
+		time.Sleep(ownerSilent)
+		if address, err := f.here.Owner(w.t.Context(), testID); err != nil || address != "there:8082" {
+			t.Errorf("a gateway that is there: %q, %v", address, err)
+		}
+		f.here.cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") }
+		if _, err := f.here.Owner(w.t.Context(), testID); !errors.Is(err, ErrNotOnAir) {
+			t.Errorf("one that can't be reached: %v", err)
+		}
+		canceled, cancel := context.WithCancel(w.t.Context())
+		cancel()
+		if _, err := f.here.Owner(canceled, testID); errors.Is(err, ErrNotOnAir) {
+			t.Errorf("asked by somebody who is gone: %v", err)
+		}
+	})
+}
+
 // front is "here" as a server, for what a recorder can't show.
 func (f *forwarders) front() *http.Client {
 	f.w.t.Helper()
@@ -204,6 +228,52 @@ func TestForwardIdle(t *testing.T) {
 		}
 		if err := <-ended; err == nil {
 			t.Error("the other side saw an orderly end")
+		}
+	})
+}
+
+// As many requests are handed on as may be, and no more; the log says so once.
+func TestForwardsAreBounded(t *testing.T) {
+	inWorld(t, func(w *world) {
+		enough := make(chan struct{})
+		f := newForwarders(w, clusterSecret, func(http.ResponseWriter, *http.Request) { <-enough })
+		f.onAir("there:8082")
+		reg := prometheus.NewRegistry()
+		f.here = NewForwarder(ForwarderConfig{Feeds: w.cfg.Feeds, Address: "here:8082", Secret: clusterSecret, Log: w.cfg.Log, Dial: f.here.cfg.Dial,
+			MaxRequests: 2, Registerer: reg})
+		w.t.Cleanup(f.here.Close)
+		answers := make(chan int, 2)
+		for range 2 {
+			go func() {
+				code, _ := f.ask(offered())
+				answers <- code
+			}()
+			<-f.got
+		}
+		for range 3 {
+			if code, text := f.ask(offered()); code != http.StatusTooManyRequests || !strings.Contains(text, "try again") {
+				t.Errorf("one more is answered %d %s", code, text)
+			}
+		}
+		if n := strings.Count(w.log.String(), "no more requests are handed on"); n != 1 {
+			t.Errorf("told %d times", n)
+		}
+		if n := testutil.ToFloat64(f.here.metrics.underway); n != 2 {
+			t.Errorf("%v are under way", n)
+		}
+		close(enough)
+		for range 2 {
+			if code := <-answers; code != http.StatusOK {
+				t.Errorf("answered %d", code)
+			}
+		}
+		if code, _ := f.ask(offered()); code != http.StatusOK {
+			t.Errorf("with room again: %d", code)
+		}
+		for outcome, want := range map[string]float64{"sent": 3, "refused": 3, "unanswered": 0} {
+			if n := testutil.ToFloat64(f.here.metrics.requests.WithLabelValues(outcome)); n != want {
+				t.Errorf("%s: %v, want %v", outcome, n, want)
+			}
 		}
 	})
 }

@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -74,7 +75,7 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("the WHIP server answers %d: %s", e.Status, e.Text)
+	return fmt.Sprintf("the server answers %d: %s", e.Status, e.Text)
 }
 
 // DialWHIP makes an offer and returns when the connection stands.
@@ -328,12 +329,13 @@ func withoutQuery(err error) error {
 
 // detail is what a problem says.
 func detail(text string) string {
-	_, after, ok := strings.Cut(text, `"detail":"`)
-	if !ok {
+	var problem struct {
+		Detail string `json:"detail"`
+	}
+	if json.Unmarshal([]byte(text), &problem) != nil || problem.Detail == "" {
 		return fmt.Sprintf("%.200s", text)
 	}
-	d, _, _ := strings.Cut(after, `"`)
-	return d
+	return problem.Detail
 }
 
 // Video sends an access unit with four-byte lengths, as [media.Frame] has it, shown at a time

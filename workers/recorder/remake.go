@@ -68,16 +68,34 @@ func sourceOf(b *timeline.Broadcast, it *timeline.Item, m *timeline.Media) *time
 	if m == nil || !m.Gap || m.Encode == nil || m.Encode.Video == nil {
 		return nil
 	}
+	var unknown []*timeline.Media // of which it is no longer said what they are made of
 	for i := range it.Media {
 		s := &it.Media[i]
-		if s.Encode != nil || s.Gap || s.Name != m.Name || s.Feed != m.Encode.Feed {
+		if s.Encode != nil || s.Gap || s.Name != m.Name {
 			continue
 		}
-		if r := b.Rendition(s.Rendition); r != nil && r.Kind == media.Video {
+		if r := b.Rendition(s.Rendition); r == nil || r.Kind != media.Video {
+			continue
+		}
+		switch s.Feed {
+		case m.Encode.Feed:
 			return s
+		case live.Feed{}:
+			unknown = append(unknown, s)
 		}
 	}
+	if len(unknown) == 1 {
+		return unknown[0]
+	}
 	return nil
+}
+
+// sameFeed reports whether two media of a rendition, as encoders send them, come from one feed:
+// their names say so, also when nothing else does any more.
+func sameFeed(a, b *timeline.Media) bool {
+	_, one, _ := strings.Cut(a.Name, "-")
+	_, other, _ := strings.Cut(b.Name, "-")
+	return one == other
 }
 
 // remakeAll has the gaps of planned files made again, file by file, oldest first. Files without
@@ -275,7 +293,7 @@ func (r *Recorder) feed(ctx context.Context, feeder *sourceFeeder, b *timeline.B
 			break
 		}
 		s := list[0].Of(src.Rendition)
-		if s == nil || !s.Stored || s.Feed != src.Feed || s.Init != src.Init {
+		if s == nil || !s.Stored || !sameFeed(s, src) || s.Init != src.Init {
 			break
 		}
 		before = append(before, s)
@@ -349,40 +367,29 @@ func (r *Recorder) initOf(ctx context.Context, f *ledger.File, b *timeline.Broad
 // forget removes all below a folder: what was made again for a file, or what rests of a backup's
 // broadcast.
 func (r *Recorder) forget(ctx context.Context, folder string) error {
-	for {
-		list, err := r.Store.List(ctx, folder, "", listPage)
-		if err != nil || len(list) == 0 {
+	for o, err := range storage.All(ctx, r.Store, folder) {
+		if err == nil {
+			err = r.Store.Delete(ctx, o.Key)
+		}
+		if err != nil {
 			return err
 		}
-		for i := range list {
-			if err := r.Store.Delete(ctx, list[i].Key); err != nil {
-				return err
-			}
-		}
 	}
+	return nil
 }
 
 // forgetAll removes what was made again for files that need it no more: a recorder before this
 // one may have died before it did.
 func (r *Recorder) forgetAll(ctx context.Context) error {
 	root := remakeRoot + r.Entry + "/"
-	for after := ""; ; {
-		list, err := r.Store.List(ctx, root, after, listPage)
+	for o, err := range storage.All(ctx, r.Store, root) {
+		id, _, _ := strings.Cut(strings.TrimPrefix(o.Key, root), "/")
+		if f := r.book.Ledger().File(id); err == nil && (f == nil || f.Written()) {
+			err = r.Store.Delete(ctx, o.Key)
+		}
 		if err != nil {
 			return err
 		}
-		l := r.book.Ledger()
-		for i := range list {
-			after = list[i].Key
-			id, _, _ := strings.Cut(strings.TrimPrefix(after, root), "/")
-			if f := l.File(id); f == nil || f.Written() {
-				if err := r.Store.Delete(ctx, after); err != nil {
-					return err
-				}
-			}
-		}
-		if len(list) < listPage {
-			return nil
-		}
 	}
+	return nil
 }

@@ -71,15 +71,16 @@ func audioParams() media.Params {
 type stream struct {
 	store *storagetest.Memory
 
-	mu     sync.Mutex
-	state  timeline.State
-	b      timeline.Broadcast
-	at     media.Time
-	frame  int
-	sound  int64 // samples since the Unix epoch
-	inits  int
-	mute   bool
-	noData bool // media are not stored; for what only plans
+	mu      sync.Mutex
+	state   timeline.State
+	b       timeline.Broadcast
+	at      media.Time
+	frame   int
+	sound   int64 // samples since the Unix epoch
+	inits   int
+	mute    bool
+	noData  bool // media are not stored; for what only plans
+	shelved bool // all items but the newest lie in a chapter, where nothing tells their feeds
 	// ladder has all renditions but the first encoded from it; dependent items begin without a
 	// keyframe.
 	ladder, dependent, isGone bool
@@ -105,7 +106,7 @@ func newStream(renditions int, sound bool) *stream {
 	s.sound = origin.Ticks(48000)/1024 + 1
 	s.b = timeline.Broadcast{ID: broadcast, Start: origin, Target: 4}
 	for i := range renditions {
-		r := timeline.Rendition{Name: fmt.Sprintf("%s_%d", entry, i), Kind: media.Video, Rung: live.Rung{ParamsID: i, Name: fmt.Sprint(i), AssetID: assets[i]}}
+		r := timeline.Rendition{Name: fmt.Sprintf("%s_%d", entry, i), Kind: media.Video, First: 1, Rung: live.Rung{ParamsID: i, Name: fmt.Sprint(i), AssetID: assets[i]}}
 		if i == 0 {
 			r.Rung.Tags = []string{"source", "recording_anchor"}
 		}
@@ -170,7 +171,9 @@ func (s *stream) add(frames int, gaps ...int) {
 		var list []*media.Frame
 		switch {
 		case slices.Contains(gaps, i):
-			m.Gap, m.Stored, m.Init = true, false, 0
+			if m.Gap, m.Stored, m.Init = true, false, 0; r.Kind == media.Audio {
+				s.audio(end) // it has passed
+			}
 		case s.noData:
 		case r.Kind == media.Video:
 			list = s.video(i, frames)
@@ -252,13 +255,36 @@ func (s *stream) State(context.Context, string) (*timeline.State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st, b := s.state, s.b
+	if n := len(b.Items) - 1; s.shelved && n > 0 {
+		b.Chapters = []timeline.Chapter{{FirstSeq: b.Items[0].Seq, LastSeq: b.Items[n-1].Seq, Start: b.Items[0].Start}}
+		b.Items = b.Items[n:]
+	}
 	st.Broadcasts = []*timeline.Broadcast{&b}
 	return &st, nil
 }
 
 // Items implements [recorder.Timelines].
-func (s *stream) Items(context.Context, string, timeline.Chapter) ([]timeline.Item, error) {
-	return nil, errors.New("no chapters here")
+func (s *stream) Items(_ context.Context, _ string, c timeline.Chapter) (list []timeline.Item, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, it := range s.b.Items {
+		if it.Seq > c.LastSeq {
+			break
+		}
+		it.Media = slices.Clone(it.Media)
+		for i := range it.Media {
+			it.Media[i].Feed = live.Feed{}
+		}
+		list = append(list, it)
+	}
+	return list, nil
+}
+
+// shelve puts all items but the newest into a chapter.
+func (s *stream) shelve() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shelved = true
 }
 
 // feeds are those of the entry while it is on the air.
