@@ -17,6 +17,7 @@ import (
 // TestChangedPath takes an encoder's way to the server away. It finds another one by an ICE restart, from
 // other addresses on both sides: the session and its feed go on, and pictures are there again with a keyframe.
 func TestChangedPath(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	clear := fault.Weather{Delay: 5 * time.Millisecond}
 	relay := func() *fault.DatagramRelay {
@@ -82,6 +83,7 @@ func TestChangedPath(t *testing.T) {
 // TestTCP publishes from where no UDP passes: the answer has a candidate on the TCP port, and pictures and
 // sound come by it. A restart of ICE makes another connection.
 func TestTCP(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
