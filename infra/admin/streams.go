@@ -208,18 +208,21 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, what string, er
 	problem(w, http.StatusServiceUnavailable, what+" now; klive's log says why")
 }
 
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
+func writeJSON(w http.ResponseWriter, v any) { writeStatus(w, http.StatusOK, "application/json", v) }
+
+// writeStatus answers in JSON. People copy addresses out of it, so their & stays as it is; nobody takes it for HTML.
+func writeStatus(w http.ResponseWriter, status int, contentType string, v any) {
+	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(v) // the client may be gone
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // the client may be gone
 }
 
 // problem writes an error as RFC 9457 has it.
 func problem(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{
+	writeStatus(w, status, "application/problem+json", map[string]any{
 		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail,
 	})
 }

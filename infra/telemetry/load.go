@@ -24,8 +24,7 @@ type Load struct {
 	Memory                  float64
 	MemoryUsed, MemoryLimit int64
 	// Descriptors is its open files and sockets of what it may open, 0 to 1.
-	Descriptors                    float64
-	DescriptorsOpen, DescriptorMax int
+	Descriptors float64
 	// DiskFree is what is free where the process keeps its data, in bytes.
 	DiskFree int64
 }
@@ -64,7 +63,6 @@ func (g *Gauge) Read(now time.Time) Load {
 		}
 	}
 	if open, most, ok := descriptors(); ok {
-		l.DescriptorsOpen, l.DescriptorMax = open, most
 		l.Descriptors = float64(open) / float64(most)
 	}
 	if g.Data != "" {
@@ -175,17 +173,12 @@ type Marks struct {
 	Streams int
 }
 
-// Full is the error that says which mark is reached. Its text is for operators and encoders.
-type Full struct{ text string }
-
-func (f *Full) Error() string { return f.text }
-
-// Over says which mark a load is over, with the process's streams and the sum of their bitrates;
-// nil when none.
+// Over says which marks a load is over, with the process's streams and the sum of their bitrates; nil when none. Its
+// text is for operators and encoders.
 func (m Marks) Over(l Load, streams int, bits int64) error {
 	share := func(what, key string, got, mark float64) error {
 		if mark > 0 && got >= mark {
-			return &Full{fmt.Sprintf("%s at %.0f %% (%s is %.0f)", what, got*100, key, mark*100)}
+			return fmt.Errorf("%s at %.0f %% (%s is %.0f)", what, got*100, key, mark*100)
 		}
 		return nil
 	}
@@ -195,13 +188,13 @@ func (m Marks) Over(l Load, streams int, bits int64) error {
 		share("memory", "limits.memory", l.Memory, m.Memory),
 		share("file descriptors", "limits.descriptors", l.Descriptors, m.Descriptors))
 	if m.DiskFree > 0 && l.DiskFree >= 0 && l.DiskFree < m.DiskFree {
-		errs = append(errs, &Full{fmt.Sprintf("the disk of the data folder has %d MiB left (limits.disk is %d MiB)", l.DiskFree>>20, m.DiskFree>>20)})
+		errs = append(errs, fmt.Errorf("the disk of the data folder has %d MiB left (limits.disk is %d MiB)", l.DiskFree>>20, m.DiskFree>>20))
 	}
 	if m.Network > 0 && bits >= m.Network {
-		errs = append(errs, &Full{fmt.Sprintf("the streams bring %.1f Mbit/s (limits.network is %.1f)", float64(bits)/1e6, float64(m.Network)/1e6)})
+		errs = append(errs, fmt.Errorf("the streams bring %.1f Mbit/s (limits.network is %.1f)", float64(bits)/1e6, float64(m.Network)/1e6))
 	}
 	if m.Streams > 0 && streams >= m.Streams {
-		errs = append(errs, &Full{fmt.Sprintf("%d streams (limits.streams is %d)", streams, m.Streams)})
+		errs = append(errs, fmt.Errorf("%d streams (limits.streams is %d)", streams, m.Streams))
 	}
 	return errors.Join(errs...)
 }

@@ -510,46 +510,6 @@ func (r *Recorder) broadcastOf(ctx context.Context, f *ledger.File) (*timeline.B
 	return b, items, err
 }
 
-// expireEvery is how often files are looked at whose time is over, keepFiles how many settled
-// ones the ledger names when they stay for ever.
-const (
-	expireEvery = 10 * time.Second
-	keepFiles   = 1000
-)
-
-// expire removes the MP4s of confirmed files whose time is over, and forgets them. Only what
-// is confirmed is ever removed.
-func (r *Recorder) expire(ctx context.Context) error {
-	if time.Since(r.expired) < expireEvery {
-		return nil
-	}
-	r.expired = time.Now()
-	l := r.book.Ledger()
-	var gone []ledger.File
-	for i, f := range l.Files {
-		over := r.Options.Keep > 0 && f.State == ledger.Confirmed && time.Since(f.Changed) >= r.Options.Keep
-		stays := r.Options.Keep == 0 || f.State == ledger.Skipped
-		if over || f.Settled() && stays && i < len(l.Files)-keepFiles {
-			gone = append(gone, f)
-		}
-		if over {
-			if err := r.Recordings.Delete(ctx, f.Key(r.Entry)); err != nil {
-				return err
-			}
-			r.Log.Info("a confirmed recording's file is removed, its time is over", describeFile(&f)...)
-		}
-	}
-	if len(gone) == 0 {
-		return nil
-	}
-	return r.book.Change(ctx, func(l *ledger.Ledger) error {
-		for _, f := range gone {
-			l.Forget(f.ID())
-		}
-		return nil
-	})
-}
-
 // nudge wakes whoever waits for a change.
 func (r *Recorder) nudge() {
 	select {
