@@ -30,7 +30,7 @@ func TestClusterPrimaryPulled(t *testing.T) {
 var backups = map[string]func(t *testing.T, g *member, file string) *tooling{
 	"srt": func(t *testing.T, g *member, file string) *tooling {
 		return run(t, ffmpeg(t), "-loglevel", "error", "-nostdin", "-re", "-i", file, "-map", "0", "-c", "copy", "-f", "mpegts",
-			"srt://"+g.srt+"?streamid="+url.QueryEscape("#:::e="+demo.ID+",st=1,p="+demo.Token))
+			"srt://"+g.srt+"?latency=500000&streamid="+url.QueryEscape("#:::e="+demo.ID+",st=1,p="+demo.Token))
 	},
 	"push": func(t *testing.T, g *member, file string) *tooling {
 		return run(t, ffmpeg(t), "-loglevel", "error", "-nostdin", "-re", "-i", file, "-map", "0", "-c", "copy", "-f", "mpegts", "-method", "POST",
@@ -48,7 +48,7 @@ func TestClusterBackupOfAnotherProtocol(t *testing.T) {
 	}
 	for _, protocol := range protocols {
 		t.Run(protocol, func(t *testing.T) {
-			file, _ := transportFile(t, demoClip(t, publisher.Synthetic{GOP: clusterGOP, BFrames: 2}), 4*time.Minute)
+			file, _ := transportFile(t, demoClip(t, publisher.Synthetic{GOP: clusterGOP, BFrames: 2}), length(4*time.Minute, 40*time.Second))
 			pullPrimary(t, func(c *cluster) (stop func()) { return backups[protocol](t, c.gateways[1], file).kill })
 		})
 	}

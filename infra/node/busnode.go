@@ -11,6 +11,7 @@ import (
 
 	"klive/infra/admin"
 	"klive/infra/bus"
+	"klive/infra/telemetry"
 )
 
 // StartBus runs a node of the bus that a deployment's processes share, with an admin
@@ -49,6 +50,9 @@ func (n *Node) startServer(ctx context.Context) (err error) {
 		User: b.User, Password: b.Password.Reveal(), TLS: busTLS(n.settings),
 		MaxMemory: int64(b.MaxMemory), MaxStore: int64(b.MaxStore), Logger: n.log,
 	}
+	if err := fits(c.MaxMemory, telemetry.ContainerMemory()); err != nil {
+		n.log.Warn("this bus node may be killed when it holds much", "error", err)
+	}
 	if n.process, err = n.busName(ctx, &c); err != nil {
 		return err
 	}
@@ -75,6 +79,15 @@ func (n *Node) startServer(ctx context.Context) (err error) {
 		gauge("klive_bus_connections", "Processes that are connected to it.", func(s bus.ServerStats) float64 { return float64(s.Clients) }),
 	)
 	return nil
+}
+
+// fits says that a bus node may keep more in memory than its container, when it has a limit, leaves it.
+func fits(most, container int64) error {
+	leaves := int64(telemetry.MemoryShare * float64(container))
+	if container <= 0 || most <= leaves {
+		return nil
+	}
+	return fmt.Errorf("bus.maxMemory is %d MiB, and of its container's %d MiB it may take %d: lower bus.maxMemory and bus.retention.total, or give the container more", most>>20, container>>20, leaves>>20)
 }
 
 // startBusBeats has the others hear of this node, and this one of them.

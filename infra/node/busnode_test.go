@@ -169,3 +169,16 @@ func TestSecondControl(t *testing.T) {
 		t.Error("one that ends counts")
 	}
 }
+
+// TestBusNodeFits: a bus node that may outgrow its container says so.
+func TestBusNodeFits(t *testing.T) {
+	for _, c := range []struct {
+		most, container int64
+		ok              bool
+	}{{2 << 30, 0, true}, {2 << 30, 4 << 30, true}, {2 << 30, 2 << 30, false}, {850 << 20, 1000 << 20, true}} {
+		err := fits(c.most, c.container)
+		if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), "lower bus.maxMemory") {
+			t.Errorf("%d MiB in %d: %v", c.most>>20, c.container>>20, err)
+		}
+	}
+}
