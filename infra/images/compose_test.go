@@ -287,7 +287,7 @@ func (s *stack) play(entry string) {
 	media := s.resolve(base, firstURI(multi))
 	text := s.await(media, "#EXTINF")
 	body := s.await(s.resolve(media, firstURI(text)), "moof")
-	s.t.Logf("nginx serves a segment of %d bytes", len(body))
+	s.t.Logf("a segment of %d bytes is served", len(body))
 }
 
 func firstURI(playlist string) string {
