@@ -91,8 +91,8 @@ func printFindings(g *global, findings []finding) error {
 
 func configFinding(g *global, warnings []config.Warning, err error) finding {
 	f := finding{Check: "configuration", OK: err == nil, Detail: "defaults and environment"}
-	if g.Config != "" {
-		f.Detail = g.Config
+	if name := g.file(); name != "" {
+		f.Detail = name
 	}
 	if err != nil {
 		f.Detail, f.Advice = err.Error(), "correct the places named; klive.example.yaml documents each key"
@@ -114,7 +114,7 @@ func portFindings(ctx context.Context, c *config.Config) []finding {
 		ports = append(ports, port{"udp", "srt.listen", address})
 	}
 	if c.WHIP.Enabled {
-		ports = append(ports, port{"udp", "webrtc.listen", c.WebRTC.Listen})
+		ports = append(ports, port{"udp", "webrtc.listen", c.WebRTC.Listen}, port{"tcp", "webrtc.listen", c.WebRTC.Listen})
 	}
 	var out []finding
 	klive := findRunning(ctx, c)
@@ -244,11 +244,14 @@ func existing(dir string) string {
 
 func folderFinding(c *config.Config) finding {
 	f := finding{Check: "data folder", Detail: c.Data}
-	detail, full, err := probeFolder(c.Data)
+	detail, free, err := probeFolder(c.Data)
 	switch {
 	case err != nil:
 		f.Detail, f.Advice = err.Error(), "choose a folder that this user can write (key data)"
-	case full:
+	case free >= 0 && free < int64(c.Limits.Disk) && !busNode(c):
+		f.Detail = fmt.Sprintf("%s, less than limits.disk (%d MiB)", detail, c.Limits.Disk>>20)
+		f.Advice = "make room, or lower limits.disk: a klive that keeps media here takes no new streams with so little"
+	case isLittle(free):
 		f.Detail, f.Advice = detail, "make room: one 5 Mbit/s stream with a DVR window of two hours takes 4.5 GB"
 	default:
 		f.OK, f.Detail = true, detail
@@ -256,29 +259,32 @@ func folderFinding(c *config.Config) finding {
 	return f
 }
 
+// isLittle reports whether so much free space is little; a negative figure is not known.
+func isLittle(free int64) bool { return free >= 0 && free < minFree }
+
 // probeFolder writes into a folder, or where it will be made, and says how much room there
-// is, and whether that is little.
-func probeFolder(name string) (detail string, full bool, err error) {
+// is, in words and in bytes; these are negative when that is not known.
+func probeFolder(name string) (detail string, free int64, err error) {
 	dir := existing(name)
 	probe, err := os.CreateTemp(dir, ".doctor-")
 	if err != nil {
-		return "", false, err
+		return "", -1, err
 	}
 	probe.Close()
 	os.Remove(probe.Name())
 	detail, err = filepath.Abs(name)
 	if err != nil {
-		return "", false, err
+		return "", -1, err
 	}
 	if dir != name {
 		detail += " (the first start makes it)"
 	}
 	var disk syscall.Statfs_t
 	if syscall.Statfs(dir, &disk) != nil {
-		return detail, false, nil
+		return detail, -1, nil
 	}
-	free := int64(disk.Bavail) * disk.Bsize
-	return fmt.Sprintf("%s, %.1f GiB free", detail, float64(free)/(1<<30)), free < minFree, nil
+	free = int64(disk.Bavail) * disk.Bsize
+	return fmt.Sprintf("%s, %.1f GiB free", detail, float64(free)/(1<<30)), free, nil
 }
 
 // storeFinding looks at the folder of storage.url.
@@ -296,14 +302,14 @@ func storeFinding(ctx context.Context, c *config.Config) finding {
 		f.Advice = "mount or restore it: media wait in the spool meanwhile; or restart klive to begin with an empty one"
 		return f
 	}
-	detail, full, err := probeFolder(dir)
+	detail, free, err := probeFolder(dir)
 	if _, none := os.Stat(filepath.Join(dir, "objects")); err == nil && none == nil {
 		err = node.CheckFolder(ctx, dir)
 	}
 	switch {
 	case err != nil:
 		f.Detail, f.Advice = err.Error(), "mount the folder, or choose one that this user can write (key storage.url)"
-	case full:
+	case isLittle(free):
 		f.Detail, f.Advice = detail, "make room on the disk of storage.url: an hour of a 5 Mbit/s stream takes 2.3 GB"
 	default:
 		f.OK, f.Detail = true, "folder "+detail
@@ -379,7 +385,9 @@ func ffmpegFindings(ctx context.Context, c *config.Config) []finding {
 	f := finding{Check: "ffmpeg", Advice: `install it ("apt-get install ffmpeg"), or set transcode.ffmpeg to its path; klive publish and rungs that need encoding use it`}
 	try, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(try, c.Transcode.FFmpeg, "-hide_banner", "-version").Output()
+	version := exec.CommandContext(try, c.Transcode.FFmpeg, "-hide_banner", "-version")
+	version.Env = config.ChildEnviron()
+	out, err := version.Output()
 	if err != nil {
 		f.Detail = err.Error()
 		return []finding{f}

@@ -14,12 +14,13 @@ import (
 const drainPoll = 500 * time.Millisecond
 
 type drainCmd struct {
-	Wait time.Duration `default:"-1s" help:"How long to wait for it at most; -1s is until gateway.drain and worker.drain are over, 0s does not wait."`
+	Cancel bool          `help:"Take a drain back, while nothing has ended yet: new streams are taken again."`
+	Wait   time.Duration `default:"-1s" help:"How long to wait for it at most; -1s is until gateway.drain and worker.drain are over, 0s does not wait."`
 }
 
 // Run has the klive that runs here take nothing on any more, and waits until it holds nothing:
-// what a platform calls before it ends the process (Kubernetes: preStop). It succeeds also when
-// the time is over, because the end comes all the same.
+// what a platform calls before it ends the process (Kubernetes: preStop). It fails when the time is over and something
+// is still here.
 func (d *drainCmd) Run(ctx context.Context, g *global) error {
 	c, _, err := g.settings()
 	if err != nil {
@@ -28,6 +29,9 @@ func (d *drainCmd) Run(ctx context.Context, g *global) error {
 	client, err := g.adminClient()
 	if err != nil {
 		return err
+	}
+	if d.Cancel {
+		return d.takeBack(ctx, g, client)
 	}
 	wait := d.Wait
 	if wait < 0 {
@@ -48,12 +52,33 @@ func (d *drainCmd) Run(ctx context.Context, g *global) error {
 		}
 	}
 	if g.JSON {
+		if err := printJSON(os.Stdout, held); err != nil {
+			return err
+		}
+	}
+	left := held.Feeds+held.Owned > 0
+	switch {
+	case left && wait > 0:
+		return fmt.Errorf("after %v there are still %d streams and %d owned entries here: they end with the process; "+
+			`wait longer (--wait, gateway.drain), or take the drain back ("klive drain --cancel")`, wait, held.Feeds, held.Owned)
+	case g.JSON:
+	case left:
+		fmt.Printf("draining; still here: %d streams, %d owned entries\n", held.Feeds, held.Owned)
+	default:
+		fmt.Println("nothing is left here")
+	}
+	return nil
+}
+
+// takeBack ends the drain.
+func (d *drainCmd) takeBack(ctx context.Context, g *global, client *adminClient) error {
+	var held admin.Held
+	if err := client.ask(ctx, http.MethodDelete, "/v1/drain", nil, &held); err != nil {
+		return err
+	}
+	if g.JSON {
 		return printJSON(os.Stdout, held)
 	}
-	if held.Feeds+held.Owned == 0 {
-		fmt.Println("nothing is left here")
-	} else {
-		fmt.Printf("still here: %d streams, %d owned entries\n", held.Feeds, held.Owned)
-	}
+	fmt.Println("not draining; new streams are taken")
 	return nil
 }

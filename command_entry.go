@@ -142,8 +142,9 @@ func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
 // print writes the addresses of an entry: those of the protocols that are on.
 func (v entryView) print() {
 	for _, line := range []struct{ name, text string }{
-		{"server", v.Server}, {"backup", v.Backup}, {"stream key", v.Key}, {"rtmps", v.RTMPS}, {"srt", v.SRT},
-		{"push", v.Push}, {"whip", v.WHIP}, {"bearer", v.bearer()}, {"play", v.Play},
+		{"server", v.Server}, {"backup", v.Backup}, {"stream key", v.Key}, {"rtmps", v.RTMPS}, {"  backup", v.RTMPSBackup},
+		{"srt", v.SRT}, {"  backup", v.SRTBackup}, {"push", v.Push}, {"  backup", v.PushBackup},
+		{"whip", v.WHIP}, {"  backup", v.WHIPBackup}, {"bearer", v.bearer()}, {"play", v.Play},
 	} {
 		if line.text != "" {
 			fmt.Printf("  %-10s  %s\n", line.name, line.text)

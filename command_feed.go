@@ -49,7 +49,15 @@ func (feedListCmd) Run(ctx context.Context, g *global) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.1f Mbit/s\t%s\t%s\t%s\n", s.Feed, s.State, index, health, float64(s.Bitrate)/1e6, s.Protocol, s.Peer, s.Gateway)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for i := range answer.Streams {
+		if s := &answer.Streams[i]; s.Problem != "" {
+			fmt.Printf("%s: %s\n", s.Feed, s.Problem)
+		}
+	}
+	return nil
 }
 
 type feedPinCmd struct {

@@ -46,5 +46,6 @@ func versionInfo() versionFacts {
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false) // addresses are copied out of it
 	return enc.Encode(v)
 }

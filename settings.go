@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,12 +14,11 @@ import (
 
 // settings reads the configuration that a command runs under.
 func (g *global) settings() (*config.Config, []config.Warning, error) {
-	path := g.Config
-	if path == "" {
-		path = os.Getenv(config.FileEnv)
-	}
-	return config.Load(path, os.Environ())
+	return config.Load(g.file(), os.Environ())
 }
+
+// file is the configuration file's name; empty when there is none.
+func (g *global) file() string { return cmp.Or(g.Config, os.Getenv(config.FileEnv)) }
 
 // logger makes the process's logger. The level may change while it is in use.
 func logger(c *config.Config, level *slog.LevelVar) (*slog.Logger, error) {

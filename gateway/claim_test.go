@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -31,7 +32,9 @@ func TestClaim(t *testing.T) {
 			var group sync.WaitGroup
 			for _, n := range nodes {
 				group.Go(func() {
-					if !n.Away(httptest.NewRequest(http.MethodPut, "http://live.example.com/ingest/x", nil), id) {
+					r := httptest.NewRequest(http.MethodPut, "http://live.example.com/ingest/x", nil)
+					n.Away(r, id) // asks and takes nothing
+					if n.Claim(r.Context(), r, id) {
 						kept.Add(1)
 					}
 				})
@@ -45,11 +48,18 @@ func TestClaim(t *testing.T) {
 		id := live.FeedID{Entry: "0_rkij47dr", Suffix: 1}
 		time.Sleep(2 * live.ClaimLife)
 		request := httptest.NewRequest(http.MethodPut, "http://live.example.com/ingest/x", nil)
-		if nodes[1].Away(request, id) {
-			w.t.Error("the second gateway waits for a feed that never began")
+		if nodes[1].Away(request, id) || nodes[0].Away(request, id) {
+			w.t.Error("a gateway waits for a feed that never began")
 		}
-		if !nodes[0].Away(request, id) {
+		if !nodes[1].Claim(w.t.Context(), request, id) {
+			w.t.Error("the second gateway may not begin a feed that never began")
+		}
+		if !nodes[0].Away(request, id) || nodes[0].Claim(w.t.Context(), request, id) {
 			w.t.Error("the first gateway does not know that the second one has it now")
+		}
+		passed := request.WithContext(context.WithValue(w.t.Context(), forwardedKey{}, true))
+		if nodes[0].Away(passed, id) || !nodes[0].Claim(w.t.Context(), passed, id) {
+			w.t.Error("what was forwarded here is sent on")
 		}
 	})
 }

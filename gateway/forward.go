@@ -12,8 +12,11 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"klive/infra/bus"
 	"klive/infra/live"
+	"klive/infra/telemetry"
 )
 
 // Bounds of a request on its way to another gateway. It may last as long as a broadcast,
@@ -45,15 +48,22 @@ type ForwarderConfig struct {
 	Secret string
 	// Dial replaces the dialer; nil means net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	Log  *slog.Logger
+	// MaxRequests are those under way to other gateways at a time (1000).
+	MaxRequests int
+	Log         *slog.Logger
+	// Registerer gets the metrics; may be nil.
+	Registerer prometheus.Registerer
 }
 
 // Forwarder takes HTTP requests about a feed to the gateway that holds its encoder: a
 // publish over HTTP is many requests, and a load balancer may bring each to another gateway.
 type Forwarder struct {
-	cfg   ForwarderConfig
-	proxy *httputil.ReverseProxy
-	conns *http.Transport
+	cfg     ForwarderConfig
+	proxy   *httputil.ReverseProxy
+	conns   *http.Transport
+	metrics *forwardMetrics
+	room    chan struct{} // holds a token for each request under way
+	full    telemetry.Throttle
 }
 
 // NewForwarder returns a forwarder. Close frees its connections.
@@ -64,7 +74,10 @@ func NewForwarder(cfg ForwarderConfig) *Forwarder {
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{Timeout: forwardDial}).DialContext
 	}
-	f := &Forwarder{cfg: cfg, conns: &http.Transport{
+	if cfg.MaxRequests <= 0 {
+		cfg.MaxRequests = 1000
+	}
+	f := &Forwarder{cfg: cfg, metrics: newForwardMetrics(cfg.Registerer), room: make(chan struct{}, cfg.MaxRequests), conns: &http.Transport{
 		DialContext: cfg.Dial, ResponseHeaderTimeout: forwardAnswer, MaxResponseHeaderBytes: forwardHeader,
 		MaxIdleConnsPerHost: forwardConns, IdleConnTimeout: 90 * time.Second, DisableCompression: true,
 	}}
@@ -126,18 +139,31 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, id live.Feed
 	}
 }
 
-// Away reports whether another gateway holds a feed, or is about to, and can be asked about
-// it. If nobody does, this gateway claims it for a moment: of requests that begin a feed at
-// once on several gateways all go to one. A request that was forwarded already belongs here.
+// Away reports whether another gateway holds a feed, or is about to, and can be asked about it. A request that was
+// forwarded already belongs here.
 func (f *Forwarder) Away(r *http.Request, id live.FeedID) bool {
 	if forwarded(r) || f.cfg.Address == "" {
 		return false
 	}
 	address, err := f.Owner(r.Context(), id)
-	if errors.Is(err, ErrNotOnAir) {
-		address, err = f.claim(r.Context(), id)
+	if errors.Is(err, ErrNotOnAir) && f.cfg.Claims != nil {
+		address, err = f.claimed(r.Context(), id)
 	}
-	return err == nil && address != "" && address != f.cfg.Address
+	return err == nil && f.isOther(address)
+}
+
+// Claim has a feed begin here, when nobody else has it: of requests that begin a feed at once on several gateways all
+// go to one. It is false when another gateway was faster, which [Forwarder.Forward] then asks. A claim is forgotten after
+// [live.ClaimLife], when nothing has come of it. Only what was authenticated may claim.
+func (f *Forwarder) Claim(ctx context.Context, r *http.Request, id live.FeedID) bool {
+	if forwarded(r) || f.cfg.Address == "" {
+		return true
+	}
+	address, err := f.Owner(ctx, id)
+	if errors.Is(err, ErrNotOnAir) {
+		address, err = f.claim(ctx, id)
+	}
+	return err != nil || !f.isOther(address)
 }
 
 // HeldElsewhere reports whether another gateway holds a feed and can be asked about it. A
@@ -147,8 +173,11 @@ func (f *Forwarder) HeldElsewhere(r *http.Request, id live.FeedID) bool {
 		return false
 	}
 	address, err := f.Owner(r.Context(), id)
-	return err == nil && address != "" && address != f.cfg.Address
+	return err == nil && f.isOther(address)
 }
+
+// isOther reports whether an address is that of another gateway.
+func (f *Forwarder) isOther(address string) bool { return address != "" && address != f.cfg.Address }
 
 // claim returns the address of the gateway that begins a feed: this one, or one that was
 // faster.
@@ -175,8 +204,22 @@ func (f *Forwarder) claimed(ctx context.Context, id live.FeedID) (address string
 	return string(kv.Value), err
 }
 
-// send streams a request to another gateway and its answer back.
+// send streams a request to another gateway and its answer back, if there is room for one more.
 func (f *Forwarder) send(w http.ResponseWriter, r *http.Request, id live.FeedID, address string) {
+	select {
+	case f.room <- struct{}{}:
+		defer func() { <-f.room }()
+	default:
+		f.metrics.requests.WithLabelValues("refused").Inc()
+		if held, ok := f.full.Pass(""); ok {
+			f.cfg.Log.Warn("no more requests are handed on to other gateways", "most", f.cfg.MaxRequests, "feed", id, "gateway", address, "before", held)
+		}
+		Problem(w, http.StatusTooManyRequests, "this server hands as many requests on as it may; try again in a moment")
+		return
+	}
+	f.metrics.underway.Inc()
+	defer f.metrics.underway.Dec()
+	f.metrics.requests.WithLabelValues("sent").Inc()
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), destinationKey{}, destination{id, address}))
 	defer cancel(nil)
 	idle := time.AfterFunc(forwardIdle, func() {
@@ -243,6 +286,7 @@ func (f *Forwarder) failed(w http.ResponseWriter, r *http.Request, err error) {
 	} else if cause != nil {
 		return // the asker is gone
 	}
+	f.metrics.requests.WithLabelValues("unanswered").Inc()
 	to, _ := r.Context().Value(destinationKey{}).(destination)
 	// Not the path: it may hold a token, or be the secret address of a session.
 	f.cfg.Log.Warn("another gateway does not answer", "gateway", to.address, "feed", to.feed, "error", err)

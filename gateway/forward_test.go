@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"klive/infra/check"
 	"klive/infra/live"
 )
@@ -204,6 +207,52 @@ func TestForwardIdle(t *testing.T) {
 		}
 		if err := <-ended; err == nil {
 			t.Error("the other side saw an orderly end")
+		}
+	})
+}
+
+// As many requests are handed on as may be, and no more; the log says so once.
+func TestForwardsAreBounded(t *testing.T) {
+	inWorld(t, func(w *world) {
+		enough := make(chan struct{})
+		f := newForwarders(w, clusterSecret, func(http.ResponseWriter, *http.Request) { <-enough })
+		f.onAir("there:8082")
+		reg := prometheus.NewRegistry()
+		f.here = NewForwarder(ForwarderConfig{Feeds: w.cfg.Feeds, Address: "here:8082", Secret: clusterSecret, Log: w.cfg.Log, Dial: f.here.cfg.Dial,
+			MaxRequests: 2, Registerer: reg})
+		w.t.Cleanup(f.here.Close)
+		answers := make(chan int, 2)
+		for range 2 {
+			go func() {
+				code, _ := f.ask(offered())
+				answers <- code
+			}()
+			<-f.got
+		}
+		for range 3 {
+			if code, text := f.ask(offered()); code != http.StatusTooManyRequests || !strings.Contains(text, "try again") {
+				t.Errorf("one more is answered %d %s", code, text)
+			}
+		}
+		if n := strings.Count(w.log.String(), "no more requests are handed on"); n != 1 {
+			t.Errorf("told %d times", n)
+		}
+		if n := testutil.ToFloat64(f.here.metrics.underway); n != 2 {
+			t.Errorf("%v are under way", n)
+		}
+		close(enough)
+		for range 2 {
+			if code := <-answers; code != http.StatusOK {
+				t.Errorf("answered %d", code)
+			}
+		}
+		if code, _ := f.ask(offered()); code != http.StatusOK {
+			t.Errorf("with room again: %d", code)
+		}
+		for outcome, want := range map[string]float64{"sent": 3, "refused": 3, "unanswered": 0} {
+			if n := testutil.ToFloat64(f.here.metrics.requests.WithLabelValues(outcome)); n != want {
+				t.Errorf("%s: %v, want %v", outcome, n, want)
+			}
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/live"
+	"klive/infra/telemetry"
 )
 
 // Config is what a Gateway is made of. API, Media, Feeds and Epochs have no default.
@@ -103,6 +104,7 @@ type Gateway struct {
 	cfg       Config
 	admission admission
 	metrics   *metrics
+	told      telemetry.Throttle // of refusals
 	unkick    func()
 	// anchorMu is held while a clock anchors.
 	anchorMu sync.Mutex
@@ -145,7 +147,7 @@ func (g *Gateway) Connect(ctx context.Context, c Connect) (*Permit, error) {
 	log := g.cfg.Log.With("entry", c.Params.Entry, "protocol", c.Protocol, "peer", c.Peer)
 	p, err := g.connect(ctx, c, log)
 	if err != nil {
-		return nil, g.refused(log, "connect refused", err)
+		return nil, g.refused(log, c.Peer, "connect refused", err)
 	}
 	return p, nil
 }
@@ -205,7 +207,7 @@ func (g *Gateway) Publish(ctx context.Context, p *Permit, pub Publish) (Publicat
 	log := g.cfg.Log.With("entry", p.Entry(), "protocol", p.connect.Protocol, "peer", p.connect.Peer)
 	s, err := g.publish(ctx, p, pub, log)
 	if err != nil {
-		return nil, g.refused(log.With("stream", shownName(pub.Name)), "publish refused", err)
+		return nil, g.refused(log.With("stream", shownName(pub.Name)), p.connect.Peer, "publish refused", err)
 	}
 	return s, nil
 }
@@ -257,22 +259,6 @@ func feedID(p *Permit, pub Publish) (live.FeedID, error) {
 			Text: fmt.Sprintf("stream name %s belongs to entry %s, but the connection is for entry %s", pub.Name, entry, p.Entry())}
 	}
 	return live.FeedID{Entry: entry, Index: p.connect.Params.Index, Suffix: suffix}, nil
-}
-
-// refused logs and counts a refusal. Errors that are none are made one.
-func (g *Gateway) refused(log *slog.Logger, what string, err error) error {
-	var r *Refusal
-	if !errors.As(err, &r) {
-		r = &Refusal{Reason: ReasonNotReady, Text: "this server can't take a stream now; try again in a moment", Err: err}
-	}
-	g.metrics.refused(r.Reason)
-	args := []any{"reason", r.Reason, "text", r.Text}
-	if r.Err != nil {
-		args = append(args, "cause", r.Err)
-	}
-	log.Warn(what, args...)
-	r.Told = true
-	return r
 }
 
 // feeds reads the records of an entry's feeds. Those that can't be read are left out.

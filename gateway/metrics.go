@@ -48,3 +48,23 @@ func (m *metrics) dropped(c dropCause, n uint64) {
 }
 
 func (m *metrics) lost(parts int) { m.lostParts.Add(float64(parts)) }
+
+// forwardMetrics are those of requests on their way to other gateways.
+type forwardMetrics struct {
+	underway prometheus.Gauge
+	requests *prometheus.CounterVec
+}
+
+func newForwardMetrics(r prometheus.Registerer) *forwardMetrics {
+	m := &forwardMetrics{
+		underway: prometheus.NewGauge(prometheus.GaugeOpts{Name: "klive_gateway_forwards", Help: "HTTP requests under way to the gateways that hold their feeds."}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "klive_gateway_forwards_total",
+			Help: "HTTP requests for other gateways: sent to them, of those unanswered, and refused because as many were under way as may be.",
+		}, []string{"outcome"}),
+	}
+	if r != nil {
+		r.MustRegister(m.underway, m.requests)
+	}
+	return m
+}

@@ -1,6 +1,7 @@
 package push
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,6 +16,8 @@ type broken struct{}
 func (broken) Away(*http.Request, live.FeedID) bool { return true }
 
 func (broken) HeldElsewhere(*http.Request, live.FeedID) bool { return true }
+
+func (broken) Claim(context.Context, *http.Request, live.FeedID) bool { return false }
 
 func (broken) Forward(http.ResponseWriter, *http.Request, live.FeedID) {
 	panic(http.ErrAbortHandler)

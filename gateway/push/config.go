@@ -25,9 +25,11 @@ type Gateway interface {
 
 // Elsewhere takes requests to the gateway that holds their feed; *gateway.Forwarder is one.
 type Elsewhere interface {
-	// Away reports whether another gateway holds the feed.
+	// Away reports whether another gateway holds the feed, or is about to.
 	Away(*http.Request, live.FeedID) bool
-	// HeldElsewhere is the same of a feed that need not begin.
+	// Claim has the feed begin here, unless another gateway was faster: then it is false.
+	Claim(context.Context, *http.Request, live.FeedID) bool
+	// HeldElsewhere reports whether another gateway holds the feed already.
 	HeldElsewhere(*http.Request, live.FeedID) bool
 	// Forward answers with what that gateway says.
 	Forward(http.ResponseWriter, *http.Request, live.FeedID)

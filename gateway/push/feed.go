@@ -90,6 +90,10 @@ func (f *feed) begin(ctx context.Context, r *http.Request) {
 		close(f.admitted)
 	}()
 	f.refusal = f.authenticate(ctx, r)
+	// Only what may publish claims the feed, and what ends one claims none.
+	if c := f.h.cfg.Elsewhere; c != nil && f.refusal == nil && r.Method != http.MethodDelete && !c.Claim(ctx, r, f.id) {
+		f.refusal = errElsewhere
+	}
 }
 
 // hold counts a request in. Each needs a release. A request that shows something else than the

@@ -80,21 +80,33 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.answer(w, r, err, "")
 		return
 	}
-	if h.find(to.ID) == nil && h.away(r, to.ID) {
+	if h.find(to.ID) == nil && h.away(r, to.ID) || !h.here(w, r, to) {
 		unbounded(w)
 		// A packager that hangs up has sent what it wanted: the forwarder sees to the rest.
 		h.cfg.Elsewhere.Forward(w, r.WithContext(context.WithoutCancel(r.Context())), to.ID)
-		return
 	}
-	if err := h.enter(); err != nil {
-		h.answer(w, r, err, to.Params.Entry)
-		return
-	}
-	defer h.leave()
-	h.answer(w, r, h.serve(w, r, to), to.Params.Entry)
 }
 
-// away reports whether a request belongs to another gateway. What ends a feed claims none.
+// here answers a request, unless its feed turns out to begin on another gateway: then it is false, and nothing of the
+// request has been read.
+func (h *Handler) here(w http.ResponseWriter, r *http.Request, to target) bool {
+	if err := h.enter(); err != nil {
+		h.answer(w, r, err, to.Params.Entry)
+		return true
+	}
+	defer h.leave()
+	err := h.serve(w, r, to)
+	if errors.Is(err, errElsewhere) {
+		return false
+	}
+	h.answer(w, r, err, to.Params.Entry)
+	return true
+}
+
+// errElsewhere says that another gateway was faster to begin a feed.
+var errElsewhere = errors.New("another gateway has begun the feed")
+
+// away reports whether a request belongs to another gateway. What ends a feed is for one that is on the air.
 func (h *Handler) away(r *http.Request, id live.FeedID) bool {
 	switch {
 	case h.cfg.Elsewhere == nil:
@@ -141,7 +153,7 @@ func (h *Handler) find(id live.FeedID) *feed {
 	return h.feeds[id]
 }
 
-// serve takes one request; its error is a *gateway.Refusal, or nil.
+// serve takes one request; its error is a *gateway.Refusal, errElsewhere, or nil.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, to target) error {
 	f, err := h.admit(r, to)
 	if err != nil {

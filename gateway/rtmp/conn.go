@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"klive/gateway"
 )
@@ -48,8 +49,8 @@ type conn struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	// drain is closed when encoders that can are to be asked to connect elsewhere.
-	drain <-chan struct{}
+	// draining says that encoders that can are to be asked to connect elsewhere.
+	draining *atomic.Bool
 
 	net    *netConn
 	reader *chunkReader
@@ -239,12 +240,10 @@ func (c *conn) onWake() error {
 	if c.ctx.Err() != nil {
 		return errShutdown
 	}
-	select {
-	case <-c.drain:
+	if c.draining.Load() {
 		if err := c.askReconnect(); err != nil {
 			return err
 		}
-	default:
 	}
 	over := false
 	for _, st := range c.streams {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ func FuzzMessages(f *testing.F) {
 		own.Gateway = gw
 		log := &lockedBuffer{}
 		own.Logger = slog.New(slog.NewTextHandler(log, nil))
-		s := &Server{cfg: own, metrics: newMetrics(nil), engines: e, ctx: t.Context(), drain: make(chan struct{})}
+		s := &Server{cfg: own, metrics: newMetrics(nil), engines: e, ctx: t.Context(), draining: &atomic.Bool{}}
 		wire := &script{in: bytes.NewReader(slices.Concat([]byte{versionRTMP}, make([]byte, 2*1536), session))}
 		c := s.newConn(wire, "rtmp")
 		held := 0

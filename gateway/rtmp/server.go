@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,18 +21,18 @@ type Server struct {
 	engines *engines
 	full    occasional
 
-	// stop ends the context of every connection; drain is closed to ask encoders to go.
-	ctx   context.Context
-	stop  context.CancelFunc
-	drain chan struct{}
+	// stop ends the context of every connection.
+	ctx  context.Context
+	stop context.CancelFunc
+	// draining asks encoders to go.
+	draining *atomic.Bool
 	// running is Serve and every connection.
 	running sync.WaitGroup
 
 	// mu guards the fields below.
-	mu       sync.Mutex
-	conns    map[*conn]struct{}
-	closed   bool
-	draining bool
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	closed bool
 }
 
 // NewServer checks the configuration and returns a server that is ready to serve. It owns
@@ -47,7 +48,7 @@ func NewServer(cfg Config) (*Server, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	return &Server{
 		cfg: cfg, metrics: newMetrics(cfg.Registerer), engines: newEngines(),
-		ctx: ctx, stop: stop, drain: make(chan struct{}), conns: map[*conn]struct{}{},
+		ctx: ctx, stop: stop, draining: &atomic.Bool{}, conns: map[*conn]struct{}{},
 	}, nil
 }
 
@@ -91,15 +92,16 @@ func (s *Server) enter() bool {
 func (s *Server) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining {
+	if s.draining.Swap(true) {
 		return
 	}
-	s.draining = true
-	close(s.drain)
 	for c := range s.conns {
 		c.net.wake()
 	}
 }
+
+// Undrain asks nobody any more. Who was asked may go all the same.
+func (s *Server) Undrain() { s.draining.Store(false) }
 
 // Close ends every connection in order, telling its encoder so, and waits for them. It may
 // be called more than once, and before or after the end of Serve.
@@ -194,7 +196,7 @@ func (s *Server) newConn(raw net.Conn, protocol string) *conn {
 	ctx, cancel := context.WithCancel(s.ctx)
 	c := &conn{
 		cfg: &s.cfg, metrics: s.metrics, engine: dialogue{engines: s.engines}, protocol: protocol, peer: peer, log: s.cfg.Logger,
-		ctx: ctx, cancel: cancel, drain: s.drain, window: windowSize, streams: map[uint32]*stream{},
+		ctx: ctx, cancel: cancel, draining: s.draining, window: windowSize, streams: map[uint32]*stream{},
 	}
 	c.net = &netConn{conn: raw, idle: s.cfg.Deadlines.Idle, write: s.cfg.Deadlines.Write, received: s.metrics.bytes, onWake: c.onWake}
 	_, c.net.gather = raw.(*net.TCPConn)

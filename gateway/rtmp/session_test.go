@@ -473,6 +473,21 @@ func TestDrainAsksToReconnect(t *testing.T) {
 		if s := describe(plain.commands()); s != "" || plain.left() {
 			t.Errorf("an encoder that can't reconnect was told %q", s)
 		}
+		r.server.Undrain()
+		later := r.client()
+		later.command(0, "connect", 1, &object{props: []property{{"app", testApp}, {"capsEx", 1.0}}})
+		later.commands()
+		synctest.Wait()
+		if s := describe(later.commands()); s != "" {
+			t.Errorf("an encoder that came after the drain was taken back was told %q", s)
+		}
+		r.server.Drain()
+		if s := describe(later.commands()); !strings.Contains(s, "ReconnectRequest") {
+			t.Errorf("the second drain tells it %q", s)
+		}
+		if s := describe(able.commands()); s != "" {
+			t.Errorf("who was asked before is told %q", s)
+		}
 	})
 }
 

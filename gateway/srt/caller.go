@@ -263,15 +263,13 @@ func (c *caller) abandon() {
 
 // refused writes the line of a refusal.
 func (c *caller) refused(what string, err error) {
-	reason, level := "internal", slog.LevelWarn
+	reason, told := "internal", false
 	var r *gateway.Refusal
 	var mode *refusedMode
 	switch {
 	case errors.As(err, &r):
 		reason = string(r.Reason)
-		if r.Told {
-			level = slog.LevelDebug
-		}
+		told = r.Told
 	case errors.As(err, &mode):
 		reason = "mode"
 	}
@@ -279,6 +277,12 @@ func (c *caller) refused(what string, err error) {
 	args := []any{"reason", reason, "text", err.Error(), "code", uint32(rejection(err))}
 	if r != nil && r.Err != nil {
 		args = append(args, "error", r.Err)
+	}
+	level := slog.LevelDebug
+	if !told {
+		var repeats []any
+		level, repeats = gateway.Loudness(&c.server.told, c.peer, what+" "+err.Error())
+		args = append(args, repeats...)
 	}
 	c.log.Log(c.server.ctx, level, what, args...)
 }

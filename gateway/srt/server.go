@@ -11,6 +11,9 @@ import (
 	"time"
 
 	srt "github.com/datarhei/gosrt"
+
+	"klive/gateway"
+	"klive/infra/telemetry"
 )
 
 // ErrClosed is returned by Serve after Close.
@@ -21,6 +24,7 @@ type Server struct {
 	cfg       Config
 	metrics   *metrics
 	listeners []srt.Listener
+	told      telemetry.Throttle // of refusals
 
 	ctx  context.Context // of every caller
 	stop context.CancelFunc
@@ -183,7 +187,8 @@ func (s *Server) take(req srt.ConnRequest) {
 	if s.closed || s.count >= s.cfg.MaxConnections {
 		req.Reject(srt.REJX_OVERLOAD)
 		s.metrics.refused.WithLabelValues(reasonConnections).Inc()
-		s.cfg.Logger.Warn("SRT caller refused", "peer", req.RemoteAddr(), "reason", reasonConnections, "connections", s.count)
+		level, repeats := gateway.Loudness(&s.told, req.RemoteAddr().String(), reasonConnections)
+		s.cfg.Logger.Log(s.ctx, level, "SRT caller refused", append([]any{"peer", req.RemoteAddr(), "reason", reasonConnections, "connections", s.count}, repeats...)...)
 		return
 	}
 	s.count++

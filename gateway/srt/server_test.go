@@ -227,6 +227,27 @@ func itoa(c srt.RejectionReason) string {
 	return string(b[:])
 }
 
+// TestRefusalsAreToldOnce: who calls again and again is a warning once, for each thing that is wrong.
+func TestRefusalsAreToldOnce(t *testing.T) {
+	r := newRig(t, "", nil)
+	calls := []string{"#!::r=0_rkij47dr_1,u=102,s=guess", "#!::r=0_nosuchen_1,u=102,s=secret-token", "#!::r=0_rkij47dr_1,m=request,u=102,s=secret-token"}
+	for range 3 {
+		for _, id := range calls {
+			if conn, err := r.call(id, "", 16); err == nil {
+				conn.Close()
+				t.Fatal("the caller was let in")
+			}
+		}
+	}
+	r.wait("the refusals in the log", func() bool { return strings.Count(r.text(), "SRT caller refused") == 9 })
+	if n := strings.Count(r.text(), "level=WARN"); n != len(calls) {
+		t.Errorf("%d warnings, want one for each of %d:\n%s", n, len(calls), r.text())
+	}
+	if n := testutil.ToFloat64(r.server.metrics.refused.WithLabelValues(string(gateway.ReasonAuth))); n != 6 {
+		t.Errorf("the metric counts %v refusals of tokens and entries", n)
+	}
+}
+
 func TestBusy(t *testing.T) {
 	r := newRig(t, "", nil)
 	first, err := r.call(goodID, "", 0)

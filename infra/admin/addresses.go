@@ -23,43 +23,53 @@ type Servers struct {
 	WHIP  string `json:"whip"`  // "http://host:8080/whip/"
 }
 
-// Addresses say where to publish to one entry, by each protocol that is on.
+// Addresses say where to publish to one entry, by each protocol that is on. The backup encoder's are beside them.
 type Addresses struct {
 	Server string `json:"server,omitempty"` // what OBS calls "Server"
-	Backup string `json:"backup,omitempty"` // the same for the backup encoder
-	Key    string `json:"key,omitempty"`    // what OBS calls "Stream Key"
+	Backup string `json:"backup,omitempty"`
+	Key    string `json:"key,omitempty"` // what OBS calls "Stream Key"
 	// RTMPS is the encrypted Server; empty when Server is encrypted itself.
-	RTMPS string `json:"rtmps,omitempty"`
-	SRT   string `json:"srt,omitempty"`
-	Push  string `json:"push,omitempty"`
+	RTMPS       string `json:"rtmps,omitempty"`
+	RTMPSBackup string `json:"rtmpsBackup,omitempty"`
+	SRT         string `json:"srt,omitempty"`
+	SRTBackup   string `json:"srtBackup,omitempty"`
+	Push        string `json:"push,omitempty"`
+	PushBackup  string `json:"pushBackup,omitempty"`
 	// WHIP is the endpoint's address; Token is what its publishers send as bearer.
-	WHIP  string `json:"whip,omitempty"`
-	Token string `json:"token,omitempty"`
+	WHIP       string `json:"whip,omitempty"`
+	WHIPBackup string `json:"whipBackup,omitempty"`
+	Token      string `json:"token,omitempty"`
 }
 
 // Of returns the addresses of an entry.
 func (s Servers) Of(e Entry) Addresses {
+	a, b := s.of(e, "0"), s.of(e, "1")
+	a.Backup, a.RTMPSBackup, a.SRTBackup, a.PushBackup, a.WHIPBackup = b.Server, b.RTMPS, b.SRT, b.Push, b.WHIP
+	return a
+}
+
+// of returns the addresses of one of an entry's encoders.
+func (s Servers) of(e Entry, index string) Addresses {
 	a := Addresses{Key: e.ID + "_1", Token: e.Token}
 	partner := strconv.Itoa(e.Partner)
 	if server := cmp.Or(s.RTMP, s.RTMPS); server != "" {
-		a.Server = server + "/" + ingest(partner, e.ID, "0", e.Token)
-		a.Backup = server + "/" + ingest(partner, e.ID, "1", e.Token)
+		a.Server = server + "/" + ingest(partner, e.ID, index, e.Token)
 		if s.RTMPS != "" && s.RTMPS != server {
-			a.RTMPS = s.RTMPS + "/" + ingest(partner, e.ID, "0", e.Token)
+			a.RTMPS = s.RTMPS + "/" + ingest(partner, e.ID, index, e.Token)
 		}
 	}
 	if s.SRT != "" {
 		a.SRT = s.SRT + "?streamid=" + url.QueryEscape(
-			fmt.Sprintf("#!::r=%s_1,m=publish,u=%s,i=0,s=%s", e.ID, partner, url.PathEscape(e.Token)))
+			fmt.Sprintf("#!::r=%s_1,m=publish,u=%s,i=%s,s=%s", e.ID, partner, index, url.PathEscape(e.Token)))
 		if e.SRTPassphrase != "" {
 			a.SRT += "&passphrase=" + url.QueryEscape(e.SRTPassphrase) + "&pbkeylen=32"
 		}
 	}
 	if s.Push != "" {
-		a.Push = s.Push + a.Key + "?p=" + partner + "&i=0&t=" + url.QueryEscape(e.Token)
+		a.Push = s.Push + a.Key + "?p=" + partner + "&i=" + index + "&t=" + url.QueryEscape(e.Token)
 	}
 	if s.WHIP != "" {
-		a.WHIP = s.WHIP + a.Key + "?p=" + partner + "&i=0"
+		a.WHIP = s.WHIP + a.Key + "?p=" + partner + "&i=" + index
 	}
 	return a
 }

@@ -20,7 +20,8 @@ func TestAddressesOfAnEntry(t *testing.T) {
 		"nothing": {Servers{}, Addresses{}},
 		"RTMP and RTMPS": {
 			Servers{RTMP: "rtmp://h/kLive", RTMPS: "rtmps://h/kLive"},
-			Addresses{Server: "rtmp://h/kLive" + query + "0&t=tok+en", Backup: "rtmp://h/kLive" + query + "1&t=tok+en", RTMPS: "rtmps://h/kLive" + query + "0&t=tok+en"},
+			Addresses{Server: "rtmp://h/kLive" + query + "0&t=tok+en", Backup: "rtmp://h/kLive" + query + "1&t=tok+en", RTMPS: "rtmps://h/kLive" + query + "0&t=tok+en",
+				RTMPSBackup: "rtmps://h/kLive" + query + "1&t=tok+en"},
 		},
 		"RTMPS": {
 			Servers{RTMPS: "rtmps://h/kLive"},
@@ -28,11 +29,13 @@ func TestAddressesOfAnEntry(t *testing.T) {
 		},
 		"SRT": {
 			Servers{SRT: "srt://h:8890"},
-			Addresses{SRT: "srt://h:8890?streamid=%23%21%3A%3Ar%3D0_rkij47dr_1%2Cm%3Dpublish%2Cu%3D102%2Ci%3D0%2Cs%3Dtok%2520en&passphrase=longer+%26+secret&pbkeylen=32"},
+			Addresses{SRT: "srt://h:8890?streamid=%23%21%3A%3Ar%3D0_rkij47dr_1%2Cm%3Dpublish%2Cu%3D102%2Ci%3D0%2Cs%3Dtok%2520en&passphrase=longer+%26+secret&pbkeylen=32",
+				SRTBackup: "srt://h:8890?streamid=%23%21%3A%3Ar%3D0_rkij47dr_1%2Cm%3Dpublish%2Cu%3D102%2Ci%3D1%2Cs%3Dtok%2520en&passphrase=longer+%26+secret&pbkeylen=32"},
 		},
 		"HTTP": {
 			Servers{Push: "http://h/ingest/", WHIP: "http://h/whip/"},
-			Addresses{Push: "http://h/ingest/0_rkij47dr_1?p=102&i=0&t=tok+en", WHIP: "http://h/whip/0_rkij47dr_1?p=102&i=0"},
+			Addresses{Push: "http://h/ingest/0_rkij47dr_1?p=102&i=0&t=tok+en", WHIP: "http://h/whip/0_rkij47dr_1?p=102&i=0",
+				PushBackup: "http://h/ingest/0_rkij47dr_1?p=102&i=1&t=tok+en", WHIPBackup: "http://h/whip/0_rkij47dr_1?p=102&i=1"},
 		},
 	} {
 		c.want.Key, c.want.Token = "0_rkij47dr_1", "tok en"

@@ -135,6 +135,7 @@ func (h *Handler) routes() http.Handler {
 	if h.config.Drain != nil {
 		api.handle(http.MethodGet, "/v1/drain", http.HandlerFunc(h.held))
 		api.handle(http.MethodPost, "/v1/drain", own.Handler(http.HandlerFunc(h.drain)))
+		api.handle(http.MethodDelete, "/v1/drain", own.Handler(http.HandlerFunc(h.undrain)))
 	}
 	if h.config.Usage != nil {
 		api.handle(http.MethodGet, "/v1/usage", http.HandlerFunc(h.usage))

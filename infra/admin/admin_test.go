@@ -214,6 +214,9 @@ func TestEntries(t *testing.T) {
 	if diff := cmp.Diff(want, got.Entries); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	if text := body(t, get(h, "http://localhost:8081/v1/entries")); !strings.Contains(text, "?p=102&e=0_demolive&i=1&t=demo1234") {
+		t.Errorf("addresses can't be copied out of %s", text)
+	}
 	if none := body(t, get(handler(t, nil), local+"/v1/entries")); none != "{\"entries\":[],\"managed\":false}\n" {
 		t.Errorf("without a control plane: %q", none)
 	}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"net/http"
 	"time"
 )
@@ -9,9 +10,14 @@ import (
 type Drainer interface {
 	// Drain begins; it does not wait and may be called more than once.
 	Drain()
+	// Undrain takes it back. It fails with [ErrDrained] when that is not possible any more; without a drain it does nothing.
+	Undrain() error
 	// Held is what the process still holds.
 	Held() Held
 }
+
+// ErrDrained is returned for a drain that can't be taken back.
+var ErrDrained = errors.New("the drain can't be taken back any more")
 
 // Held is what a process holds that should not end with it.
 type Held struct {
@@ -30,5 +36,17 @@ func (h *Handler) held(w http.ResponseWriter, _ *http.Request) { writeJSON(w, h.
 // drain answers POST /v1/drain.
 func (h *Handler) drain(w http.ResponseWriter, _ *http.Request) {
 	h.config.Drain.Drain()
+	writeJSON(w, h.config.Drain.Held())
+}
+
+// undrain answers DELETE /v1/drain.
+func (h *Handler) undrain(w http.ResponseWriter, r *http.Request) {
+	if err := h.config.Drain.Undrain(); errors.Is(err, ErrDrained) {
+		problem(w, http.StatusConflict, err.Error())
+		return
+	} else if err != nil {
+		h.failed(w, r, "can't take the drain back", err)
+		return
+	}
 	writeJSON(w, h.config.Drain.Held())
 }

@@ -56,10 +56,7 @@ func (h *Handler) addEntry(w http.ResponseWriter, r *http.Request) {
 		h.refused(w, r, "can't add the entry", err)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusCreated)
-	_ = json.NewEncoder(w).Encode(h.entryView(made, r)) // the client may be gone
+	writeStatus(w, http.StatusCreated, "application/json", h.entryView(made, r))
 }
 
 // profiles answers GET /v1/profiles: what a new entry may have for its profile.

@@ -111,6 +111,7 @@ func TestPublishIsRefusedInWords(t *testing.T) {
 		"denied":      {"does not let this page use camera and microphone. Allow it", "Not published"},
 		"wrong-token": {"the token of entry 0_refused1 is wrong", "Failed"},
 		"nobody":      {"Nothing answers at http://127.0.0.1:9", "Failed"},
+		"no-address":  {"“0_rkij47dr_1” is no address: a WHIP endpoint looks like https://", "Not published"},
 		"unreachable": {"media can't reach it at 192.0.2.7:8189 (UDP)", "Failed"},
 	} {
 		if got := saw.Says[name]; !strings.Contains(got.Reason, want[0]) || got.State != want[1] {

@@ -56,10 +56,12 @@ type Stream struct {
 	Gateway  string    `json:"gateway,omitempty"`
 	// Rungs are the renditions of the entry that transcode workers make.
 	Rungs []Rung `json:"rungs,omitempty"`
-	// Health is how much of the last ten seconds the feed brought media for, 0 to 100; nil when
-	// its gateway does not say. Pinned says that an operator prefers it.
-	Health *int `json:"health,omitempty"`
-	Pinned bool `json:"pinned,omitempty"`
+	// Health is how much of the last ten seconds the feed brought media for, 0 to 100, less the share of its
+	// newest segments that are gaps for viewers; nil when its gateway does not say. Problem names those. Pinned
+	// says that an operator prefers it.
+	Health  *int   `json:"health,omitempty"`
+	Problem string `json:"problem,omitempty"`
+	Pinned  bool   `json:"pinned,omitempty"`
 	// Link is how the connection does, for protocols that know it.
 	Link *live.LinkStats `json:"link,omitempty"`
 	// PlayPath is the path of the entry's playlist. The answer holds the whole address.
@@ -206,18 +208,21 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, what string, er
 	problem(w, http.StatusServiceUnavailable, what+" now; klive's log says why")
 }
 
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
+func writeJSON(w http.ResponseWriter, v any) { writeStatus(w, http.StatusOK, "application/json", v) }
+
+// writeStatus answers in JSON. People copy addresses out of it, so their & stays as it is; nobody takes it for HTML.
+func writeStatus(w http.ResponseWriter, status int, contentType string, v any) {
+	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(v) // the client may be gone
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // the client may be gone
 }
 
 // problem writes an error as RFC 9457 has it.
 func problem(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{
+	writeStatus(w, status, "application/problem+json", map[string]any{
 		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail,
 	})
 }

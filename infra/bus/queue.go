@@ -25,6 +25,8 @@ const (
 	takeWait = 5 * time.Second
 	// takeRetry is the pause after a request that failed.
 	takeRetry = 200 * time.Millisecond
+	// takePatience is how long requests may fail in a row, other than for want of a connection.
+	takePatience = 5 * time.Second
 )
 
 // QueueConfig is what [Control.Queue] needs. All processes on a bus say the same.
@@ -164,8 +166,10 @@ type Task struct {
 	msg     jetstream.Msg
 }
 
-// Take waits for a task, over reconnects, until ctx ends.
+// Take waits for a task, over reconnects and elections, until ctx ends. What waiting does not help against, such
+// as a refusal or a consumer that somebody deleted, it returns after five seconds of it; it may be called again.
 func (q *Queue) Take(ctx context.Context) (*Task, error) {
+	var since time.Time // of the first of such errors in a row
 	for {
 		t, err := q.take(ctx)
 		switch {
@@ -176,7 +180,17 @@ func (q *Queue) Take(ctx context.Context) (*Task, error) {
 		case errors.Is(err, nats.ErrConnectionClosed):
 			return nil, ErrClosed
 		case err == nil:
+			since = time.Time{}
 			continue
+		}
+		err = busError("take from queue "+q.name, err)
+		switch {
+		case errors.Is(err, ErrUnavailable) || errors.Is(err, ErrClosed): // a subscription ends with its connection
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) >= takePatience:
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,6 +128,24 @@ func TestQueueMadeAnew(t *testing.T) {
 		must(t, q.Put(t.Context(), "b", []byte("b")))
 		if task := taken(t, q); task.ID != "b" {
 			t.Errorf("took %s", task.ID)
+		}
+	})
+}
+
+// TestQueueTakeTells holds that what waiting does not mend is returned, not tried again in silence for ever.
+func TestQueueTakeTells(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		q := openQueue(t, n.Control(), bus.QueueConfig{Name: "work"})
+		bustest.LoseTakers(t, n, "work")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		began := time.Now()
+		task, err := q.Take(ctx)
+		if task != nil || err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "take from queue work") {
+			t.Errorf("took %v, %v", task, err)
+		}
+		if d := time.Since(began); d < 5*time.Second {
+			t.Errorf("it gave up after %v", d)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -18,25 +19,26 @@ const drainCheck = 20 * time.Millisecond
 // drain is the one state from which all follows that happens before a node ends: readiness, what
 // encoders and load balancers are told, when workers hand over, and how long all that may take.
 type drain struct {
+	// act is held while a drain is begun or taken back.
+	act sync.Mutex
+
 	// mu guards the fields below.
 	mu    sync.Mutex
-	since time.Time // zero while it is not draining
-
-	goes sync.Once // letGo has run
+	since time.Time          // zero while it is not draining
+	stop  context.CancelFunc // of the wait for the encoders; nil before that
+	final string             // why the drain can't be taken back any more; empty while it can
 }
 
 // errDraining is why a draining node takes nothing on.
 var errDraining = errors.New("shutting down")
 
-// begin marks the node as draining; false when it was already.
-func (d *drain) begin(now time.Time) bool {
+// begin marks the node as draining.
+func (d *drain) begin(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.since.IsZero() {
-		return false
+	if d.since.IsZero() {
+		d.since = now
 	}
-	d.since = now
-	return true
 }
 
 func (d *drain) begun() (since time.Time, draining bool) {
@@ -45,31 +47,99 @@ func (d *drain) begun() (since time.Time, draining bool) {
 	return d.since, !d.since.IsZero()
 }
 
+// wait is the wait for the encoders, once in a drain; ok is false when the node is not draining or waits already.
+func (d *drain) wait(most time.Duration) (ctx context.Context, stop context.CancelFunc, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.since.IsZero() || d.stop != nil {
+		return nil, nil, false
+	}
+	ctx, d.stop = context.WithDeadline(context.Background(), d.since.Add(most))
+	return ctx, d.stop, true
+}
+
+// finish has a drain go on for good, for a reason; false when it was taken back before.
+func (d *drain) finish(why string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.since.IsZero() {
+		return false
+	}
+	if d.final == "" {
+		d.final = why
+	}
+	return true
+}
+
+// takeBack ends a drain, if it still can be; was is false when there is none.
+func (d *drain) takeBack() (was bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.final != "":
+		return true, fmt.Errorf("%w: %s", admin.ErrDrained, d.final)
+	case d.since.IsZero():
+		return false, nil
+	}
+	if d.stop != nil {
+		d.stop()
+	}
+	d.since, d.stop = time.Time{}, nil
+	return true, nil
+}
+
 // Drain has the node take nothing on any more, and lets go of what it has: readiness is false at
 // once, encoders that understand it are asked to connect elsewhere, the others may stay for
 // gateway.drain; when no encoder is left a worker hands its entries over. The node goes on
 // otherwise until Close. It does not wait, and may be called more than once.
-func (n *Node) Drain() {
-	if !n.drain.begin(time.Now()) {
-		return
+func (n *Node) Drain() { n.beginDrain("") }
+
+// beginDrain drains, for good when there is a reason for that.
+func (n *Node) beginDrain(final string) {
+	n.drain.act.Lock()
+	defer n.drain.act.Unlock()
+	n.drain.begin(time.Now())
+	if final != "" {
+		n.drain.finish(final)
 	}
 	if n.assembled.Load() { // otherwise it holds nothing yet, and Start does the rest
-		n.drain.goes.Do(n.letGo)
+		n.letGo()
 	}
 }
 
-// letGo begins to let go of what a draining node has.
+// Undrain takes a drain back: the node takes streams again, and is ready if nothing else is wrong. Encoders that were
+// asked to connect elsewhere may do so. It fails with [admin.ErrDrained] when a worker has begun to hand its entries
+// over, or the process is ending.
+func (n *Node) Undrain() error {
+	n.drain.act.Lock()
+	defer n.drain.act.Unlock()
+	was, err := n.drain.takeBack()
+	if err != nil || !was {
+		return err
+	}
+	if n.assembled.Load() && n.rtmp != nil {
+		n.rtmp.Undrain()
+	}
+	n.log.Info("the drain is taken back: new streams are taken again", "streams", n.Held().Feeds, "owned", n.Held().Owned)
+	n.tell()
+	return nil
+}
+
+// letGo begins to let go of what a draining node has, once. The caller holds drain.act.
 func (n *Node) letGo() {
+	ctx, stop, ok := n.drain.wait(n.settings.Gateway.Drain)
+	if !ok {
+		return
+	}
 	n.log.Info("draining: nothing new is taken on", "streams", n.Held().Feeds, "owned", n.Held().Owned)
 	n.tell()
 	if n.rtmp != nil {
 		n.rtmp.Drain()
 	}
 	n.running.Go(func() {
-		ctx, cancel := context.WithDeadline(context.Background(), n.drainUntil())
-		defer cancel()
+		defer stop()
 		// Where there are no others, what is on the air is packaged until the process ends.
-		if n.vacated(ctx) && cluster(n.settings) && n.retire != nil {
+		if n.vacated(ctx) && cluster(n.settings) && n.retire != nil && n.drain.finish("this worker hands its entries over to others; start the process again") {
 			n.retire()
 		}
 	})

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"klive/infra/admin"
 	"klive/infra/bus/bustest"
 	"klive/infra/config"
 	"klive/infra/publisher"
@@ -58,6 +60,51 @@ func TestDrainBeforeTheEnd(t *testing.T) {
 			t.Error("the stream went on after the end")
 		}
 		e.Abort()
+	})
+}
+
+// TestDrainIsTakenBack: a node whose drain is taken back takes streams again, what it holds stays beyond the time that it
+// had, and it can be drained anew. When it ends there is no way back.
+func TestDrainIsTakenBack(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *config.Config) { c.Gateway.Drain = 10 * time.Second })
+		if err := r.node.Undrain(); err != nil {
+			t.Errorf("without a drain: %v", err)
+		}
+		e := r.publish()
+		ended := make(chan error, 1)
+		go func() { ended <- e.play(40 * time.Second) }()
+		time.Sleep(5 * time.Second)
+		for range 2 {
+			r.node.Drain()
+			if h := r.node.Held(); !h.Draining || h.Until.Sub(time.Now()) != 10*time.Second {
+				t.Errorf("draining: %+v", h)
+			}
+			time.Sleep(3 * time.Second)
+			if err := r.node.Undrain(); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.node.Ready(t.Context()); err != nil || r.node.Held().Draining {
+				t.Errorf("taken back: %v, %+v", err, r.node.Held())
+			}
+		}
+		other, err := publisher.Dial(t.Context(), publisher.Config{
+			URL:         "rtmp://klive/kLive/?p=102&e=0_demolive&i=1&t=demo1234/0_demolive_1",
+			DialContext: r.net.Dialer("rtmp.listen"),
+		})
+		if err != nil {
+			t.Fatalf("a new encoder hears %v", err)
+		}
+		other.Close()
+		if err := <-ended; err != nil {
+			t.Errorf("the encoder that was there lost its stream: %v", err)
+		}
+		e.Close()
+		r.close()
+		if err := r.node.Undrain(); !errors.Is(err, admin.ErrDrained) {
+			t.Errorf("after the end: %v", err)
+		}
 	})
 }
 

@@ -21,7 +21,8 @@ const maxKick = 4 << 10
 // startInternal makes the way by which requests about a feed reach the gateway that holds
 // it, and answers other gateways' on the internal listener.
 func (n *Node) startInternal(context.Context) error {
-	c := gateway.ForwarderConfig{Feeds: n.feeds, Claims: n.claims, Address: n.address, Secret: n.settings.Cluster.Secret.Reveal(), Log: n.log, Dial: n.cfg.DialInternal}
+	c := gateway.ForwarderConfig{Feeds: n.feeds, Claims: n.claims, Address: n.address, Secret: n.settings.Cluster.Secret.Reveal(), Log: n.log, Dial: n.cfg.DialInternal,
+		MaxRequests: n.settings.Push.MaxRequests, Registerer: n.cfg.Registry}
 	if n.gateway != nil {
 		c.Local = n.feedHandler()
 	}

@@ -183,9 +183,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		}
 	}
 	n.assembled.Store(true)
-	if _, draining := n.drain.begun(); draining { // since before there was anything to let go of
-		n.drain.goes.Do(n.letGo)
-	}
+	n.drain.act.Lock()
+	n.letGo() // if it drains since before there was anything to let go of
+	n.drain.act.Unlock()
 	n.tell()
 	return n, nil
 }
@@ -269,7 +269,7 @@ func (n *Node) able() error {
 // to go by themselves, workers worker.drain to hand over; each other part has until ctx ends,
 // at most 15 s.
 func (n *Node) Close(ctx context.Context) {
-	n.Drain()
+	n.beginDrain("this process is ending")
 	wait, cancel := context.WithDeadline(ctx, n.drainUntil())
 	n.vacated(wait)
 	cancel()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -160,8 +161,8 @@ func (o overview) judge(ctx context.Context, e *admin.LiveEntry, now time.Time) 
 	case e.Pending > 0 && now.Sub(settled.Std()) > time.Duration(behindAfter*max(1, b.Target))*time.Second:
 		return admin.HealthHeld, "the store is away: its newest segments wait in the owner's spool" + o.reason(e.Owner)
 	}
-	if list := missing(b); len(list) > 0 {
-		return admin.HealthGaps, "of its newest segments some are gaps for viewers, in " + strings.Join(list, ", ") + "; the log of its owner says why"
+	if g := newestGaps(b, nil); g.gaps > 0 {
+		return admin.HealthGaps, g.String()
 	}
 	return admin.HealthLive, ""
 }
@@ -169,18 +170,38 @@ func (o overview) judge(ctx context.Context, e *admin.LiveEntry, now time.Time) 
 // newest is how many items back gaps tell of the present.
 const newest = 3
 
-// missing are the renditions, as encoders send them, that have a gap among a broadcast's newest items.
-// Those of the ladder are told of with their streams.
-func missing(b *timeline.Broadcast) (list []string) {
+// gaps is what viewers lack of a broadcast's newest items, in renditions as encoders send them. Those of the
+// ladder are told of with their streams.
+type gaps struct {
+	segments, gaps int // that are settled, and those of them that are gaps
+	in             []string
+}
+
+func (g gaps) String() string {
+	return fmt.Sprintf("%d of its %d newest segments are gaps for viewers, in %s: they were lost on the way or could not be stored; the log of its owner says why",
+		g.gaps, g.segments, strings.Join(g.in, ", "))
+}
+
+// newestGaps looks at a broadcast's newest items, with feed only at what was made of that. What was lost on the way is
+// nobody's, and a gap whoever was on the air.
+func newestGaps(b *timeline.Broadcast, feed *live.FeedID) (g gaps) {
 	for _, it := range b.Items[max(0, len(b.Items)-newest):] {
 		for i := range it.Media {
 			m := &it.Media[i]
-			if r := b.Rendition(m.Rendition); m.Gap && r != nil && !r.Encoded && !slices.Contains(list, m.Rendition) {
-				list = append(list, m.Rendition)
+			r := b.Rendition(m.Rendition)
+			if r == nil || r.Encoded || !m.Settled() || feed != nil && m.Feed.Epoch != 0 && m.Feed.FeedID != *feed {
+				continue
+			}
+			g.segments++
+			if m.Gap {
+				g.gaps++
+				if !slices.Contains(g.in, r.Name) {
+					g.in = append(g.in, r.Name)
+				}
 			}
 		}
 	}
-	return list
+	return g
 }
 
 // reason is why the store is away, as the owner hears it, behind a colon; empty when nothing is

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,16 +95,42 @@ func TestGapsAreTold(t *testing.T) {
 			records = append(records, sc.Store())
 		}
 	}
+	some := append(slices.Clip(records), sc.Adopt(4*time.Second, false), sc.Gap(tt.Video, tt.Audio))
+	nothing := sc.Adopt(4*time.Second, false)
+	for i := range nothing.Item.Media {
+		m := &nothing.Item.Media[i]
+		m.Gap, m.Feed, m.FirstPart, m.LastPart = true, live.Feed{}, 0, 0
+	}
+	lost := append(slices.Clip(some), nothing)
 	for _, c := range []struct {
+		name    string
 		records []timeline.Record
-		want    int
-	}{{records, 0}, {append(records, sc.Adopt(4*time.Second, false), sc.Gap(tt.Video, tt.Audio)), 2}} {
+		gaps    int // of six segments
+		in      int // renditions
+		health  int
+		nobodys int
+	}{
+		{"older ones", records, 0, 0, 90, 0},
+		{"one that could not be stored", some, 2, 2, 60, 0},
+		{"one that was lost on the way", lost, 4, 2, 30, 2},
+	} {
 		s, err := tt.Fold(c.records...)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", c.name, err)
 		}
-		if got := missing(s.Current()); len(got) != c.want {
-			t.Errorf("gaps in %v, want %d renditions", got, c.want)
+		got := newestGaps(s.Current(), nil)
+		if got.gaps != c.gaps || got.segments != 6 || len(got.in) != c.in {
+			t.Errorf("%s: %+v, want %d of 6 in %d renditions", c.name, got, c.gaps, c.in)
+		}
+		score := 90
+		stream := admin.Stream{Health: &score}
+		lower(&stream, got)
+		if *stream.Health != c.health || score != 90 || (stream.Problem != "") != (c.gaps > 0) {
+			t.Errorf("%s: the stream's health is %d (%q), want %d; what its gateway said is %d", c.name, *stream.Health, stream.Problem, c.health, score)
+		}
+		// Of another encoder's media nothing is said of this one's, but for what is nobody's.
+		if other := newestGaps(s.Current(), &live.FeedID{Entry: tt.Entry, Index: live.Backup, Suffix: 1}); other.gaps != c.nobodys || other.segments != c.nobodys {
+			t.Errorf("%s: the backup: %+v", c.name, other)
 		}
 	}
 }

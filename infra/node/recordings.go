@@ -80,14 +80,11 @@ func urgency(state string) int {
 // recorded lists the entries that have a ledger, those that changed last first.
 func (r recordingList) recorded(ctx context.Context) (entries []string, more bool, err error) {
 	var all []storage.Info
-	for after := ""; ; after = all[len(all)-1].Key {
-		page, err := r.n.store.List(ctx, ledger.Prefix, after, 1000)
+	for o, err := range storage.All(ctx, r.n.store, ledger.Prefix) {
 		if err != nil {
 			return nil, false, err
 		}
-		if all = append(all, page...); len(page) < 1000 {
-			break
-		}
+		all = append(all, o)
 	}
 	slices.SortFunc(all, func(a, b storage.Info) int { return b.Modified.Compare(a.Modified) })
 	if len(all) > maxLedgers {

@@ -84,12 +84,27 @@ func stream(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.Stre
 	default:
 		out.Gone = r.Closed
 	}
+	if b != nil && out.State == admin.StateLive {
+		lower(&out, newestGaps(b, &r.Feed.FeedID))
+	}
 	if b != nil {
 		out.Started = b.Start.Std()
 		out.Rungs = rungs(b)
 		out.PlayPath = "/" + playlist.GroupKey(r.Feed.Entry, "all", false)
 	}
 	return out
+}
+
+// lower takes from a stream's health what viewers do not get of what arrives.
+func lower(s *admin.Stream, g gaps) {
+	if g.gaps == 0 {
+		return
+	}
+	s.Problem = g.String()
+	if s.Health != nil {
+		left := *s.Health * (g.segments - g.gaps) / g.segments
+		s.Health = &left // the record keeps its own
+	}
 }
 
 // rungs says how the renditions stand that transcode workers make.
@@ -154,10 +169,10 @@ func isBehind(b *timeline.Broadcast, now time.Time) bool {
 	return now.Sub(end.Std()) > time.Duration(behindAfter*max(1, b.Target))*time.Second
 }
 
-// newestMedia is what the broadcast's newest item that is no gap was made of.
+// newestMedia are those of the broadcast's newest item that was made of a feed; what was lost on the way was not.
 func newestMedia(b *timeline.Broadcast) []timeline.Media {
 	for _, it := range slices.Backward(b.Items) {
-		if len(it.Media) > 0 {
+		if slices.ContainsFunc(it.Media, func(m timeline.Media) bool { feed, _ := m.MadeOf(); return feed.Epoch != 0 }) {
 			return it.Media
 		}
 	}

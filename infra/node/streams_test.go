@@ -30,7 +30,7 @@ func TestState(t *testing.T) {
 		return b
 	}
 	gap := func(b *timeline.Broadcast) *timeline.Broadcast {
-		b.Items = append(b.Items, timeline.Item{Start: media.At(now)})
+		b.Items = append(b.Items, timeline.Item{Start: media.At(now), Media: []timeline.Media{{Rendition: "0_demolive_32", Gap: true}}})
 		return b
 	}
 	old := items(feed(live.Primary))

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"klive/infra/config"
 )
 
 // Pattern is a moving test pattern with a clock burned in and a tone, encoded and published
@@ -48,13 +50,17 @@ func (p Pattern) Run(ctx context.Context) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, program, p.args(hasDrawtext(ctx, program))...)
+	cmd.Env = config.ChildEnviron()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = stopWait
 	complaints := &tail{limit: 2048}
 	cmd.Stderr = complaints
-	if isWHIP(p.URL) {
+	switch {
+	case isWHIP(p.URL):
 		err = runWHIP(ctx, cmd, p.URL)
-	} else {
+	case isHTTP(p.URL):
+		err = runPush(ctx, cmd, p.URL)
+	default:
 		err = cmd.Run()
 	}
 	var refused *StatusError
@@ -115,10 +121,8 @@ func (p *Pattern) args(clock bool) []string {
 	switch {
 	case strings.HasPrefix(p.URL, "srt://"):
 		return append(args, "-f", "mpegts", p.URL)
-	case isWHIP(p.URL):
+	case isHTTP(p.URL): // WHIP too
 		return append(args, "-f", "mpegts", "-muxdelay", "0", "-muxpreload", "0", "-flush_packets", "1", "pipe:1")
-	case isHTTP(p.URL):
-		return append(args, "-f", "mpegts", "-method", "POST", p.URL)
 	}
 	return append(args, "-f", "flv", p.URL)
 }
@@ -158,7 +162,7 @@ func isWHIP(address string) bool {
 func hasDrawtext(ctx context.Context, program string) bool {
 	probe := exec.CommandContext(ctx, program, "-hide_banner", "-loglevel", "quiet", "-nostdin",
 		"-f", "lavfi", "-i", "color=size=64x64,drawtext=text=0", "-frames:v", "1", "-f", "null", "-")
-	probe.WaitDelay = stopWait
+	probe.Env, probe.WaitDelay = config.ChildEnviron(), stopWait
 	return probe.Run() == nil
 }
 

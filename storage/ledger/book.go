@@ -14,7 +14,7 @@ import (
 
 const (
 	wireVersion = 1
-	maxLedger   = 16 << 20 // bytes
+	maxLedger   = 64 << 20 // bytes; MaxFiles are a fifth of it
 )
 
 // Prefix is where all ledgers lie.
@@ -113,7 +113,7 @@ func (b *Book) Ledger() *Ledger {
 }
 
 // Change applies do to a copy of the ledger and stores it. When do returns an error nothing is
-// stored, and Change returns it. After another error the change may or may not have been
+// stored, and Change returns it; so it is with ErrFull when the ledger would have more files than it may. After another error the change may or may not have been
 // stored; the next Change, or Refresh, finds out. do may be called more than once.
 func (b *Book) Change(ctx context.Context, do func(l *Ledger) error) error {
 	b.mu.Lock()
@@ -132,6 +132,9 @@ func (b *Book) Change(ctx context.Context, do func(l *Ledger) error) error {
 		}
 		if err := n.check(b.entry); err != nil {
 			return err
+		}
+		if len(n.Files) > max(MaxFiles, len(b.led.Files)) { // one of another release may have more
+			return fmt.Errorf("%w: %d files of %s", ErrFull, len(b.led.Files), Key(b.entry))
 		}
 		err := b.put(ctx, n)
 		if !errors.Is(err, storage.ErrPrecondition) {

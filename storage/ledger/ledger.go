@@ -32,6 +32,8 @@ type Ledger struct {
 	// Files are in the order in which they were planned; the files of a series are appended in
 	// that order.
 	Files []File `json:"files,omitempty"`
+	// Kept are confirmed files that are older than those that are named, oldest first in each series.
+	Kept []Kept `json:"kept,omitempty"`
 }
 
 // Session is one broadcast that is recorded, until its last files are planned.
@@ -253,16 +255,17 @@ func (l *Ledger) Plan(f File, now time.Time) *File {
 	return &l.Files[len(l.Files)-1]
 }
 
-// Forget drops a settled file, whose MP4 is gone or stays for good.
-func (l *Ledger) Forget(id string) {
-	l.Files = slices.DeleteFunc(l.Files, func(f File) bool { return f.ID() == id && f.Settled() })
+// Forget drops settled files, whose MP4s are gone or stay for good.
+func (l *Ledger) Forget(ids ...string) {
+	which := set(ids)
+	l.Files = slices.DeleteFunc(l.Files, func(f File) bool { return f.Settled() && which[f.ID()] })
 }
 
 // clone returns a copy that shares nothing.
 func (l *Ledger) clone() *Ledger {
 	n := *l
 	n.Next, n.Done = maps.Clone(l.Next), slices.Clone(l.Done)
-	n.Files = slices.Clone(l.Files)
+	n.Files, n.Kept = slices.Clone(l.Files), slices.Clone(l.Kept)
 	n.Sessions = slices.Clone(l.Sessions)
 	for i := range n.Sessions {
 		n.Sessions[i].Tracks = slices.Clone(n.Sessions[i].Tracks)
@@ -278,9 +281,15 @@ var ErrDamaged = errors.New("ledger: the stored ledger is damaged; bring it back
 // ErrVersion is returned for a ledger that a newer release wrote.
 var ErrVersion = errors.New("ledger: unknown version; a newer release writes this ledger, upgrade this process")
 
+// ErrFull is returned to whoever would add to a ledger that has as many files as it may. It says what to do.
+var ErrFull = errors.New("ledger: as many recorded files wait for Kaltura as may; nothing more is recorded of this entry " +
+	"until some are handed over or given up (klive recording list, retry, skip)")
+
 // Limits of a ledger.
 const (
-	maxFiles    = 20_000
+	// MaxFiles bounds the files that are named, most of which are not settled then: those of 40 days of five assets
+	// without a break.
+	MaxFiles    = 20_000
 	maxSessions = 64
 	maxTracks   = 64
 	// MaxSplits bounds the splits that wait for their item.
@@ -295,8 +304,13 @@ func (l *Ledger) check(entry string) error {
 	switch {
 	case l.Entry != entry:
 		return bad("it is of entry %.60q", l.Entry)
-	case len(l.Files) > maxFiles || len(l.Sessions) > maxSessions:
-		return bad("%d files and %d sessions are more than %d and %d", len(l.Files), len(l.Sessions), maxFiles, maxSessions)
+	case len(l.Sessions) > maxSessions || len(l.Kept) > maxKept:
+		return bad("%d sessions and %d runs of kept files are more than %d and %d", len(l.Sessions), len(l.Kept), maxSessions, maxKept)
+	}
+	for i, k := range l.Kept {
+		if !validAsset(k.Asset) || k.Index < 0 || k.Index > 1 || k.From < 0 || k.To < k.From || k.To-k.From >= keptRun || k.To >= l.Next[Series(k.Asset, k.Index)] {
+			return bad("run %d of kept files: %+v can't be", i, k)
+		}
 	}
 	last := map[string]*File{}
 	for i := range l.Files {

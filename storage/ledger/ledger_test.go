@@ -272,3 +272,75 @@ func read(t *testing.T, mem *storagetest.Memory) string {
 	}
 	return string(b)
 }
+
+// TestManyFiles: a ledger with more files than it may have is no damage. It takes no more, in words, and what was
+// recorded can be settled; confirmed files that are let go are remembered in runs, so months of them are small.
+func TestManyFiles(t *testing.T) {
+	ctx := t.Context()
+	store := storagetest.NewMemory()
+	b, err := ledger.Open(ctx, store, entry, "recorder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := func(l *ledger.Ledger, n int, state ledger.State) {
+		for range n {
+			seq := uint64(len(l.Files)) + 1
+			l.Plan(file(fmt.Sprintf("0_asset%03d", seq%5), seq), time.Now()).State = state
+		}
+	}
+	if err := b.Change(ctx, func(l *ledger.Ledger) error { plan(l, ledger.MaxFiles, ledger.Planned); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	err = b.Change(ctx, func(l *ledger.Ledger) error { plan(l, 1, ledger.Planned); return nil })
+	if !errors.Is(err, ledger.ErrFull) || errors.Is(err, ledger.ErrDamaged) || !strings.Contains(err.Error(), "klive recording list") {
+		t.Errorf("one file more: %v", err)
+	}
+	l, err := ledger.Load(ctx, store, entry)
+	if err != nil || len(l.Files) != ledger.MaxFiles {
+		t.Fatalf("a full ledger: %v", err)
+	}
+	// All are confirmed and all but the newest let go, as a day after the other would.
+	err = b.Change(ctx, func(l *ledger.Ledger) error {
+		var old []string
+		for i := range l.Files {
+			if l.Files[i].State = ledger.Confirmed; i < len(l.Files)-100 {
+				old = append(old, l.Files[i].ID())
+			}
+		}
+		l.Keep(old...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err = ledger.Load(ctx, store, entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]bool{}
+	for i := range l.Kept {
+		for _, key := range l.Kept[i].Keys(entry) {
+			keys[key] = true
+		}
+	}
+	if len(l.Files) != 100 || len(keys) != ledger.MaxFiles-100 || len(l.Kept) > len(keys)/100+5 || !keys["recordings/"+entry+".0_asset003.0_17.mp4"] {
+		t.Errorf("%d files are named, %d in %d runs", len(l.Files), len(keys), len(l.Kept))
+	}
+	if list, err := store.List(ctx, ledger.Key(entry), "", 1); err != nil || len(list) != 1 || list[0].Size > 200<<10 {
+		t.Errorf("it weighs %+v, %v", list, err)
+	}
+}
+
+// TestKeptRunsAreChecked: what people edit must make sense.
+func TestKeptRunsAreChecked(t *testing.T) {
+	for _, run := range []string{`{"asset":"a/b","from":0,"to":0}`, `{"asset":"0_a","from":2,"to":1}`, `{"asset":"0_a","from":0,"to":5}`, `{"asset":"0_a","from":-1,"to":1}`, `{"asset":"0_a","index":2,"from":0,"to":1}`} {
+		store := storagetest.NewMemory()
+		text := `{"v":1,"entry":"` + entry + `","epoch":1,"next":{"0_a.0":3},"kept":[` + run + `]}`
+		if _, err := store.Put(t.Context(), ledger.Key(entry), [][]byte{[]byte(text)}, storage.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ledger.Load(t.Context(), store, entry); !errors.Is(err, ledger.ErrDamaged) {
+			t.Errorf("%s: %v", run, err)
+		}
+	}
+}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"container/list"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -245,9 +243,8 @@ func (a mediaAddress) mux(segment *live.Assembly, d *timeline.Rendition, m *time
 	if a.init == 0 && m.Size != 0 && m.Size != int64(len(data)) {
 		return nil, fmt.Errorf("%s should have %d bytes and its parts make %d; do all nodes run the same release?", a.key, m.Size, len(data))
 	}
-	sum := sha256.Sum256(data)
 	return &made{data: data, info: storage.Info{
-		Key: a.key, Size: int64(len(data)), ETag: `"` + hex.EncodeToString(sum[:12]) + `"`, Modified: m.Start.Std(),
+		Key: a.key, Size: int64(len(data)), ETag: tag(data), Modified: m.Start.Std(),
 	}}, nil
 }
 

@@ -2,8 +2,6 @@ package origin
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -168,8 +166,7 @@ func (t *texts) render(ctx context.Context, e *entryTexts, s *timeline.State, r 
 	if err != nil {
 		return text{}, err
 	}
-	sum := sha256.Sum256([]byte(body))
-	return text{body: body, etag: `"` + hex.EncodeToString(sum[:12]) + `"`, target: b.Target,
+	return text{body: body, etag: tag([]byte(body)), target: b.Target,
 		announced: body == "" && (r.form == formMedia || r.form == formTS) && playlist.Announced(b, r.sel.Rendition)}, nil
 }
 

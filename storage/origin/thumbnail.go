@@ -3,8 +3,6 @@ package origin
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -178,8 +176,7 @@ func (p *pictures) make(ctx context.Context, broadcast string, m timeline.Media)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(data)
-	return &made{data: data, info: storage.Info{Size: int64(len(data)), ETag: `"` + hex.EncodeToString(sum[:12]) + `"`}}, nil
+	return &made{data: data, info: storage.Info{Size: int64(len(data)), ETag: tag(data)}}, nil
 }
 
 // run runs ffmpeg on pipes, without a shell.

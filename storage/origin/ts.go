@@ -2,8 +2,6 @@ package origin
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -77,9 +75,8 @@ func (x *transmuxer) make(ctx context.Context, key string, a mediaAddress) (*mad
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(data)
 	return &made{data: data, info: storage.Info{
-		Key: key, Size: int64(len(data)), ETag: `"` + hex.EncodeToString(sum[:12]) + `"`, Modified: modified,
+		Key: key, Size: int64(len(data)), ETag: tag(data), Modified: modified,
 	}}, nil
 }
 

@@ -284,26 +284,19 @@ func (w *Writer) removeChapters(ctx context.Context, broadcast string) error {
 			named[c.Key] = true
 		}
 	}
-	after := ""
-	for {
-		list, err := w.cfg.Store.List(ctx, chapterPrefix(w.cfg.Entry, broadcast), after, 1000)
+	var gone []string
+	for o, err := range storage.All(ctx, w.cfg.Store, chapterPrefix(w.cfg.Entry, broadcast)) {
 		if err != nil {
 			return fmt.Errorf("timeline chapters of %s: %w", w.cfg.Entry, err)
 		}
-		var gone []string
-		for _, o := range list {
-			after = o.Key
-			if !named[o.Key] && (i < 0 || time.Since(o.Modified) > chapterGrace) {
-				gone = append(gone, o.Key)
-			}
-		}
-		if err := w.cfg.Store.Delete(ctx, gone...); err != nil {
-			return fmt.Errorf("timeline chapters of %s: %w", w.cfg.Entry, err)
-		}
-		if len(list) < 1000 {
-			return nil
+		if !named[o.Key] && (i < 0 || time.Since(o.Modified) > chapterGrace) {
+			gone = append(gone, o.Key)
 		}
 	}
+	if err := w.cfg.Store.Delete(ctx, gone...); err != nil {
+		return fmt.Errorf("timeline chapters of %s: %w", w.cfg.Entry, err)
+	}
+	return nil
 }
 
 // chapterGrace is how long a reader may work with a chapter list from before a merge.

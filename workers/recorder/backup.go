@@ -178,36 +178,30 @@ var errBackupDoc = errors.New("recorder: what is stored of a backup feed can't b
 // loadBackups takes up what a recorder before this one has left.
 func (r *Recorder) loadBackups(ctx context.Context) error {
 	root := backupRoot + r.Entry + "/"
-	for after := ""; ; {
-		list, err := r.Store.List(ctx, root, after, listPage)
+	for o, err := range storage.All(ctx, r.Store, root) {
 		if err != nil {
 			return err
 		}
-		for i := range list {
-			after = list[i].Key
-			if name, ok := strings.CutSuffix(strings.TrimPrefix(after, root), ".json"); !ok || strings.Contains(name, "/") {
-				continue
-			}
-			d, etag, err := loadBackup(ctx, r.Store, after)
-			if errors.Is(err, errBackupDoc) {
-				r.Log.Error("a recording can't go on", "error", err)
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			b := &backup{r: r, id: d.Feed.FeedID, name: d.Broadcast.ID, doc: *d, etag: etag}
-			if err := b.save(ctx, b.next()); err != nil {
-				return err
-			}
-			if err := r.beginBackup(ctx, b); err != nil {
-				return err
-			}
+		if name, ok := strings.CutSuffix(strings.TrimPrefix(o.Key, root), ".json"); !ok || strings.Contains(name, "/") {
+			continue
 		}
-		if len(list) < listPage {
-			return nil
+		d, etag, err := loadBackup(ctx, r.Store, o.Key)
+		if errors.Is(err, errBackupDoc) {
+			r.Log.Error("a recording can't go on", "error", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b := &backup{r: r, id: d.Feed.FeedID, name: d.Broadcast.ID, doc: *d, etag: etag}
+		if err := b.save(ctx, b.next()); err != nil {
+			return err
+		}
+		if err := r.beginBackup(ctx, b); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // beginBackup opens a session for a backup's broadcast, unless there was one.

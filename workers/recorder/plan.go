@@ -105,6 +105,8 @@ func (p *planner) next(t *ledger.Track) bool {
 		run.cut = "the broadcast is over"
 		run.plan(true)
 		t.Closed = true
+	} else {
+		run.tellBefore()
 	}
 	return true
 }
@@ -114,6 +116,7 @@ type use struct {
 	video, audio         bool // there are media, or will be
 	key                  bool // it can be decoded without what lies before it
 	remake               bool // its pictures are to be made again
+	mute                 bool // the sound that goes with it is a gap
 	videoInit, audioInit int
 	audioName            string
 }
@@ -145,6 +148,7 @@ func (p *planner) usable(t *ledger.Track, it *timeline.Item) (u use, settled boo
 	if sound != nil && !sound.Gap {
 		u.audio, u.audioInit, u.audioName = true, sound.Init, r.Audio
 	}
+	u.mute = sound != nil && sound.Gap
 	return u, true
 }
 
@@ -157,6 +161,7 @@ type run struct {
 	first    use
 	cut      string
 	split    bool
+	before   int // gaps in front of the first item
 	gaps     int
 	remake   int
 }
@@ -168,10 +173,17 @@ func (r *run) take(i int, u use) {
 		if u.video && !u.key {
 			r.say("pictures before a keyframe are left out of a recording: nothing can decode them", "rendition", r.track.Rendition, "from", r.items[i].Start.Std())
 		}
+		if d := r.b.Rendition(r.track.Rendition); !u.video && d != nil && d.First > 0 && d.First <= r.items[i].Seq {
+			r.before++
+		}
 		if !u.video || !u.key {
 			return
 		}
 		r.from, r.first = i, u
+	}
+	if u.video && !u.mute && r.first.mute {
+		// The file began with a gap in its sound: what comes next says whether it has any.
+		r.first.mute, r.first.audio, r.first.audioInit, r.first.audioName = false, u.audio, u.audioInit, u.audioName
 	}
 	switch {
 	case !u.video:
@@ -180,6 +192,9 @@ func (r *run) take(i int, u use) {
 		r.remake++
 	case r.first.videoInit == 0:
 		r.first.videoInit = u.videoInit // the first that was made in its time
+	}
+	if u.video && u.mute {
+		r.gaps++
 	}
 	r.to = i
 	r.length += r.items[i].Duration
@@ -193,7 +208,7 @@ func (r *run) ends(i int, u use) bool {
 		r.cut = "the codec's parameters change"
 	case !u.key:
 		return false // the next file must begin with a keyframe
-	case u.audio != r.first.audio:
+	case u.audio != r.first.audio && !u.mute && !r.first.mute:
 		r.cut = "sound begins or ends"
 	case slices.ContainsFunc(r.session.Splits, func(at media.Time) bool { return at > r.items[r.from].Start && at <= it.Start }):
 		r.cut, r.split = "a split was asked for", true
@@ -205,11 +220,19 @@ func (r *run) ends(i int, u use) bool {
 	return true
 }
 
+// tellBefore tells of gaps that are in no file.
+func (r *run) tellBefore() {
+	if r.before > 0 {
+		r.say("segments could not be had or stored before a recording could begin; they are in no file", "rendition", r.track.Rendition, "segments", r.before)
+	}
+}
+
 // plan puts the file into the ledger.
 func (r *run) plan(last bool) bool {
 	from, to := &r.items[r.from], &r.items[r.to]
+	r.tellBefore()
 	if r.gaps > 0 {
-		r.say("media are missing in a recording; its last picture stands meanwhile", "rendition", r.track.Rendition, "segments", r.gaps, "from", from.Start.Std())
+		r.say("segments are missing in a recording; its last picture stands meanwhile, or it is silent", "rendition", r.track.Rendition, "segments", r.gaps, "from", from.Start.Std())
 	}
 	f := r.led.Plan(ledger.File{
 		Asset: r.track.Asset, Index: r.session.Index, Partner: r.session.Partner, Broadcast: r.b.ID,

@@ -26,7 +26,6 @@ const (
 	// unasked is how old the last renewal of a lease may be when something is done under it.
 	unasked  = leaseTTL / 2
 	lookEach = 500 * time.Millisecond
-	listPage = 1000
 )
 
 // PoolConfig is what [NewPool] needs. All but Rungs, Media, Sign, Log and Registerer is required.
@@ -363,33 +362,26 @@ func (p *Pool) ordered() (entries []string) {
 // scan looks through the ledgers for work that nobody does. Who owns an entry comes first, so
 // a ledger must have been without a recorder for one scan before.
 func (p *Pool) scan(ctx context.Context, wg *sync.WaitGroup) error {
-	after := ""
 	seen := map[string]bool{}
-	for {
-		list, err := p.Store.List(ctx, ledger.Prefix, after, listPage)
+	for o, err := range storage.All(ctx, p.Store, ledger.Prefix) {
 		if err != nil {
 			return err
 		}
-		for i := range list {
-			after = list[i].Key
-			entry, ok := strings.CutSuffix(strings.TrimPrefix(after, ledger.Prefix), ".json")
-			if !ok || !live.ValidEntryID(entry) || !p.unfinished(ctx, entry, list[i].ETag) {
+		entry, ok := strings.CutSuffix(strings.TrimPrefix(o.Key, ledger.Prefix), ".json")
+		if !ok || !live.ValidEntryID(entry) || !p.unfinished(ctx, entry, o.ETag) {
+			continue
+		}
+		if kv, err := p.leases.Get(ctx, entry); err == nil {
+			if holder, err := bus.LeaseHolder(kv); err == nil && holder != p.Name {
 				continue
 			}
-			if kv, err := p.leases.Get(ctx, entry); err == nil {
-				if holder, err := bus.LeaseHolder(kv); err == nil && holder != p.Name {
-					continue
-				}
-			}
-			if seen[entry] = true; p.orphaned[entry] {
-				p.start(ctx, wg, entry)
-			}
 		}
-		if len(list) < listPage {
-			p.orphaned = seen
-			return nil
+		if seen[entry] = true; p.orphaned[entry] {
+			p.start(ctx, wg, entry)
 		}
 	}
+	p.orphaned = seen
+	return nil
 }
 
 // idle is a ledger that needs nobody as long as it is this one, until a file's time is over.

@@ -470,9 +470,9 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 	if len(items) > 0 {
 		size, lost, err = w.write(ctx)
 	}
-	r.metrics.lost.Add(float64(lost))
 	switch {
 	case errors.Is(err, errEmpty):
+		r.metrics.lost.Add(float64(f.LastSeq - f.FirstSeq + 1))
 		r.Log.Error("a recording is lost: none of its media are in the store", append(describeFile(&f), "error", err)...)
 		return r.change(ctx, f, func(f *ledger.File) { f.State, f.Reason = ledger.Skipped, err.Error() })
 	case errors.Is(err, mp4.ErrProgressive):
@@ -480,9 +480,11 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 	case err != nil:
 		return err
 	}
+	lost += f.Lost // what was a gap already when the file was planned
 	r.Log.Info("a recording is written", append(describeFile(&f), "bytes", size, "lost", lost, "cut", f.Cut, "took", time.Since(began))...)
 	r.metrics.bytes.Add(float64(size))
-	if err := r.change(ctx, f, func(f *ledger.File) { f.State, f.Size, f.Lost = ledger.Uploaded, size, f.Lost+lost }); err != nil || f.Remade == 0 {
+	r.metrics.lost.Add(float64(lost))
+	if err := r.change(ctx, f, func(f *ledger.File) { f.State, f.Size, f.Lost = ledger.Uploaded, size, lost }); err != nil || f.Remade == 0 {
 		return err
 	}
 	if err := r.forget(ctx, remadeFolder(r.Entry, f.ID())); err != nil {
@@ -506,46 +508,6 @@ func (r *Recorder) broadcastOf(ctx context.Context, f *ledger.File) (*timeline.B
 	}
 	items, err := r.items(ctx, b, f.FirstSeq, f.LastSeq)
 	return b, items, err
-}
-
-// expireEvery is how often files are looked at whose time is over, keepFiles how many settled
-// ones the ledger names when they stay for ever.
-const (
-	expireEvery = 10 * time.Second
-	keepFiles   = 1000
-)
-
-// expire removes the MP4s of confirmed files whose time is over, and forgets them. Only what
-// is confirmed is ever removed.
-func (r *Recorder) expire(ctx context.Context) error {
-	if time.Since(r.expired) < expireEvery {
-		return nil
-	}
-	r.expired = time.Now()
-	l := r.book.Ledger()
-	var gone []ledger.File
-	for i, f := range l.Files {
-		over := r.Options.Keep > 0 && f.State == ledger.Confirmed && time.Since(f.Changed) >= r.Options.Keep
-		stays := r.Options.Keep == 0 || f.State == ledger.Skipped
-		if over || f.Settled() && stays && i < len(l.Files)-keepFiles {
-			gone = append(gone, f)
-		}
-		if over {
-			if err := r.Recordings.Delete(ctx, f.Key(r.Entry)); err != nil {
-				return err
-			}
-			r.Log.Info("a confirmed recording's file is removed, its time is over", describeFile(&f)...)
-		}
-	}
-	if len(gone) == 0 {
-		return nil
-	}
-	return r.book.Change(ctx, func(l *ledger.Ledger) error {
-		for _, f := range gone {
-			l.Forget(f.ID())
-		}
-		return nil
-	})
 }
 
 // nudge wakes whoever waits for a change.

@@ -349,40 +349,29 @@ func (r *Recorder) initOf(ctx context.Context, f *ledger.File, b *timeline.Broad
 // forget removes all below a folder: what was made again for a file, or what rests of a backup's
 // broadcast.
 func (r *Recorder) forget(ctx context.Context, folder string) error {
-	for {
-		list, err := r.Store.List(ctx, folder, "", listPage)
-		if err != nil || len(list) == 0 {
+	for o, err := range storage.All(ctx, r.Store, folder) {
+		if err == nil {
+			err = r.Store.Delete(ctx, o.Key)
+		}
+		if err != nil {
 			return err
 		}
-		for i := range list {
-			if err := r.Store.Delete(ctx, list[i].Key); err != nil {
-				return err
-			}
-		}
 	}
+	return nil
 }
 
 // forgetAll removes what was made again for files that need it no more: a recorder before this
 // one may have died before it did.
 func (r *Recorder) forgetAll(ctx context.Context) error {
 	root := remakeRoot + r.Entry + "/"
-	for after := ""; ; {
-		list, err := r.Store.List(ctx, root, after, listPage)
+	for o, err := range storage.All(ctx, r.Store, root) {
+		id, _, _ := strings.Cut(strings.TrimPrefix(o.Key, root), "/")
+		if f := r.book.Ledger().File(id); err == nil && (f == nil || f.Written()) {
+			err = r.Store.Delete(ctx, o.Key)
+		}
 		if err != nil {
 			return err
 		}
-		l := r.book.Ledger()
-		for i := range list {
-			after = list[i].Key
-			id, _, _ := strings.Cut(strings.TrimPrefix(after, root), "/")
-			if f := l.File(id); f == nil || f.Written() {
-				if err := r.Store.Delete(ctx, after); err != nil {
-					return err
-				}
-			}
-		}
-		if len(list) < listPage {
-			return nil
-		}
 	}
+	return nil
 }

@@ -105,7 +105,7 @@ func newStream(renditions int, sound bool) *stream {
 	s.sound = origin.Ticks(48000)/1024 + 1
 	s.b = timeline.Broadcast{ID: broadcast, Start: origin, Target: 4}
 	for i := range renditions {
-		r := timeline.Rendition{Name: fmt.Sprintf("%s_%d", entry, i), Kind: media.Video, Rung: live.Rung{ParamsID: i, Name: fmt.Sprint(i), AssetID: assets[i]}}
+		r := timeline.Rendition{Name: fmt.Sprintf("%s_%d", entry, i), Kind: media.Video, First: 1, Rung: live.Rung{ParamsID: i, Name: fmt.Sprint(i), AssetID: assets[i]}}
 		if i == 0 {
 			r.Rung.Tags = []string{"source", "recording_anchor"}
 		}
@@ -170,7 +170,9 @@ func (s *stream) add(frames int, gaps ...int) {
 		var list []*media.Frame
 		switch {
 		case slices.Contains(gaps, i):
-			m.Gap, m.Stored, m.Init = true, false, 0
+			if m.Gap, m.Stored, m.Init = true, false, 0; r.Kind == media.Audio {
+				s.audio(end) // it has passed
+			}
 		case s.noData:
 		case r.Kind == media.Video:
 			list = s.video(i, frames)

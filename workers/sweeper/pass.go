@@ -12,7 +12,6 @@ import (
 
 // Bounds of what a pass holds.
 const (
-	pageSize    = 1000
 	deleteBatch = 500
 )
 
@@ -41,32 +40,25 @@ func (p *pass) entry(ctx context.Context, id string) *entry {
 	return p.current
 }
 
-// pages calls do for each object under a prefix, in key order.
-func (p *pass) pages(ctx context.Context, prefix string, do func(o *storage.Info) error) error {
-	after := ""
-	for {
-		list, err := p.cfg.Store.List(ctx, prefix, after, pageSize)
+// each calls do for each object under a prefix, in key order.
+func (p *pass) each(ctx context.Context, prefix string, do func(o *storage.Info) error) error {
+	for o, err := range storage.All(ctx, p.cfg.Store, prefix) {
 		if err != nil {
 			return fmt.Errorf("sweeper: list %s: %w", prefix, err)
 		}
-		for i := range list {
-			p.report.objects++
-			if err := do(&list[i]); err != nil {
-				return err
-			}
-			after = list[i].Key
-		}
-		if len(list) < pageSize {
-			return nil
+		p.report.objects++
+		if err := do(&o); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // media removes media and initialization sections.
 func (p *pass) media(ctx context.Context) error {
 	var folder string
 	var kept bool // something of the folder stays, so its sections do
-	err := p.pages(ctx, playlist.Root+"/", func(o *storage.Info) error {
+	err := p.each(ctx, playlist.Root+"/", func(o *storage.Info) error {
 		k, ok := parseMediaKey(o.Key)
 		if !ok {
 			if !isPlaylist(o.Key) {
@@ -97,7 +89,7 @@ func (p *pass) media(ctx context.Context) error {
 
 // states removes chapters, and broadcasts that are over.
 func (p *pass) states(ctx context.Context) error {
-	err := p.pages(ctx, "state/", func(o *storage.Info) error {
+	err := p.each(ctx, "state/", func(o *storage.Info) error {
 		k, ok := parseStateKey(o.Key)
 		switch {
 		case !ok:

@@ -454,7 +454,7 @@ func TestPages(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour)
 		c := &bounds{Store: r.store}
-		if rep := r.sweep(r.sweeper(c)); rep.removed != 2500 || c.list > pageSize || c.remove > deleteBatch {
+		if rep := r.sweep(r.sweeper(c)); rep.removed != 2500 || c.list > 1000 || c.remove > deleteBatch {
 			t.Errorf("report %+v, lists of %d, deletes of %d", rep, c.list, c.remove)
 		}
 		if left := r.keys("kLive/"); len(left) != 0 {

@@ -69,6 +69,7 @@ type Worker struct {
 	mu     sync.Mutex
 	active int
 	pace   pace
+	told   time.Time // when it was last said that the queue can't be read
 }
 
 // New returns a worker.
@@ -100,8 +101,12 @@ func New(c Config) (*Worker, error) {
 	return w, nil
 }
 
-// takeAgain is the pause after a queue that can't be asked.
-const takeAgain = time.Second
+const (
+	// takeAgain is the pause after a queue that can't be asked.
+	takeAgain = time.Second
+	// tellEvery is how often it is said that it can't be.
+	tellEvery = 10 * time.Minute
+)
 
 // Run works until the context ends. Jobs in hand are given back.
 func (w *Worker) Run(ctx context.Context) error {
@@ -123,7 +128,7 @@ func (w *Worker) slot(ctx context.Context) {
 		case errors.Is(err, bus.ErrClosed) || ctx.Err() != nil:
 			return
 		case err != nil:
-			w.Log.Warn("the queue of transcode jobs can't be read, trying again", "error", err)
+			w.tell(err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(takeAgain):
@@ -131,6 +136,19 @@ func (w *Worker) slot(ctx context.Context) {
 			continue
 		}
 		w.do(ctx, task)
+	}
+}
+
+// tell says that the queue can't be read: once for all slots, and again when it lasts.
+func (w *Worker) tell(err error) {
+	w.mu.Lock()
+	again := time.Since(w.told) < tellEvery
+	if !again {
+		w.told = time.Now()
+	}
+	w.mu.Unlock()
+	if !again {
+		w.Log.Warn("the queue of transcode jobs can't be read; it is tried again", "error", err)
 	}
 }
 

@@ -48,6 +48,10 @@ try {
     await page.fill('.studio-settings [name=url]', 'http://127.0.0.1:9/whip/0_rkij47dr_1?p=102&i=0');
     await publish(page);
   });
+  await attempt(browser, 'no-address', 'other', both, async (page) => {
+    await page.fill('.studio-settings [name=url]', '0_rkij47dr_1');
+    await publish(page);
+  });
   await attempt(browser, 'unreachable', '0_demolive', both, async (page) => {
     await publish(page);
     await page.waitForFunction(() => document.querySelector('.studio-numbers [role=status]').textContent === 'Connecting');

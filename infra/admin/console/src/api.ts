@@ -22,8 +22,10 @@ export interface Stream {
   encoder?: string;
   peer: string;
   gateway?: string;
-  /** How much of the last ten seconds it brought media for, 0 to 100. */
+  /** How much of the last ten seconds it brought media for, less what viewers did not get of it, 0 to 100. */
   health?: number;
+  /** What viewers do not get of it, in words. */
+  problem?: string;
   /** An operator prefers it to the entry's other encoder. */
   pinned?: boolean;
   link?: Link;

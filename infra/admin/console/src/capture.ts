@@ -37,9 +37,20 @@ export function obstacle(): string {
   return '';
 }
 
+/** The address that a text is, if it is a whole one that a page can post to. */
+function address(text: string): URL | undefined {
+  try {
+    const url = new URL(text);
+    return /^https?:$/.test(url.protocol) && url.hostname ? url : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Why a page can't publish to an address; empty when it may. */
 export function mixed(url: string): string {
-  const there = new URL(url, location.href);
+  const there = address(url);
+  if (!there) return `“${url}” is no address: a WHIP endpoint looks like https://live.example.com/whip/0_rkij47dr_1?p=102&i=0.`;
   const local = /^(localhost|127\.[\d.]+|\[::1\])$/.test(there.hostname);
   if (location.protocol === 'https:' && there.protocol === 'http:' && !local) {
     return `This page came over https, and browsers let it send nothing to ${there.origin}, which is not encrypted: set https.listen or http.ingestUrl.`;

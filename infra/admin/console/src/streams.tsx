@@ -81,7 +81,7 @@ function Row({ stream: s, age, chosen, choose }: { stream: Stream; age: number; 
       <td data-label="Frames/s" class="num">{frameRate(s.frameRate)}</td>
       <td data-label="Audio">{s.audio ?? '–'}</td>
       <td data-label="Bitrate" class="num">{bitrate(s.bitrate)}</td>
-      <td data-label="Health" class="num">{s.health === undefined ? '–' : `${s.health} %`}</td>
+      <td data-label="Health" class="num" title={s.problem}>{s.health === undefined ? '–' : `${s.health} %`}</td>
       <td data-label="On air" class="num">{clock(s.state === "gone" ? s.onAir : s.onAir + age)}</td>
       <td data-label="Encoder" class="encoder">
         <span>{s.encoder || s.protocol.toUpperCase()}</span>

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"klive/infra/config"
+)
+
+// TestDoctorNamesTheFile: the file that KLIVE_CONFIG names is the one that is read, and the flag's comes first.
+func TestDoctorNamesTheFile(t *testing.T) {
+	t.Setenv(config.FileEnv, "")
+	if f := configFinding(&global{}, nil, nil); f.Detail != "defaults and environment" {
+		t.Errorf("without a file: %+v", f)
+	}
+	t.Setenv(config.FileEnv, "/etc/klive/klive.yaml")
+	if f := configFinding(&global{}, nil, nil); f.Detail != "/etc/klive/klive.yaml" {
+		t.Errorf("KLIVE_CONFIG: %+v", f)
+	}
+	if f := configFinding(&global{Config: "klive.yaml"}, nil, nil); f.Detail != "klive.yaml" {
+		t.Errorf("--config: %+v", f)
+	}
+}
+
+// TestDoctorLooksAtLimitsDisk: a disk with less room than limits.disk asks for is told before klive takes no streams.
+func TestDoctorLooksAtLimitsDisk(t *testing.T) {
+	c := config.Default()
+	c.Data = filepath.Join(t.TempDir(), "data")
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(c.Data), &disk); err != nil {
+		t.Skipf("SKIP: %v", err)
+	}
+	c.Limits.Disk = config.Size(int64(disk.Bavail)*disk.Bsize + 10<<30)
+	f := folderFinding(c)
+	if f.OK || !strings.Contains(f.Detail, "less than limits.disk") || !strings.Contains(f.Advice, "no new streams") {
+		t.Errorf("%+v", f)
+	}
+	if _, err := os.Stat(c.Data); err == nil {
+		t.Error("the doctor makes the folder")
+	}
+	c.Limits.Disk = 0
+	if f := folderFinding(c); strings.Contains(f.Detail, "limits.disk") {
+		t.Errorf("without a limit: %+v", f)
+	}
+}
+
+// TestDoctorTriesBothPortsOfWebRTC: ICE takes TCP where UDP does not pass, on the port of the same number.
+func TestDoctorTriesBothPortsOfWebRTC(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := config.Default()
+	c.RTMP.Listen, c.SRT.Listen, c.HTTP.Listen, c.Admin.Listen = "", "", "", ""
+	c.WebRTC.Listen = l.Addr().String()
+	list := portFindings(t.Context(), c)
+	taken := 0
+	for _, f := range list {
+		if f.Check == "webrtc.listen" && !f.OK && !strings.Contains(f.Detail, "UDP") {
+			taken++
+		}
+	}
+	if len(list) != 2 || taken != 1 {
+		t.Errorf("%+v, want one finding for UDP and one for TCP, which is taken", list)
+	}
+}
