@@ -25,6 +25,9 @@ NPM     := npm --no-fund --no-audit --loglevel=error
 # gotestsum names each skipped test and its reason at the end; go test, in its stead, hides them.
 TEST = $(if $(wildcard .tools/bin/gotestsum),.tools/bin/gotestsum --format pkgname --,$(GO) test)
 
+# Packages whose tests need neither a cluster of processes nor images.
+UNIT = $$($(GO) list ./... | grep -vE '/infra/(e2e|images)|/terraform')
+
 .PHONY: run build test test-unit test-e2e test-infra images prove bench fuzz lint setup-run setup-test clean help
 
 ## run: install what is missing, build, and run klive with everything in one process
@@ -35,16 +38,21 @@ run: build
 build: $(BUNDLE)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/klive .
 
-## test: unit tests with the race detector, then end to end; within 15 minutes on 2 cores
-test: test-unit test-e2e
+## test: end to end, then unit tests with the race detector; within 15 minutes on 2 cores
+# The end-to-end tests mostly wait: what the unit tests need is compiled meanwhile, in their shadow.
+test: setup-test build
+	nice -n 19 $(GO) list -race -export -test -deps $(UNIT) >/dev/null 2>&1 & \
+	trap "kill $$! 2>/dev/null || true" EXIT; $(MAKE) --no-print-directory test-e2e
+	$(MAKE) --no-print-directory test-unit
 
+# Four packages at a time on two cores: many of their tests wait for a browser, a server or a deadline.
 test-unit: setup-test $(BUNDLE)
-	$(TEST) -race -timeout 12m $$($(GO) list ./... | grep -vE '/infra/(e2e|images)|/terraform')
+	$(TEST) -race -p 4 -timeout 12m $(UNIT)
 	$(GO) test -tags previous -run TestPreviousForms ./storage/timeline
-	$(GO) test -run 'TestDayLong|VastFile' ./workers/recorder
+	$(GO) test -run 'TestDayLong|VastFile|CostOfWindow|KeepTheRules' ./workers/recorder ./workers/packager ./storage/playlist
 
 test-e2e: setup-test build
-	$(TEST) -count=1 -timeout 18m -parallel 4 ./infra/e2e/...
+	$(TEST) -count=1 -timeout 18m -parallel 6 ./infra/e2e/...
 
 ## test-infra: static binaries for both processors, images, deployment
 test-infra: $(BUNDLE)

@@ -2,9 +2,6 @@ package main
 
 import (
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,6 +20,7 @@ var laterRows = [][2]int{{90, 91}, {97, 97}, {116, 116}, {123, 131}}
 // "<package> <Test>/<subtest>", or `README "words"` for what is only said.
 func TestAcceptance(t *testing.T) {
 	proofs := readProofs(t)
+	checked := map[string]error{} // most proofs stand for several rows
 	for row, class := range acceptedRows(t) {
 		if len(proofs[row]) == 0 {
 			t.Errorf("row %d (class %s) has no proof in ARCHITECTURE.md", row, class)
@@ -30,7 +28,12 @@ func TestAcceptance(t *testing.T) {
 	}
 	for row, list := range proofs {
 		for _, proof := range list {
-			if err := checkProof(proof); err != nil {
+			err, known := checked[proof]
+			if !known {
+				err = checkProof(proof)
+				checked[proof] = err
+			}
+			if err != nil {
 				t.Errorf("row %d: %v", row, err)
 			}
 		}
@@ -155,16 +158,14 @@ func checkTest(room, name, sub string) error {
 	if err != nil {
 		return err
 	}
+	begin := regexp.MustCompile(`(?m)^func ` + name + `\(`) // as gofmt writes it
 	found := false
 	for _, path := range files {
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		for _, d := range file.Decls {
-			f, ok := d.(*ast.FuncDecl)
-			found = found || ok && f.Recv == nil && f.Name.Name == name
-		}
+		found = found || begin.Match(text)
 	}
 	if !found {
 		return fmt.Errorf("there is no test %s in %s", name, room)

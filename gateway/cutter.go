@@ -47,6 +47,8 @@ type cutTrack struct {
 	opus  bool
 	fixed int        // samples in a frame; 0 when each says so itself
 	last  media.Time // DTS of the last frame of video; 0 before it
+	// spoilt says that a picture was left out: those up to the next keyframe depend on it.
+	spoilt bool
 }
 
 func newCutter(c cutterConfig) *cutter {
@@ -143,7 +145,7 @@ func (c *cutter) write(au *AccessUnit, now media.Time) error {
 	} else {
 		c.placeVideo(t, m, ticks, au.Offset, &it)
 	}
-	if !c.order.push(t.lane, it) {
+	if !c.push(t, it) {
 		c.seg.dropped[dropLate]++
 		return nil
 	}
@@ -154,6 +156,18 @@ func (c *cutter) write(au *AccessUnit, now media.Time) error {
 			maxPartBytes>>20, maxPartFrames, c.seg.part)}
 	}
 	return nil
+}
+
+// push queues a frame. It reports false when the frame's turn is over, or that of a picture that
+// it depends on.
+func (c *cutter) push(t *cutTrack, it item) bool {
+	if t.spoilt && !it.frame.Key {
+		c.order.await(t.lane)
+		return false
+	}
+	ok := c.order.push(t.lane, it)
+	t.spoilt = !ok && t.lane.kind == media.Video
+	return ok
 }
 
 // data gives timed data the feed's time. It goes with the part that is made next.

@@ -113,8 +113,7 @@ func (v *interleaver) announce(t *media.Track) {
 // dropped.
 func (v *interleaver) push(l *lane, it item) bool {
 	if v.started && (it.gen < v.out.gen || it.gen == v.out.gen && it.frame.DTS < v.out.frame.DTS) {
-		// From now on the others wait for this track, so that it catches up.
-		l.seen, l.sent = v.progress, true
+		v.await(l)
 		return false
 	}
 	switch {
@@ -134,6 +133,9 @@ func (v *interleaver) push(l *lane, it item) bool {
 	v.held += it.cost()
 	return true
 }
+
+// await has the others wait for a track whose frames are left out, so that it catches up.
+func (v *interleaver) await(l *lane) { l.seen, l.sent = v.progress, true }
 
 // learnStep sets the frame's nominal duration, unless it brings one, to the smaller of the
 // last two distances: so a single hole in the track does not count.

@@ -45,6 +45,19 @@ func offset(index int, ms int32) change {
 	}
 }
 
+// hold has what is sent in [a, b) on a track go out at b.
+func hold(a, b time.Duration, track media.TrackID) change {
+	return func(us []unit) []unit {
+		for i := range us {
+			if us[i].sent >= a && us[i].sent < b && us[i].au.Track == track {
+				us[i].sent = b
+			}
+		}
+		slices.SortStableFunc(us, func(a, b unit) int { return int(a.sent - b.sent) })
+		return us
+	}
+}
+
 func TestDisturbances(t *testing.T) {
 	plain := source{fps: 25, gop: 50, audio: 48000, length: 24 * time.Second}
 	// The grid's multiples lie 2.765 s after the start and each 4 s from there: testEpoch is
@@ -75,6 +88,8 @@ func TestDisturbances(t *testing.T) {
 		{"audio sent 900 ms late", source{fps: 25, gop: 50, audio: 48000, length: 24 * time.Second, audioLag: 900 * time.Millisecond}, nil, "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2 4000I/2 4000I/2", nil},
 		{"audio sent 900 ms early", source{fps: 25, gop: 50, audio: 48000, length: 24 * time.Second, audioLag: -900 * time.Millisecond}, nil, "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2 4000I/2 4000I/2", nil},
 		{"audio sent 3 s late", source{fps: 25, gop: 50, audio: 48000, length: 24 * time.Second, audioLag: 3 * time.Second}, nil, "2000DI/1 2000I/1 4000I/2 4000I/2 4000I/2 4000I/2 4000I/2", drops{dropLate: 139, dropOutside: 49}},
+		{"video 1.2 s late for a while", plain, []change{hold(9*time.Second, 10200*time.Millisecond, 0)}, "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2 4000I/2 4000I/2", nil},
+		{"video 2.4 s late for a while, with a keyframe", plain, []change{hold(9*time.Second, 11400*time.Millisecond, 0)}, "2000DI/2 2000I/2 4000I/2 4000I/2 4000I/2 4000I/2 4000I/2", drops{dropLate: 75}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t, nil).tracks(testH264(""), testAAC(48000))

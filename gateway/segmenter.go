@@ -14,7 +14,7 @@ type dropCause int
 const (
 	dropNoKeyframe dropCause = iota // pictures before the first keyframe
 	dropEarlySound                  // sound before the first picture that can't join it
-	dropLate                        // after its turn in the interleave
+	dropLate                        // after its turn in the interleave; pictures that depend on such a one
 	dropOverlap                     // audio before the end of the audio that is there
 	dropLeading                     // leading picture of a keyframe at a cut
 	dropOutside                     // audio that no segment covers: at a start, a gap, a change

@@ -12,6 +12,10 @@ import (
 // maxVerdicts bounds what a gateway remembers of Kaltura's answers.
 const maxVerdicts = 10_000
 
+// sweepVerdicts is the least time between two looks through all of them for room: a flood of
+// wrong addresses must not cost one each.
+const sweepVerdicts = time.Second
+
 // verdicts remembers for a while what Kaltura said to an address: an encoder's further
 // connections need no call then, nor does one that was refused and comes back at once
 // (contract row 33). A refusal holds for the address with its token and not for the entry, so
@@ -20,8 +24,9 @@ type verdicts struct {
 	// accept and refuse are how long an answer holds; 0 for not at all.
 	accept, refuse time.Duration
 
-	mu   sync.Mutex // guards the field below
-	held map[verdictKey]verdict
+	mu    sync.Mutex // guards the fields below
+	held  map[verdictKey]verdict
+	swept time.Time // when those that hold no more were last looked for
 }
 
 type verdictKey struct {
@@ -76,7 +81,8 @@ func (v *verdicts) keep(p Params, facts live.EntryFacts, refusal *Refusal) {
 	now := time.Now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.held) >= maxVerdicts {
+	if len(v.held) >= maxVerdicts && now.Sub(v.swept) >= sweepVerdicts {
+		v.swept = now
 		for k, old := range v.held {
 			if !old.until.After(now) {
 				delete(v.held, k)

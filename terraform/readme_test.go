@@ -42,31 +42,41 @@ func TestDeploySecrets(t *testing.T) {
 			t.Skipf("SKIP: there is no %s in the PATH", tool)
 		}
 	}
-	dir := t.TempDir()
-	keep := "#!/bin/sh\nfor a; do case $a in file://*) cp \"${a#file://}\" \"kept-${a#file://}\" ;; esac; done\necho arn\n"
+	dir, scratch := t.TempDir(), t.TempDir()
+	keep := "#!/bin/sh\nfor a; do case $a in file://*) cp \"${a#file://}\" \"$KEPT/${a#file://}\" ;; esac; done\necho arn\n[ \"$1\" != \"$FAIL\" ]\n"
 	if err := os.WriteFile(filepath.Join(dir, "aws"), []byte(keep), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "bash", "-euc", deployBlock(t, "create-secret"))
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"))
-	cmd.Stdin = strings.NewReader("the partner's secret\n")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	// What the commands make is gone when they end, whether AWS takes it or not.
+	follow := func(fail string) ([]byte, error) {
+		cmd := exec.CommandContext(t.Context(), "bash", "-euc", deployBlock(t, "create-secret"))
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(os.Environ(), "PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"), "KEPT="+dir, "TMPDIR="+scratch, "FAIL="+fail)
+		cmd.Stdin = strings.NewReader("the partner's secret\n")
+		out, err := cmd.CombinedOutput()
+		for _, d := range []string{scratch, cmd.Dir} {
+			if left, err := os.ReadDir(d); err != nil || len(left) > 0 {
+				t.Errorf("%v stay behind in %s (%v)", left, d, err)
+			}
+		}
+		return out, err
+	}
+	for _, fail := range []string{"sts", "secretsmanager"} {
+		if out, err := follow(fail); err == nil {
+			t.Errorf("they go on when aws %s fails:\n%s", fail, out)
+		}
+	}
+	if out, err := follow("nothing"); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var bus, klive map[string]string
 	for name, into := range map[string]*map[string]string{"bus": &bus, "klive": &klive} {
-		text, err := os.ReadFile(filepath.Join(dir, "kept-"+name+".json"))
+		text, err := os.ReadFile(filepath.Join(dir, name+".json"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := json.Unmarshal(text, into); err != nil {
 			t.Fatal(err)
-		}
-		for _, secret := range []string{name + ".json", "ca.key", "key.pem"} {
-			if _, err := os.Stat(filepath.Join(dir, secret)); err == nil {
-				t.Errorf("%s stays behind", secret)
-			}
 		}
 	}
 	if klive["kaltura"] != "the partner's secret" {
@@ -93,28 +103,59 @@ func TestDeploySecrets(t *testing.T) {
 	}
 }
 
-// TestDeployImages wants the commands that build images to name what there is.
+// TestDeployImages runs the README's commands for the images, with an aws and a docker that write down
+// how they are called, and wants what they build to be there and to reach the account's registry.
 func TestDeployImages(t *testing.T) {
-	commands := deployBlock(t, "docker buildx")
-	if out, err := exec.CommandContext(t.Context(), "bash", "-nc", commands).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	dockerfile, err := os.ReadFile("../infra/images/Dockerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	targets := regexp.MustCompile(`for target in ([a-z ]+);`).FindStringSubmatch(commands)
-	if targets == nil {
-		t.Fatal("the commands name no targets")
-	}
-	for _, target := range strings.Fields(targets[1]) {
-		if !strings.Contains(string(dockerfile), "FROM scratch AS "+target+"\n") {
-			t.Errorf("the Dockerfile has no target %s", target)
+	dir := t.TempDir()
+	const tools = `#!/bin/sh
+echo "${0##*/} $*" >>"$DIR/calls"
+case "${0##*/} $1 $2" in
+*"$FAIL"*) exit 1 ;;
+*"aws sts"*) echo 123456789012 ;;
+*get-login-password*) echo password ;;
+*"docker login"*) [ "$(cat)" = password ] ;;
+esac
+`
+	for _, name := range []string{"aws", "docker"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(tools), 0o755); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"infra/images/Dockerfile", "VERSION"} {
-		if !strings.Contains(commands, name) {
-			t.Errorf("the commands don't name %s", name)
+	follow := func(fail string) (string, error) {
+		os.Remove(filepath.Join(dir, "calls"))
+		cmd := exec.CommandContext(t.Context(), "bash", "-euc", deployBlock(t, "docker buildx"))
+		cmd.Dir = ".."
+		cmd.Env = append(os.Environ(), "PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"), "DIR="+dir, "AWS_REGION=eu-west-1", "FAIL="+fail)
+		out, err := cmd.CombinedOutput()
+		calls, readErr := os.ReadFile(filepath.Join(dir, "calls"))
+		if readErr != nil {
+			t.Fatalf("no calls: %v\n%s", readErr, out)
+		}
+		return string(calls), err
+	}
+	for _, fail := range []string{"aws sts", "docker login"} {
+		if calls, err := follow(fail); err == nil || strings.Contains(calls, "docker buildx") {
+			t.Errorf("they go on when %s fails:\n%s", fail, calls)
+		}
+	}
+	// A repository is made when there is none, so that the commands can be repeated.
+	for fail, makes := range map[string]int{"nothing": 0, "describe-repositories": 2} {
+		calls, err := follow(fail)
+		if err != nil || strings.Count(calls, "aws ecr create-repository") != makes {
+			t.Errorf("%s fails, and they make %d repositories, want %d (%v):\n%s", fail, strings.Count(calls, "aws ecr create-repository"), makes, err, calls)
+		}
+		built := regexp.MustCompile(`docker buildx build .*-f (\S+) --target (\S+) .*-t (\S+)/klive-(\S+):\S+ --push \.`).FindAllStringSubmatch(calls, -1)
+		if len(built) != 2 {
+			t.Fatalf("they build %d images, want 2:\n%s", len(built), calls)
+		}
+		for _, b := range built {
+			dockerfile, err := os.ReadFile(filepath.Join("..", b[1]))
+			if err != nil || !strings.Contains(string(dockerfile), " AS "+b[2]+"\n") {
+				t.Errorf("%s has no target %s (%v)", b[1], b[2], err)
+			}
+			if b[3] != "123456789012.dkr.ecr.eu-west-1.amazonaws.com" || b[4] != b[2] {
+				t.Errorf("%s is pushed to %s/klive-%s", b[2], b[3], b[4])
+			}
 		}
 	}
 }

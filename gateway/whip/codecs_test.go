@@ -50,8 +50,8 @@ func newFeeder(codec string, payload rtp.Payloader) *feeder {
 	f := &feeder{pub: &taken{}, payload: payload, now: time.Unix(1000, 0)}
 	s := &session{server: &Server{cfg: Config{Latency: 50 * time.Millisecond}, metrics: newMetrics(prometheus.NewRegistry())},
 		pub: f.pub, lines: newLines(f.now), done: make(chan struct{})}
-	s.asked = time.Now().Add(time.Hour) // nobody to ask for keyframes
-	f.track = &track{s: s, id: media.VideoTrack, line: s.lines.add(90000, false)}
+	f.track = &track{s: s, to: s, id: media.VideoTrack, line: s.lines.add(90000, false)}
+	f.track.idle.Store(true) // nobody to ask for keyframes
 	f.track.take = newDepacketizer(f.track, codec)
 	f.track.order = reorder{latency: 50 * time.Millisecond, deliver: f.track.delivered}
 	return f

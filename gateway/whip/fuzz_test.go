@@ -90,8 +90,8 @@ func FuzzPackets(f *testing.F) {
 		pub := &nowhere{t: t, params: map[media.TrackID]media.Params{}}
 		s := &session{server: &Server{cfg: Config{Latency: 50 * time.Millisecond}, metrics: newMetrics(prometheus.NewRegistry())},
 			pub: pub, lines: newLines(time.Now()), done: make(chan struct{})}
-		s.asked = time.Now().Add(time.Hour) // nobody to ask for keyframes
-		tr := &track{s: s, id: media.VideoTrack}
+		tr := &track{s: s, to: s, id: media.VideoTrack}
+		tr.idle.Store(true) // nobody to ask for keyframes
 		name := ""
 		if n := int(codec) % (len(codecs) + 1); n == len(codecs) {
 			tr.id, tr.line, tr.take = media.FirstAudioTrack, s.lines.add(48000, true), &sound{t: tr}

@@ -28,12 +28,13 @@ const (
 
 // lines puts the tracks of one session on a common time line. A track begins where it arrives.
 // From the sender reports of a track of sound and one of pictures (RFC 3550 §6.4.1) follows what
-// belongs together: pictures are slewed there, sound never moves.
+// belongs together: pictures are slewed there, sound never moves. Without sound, layers of
+// pictures are held against the first of them.
 type lines struct {
 	begun time.Time
 
 	mu    sync.Mutex // guards the field below, and the lines
-	audio *line      // what pictures are held against
+	fixed *line      // what the others are held against
 }
 
 // line is the time of one track.
@@ -62,8 +63,8 @@ func (s *lines) add(rate uint32, sound bool) *line {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := &line{set: s, rate: int64(rate), sound: sound}
-	if sound && s.audio == nil {
-		s.audio = l
+	if s.fixed == nil || sound && !s.fixed.sound {
+		s.fixed = l
 	}
 	return l
 }
@@ -84,7 +85,7 @@ func (l *line) at(rtp uint32, now time.Time) uint64 {
 	case !l.started:
 		l.started = true
 		l.offset = origin + int64(now.Sub(l.set.begun))*ticks/int64(time.Second) - l.scale(own)
-	case !l.sound:
+	case !l.sound && l != l.set.fixed:
 		l.steer(l.scale(max(step, 0)))
 	}
 	if step > 0 || l.arrival.IsZero() {
@@ -99,14 +100,14 @@ func (l *line) jumped(step int64, now time.Time) bool {
 	return d.Abs() > farStep && (d-now.Sub(l.arrival)).Abs() > farOff
 }
 
-// steer moves a track of pictures towards where the sound's reports put it; passed is what has
-// gone by since the last picture.
+// steer moves a track of pictures towards where the reports put it against the fixed one; passed
+// is what has gone by since the last picture.
 func (l *line) steer(passed int64) {
-	a := l.set.audio
-	if a == nil || !a.started || !a.report.valid || !l.report.valid {
+	a := l.set.fixed
+	if !a.started || !a.report.valid || !l.report.valid {
 		return
 	}
-	// The common time of the picture's report, by its own line and by the sound's.
+	// The common time of the picture's report, by its own line and by the fixed one.
 	between := (l.report.wall - a.report.wall) * ticks / int64(time.Second)
 	want := a.scale(a.report.time) + a.offset + between
 	off := want - (l.scale(l.report.time) + l.offset)

@@ -28,7 +28,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeAPI lets everybody in who has the token.
-type fakeAPI struct{}
+type fakeAPI struct {
+	suffixes int // that the entry's profile takes; 0 is any
+}
 
 func (*fakeAPI) Authenticate(_ context.Context, r gateway.AuthRequest) (live.EntryFacts, error) {
 	switch {
@@ -42,13 +44,17 @@ func (*fakeAPI) Authenticate(_ context.Context, r gateway.AuthRequest) (live.Ent
 	return live.EntryFacts{}, nil
 }
 
-func (*fakeAPI) Ladder(context.Context, gateway.LadderRequest) (live.Ladder, error) {
+func (f *fakeAPI) Ladder(_ context.Context, r gateway.LadderRequest) (live.Ladder, error) {
+	if f.suffixes > 0 && r.Suffix > f.suffixes {
+		return live.Ladder{}, gateway.ErrUnknownStream
+	}
 	return live.Ladder{Rungs: []live.Rung{{ParamsID: 32, Name: "Source"}}}, nil
 }
 
 // rig is a server with a gateway behind it, on sockets of the loopback.
 type rig struct {
 	t      testing.TB
+	api    fakeAPI
 	gw     *gateway.Gateway
 	ring   *bus.Ring
 	whip   *Server
@@ -87,7 +93,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 	t.Cleanup(r.ring.Close)
 	var err error
 	r.gw, err = gateway.New(gateway.Config{
-		Log: log, API: &fakeAPI{}, Media: r.ring, Feeds: bucket(live.FeedsBucket), Clocks: bucket(live.ClocksBucket), Epochs: bucket(live.EpochsBucket),
+		Log: log, API: &r.api, Media: r.ring, Feeds: bucket(live.FeedsBucket), Clocks: bucket(live.ClocksBucket), Epochs: bucket(live.EpochsBucket),
 		Takeover: time.Second,
 	})
 	if err != nil {

@@ -42,7 +42,8 @@ type offer struct {
 	text string
 	// formats are the lines of format parameters that the answer has to have, by payload type.
 	formats map[string]string
-	video   string // codec; empty without pictures
+	video   string   // codec; empty without pictures
+	layers  []string // of the pictures, by RID; nil when they come in one size
 	audio   bool
 }
 
@@ -52,7 +53,7 @@ func refuseOffer(format string, args ...any) *gateway.Refusal {
 }
 
 // readOffer checks an offer and trims it: one section of pictures and one of sound, each with
-// one codec. The error is a *gateway.Refusal.
+// one codec, pictures in one size or in several layers. The error is a *gateway.Refusal.
 func readOffer(text []byte) (*offer, error) {
 	var d sdp.SessionDescription
 	if !bytes.HasPrefix(text, []byte("v=0")) { // which the library does without
@@ -215,7 +216,12 @@ func (o *offer) trimVideo(m *sdp.MediaDescription) error {
 				keep[r.number] = "apt=" + p.number
 			}
 		}
+		var err error
+		if o.layers, err = readLayers(m, p.number); err != nil {
+			return err
+		}
 		trim(m, keep)
+		keepLayers(m, o.layers)
 		return nil
 	}
 	return refuseOffer("the offer's pictures are %s; send H.264, HEVC, AV1, VP9 or VP8", codecNames(m))
@@ -255,7 +261,7 @@ func codecNames(m *sdp.MediaDescription) string {
 }
 
 // trim leaves a section the payload types of keep, each with its format parameters, and takes
-// out what is not answered: layers.
+// its layers out.
 func trim(m *sdp.MediaDescription, keep map[string]string) {
 	m.MediaName.Formats = slices.DeleteFunc(m.MediaName.Formats, func(n string) bool { _, ok := keep[n]; return !ok })
 	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,8 +24,6 @@ const (
 	tick = 100 * time.Millisecond
 	// statsEvery is how often it looks at its figures.
 	statsEvery = time.Second
-	// pressing is the time between two requests for a keyframe without which nothing can be shown.
-	pressing = 400 * time.Millisecond
 	// maxRTCP holds the largest packet of reports.
 	maxRTCP = 1500
 )
@@ -41,9 +40,11 @@ type session struct {
 	log    *slog.Logger
 	offer  *offer
 
-	pc    *webrtc.PeerConnection
-	pub   gateway.Publication
-	lines *lines
+	pc     *webrtc.PeerConnection
+	permit *gateway.Permit
+	pub    gateway.Publication
+	layers *layers // nil where the pictures come in one size
+	lines  *lines
 
 	done    chan struct{} // closed when it is to end
 	gone    chan struct{} // closed when it has ended
@@ -59,10 +60,8 @@ type session struct {
 	cause  error  // nil when the encoder ended in order
 	ended  string // what ended it, for metrics
 	tracks []*track
-	link   live.LinkStats
-	asked  time.Time // when a keyframe was asked for last
-	nacks  uint64
-	plis   uint64
+	link   live.LinkStats // of what the session's own publication has
+	total  live.LinkStats
 }
 
 // connect makes the peer connection and returns the answer.
@@ -108,8 +107,34 @@ func (s *session) publish(ctx context.Context, permit *gateway.Permit) error {
 	pub.Expect(s.offer.kinds()...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pub = pub // before any track comes: the encoder has no answer yet
+	s.pub, s.permit = pub, permit // before any track comes: the encoder has no answer yet
+	if s.offer.layers != nil {
+		s.layers = newLayers(s, s.offer.layers)
+	}
 	return nil
+}
+
+// publishLayer puts a layer on the air, under a suffix behind the session's.
+func (s *session) publishLayer(l *layer) (gateway.Publication, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.server.cfg.Admission)
+	defer cancel()
+	s.reading.Go(func() {
+		select {
+		case <-s.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	id := s.to.ID
+	id.Suffix += l.suffix
+	pub, err := s.server.cfg.Gateway.Publish(ctx, s.permit, gateway.Publish{
+		Name: id.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Link: l.t.stats, Suits: s.offer.suits,
+	})
+	if err != nil {
+		return nil, err
+	}
+	pub.Expect(media.Video)
+	return pub, nil
 }
 
 // begin puts the session on its own feet.
@@ -201,22 +226,35 @@ func (s *session) onTrack(in *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) 
 func (s *session) addTrack(in *webrtc.TrackRemote) (*track, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ending || len(s.tracks) >= 2 {
+	sounds := in.Kind() == webrtc.RTPCodecTypeAudio
+	t := &track{s: s, in: in, ssrc: uint32(in.SSRC()), rid: in.RID(), id: media.VideoTrack, to: s}
+	if s.ending || !s.expects(sounds, t.rid) {
 		return nil, false
 	}
-	sounds := in.Kind() == webrtc.RTPCodecTypeAudio
-	t := &track{s: s, in: in, ssrc: uint32(in.SSRC()), id: media.VideoTrack}
 	t.line = s.lines.add(in.Codec().ClockRate, sounds)
 	if sounds {
 		t.id = media.FirstAudioTrack
 		t.take = &sound{t: t}
 	} else {
 		t.take = newDepacketizer(t, s.offer.video)
+		if s.layers != nil {
+			t.layer = s.layers.add(t)
+			t.to = t.layer
+		}
 	}
 	t.order = reorder{latency: s.server.cfg.Latency, deliver: t.delivered}
 	s.tracks = append(s.tracks, t)
 	s.reading.Add(2)
 	return t, true
+}
+
+// expects reports whether a track is one that the offer announced and that has not come yet. The
+// caller holds s.mu.
+func (s *session) expects(sounds bool, rid string) bool {
+	if !sounds && s.layers != nil && !slices.Contains(s.layers.names, rid) {
+		return false
+	}
+	return !slices.ContainsFunc(s.tracks, func(t *track) bool { return (t.id != media.VideoTrack) == sounds && t.rid == rid })
 }
 
 // guarded runs one of the session's readers: a fault of it costs the session and no more.
@@ -237,8 +275,16 @@ func (s *session) guarded(read func() error) {
 // reports reads the sender's reports of a track.
 func (s *session) reports(receiver *webrtc.RTPReceiver, t *track) error {
 	buf := make([]byte, maxRTCP)
+	read := func() (n int, err error) {
+		if t.rid != "" {
+			n, _, err = receiver.ReadSimulcast(buf, t.rid)
+			return n, err
+		}
+		n, _, err = receiver.Read(buf)
+		return n, err
+	}
 	for {
-		n, _, err := receiver.Read(buf)
+		n, err := read()
 		if err != nil {
 			return t.end(err)
 		}
@@ -260,53 +306,6 @@ func (s *session) trackList() []*track {
 	defer s.mu.Unlock()
 	return s.tracks[:len(s.tracks):len(s.tracks)]
 }
-
-// keepKeyframes asks for a keyframe when the last one is old, and again when one is pressing.
-func (s *session) keepKeyframes(now time.Time) {
-	for _, t := range s.trackList() {
-		if t.id != media.VideoTrack {
-			continue
-		}
-		s.mu.Lock()
-		asked := now.Sub(s.asked)
-		s.mu.Unlock()
-		last := time.Unix(0, t.keyframe.Load())
-		if t.broken.Load() && asked >= pressing || now.Sub(last) >= s.server.cfg.Keyframe && asked >= s.server.cfg.Keyframe {
-			s.wantKeyframe(t)
-		}
-	}
-}
-
-// wantKeyframe asks the encoder for a keyframe.
-func (s *session) wantKeyframe(t *track) {
-	if t.id != media.VideoTrack {
-		return
-	}
-	now := time.Now()
-	s.mu.Lock()
-	soon := now.Sub(s.asked) < pressing/2
-	if !soon {
-		s.asked = now
-		s.plis++
-	}
-	s.mu.Unlock()
-	if soon {
-		return
-	}
-	s.server.metrics.plis.Inc()
-	_ = s.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: t.ssrc}})
-}
-
-// nack asks for packets again.
-func (s *session) nack(ssrc uint32, list []uint16) {
-	s.mu.Lock()
-	s.nacks += uint64(len(list))
-	s.mu.Unlock()
-	s.server.metrics.nacks.Add(float64(len(list)))
-	_ = s.pc.WriteRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{MediaSSRC: ssrc, Nacks: rtcp.NackPairsFromSequenceNumbers(list)}})
-}
-
-func (s *session) roundTrip() time.Duration { return time.Duration(s.rtt.Load()) }
 
 // setTrack and write reach the publication.
 func (s *session) setTrack(t media.Track) error      { return s.pub.SetTrack(t) }
@@ -349,41 +348,8 @@ func (s *session) finish() {
 	}
 	s.server.metrics.ended.WithLabelValues(what).Inc()
 	s.pub.Close(cause)
+	if s.layers != nil {
+		s.layers.close(cause)
+	}
 	s.server.forget(s)
-}
-
-// look reads the connection's figures.
-func (s *session) look() {
-	is := live.LinkStats{Latency: float64(s.server.cfg.Latency.Milliseconds()), Encrypted: true, RTT: s.measure()}
-	for _, t := range s.trackList() {
-		is.Received += t.counts[0].Load()
-		is.Lost += t.counts[1].Load()
-		is.Retransmitted += t.counts[2].Load()
-		is.Belated += t.counts[3].Load()
-		is.Dropped += t.counts[4].Load()
-		is.Damaged += t.damaged.Load()
-	}
-	s.mu.Lock()
-	is.NACKs, is.PLIs = s.nacks, s.plis
-	was := s.link
-	s.link = is
-	s.mu.Unlock()
-	s.server.metrics.link(was, is)
-}
-
-// measure reads the round trip of the connectivity checks, in ms.
-func (s *session) measure() float64 {
-	pair, ok := s.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePairStats()
-	if !ok || pair.CurrentRoundTripTime <= 0 {
-		return 0
-	}
-	s.rtt.Store(int64(pair.CurrentRoundTripTime * float64(time.Second)))
-	return pair.CurrentRoundTripTime * 1000
-}
-
-// stats is the state of the connection for the feed's record.
-func (s *session) stats() live.LinkStats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.link
 }

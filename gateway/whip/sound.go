@@ -25,7 +25,7 @@ func (o *sound) add(p *packet, lost bool) error {
 	}
 	if !o.told {
 		// RTP always announces two channels; a decoder makes two of one.
-		if err := o.t.s.setTrack(media.Track{ID: o.t.id, Params: &media.Opus{ChannelCount: 2}}); err != nil {
+		if err := o.t.to.setTrack(media.Track{ID: o.t.id, Params: &media.Opus{ChannelCount: 2}}); err != nil {
 			return err
 		}
 		o.told = true

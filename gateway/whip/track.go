@@ -11,6 +11,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"klive/gateway"
+	"klive/infra/live"
 	"klive/infra/media"
 )
 
@@ -23,6 +24,9 @@ type track struct {
 	in    *webrtc.TrackRemote
 	id    media.TrackID
 	ssrc  uint32
+	rid   string // of a layer
+	to    outlet
+	layer *layer // nil where the pictures come in one size
 	order reorder
 	take  depacketizer
 	line  *line
@@ -30,10 +34,22 @@ type track struct {
 
 	heard    atomic.Int64  // when the last packet came, in Unix nanoseconds
 	keyframe atomic.Int64  // when the last keyframe came
+	wanted   atomic.Int64  // when one was asked for last
+	nacks    atomic.Uint64 // requests for packets
+	plis     atomic.Uint64 // requests for keyframes
+	own      atomic.Bool   // it has a publication of its own
+	idle     atomic.Bool   // nothing is made of it
+	link     atomic.Pointer[live.LinkStats]
 	broken   atomic.Bool   // pictures are left out until the next keyframe
 	damaged  atomic.Uint64 // access units left out
 	begun    atomic.Bool   // an access unit has been handed on
 	counts   [5]atomic.Uint64
+}
+
+// outlet is where a track's access units go: the session's publication, or a layer.
+type outlet interface {
+	setTrack(media.Track) error
+	write(gateway.AccessUnit) error
 }
 
 // depacketizer puts a track's access units together.
@@ -118,7 +134,7 @@ func (t *track) packet(b []byte, now time.Time) {
 // ask asks for what is missing.
 func (t *track) ask(now time.Time) {
 	if t.asked = t.order.ask(now, t.s.roundTrip(), t.asked[:0]); len(t.asked) > 0 {
-		t.s.nack(t.ssrc, t.asked)
+		t.s.nack(t, t.asked)
 	}
 }
 
@@ -142,7 +158,7 @@ func (t *track) write(rtpTime uint32, offset int32, key bool, payload []byte) er
 		t.keyframe.Store(now.UnixNano())
 	}
 	t.begun.Store(true)
-	return t.s.write(gateway.AccessUnit{Track: t.id, Time: t.line.at(rtpTime, now), Offset: offset, Key: key, Payload: payload})
+	return t.to.write(gateway.AccessUnit{Track: t.id, Time: t.line.at(rtpTime, now), Offset: offset, Key: key, Payload: payload})
 }
 
 // count makes the order's figures readable to others.
@@ -151,4 +167,21 @@ func (t *track) count() {
 	for i, v := range [...]uint64{o.received, o.missing, o.recovered, o.belated, o.lost} {
 		t.counts[i].Store(v)
 	}
+}
+
+// look reads the track's figures into a connection's.
+func (t *track) look(is live.LinkStats) live.LinkStats {
+	is.Received, is.Lost, is.Retransmitted = t.counts[0].Load(), t.counts[1].Load(), t.counts[2].Load()
+	is.Belated, is.Dropped, is.Damaged = t.counts[3].Load(), t.counts[4].Load(), t.damaged.Load()
+	is.NACKs, is.PLIs = t.nacks.Load(), t.plis.Load()
+	t.link.Store(&is)
+	return is
+}
+
+// stats is the state of the connection as far as the track goes, for the record of its feed.
+func (t *track) stats() live.LinkStats {
+	if l := t.link.Load(); l != nil {
+		return *l
+	}
+	return live.LinkStats{Encrypted: true}
 }

@@ -118,7 +118,7 @@ func (v *video) finish() error {
 		return &gateway.Refusal{Reason: gateway.ReasonMedia, Text: err.Error()}
 	}
 	if u.Params != nil {
-		if err := v.t.s.setTrack(media.Track{ID: v.t.id, Params: u.Params}); err != nil {
+		if err := v.t.to.setTrack(media.Track{ID: v.t.id, Params: u.Params}); err != nil {
 			return err
 		}
 	}

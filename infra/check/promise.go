@@ -93,7 +93,7 @@ func (r *Report) Lines(older string) string {
 	before := map[string]string{}
 	for line := range strings.Lines(older) {
 		if cells := strings.Split(line, "|"); len(cells) == 10 {
-			before[strings.TrimSpace(cells[3])] = strings.TrimRight(line, "\n")
+			before[strings.TrimSpace(cells[3])] = strings.TrimRight(strings.Join(cells[4:], "|"), "\n")
 		}
 	}
 	r.mu.Lock()
@@ -104,7 +104,7 @@ func (r *Report) Lines(older string) string {
 		for _, test := range row.Tests {
 			p, ok := r.found[test]
 			if old := before["`"+test+"`"]; !ok && old != "" {
-				b.WriteString(old + "\n")
+				fmt.Fprintf(&b, "| %s | %s | `%s` |%s\n", row.Fault, row.Promise, test, old)
 				continue
 			}
 			held := "not run"
@@ -155,10 +155,15 @@ const (
 
 // Into puts the table into a document, between [ReportBegin] and [ReportEnd].
 func (r *Report) Into(document string) (string, error) {
-	before, rest, ok := strings.Cut(document, ReportBegin+"\n")
-	older, after, ok2 := strings.Cut(rest, ReportEnd)
+	return Between(document, ReportBegin, ReportEnd, r.Lines)
+}
+
+// Between replaces what stands in a document between two lines by what text makes of it.
+func Between(document, begin, end string, text func(older string) string) (string, error) {
+	before, rest, ok := strings.Cut(document, begin+"\n")
+	older, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		return "", fmt.Errorf("check: the document has no place for the table: want the lines %q and %q", ReportBegin, ReportEnd)
+		return "", fmt.Errorf("check: the document has no place for this: want the lines %q and %q", begin, end)
 	}
-	return before + ReportBegin + "\n" + r.Lines(older) + ReportEnd + after, nil
+	return before + begin + "\n" + text(older) + end + after, nil
 }

@@ -68,6 +68,10 @@ func TestReport(t *testing.T) {
 	if again, err := next.Into(second); err != nil || again != second {
 		t.Errorf("written twice it changes: %v", err)
 	}
+	renamed := &Report{Rows: []Row{{"kill −9 an owner, or two", "another owns it", []string{"TestA"}}}}
+	if third, err := renamed.Into(second); err != nil || !strings.Contains(third, "| kill −9 an owner, or two | another owns it | `TestA` | 0 | 0 | 2.3 s | 4.0 s | yes |\n") {
+		t.Errorf("figures do not follow their row's new name: %v\n%s", err, third)
+	}
 	next.Add(Promise{Test: "TestOther"})
 	if got := next.Foreign(); len(got) != 1 || got[0] != "TestOther" {
 		t.Errorf("foreign: %v", got)

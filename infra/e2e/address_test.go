@@ -10,6 +10,7 @@ import (
 // TestEncoderAddresses publishes in each of the ways in which encoders put the broadcast
 // parameters into an address.
 func TestEncoderAddresses(t *testing.T) {
+	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=1s", "KLIVE_GATEWAY_TAKEOVER=500ms")
 	server := "rtmp://" + p.rtmp
 	const params = "p=102&e=0_demolive&i=0&t=demo1234"

@@ -76,10 +76,17 @@ type process struct {
 // test. env are further settings, KEY=value.
 func start(t testing.TB, env ...string) *process {
 	t.Helper()
+	return startIn(t, func(path string, args ...string) (string, []string) { return path, args }, env...)
+}
+
+// startIn is start with something that the program is run by, such as a control group.
+func startIn(t testing.TB, by func(path string, args ...string) (string, []string), env ...string) *process {
+	t.Helper()
 	p := &process{dir: t.TempDir(), log: &lines{}, done: make(chan struct{}), client: &http.Client{Transport: &http.Transport{}}}
 	ports := fault.Ports(t, 5)
 	p.rtmp, p.http, p.admin, p.srt, p.webrtc = ports[0], ports[1], ports[2], ports[3], ports[4]
-	p.cmd = exec.Command(theProgram.build(t), "serve")
+	path, args := by(theProgram.build(t), "serve")
+	p.cmd = exec.Command(path, args...)
 	p.cmd.Env = append(environ(),
 		"KLIVE_DATA="+filepath.Join(p.dir, "data"), "KLIVE_RTMP_LISTEN="+p.rtmp, "KLIVE_SRT_LISTEN="+p.srt, "KLIVE_WEBRTC_LISTEN="+p.webrtc, "KLIVE_HTTP_LISTEN="+p.http,
 		"KLIVE_ADMIN_LISTEN="+p.admin, "KLIVE_RTMPS_LISTEN=", "KLIVE_HTTPS_LISTEN=",

@@ -18,7 +18,7 @@ import (
 	"klive/infra/publisher"
 )
 
-// beside lets a test of a cluster run beside others: clusters mostly wait. At their stated
+// beside lets a test that mostly waits run beside others. At their stated
 // length, where times are measured, tests run alone.
 func beside(t *testing.T) {
 	if !proving() {

@@ -1,14 +1,25 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"klive/infra/check"
 	"klive/infra/publisher"
+	"klive/workers"
 )
 
 var errShares = errors.New("not all entries are owned, or not by all workers")
@@ -33,15 +44,13 @@ func TestClusterTwoHundredEntries(t *testing.T) {
 		feeds = append(feeds, publish(t, c.gateways[i%len(c.gateways)].ingest(e, 0), clip, 0))
 		time.Sleep(100 * time.Millisecond)
 	}
-	owned := func() map[string]int { return c.owned() }
-	sum := shares
 	settled := func(what string, workers int) (most, least int) {
 		t.Helper()
 		from := time.Now()
 		eventually(t, 4*time.Minute, what, func() error {
-			m := owned()
+			m := c.owned()
 			var n int
-			if n, most, least = sum(m); n != manyEntries || len(m) != workers {
+			if n, most, least = shares(m); n != manyEntries || len(m) != workers {
 				return errShares
 			}
 			return nil
@@ -50,41 +59,96 @@ func TestClusterTwoHundredEntries(t *testing.T) {
 		table.Add(what+": most and least of a worker", []int{most, least}, "")
 		return most, least
 	}
-	if most, least := settled("three workers", 3); most > 2*manyEntries/3 || least < manyEntries/10 {
+	most, least := settled("three workers", 3)
+	if most > 2*manyEntries/3 || least < manyEntries/10 {
 		t.Errorf("a worker owns %d and another %d of %d entries", most, least, manyEntries)
 	}
 	time.Sleep(20 * time.Second)
-	before, from := c.usage(), time.Now()
+	before, written, idling, from := c.usage(), c.written(), idleHost(t), time.Now()
 	time.Sleep(time.Minute)
-	after, minutes := c.usage(), time.Since(from).Minutes()
-	all := 0.0
-	for _, role := range []string{"bus", "gateway", "worker", "origin", "control"} {
+	after, more, minutes := c.usage(), c.written(), time.Since(from).Minutes()
+	idleCores := (idleHost(t) - idling).Minutes() / minutes
+	table.Add("cores of this host that had nothing to do", fmt.Sprintf("%.2f of %d", idleCores, runtime.NumCPU()), "")
+	costs := ceiling{entries: manyEntries, most: most, least: least, roles: map[string]cost{}}
+	for _, role := range ceilingRoles {
 		standing := (rest[role].cpu - idle[role].cpu) / span.Minutes()
-		per := ((after[role].cpu-before[role].cpu)/minutes - standing) / manyEntries
-		all += per
-		table.Add(role+": CPU s per entry and minute, without what it takes idle", per, "")
-		table.Add(role+": MB per entry", (after[role].memory-rest[role].memory)/manyEntries, "")
+		costs.roles[role] = cost{
+			cpu:    ((after[role].cpu-before[role].cpu)/minutes - standing) / manyEntries,
+			memory: (after[role].memory - rest[role].memory) / manyEntries,
+		}
+		table.Add(role+": CPU s a minute, idle and with all entries", []float64{standing, (after[role].cpu - before[role].cpu) / minutes}, "")
 	}
-	table.Add("entries that one core carries with all roles (60 s / CPU s per entry and minute)", int(60/max(all, 1e-6)), "")
-	worker := (after["worker"].cpu - before["worker"].cpu) / minutes / manyEntries
-	table.Add("entries that one core of a worker carries", int(60/max(worker, 1e-6)), "")
-	table.Add("lease renewals a second (one per entry each half worker.stealAfter)", manyEntries, "")
+	for _, name := range slices.Sorted(maps.Keys(more)) {
+		rate := float64(more[name]-written[name]) / minutes / 60
+		if rate >= 0.1 {
+			table.Add("bus: writes a second to "+name, fmt.Sprintf("%.1f", rate), "")
+		}
+		if name == "KV_"+workers.OwnersBucket {
+			costs.leases = rate
+		}
+	}
 
-	gone := c.workers[0]
+	gone, away := c.workers[0], time.Now()
 	if _, err := gone.Terminate(60 * time.Second); err != nil {
 		t.Error(err)
 	}
 	settled("one of three has left", 2)
+	costs.moved = time.Since(away)
 	gone.Restart()
 	settled("it is back", 3)
 	time.Sleep(time.Minute) // a move each worker.moveEvery
-	_, most, least := sum(owned())
+	_, most, least = shares(c.owned())
 	table.Add("a minute later: most and least of a worker", []int{most, least}, "")
 	for _, f := range feeds {
 		if err := f.stop(); err != nil {
 			t.Errorf("a stream ended: %v", err)
 		}
 	}
+	t.Log("\n" + costs.text())
+	if !t.Failed() {
+		costs.tell(t)
+	}
+}
+
+// idleHost is how long all of this host's processors together had nothing to do (proc(5), /proc/stat).
+func idleHost(t *testing.T) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile("/proc/stat")
+	f := strings.Fields(string(b))
+	if err != nil || len(f) < 6 {
+		t.Skipf("SKIP: no /proc/stat: %v", err)
+	}
+	var ticks int64
+	for _, text := range f[4:6] { // idle, and idle that waits for a disk
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * clockTick
+}
+
+// written is the number of each stream's newest record on the bus, by the stream's name.
+func (c *cluster) written() map[string]uint64 {
+	c.t.Helper()
+	nc := c.bus(c.t, c.busURLs...)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	infos, err := c.streams(ctx, js)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	out := map[string]uint64{}
+	for _, info := range infos {
+		out[info.Config.Name] = info.State.LastSeq
+	}
+	return out
 }
 
 // owned is how many entries each worker owns that owns any, by its name.

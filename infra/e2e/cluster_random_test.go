@@ -20,7 +20,7 @@ import (
 var randomKinds = fault.Kinds{
 	{Name: "kill the owner of broadcast", Of: 3},
 	{Name: "kill gateway", Of: 2},
-	{Name: "kill bus node", Of: 3},
+	{Name: "kill bus node", Of: 3, Short: 10 * time.Second, Long: 15 * time.Second},
 	{Name: "kill worker and gateway", Of: 2},
 	{Name: "stop the owner of broadcast", Of: 3, Short: 5 * time.Second, Long: 15 * time.Second},
 	{Name: "store answers 503", Short: 10 * time.Second, Long: 30 * time.Second},
@@ -46,39 +46,56 @@ func TestClusterRandomFaults(t *testing.T) {
 	c := startCluster(t, shape{settings: []string{"dvr.maxWindow=1h", "bus.retention.age=2m"}})
 	s := c.air(fmt.Sprintf("random faults, seed %d", seed))
 	others := c.mixed(t)
+	entries := []entry{s.entry}
+	for _, o := range others {
+		entries = append(entries, o.entry)
+	}
 	begin := time.Now()
 	for _, step := range plan {
 		time.Sleep(time.Until(begin.Add(step.At)))
-		s.random(step, append([]entry{s.entry}, others...))
+		s.random(step, entries)
 	}
 	time.Sleep(time.Until(begin.Add(20 * time.Minute)))
 	s.await(2)
-	for _, e := range others {
-		for _, o := range c.origins {
-			f, err := checkArchive(c.client, o.playlist(e.ID, true))
-			if err != nil {
-				t.Errorf("%s of %s: %v", e.ID, o.Name, err)
-				continue
-			}
-			broadcasts := map[string]bool{}
-			for _, r := range f.Renditions {
-				for _, it := range r.Items {
-					broadcasts[it.Broadcast] = true
-				}
-			}
-			if len(broadcasts) != 1 || f.Main() == nil || len(f.Main().Items) < 200 {
-				t.Errorf("%s at %s: %d broadcasts, %d segments of 20 minutes", e.ID, o.Name, len(broadcasts), len(f.Main().Items))
-			}
-		}
+	for _, o := range others {
+		s.unbroken(o)
 	}
 	s.finish()
-	s.stalls(15 * time.Second) // the bus elects in up to 10 s, and an owner may die in that
+	s.stalls(randomStall)
 	s.fenced(nil)
+}
+
+// randomStall is how late a segment may come: the bus elects in up to 10 s, and an owner may die in that.
+const randomStall = 15 * time.Second
+
+// followed is a broadcast with one who watches it from its beginning.
+type followed struct {
+	entry entry
+	*check.Viewer
+}
+
+// unbroken holds what a viewer saw of a broadcast whose encoder connects again and again: one broadcast,
+// each segment in its turn, and none much later than its media.
+func (s *show) unbroken(o followed) {
+	s.t.Helper()
+	o.Stop()
+	if err := o.Err(); err != nil {
+		s.t.Error(err)
+	}
+	items, broadcasts := o.Items(), map[string]bool{}
+	for _, it := range items {
+		broadcasts[it.Broadcast] = true
+	}
+	m := check.MeasureStalls(items, s.faults)
+	s.table.AddStalls(o.Name, m, "≤ "+randomStall.String())
+	if len(broadcasts) != 1 || len(items) < 200 || m.Worst.By > randomStall {
+		s.t.Errorf("%s: %d broadcasts, %d segments of 20 minutes, segment %d was %v late (%s)", o.Name, len(broadcasts), len(items), m.Worst.Seq, m.Worst.By, m.Worst.Fault)
+	}
 }
 
 // mixed puts two more broadcasts on the air, over SRT and HTTP, by ffmpeg in a loop: a packager
 // that is cut off begins again.
-func (c *cluster) mixed(t *testing.T) []entry {
+func (c *cluster) mixed(t *testing.T) (out []followed) {
 	t.Helper()
 	file, _ := transportFile(t, demoClip(t, publisher.Synthetic{GOP: 2 * time.Second, BFrames: 2}), time.Minute)
 	es := controlPlane{c.client, c.control.admin}.addEntries(t, 2)
@@ -102,20 +119,21 @@ func (c *cluster) mixed(t *testing.T) []entry {
 			Env: environ(), Log: filepath.Join(c.dir, name+".log"),
 		})
 	}
-	for _, e := range es {
-		v, err := check.Watch(e.ID, c.origins[0].playlist(e.ID, false))
+	for i, e := range es {
+		v, err := check.Watch([]string{"srt ", "push "}[i]+e.ID, c.origins[0].playlist(e.ID, false))
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, time.Minute, "segments of "+e.ID, func() error {
+		t.Cleanup(v.Stop)
+		eventually(t, time.Minute, "segments of "+v.Name, func() error {
 			if n, _ := v.Last(); n < 3 {
 				return fmt.Errorf("%d segments", n)
 			}
 			return nil
 		})
-		v.Stop()
+		out = append(out, followed{e, v})
 	}
-	return es
+	return out
 }
 
 // random does one fault of a plan, and mends what it broke.
@@ -138,10 +156,7 @@ func (s *show) random(step fault.Step, entries []entry) {
 		m.Restart()
 	case "kill bus node":
 		m := c.buses[step.Who]
-		s.fault("%s", name)
-		m.Kill()
-		time.Sleep(12 * time.Second)
-		m.Restart()
+		s.during(step.For, name, m.Kill, m.Restart)
 		c.whole()
 	case "kill worker and gateway":
 		worker, gateway := c.owner(s.entry.ID), c.gateways[step.Who]

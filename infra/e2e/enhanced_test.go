@@ -74,6 +74,7 @@ func (r *recordedOpus) Unit(u ts.Unit) error {
 // TestEnhancedRTMP publishes recorded AV1 and VP9 with Opus by their FourCCs: the playlist names
 // the codec and the AAC that the profile wants of Opus, and Chromium plays them.
 func TestEnhancedRTMP(t *testing.T) {
+	beside(t)
 	clips := map[string]string{"av1.mp4": `av01\.0\.00M\.08`}
 	if proving() { // both take as many programs again, and longer than there is room for otherwise
 		clips["vp9.mp4"] = `vp09\.00\.10\.08`

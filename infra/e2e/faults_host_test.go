@@ -73,9 +73,7 @@ func TestDiskFull(t *testing.T) {
 
 	whole := time.Now()
 	fault.FillDisk(t, dir, 0)
-	p.wait(t, 30*time.Second, "a full disk to be told", func() bool {
-		return strings.HasPrefix(p.readiness(), "not ready: ") && !strings.Contains(p.readiness(), "full: ")
-	})
+	p.wait(t, 30*time.Second, "a full disk to be told", func() bool { return strings.HasPrefix(p.readiness(), "not ready: ") })
 	time.Sleep(15 * time.Second)
 	if !p.running() {
 		t.Fatalf("klive ended: %v\n%s", p.err, p.log)
@@ -98,7 +96,7 @@ func TestDiskFull(t *testing.T) {
 // open more it takes streams again.
 func TestDescriptorsExhausted(t *testing.T) {
 	proveOnly(t)
-	promised(t)
+	promise := promised(t)
 	p := start(t, "KLIVE_SEGMENT_DURATION=2s")
 	clip := demoClip(t, publisher.Synthetic{GOP: time.Second, Bitrate: 400_000})
 	e, err := check.StartLight(check.LightConfig{Clip: clip, URLs: []string{p.demo()}})
@@ -121,8 +119,9 @@ func TestDescriptorsExhausted(t *testing.T) {
 	if err != nil {
 		t.Skipf("SKIP: %v", err)
 	}
-	before := fault.LimitDescriptors(t, p.cmd.Process.Pid, uint64(len(open)+8))
-	var idle []net.Conn // connections that say nothing take the rest
+	before := fault.LimitDescriptors(t, p.cmd.Process.Pid, uint64(len(open)+16))
+	begin := time.Now()
+	var idle []net.Conn // connections that say nothing would take the rest
 	for range 40 {
 		if c, err := net.DialTimeout("tcp", p.rtmp, time.Second); err == nil {
 			idle = append(idle, c)
@@ -136,6 +135,9 @@ func TestDescriptorsExhausted(t *testing.T) {
 	fault.LimitDescriptors(t, p.cmd.Process.Pid, before)
 	p.wait(t, 40*time.Second, "room again", func() bool { return p.readiness() == "ok" })
 	seen(3, 30*time.Second)
+	if n := p.metric(t, "klive_node_connections_closed_total"); n < 20 {
+		t.Errorf("%d of the connections that say nothing were closed as they came, want most of 40", n)
+	}
 	if n := len(e.Connects()); n != 1 {
 		t.Errorf("the encoder connected %d times, want once", n)
 	}
@@ -143,6 +145,9 @@ func TestDescriptorsExhausted(t *testing.T) {
 	if err := v.Err(); err != nil {
 		t.Error(err)
 	}
+	m := check.MeasureStalls(v.Items(), []check.Fault{{Name: "no descriptors", At: begin}})
+	promise.Stall = max(0, m.Worst.By)
+	t.Logf("the longest stall was %v, the usual lateness %v", m.Worst.By, m.Median)
 }
 
 // TestClusterClockStepped steps the clock of the owner, and then of the encoder's gateway, by five

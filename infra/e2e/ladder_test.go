@@ -149,6 +149,7 @@ func latest(f *check.Follower, entry string) (most float64) {
 // TestLadder lets klive make the ladder of "Cloud transcode" with ffmpeg from a real encoder's
 // frames: B-frames, 29.97 fps.
 func TestLadder(t *testing.T) {
+	beside(t)
 	ffmpeg(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=3s", "KLIVE_TRANSCODE_PRESET="+lightPreset())
 	e := controlPlane{p.client, p.admin}.addEntriesOf(t, cloudTranscode, 1)[0]
@@ -192,6 +193,7 @@ func lightPreset() string {
 // TestLadderWithoutFFmpeg holds what comes of a ladder where ffmpeg is missing: the source plays
 // in time, its rungs show gaps, and log and API say why.
 func TestLadderWithoutFFmpeg(t *testing.T) {
+	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=1s", "KLIVE_TRANSCODE_FFMPEG=/nowhere/ffmpeg", "KLIVE_SEGMENT_DURATION=2s")
 	e := controlPlane{p.client, p.admin}.addEntriesOf(t, cloudTranscode, 1)[0]
 	f := publish(t, fmt.Sprintf("rtmp://%s/kLive/?p=102&e=%s&i=0&t=%s/%s_1", p.rtmp, e.ID, e.Token, e.ID), demoClip(t, publisher.Synthetic{GOP: time.Second}), 30*time.Second)

@@ -31,6 +31,12 @@ func publish(t testing.TB, url string, clip *publisher.Clip, limit time.Duration
 	if err != nil {
 		t.Fatal(err)
 	}
+	return publishOn(t, pub, clip, limit)
+}
+
+// publishOn publishes a clip on a connection that has been accepted.
+func publishOn(t testing.TB, pub *publisher.Publisher, clip *publisher.Clip, limit time.Duration) *feed {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &feed{pub: pub, cancel: cancel}
 	f.wg.Go(func() {
@@ -130,6 +136,7 @@ func TestFirstPlayable(t *testing.T) {
 
 // TestFrameAudit sends a real encoder's frames and asks for each of them in the segments.
 func TestFrameAudit(t *testing.T) {
+	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s")
 	clip := x264Clip(t, "12", "0")
 	run := length(130*time.Second, 15*time.Second)

@@ -14,6 +14,7 @@ import (
 // TestEncoderReconnects cuts the encoder's connection: the broadcast goes on in the same
 // playlist, and nothing is lost but what the encoder had sent to the dead connection.
 func TestEncoderReconnects(t *testing.T) {
+	beside(t)
 	p := start(t, "KLIVE_SEGMENT_DURATION=1s")
 	relay := fault.NewRelay(t, p.rtmp)
 	e := lightEncoder(t, strings.Replace(p.demo(), p.rtmp, relay.Addr(), 1))

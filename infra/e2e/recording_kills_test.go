@@ -120,6 +120,7 @@ func (f *forgetful) lost() int {
 // the bucket the same holds for the anchor; of other assets what nobody can know waits for an
 // operator, and nothing is doubled.
 func TestRecordingSurvivesKills(t *testing.T) {
+	beside(t)
 	ffmpeg(t)
 	for _, strategy := range []string{"uploadToken", "serverFile"} {
 		t.Run(strategy, func(t *testing.T) {

@@ -303,7 +303,6 @@ func TestRecordingOfTheBackup(t *testing.T) {
 		return ended[0] && ended[1]
 	})
 	for i, f := range []*feed{primary, backup} {
-		slices.Sort(paths[i])
 		auditFiles(t, paths[i], f.sent, func(media.Kind, uint64) bool { return false })
 	}
 }
@@ -346,6 +345,7 @@ func (p *process) liveEntry(t testing.TB) (e liveFacts) {
 // TestRecordingStrategies records once for each way in which Kaltura may get at the files: from a
 // folder that its servers share, from addresses, from a bucket by its name and by signed addresses.
 func TestRecordingStrategies(t *testing.T) {
+	beside(t)
 	ffmpeg(t)
 	for _, c := range []struct {
 		name, strategy string

@@ -11,6 +11,7 @@ import (
 // TestRefusals holds each refusal to reach the encoder with words that say what is wrong,
 // and the log with entry, peer and reason. Numbers are rows of the contract's table.
 func TestRefusals(t *testing.T) {
+	beside(t)
 	p := start(t)
 	const secret = "topsecret77"
 	const good = "p=102&e=0_demolive&i=0&t=demo1234"

@@ -14,6 +14,7 @@ import (
 	"klive/infra/bus"
 	"klive/infra/config"
 	"klive/infra/live"
+	"klive/infra/telemetry"
 	"klive/storage/timeline/buslog"
 	"klive/workers"
 	"klive/workers/sweeper"
@@ -197,14 +198,28 @@ func (n *Node) openRecords(ctx context.Context) (err error) {
 
 // openRing makes the media plane of one process: parts live and die with it.
 func (n *Node) openRing(context.Context) error {
+	bytes, total := ringBounds(n.settings.Bus.Retention, telemetry.ContainerMemory())
+	if total < int64(n.settings.Bus.Retention.Total) {
+		n.log.Info("this container's memory is limited: media that wait to be stored are kept below, whatever bus.retention.total says", "MiB", total>>20)
+	}
 	n.media = bus.NewRing(bus.RingConfig{
-		MaxAge:        n.settings.Bus.Retention.Age,
-		MaxBytes:      int64(n.settings.Bus.Retention.Bytes),
-		MaxTotalBytes: int64(n.settings.Bus.Retention.Total),
-		Registerer:    n.cfg.Registry,
+		MaxAge: n.settings.Bus.Retention.Age, MaxBytes: bytes, MaxTotalBytes: total, Registerer: n.cfg.Registry,
 	})
 	n.onClose(func(context.Context) { n.media.Close() })
 	return nil
+}
+
+// ringShare is how much of a container's memory media on the way may take while the store does not
+// take them: a process that grew beyond the limit would be killed, and all streams with it.
+const ringShare = 0.4
+
+// ringBounds are the bytes that the media plane of one process keeps of a feed and in all.
+func ringBounds(r config.Retention, container int64) (bytes, total int64) {
+	total = int64(r.Total)
+	if container > 0 {
+		total = min(total, int64(ringShare*float64(container)))
+	}
+	return min(int64(r.Bytes), total), total
 }
 
 // openStreams makes the media plane of a deployment: parts outlive the process that sent them.

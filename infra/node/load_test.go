@@ -109,6 +109,19 @@ func TestLimitMemory(t *testing.T) {
 	}
 }
 
+// TestRingBounds: media on the way leave a container's memory to the rest, and never take more than
+// they may without one.
+func TestRingBounds(t *testing.T) {
+	r := config.Retention{Bytes: 256 * config.MiB, Total: config.GiB}
+	for _, c := range []struct{ container, bytes, total int64 }{
+		{0, 256 << 20, 1 << 30}, {16 << 30, 256 << 20, 1 << 30}, {1000 << 20, 256 << 20, 400 << 20}, {200 << 20, 80 << 20, 80 << 20},
+	} {
+		if bytes, total := ringBounds(r, c.container); bytes != c.bytes || total != c.total {
+			t.Errorf("in %d MiB: %d MiB of a feed, %d in all", c.container>>20, bytes>>20, total>>20)
+		}
+	}
+}
+
 // What a partner uses is counted once in the deployment, whoever counts.
 func TestUsage(t *testing.T) {
 	bustest.Prepare(t)

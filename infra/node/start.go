@@ -20,6 +20,9 @@ func (n *Node) openListeners(ctx context.Context) (err error) {
 	n.listeners, err = openListeners(ctx, n.cfg.Listen, n.roles, n.settings)
 	// The servers close their listeners; this is for a start that fails before they exist.
 	n.onClose(func(context.Context) { n.listeners.close() })
+	if err == nil {
+		n.spareDescriptors()
+	}
 	return err
 }
 

@@ -43,6 +43,9 @@ type WHIPConfig struct {
 	Via string
 	// NoVideo and NoAudio leave a track out.
 	NoVideo, NoAudio bool
+	// Layers are the names (RIDs) of the sizes in which pictures are sent at a time (RFC 8853); nil
+	// for one size.
+	Layers []string
 }
 
 // WHIP is one connection to a WHIP server that sends H.264 and Opus.
@@ -51,6 +54,7 @@ type WHIP struct {
 	pc       *webrtc.PeerConnection
 	video    *webrtc.TrackLocalStaticRTP
 	audio    *webrtc.TrackLocalStaticRTP
+	sizes    *whipLayers // nil without layers
 	keyframe chan struct{}
 	done     chan struct{} // closed when the connection has ended
 	ended    sync.Once
@@ -148,6 +152,9 @@ func (w *WHIP) api() (*webrtc.API, error) {
 			MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2, RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}},
 		}, PayloadType: 111,
 	}, webrtc.RTPCodecTypeAudio))
+	if w.cfg.Layers != nil {
+		err = errors.Join(err, registerLayers(engine))
+	}
 	registry := &interceptor.Registry{}
 	responder, rerr := nack.NewResponderInterceptor(nack.ResponderSize(2048))
 	reports, serr := report.NewSenderInterceptor(report.SenderInterval(500 * time.Millisecond))
@@ -165,7 +172,12 @@ func (w *WHIP) api() (*webrtc.API, error) {
 }
 
 func (w *WHIP) addTracks() (err error) {
-	if !w.cfg.NoVideo {
+	switch {
+	case w.cfg.Layers != nil:
+		if err = w.addLayers(); err != nil {
+			return err
+		}
+	case !w.cfg.NoVideo:
 		if w.video, err = w.addTrack(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeH264, ClockRate: 90000}, "video"); err != nil {
 			return err
 		}
@@ -185,15 +197,15 @@ func (w *WHIP) addTrack(c webrtc.RTPCodecCapability, name string) (*webrtc.Track
 	if err != nil {
 		return nil, err
 	}
-	w.reading.Go(func() { w.feedback(tr.Sender()) })
+	w.reading.Go(func() { w.feedback(tr.Sender().Read) })
 	return t, nil
 }
 
 // feedback hears what the server asks for.
-func (w *WHIP) feedback(s *webrtc.RTPSender) {
+func (w *WHIP) feedback(read func([]byte) (int, interceptor.Attributes, error)) {
 	buf := make([]byte, 1500)
 	for {
-		n, _, err := s.Read(buf)
+		n, _, err := read(buf)
 		if err != nil {
 			return
 		}

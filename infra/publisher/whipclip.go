@@ -17,18 +17,26 @@ type WHIPPlay struct {
 	// Clip is one whose keyframes bring their parameter sets ([Synthetic.RepeatSets]); its sound
 	// is left out, silence in Opus takes its place.
 	Clip *Clip
+	// Layers are the clips of the layers, in the place of Clip; all have keyframes where the first one has.
+	Layers []*Clip
+	// Holds keeps a layer's picture back, as a browser does where the network carries less; may be
+	// nil.
+	Holds func(layer int, at time.Duration) bool
 	// Limit ends the playing; 0 goes on until ctx ends.
 	Limit time.Duration
 	// Keep sends the clip's keyframes alone, whatever the server asks for.
 	Keep bool
-	// Sent is called with the number and time of each picture that was sent; may be nil.
+	// Sent is called with the number and time of each picture that was sent, of the first layer; may be nil.
 	Sent func(number uint64, at time.Duration)
 }
 
 // Play sends a clip in real time, as an encoder does: a keyframe follows when the server asks
 // for one.
 func (w *WHIP) Play(ctx context.Context, p WHIPPlay) error {
-	v := p.Clip.Video
+	if p.Layers == nil {
+		p.Layers = []*Clip{p.Clip}
+	}
+	v := p.Layers[0].Video
 	if v == nil {
 		return ErrNoTrack
 	}
@@ -55,14 +63,8 @@ func (w *WHIP) Play(ctx context.Context, p WHIPPlay) error {
 			default:
 			}
 		}
-		if w.video != nil {
-			u := Unit{Kind: media.Video, Number: number, sample: &v.Samples[at]}
-			if err := w.Video(u.Payload(), now); err != nil {
-				return err
-			}
-			if p.Sent != nil {
-				p.Sent(number, now)
-			}
+		if err := w.picture(&p, number, at, now); err != nil {
+			return err
 		}
 		at = (at + 1) % len(v.Samples)
 		for ; w.audio != nil && sound <= now; sound += opusFrame {
@@ -71,6 +73,29 @@ func (w *WHIP) Play(ctx context.Context, p WHIPPlay) error {
 			}
 		}
 	}
+}
+
+// picture sends the picture of a number in all layers.
+func (w *WHIP) picture(p *WHIPPlay, number uint64, at int, now time.Duration) error {
+	for i, clip := range p.Layers {
+		if w.video == nil && w.sizes == nil || p.Holds != nil && p.Holds(i, now) {
+			continue
+		}
+		u := Unit{Kind: media.Video, Number: number, sample: &clip.Video.Samples[at]}
+		var err error
+		if w.sizes != nil {
+			err = w.Layer(i, u.Payload(), now)
+		} else {
+			err = w.Video(u.Payload(), now)
+		}
+		if err != nil {
+			return err
+		}
+		if i == 0 && p.Sent != nil {
+			p.Sent(number, now)
+		}
+	}
+	return nil
 }
 
 // nextKey is the next keyframe from a sample on.

@@ -59,6 +59,13 @@ func (w *WHIP) RestartICE(ctx context.Context) error {
 	return w.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: withICE(before.SDP, w.via(text))})
 }
 
+// Move restarts ICE with another address that stands for all of the server's ([WHIPConfig.Via]):
+// from then on nothing goes the old way.
+func (w *WHIP) Move(ctx context.Context, via string) error {
+	w.cfg.Via = via
+	return w.RestartICE(ctx)
+}
+
 // Fragment is a fragment with the connection's credentials and candidates.
 func (w *WHIP) Fragment() string { return w.hide(iceLines(w.pc.LocalDescription().SDP)) }
 

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +17,11 @@ type Load struct {
 	// CPU is the processor time that the process itself used over the last half minute, without
 	// that of its children, of what it may use: 0 to 1.
 	CPU float64
-	// Memory is its resident memory, without pages of files, of what it may use, 0 to 1.
-	Memory float64
+	// Memory is what it uses of the memory that it may use, 0 to 1, and may be more; MemoryLimit the
+	// latter in bytes. MemoryUsed is its resident memory, or that of all processes under the same
+	// limit, without pages of files, and what a full heap lacks of room for its collector.
+	Memory                  float64
+	MemoryUsed, MemoryLimit int64
 	// Descriptors is its open files and sockets of what it may open, 0 to 1.
 	Descriptors float64
 	// DiskFree is what is free where the process keeps its data, in bytes.
@@ -49,8 +52,14 @@ func (g *Gauge) Read(now time.Time) Load {
 		l.CPU = g.cpu(now, used, Processors())
 	}
 	if used, ok := residentMemory(); ok {
-		if limit := MemoryLimit(); limit > 0 {
-			l.Memory = float64(used) / float64(limit)
+		group := ownGroups()
+		if _, in := group.memory(); in > used { // with what its children have, such as ffmpeg
+			used = in
+		}
+		live, objects, free := heap()
+		l.MemoryUsed, l.MemoryLimit = unavoidable(used, live, objects, free), MemoryLimit()
+		if l.MemoryLimit > 0 {
+			l.Memory = float64(used) / float64(l.MemoryLimit)
 		}
 	}
 	if open, most, ok := descriptors(); ok {
@@ -77,21 +86,12 @@ func (g *Gauge) cpu(now time.Time, used time.Duration, processors float64) float
 	return float64(used-g.past[0].used) / float64(span) / processors
 }
 
-// Processors is how many the process may use: the container's share, or the host's.
+// Processors is how many the process may use: its control groups' share, or the host's.
 func Processors() float64 {
-	host := float64(runtime.NumCPU())
-	// cgroup v2: "<quota> <period>" in µs, or "max <period>".
-	if quota, period, ok := strings.Cut(cgroup("cpu.max"), " "); ok {
-		q, errQ := strconv.ParseFloat(quota, 64)
-		p, errP := strconv.ParseFloat(period, 64)
-		if errQ == nil && errP == nil && p > 0 && q > 0 {
-			return min(host, q/p)
-		}
-	}
-	return host
+	return min(float64(runtime.NumCPU()), ownGroups().processors())
 }
 
-// MemoryLimit is how much the process may use, in bytes: the container's limit, or the host's
+// MemoryLimit is how much the process may use, in bytes: its control groups' limit, or the host's
 // memory; 0 when neither is known.
 func MemoryLimit() int64 {
 	host := hostMemory()
@@ -101,27 +101,32 @@ func MemoryLimit() int64 {
 	return host
 }
 
-// ContainerMemory is the limit of the process's container in bytes; 0 when it has none.
+// ContainerMemory is the limit that a container, or whoever else started the process, has put on its
+// memory, in bytes; 0 when there is none.
 func ContainerMemory() int64 {
-	for _, name := range []string{"memory.max", "memory/memory.limit_in_bytes"} {
-		n, err := strconv.ParseInt(cgroup(name), 10, 64)
-		if err == nil && n > 0 && n < 1<<60 { // version 1 says "none" by a number near 2^63
-			return n
-		}
-	}
-	return 0
+	limit, _ := ownGroups().memory()
+	return limit
 }
 
-// cgroupRoot is where a container sees its own group.
-const cgroupRoot = "/sys/fs/cgroup"
+// unavoidable is how much of the memory that a process has is in use for good, in bytes: resident is
+// all of it, live what the last collection found in use of the heap's objects, and free what the
+// heap has but no object. A collector that has less than a quarter of what is live to fill before it
+// has to look again takes more and more of the processors, so what lacks of that counts as used.
+func unavoidable(resident, live, objects, free int64) int64 {
+	return resident + max(0, live/4-max(0, objects-live)-free)
+}
 
-// cgroup reads a file of the process's control group; empty when there is none.
-func cgroup(name string) string {
-	b, err := os.ReadFile(filepath.Join(cgroupRoot, name))
-	if err != nil {
-		return ""
+// heap reads what [unavoidable] needs, in bytes.
+func heap() (live, objects, free int64) {
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
+	metrics.Read(samples)
+	value := func(i int) int64 {
+		if samples[i].Value.Kind() != metrics.KindUint64 {
+			return 0
+		}
+		return int64(samples[i].Value.Uint64())
 	}
-	return strings.TrimSpace(string(b))
+	return value(0), value(1), value(2)
 }
 
 // hostMemory is the host's memory in bytes; 0 when it is not known.

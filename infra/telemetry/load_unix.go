@@ -20,20 +20,29 @@ func processCPU() (time.Duration, bool) {
 
 // descriptors are how many are open and how many may be.
 func descriptors() (open, most int, ok bool) {
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur == 0 {
+	most, ok = DescriptorLimit()
+	if !ok {
 		return 0, 0, false
 	}
 	d, err := os.Open("/proc/self/fd")
 	if errors.Is(err, syscall.EMFILE) { // not even one is left for this
-		return int(min(limit.Cur, 1<<30)), int(min(limit.Cur, 1<<30)), true
+		return most, most, true
 	}
 	if err != nil {
 		return 0, 0, false
 	}
 	defer d.Close()
 	names, err := d.Readdirnames(-1)
-	return len(names), int(min(limit.Cur, 1<<30)), err == nil
+	return len(names), most, err == nil
+}
+
+// DescriptorLimit is how many files and sockets the process may have open.
+func DescriptorLimit() (most int, ok bool) {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur == 0 {
+		return 0, false
+	}
+	return int(min(uint64(limit.Cur), 1<<30)), true
 }
 
 // DiskFree is what an unprivileged process may still write where the folder lies, in bytes: 0 too

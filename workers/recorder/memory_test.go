@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"klive/infra/check"
 	"klive/infra/live"
 	"klive/infra/media"
 	"klive/infra/media/mp4"
@@ -150,7 +151,7 @@ func TestMemoryOfAVastFile(t *testing.T) {
 	if v.bytes.Load() < 4<<30-(1<<20) {
 		t.Errorf("%d bytes were written", v.bytes.Load())
 	}
-	if above > 64<<20 && !raceDetector {
+	if above > 64<<20 && !check.RaceDetector {
 		t.Errorf("the recorder takes %d MiB above idle, want at most 64", above>>20)
 	}
 	v.checkOffsets(t, items, perItem*size)

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"klive/infra/check"
 	"klive/infra/kaltura"
 	"klive/infra/live"
 	"klive/storage/ledger"
@@ -353,7 +354,7 @@ func TestOddBroadcasts(t *testing.T) {
 
 // TestDayLongBroadcast records 26 h: Kaltura takes 25.
 func TestDayLongBroadcast(t *testing.T) {
-	if raceDetector {
+	if check.RaceDetector {
 		t.Skip("SKIP: virtual days go without the race detector")
 	}
 	synctest.Test(t, func(t *testing.T) {

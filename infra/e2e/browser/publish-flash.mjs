@@ -1,6 +1,6 @@
 // node publish-flash.mjs CONSOLE WHIP TOKEN PLAYLIST FOLDER SECONDS: publishes a canvas that flashes and an oscillator that
-// beeps, both each second, through the console's page and its typed address, for SECONDS; then makes the canvas smaller, and keeps
-// it from being drawn for a while, as in a tab that is put aside. Meanwhile hls.js plays it in a second page, to the end. Prints
+// beeps, both each second, through the console's page and its typed address, for SECONDS; then makes the canvas smaller, waits until
+// that is played, and keeps it from being drawn for a while, as in a tab that is put aside. Meanwhile hls.js plays it in a second page, to the end. Prints
 // {said, flashes: [{due, drawn}], player, errors} as JSON, times in seconds of the page's audio clock. FOLDER gets screenshots.
 import { join } from 'node:path';
 import { launch } from './chromium.mjs';
@@ -64,7 +64,11 @@ try {
   await page.screenshot({ path: join(folder, 'publish-flash.png') });
   await player.screenshot({ path: join(folder, 'publish-flash-played.png') });
   await page.evaluate(() => { window.__canvas.width = 320; window.__canvas.height = 180; });
-  await page.waitForTimeout(2000);
+  // First the encoder has to begin anew, then the player to come to it.
+  await page.waitForFunction(() => document.querySelector('.studio-numbers').textContent.includes('320×180'), null, { timeout: 20_000 })
+    .catch(async () => errors.push(`the page does not send the smaller canvas: ${JSON.stringify(await say(page))}`));
+  await player.waitForFunction(() => window.__stats.width === 320, null, { timeout: 60_000 })
+    .catch(async () => errors.push(`the player does not show the smaller canvas: ${JSON.stringify(await player.evaluate(() => window.__stats))}`));
   for (const aside of [true, false]) {
     await page.evaluate((aside) => { window.__aside = aside; }, aside);
     await page.waitForTimeout(1500);
