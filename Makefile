@@ -15,6 +15,7 @@ BENCH       ?= .
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+TFLINT      := github.com/terraform-linters/tflint@v0.64.0
 
 CONSOLE := infra/admin/console
 BROWSER := infra/e2e/browser
@@ -55,7 +56,7 @@ test-e2e: setup-test build
 	$(TEST) -count=1 -timeout 18m -parallel 6 ./infra/e2e/...
 
 ## test-infra: static binaries for both processors, images, deployment
-test-infra: $(BUNDLE)
+test-infra: $(BUNDLE) .tools/bin/tflint
 	for arch in amd64 arm64; do \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null . ; echo "linux/$$arch builds"; done
 	$(GO) test -count=1 -v ./infra/images/... ./terraform/...
@@ -110,6 +111,11 @@ setup-test: setup-run .tools/test .tools/bin/versitygw .tools/bin/gotestsum $(BR
 .tools/bin/gotestsum:
 	GOBIN=$(CURDIR)/.tools/bin $(GO) install $(GOTESTSUM) || \
 	  echo "Going on without gotestsum. Skipped tests will not be named."
+
+# Built in some minutes, of which a slow machine would need too many.
+.tools/bin/tflint:
+	GOBIN=$(CURDIR)/.tools/bin timeout 6m $(GO) install $(TFLINT) || \
+	  echo "Going on without tflint. The test that needs it will be skipped."
 
 $(CONSOLE)/node_modules/.stamp: $(CONSOLE)/package-lock.json | setup-run
 	cd $(CONSOLE) && $(NPM) ci

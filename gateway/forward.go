@@ -28,6 +28,11 @@ const (
 	forwardHeader = 64 << 10
 	forwardConns  = 32 // idle ones kept to each gateway
 	claimTries    = 3
+	// ownerSilent is how old a gateway's last word of a feed may be before it is tried whether it can be
+	// reached, and ownerDial how long that may take: a feed's record outlives its gateway for long,
+	// because the bus may be what keeps it from being written.
+	ownerSilent = 3 * live.FeedBeat
+	ownerDial   = time.Second
 )
 
 // ErrNotOnAir is returned for a feed that no gateway holds.
@@ -106,10 +111,25 @@ func (f *Forwarder) Owner(ctx context.Context, id live.FeedID) (address string, 
 	if err != nil {
 		return "", err
 	}
-	if !r.Alive(time.Now()) {
+	if !r.Alive(time.Now()) || f.gone(ctx, &r) {
 		return "", fmt.Errorf("%w: %s", ErrNotOnAir, id)
 	}
 	return r.Gateway, nil
+}
+
+// gone reports whether a feed's gateway is silent and can't be reached: killed, most likely. An
+// encoder that comes back must not wait until its record is out of date.
+func (f *Forwarder) gone(ctx context.Context, r *live.FeedRecord) bool {
+	if r.Gateway == "" || r.Gateway == f.cfg.Address || time.Since(r.Beat) < ownerSilent {
+		return false
+	}
+	dial, cancel := context.WithTimeout(ctx, ownerDial)
+	defer cancel()
+	c, err := f.cfg.Dial(dial, "tcp", r.Gateway)
+	if err == nil {
+		c.Close()
+	}
+	return err != nil && ctx.Err() == nil
 }
 
 // Forward answers a request about a feed: here when this process holds it, and otherwise

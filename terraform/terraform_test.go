@@ -61,6 +61,40 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// TestLint runs tflint over the root, the modules and the examples.
+func TestLint(t *testing.T) {
+	tflint, err := filepath.Abs("../.tools/bin/tflint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(tflint); err != nil { // one in the PATH may have other rules
+		t.Skip("SKIP: there is no tflint in .tools/bin; make .tools/bin/tflint")
+	}
+	config, err := filepath.Abs(".tflint.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lint := func(dir string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), tflint, "--recursive", "--no-color", "--format=compact", "--chdir="+dir, "--config="+config).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := lint("."); err != nil {
+		t.Errorf("tflint: %v\n%s", err, out)
+	}
+	// It has rules, and goes into folders.
+	dir := t.TempDir()
+	module := filepath.Join(dir, "modules", "one")
+	if err := os.MkdirAll(module, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(module, "main.tf"), []byte("locals {\n  unused = 1\n}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := lint(dir); err == nil || !strings.Contains(out, "terraform_unused_declarations") {
+		t.Errorf("tflint overlooks a local that nobody uses (%v):\n%s", err, out)
+	}
+}
+
 // TestTerraform validates the root and runs tests/*.tftest.hcl.
 func TestTerraform(t *testing.T) {
 	dir := workspace(t)

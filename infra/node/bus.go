@@ -211,7 +211,7 @@ func (n *Node) openRing(context.Context) error {
 
 // ringShare is how much of a container's memory media on the way may take while the store does not
 // take them: a process that grew beyond the limit would be killed, and all streams with it.
-const ringShare = 0.4
+const ringShare = 0.25
 
 // ringBounds are the bytes that the media plane of one process keeps of a feed and in all.
 func ringBounds(r config.Retention, container int64) (bytes, total int64) {

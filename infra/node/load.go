@@ -105,7 +105,7 @@ func (n *Node) startLoad(ctx context.Context) error {
 		n.cfg.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "klive", Subsystem: "node", Name: name, Help: help}, l.figure(f)))
 	}
 	gauge("cpu_share", "Processor time that this process uses of what it may, over half a minute.", func(l telemetry.Load) float64 { return l.CPU })
-	gauge("memory_share", "Memory in use, without pages of files and with what the collector lacks of room, of what this process may use.", func(l telemetry.Load) float64 { return l.Memory })
+	gauge("memory_share", "Memory in use, without pages of files and garbage, of what this process may use.", func(l telemetry.Load) float64 { return l.Memory })
 	gauge("descriptor_share", "Open file descriptors of those that this process may open.", func(l telemetry.Load) float64 { return l.Descriptors })
 	l.look(time.Now())
 	n.load.Store(l)
@@ -133,12 +133,6 @@ func marks(c config.Limits) telemetry.Marks {
 	}
 }
 
-// memoryShare is how much of a container's memory Go's heap may grow to before it is collected
-// ever more often; the rest is for stacks, for what the kernel counts as ours, and for ffmpeg. It
-// is less than limits.memory is by default, so that garbage that nobody has collected yet does not
-// make a gateway full.
-const memoryShare = 0.85
-
 // LimitMemory has Go keep below the limit of the process's container, if that has one and
 // GOMEMLIMIT says nothing else: a process that collects often is slow, one that grows beyond the
 // limit is killed. It returns the limit in bytes; 0 when there is none.
@@ -146,7 +140,7 @@ func LimitMemory(container int64, set bool) int64 {
 	if container <= 0 || set {
 		return 0
 	}
-	limit := int64(float64(container) * memoryShare)
+	limit := int64(float64(container) * telemetry.MemoryShare)
 	debug.SetMemoryLimit(limit)
 	return limit
 }

@@ -27,15 +27,21 @@ func ownGroups() groups {
 // noLimit is the least number by which version 1 says that there is no limit: it is near 2^63.
 const noLimit = 1 << 60
 
-// memory is the smallest limit in bytes, 0 when there is none, and what all processes under it use
-// without pages of files.
+// memory is the smallest limit in bytes, 0 when there is none, and what all processes under it, and
+// the kernel for them, use without pages of files.
 func (g groups) memory() (limit, used int64) {
-	for _, v := range []struct{ controller, limit, used string }{{"", "memory.max", "anon"}, {"memory", "memory.limit_in_bytes", "total_rss"}} {
+	for _, v := range []struct{ controller, limit, used, files, shared string }{
+		{"", "memory.max", "memory.current", "file", "shmem"},
+		{"memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache", "total_shmem"},
+	} {
 		for _, dir := range g.folders(v.controller) {
 			n, err := strconv.ParseInt(read(dir, v.limit), 10, 64)
-			if err == nil && n > 0 && n < noLimit && (limit == 0 || n < limit) {
-				limit, used = n, field(read(dir, "memory.stat"), v.used)
+			if err != nil || n <= 0 || n >= noLimit || limit != 0 && n >= limit {
+				continue
 			}
+			stat := read(dir, "memory.stat")
+			all, _ := strconv.ParseInt(read(dir, v.used), 10, 64) // 0 where it is not told
+			limit, used = n, max(0, all-field(stat, v.files)+field(stat, v.shared))
 		}
 	}
 	return limit, used

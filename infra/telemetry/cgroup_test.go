@@ -18,19 +18,19 @@ func TestGroups(t *testing.T) {
 	}{
 		"none": {"", nil, 0, 0, math.Inf(1)},
 		"version 2, a service": {"0::/system.slice/klive.service\n", map[string]string{
-			"system.slice/klive.service/memory.max": "268435456\n", "system.slice/klive.service/memory.stat": "anon 1000\nfile 5000\n",
+			"system.slice/klive.service/memory.max": "268435456\n", "system.slice/klive.service/memory.current": "6000\n", "system.slice/klive.service/memory.stat": "anon 900\nfile 5200\nshmem 200\n",
 			"system.slice/memory.max": "max\n", "system.slice/cpu.max": "150000 100000\n", "system.slice/klive.service/cpu.max": "max 100000\n",
 		}, 256 << 20, 1000, 1.5},
 		"version 2, the outer group is the smaller": {"0::/a/b\n", map[string]string{
-			"a/b/memory.max": "268435456\n", "a/memory.max": "134217728\n", "a/memory.stat": "file 5000\nanon 2000\n", "a/b/memory.stat": "anon 1000\n",
+			"a/b/memory.max": "268435456\n", "a/memory.max": "134217728\n", "a/memory.current": "7000\n", "a/memory.stat": "file 5000\n", "a/b/memory.current": "1000\n",
 		}, 128 << 20, 2000, math.Inf(1)},
-		"version 2, a container": {"0::/\n", map[string]string{"memory.max": "1048576", "memory.stat": "anon 7", "cpu.max": "50000 100000"}, 1 << 20, 7, 0.5},
+		"version 2, a container": {"0::/\n", map[string]string{"memory.max": "1048576", "memory.current": "7", "cpu.max": "50000 100000"}, 1 << 20, 7, 0.5},
 		"version 1, a service": {"9:name=systemd:/\n4:memory:/x/y\n1:cpu:/x\n", map[string]string{
-			"memory/x/y/memory.limit_in_bytes": "268435456\n", "memory/memory.limit_in_bytes": "9223372036854771712\n", "memory/x/y/memory.stat": "rss 5\ntotal_rss 3000\n",
+			"memory/x/y/memory.limit_in_bytes": "268435456\n", "memory/memory.limit_in_bytes": "9223372036854771712\n", "memory/x/y/memory.usage_in_bytes": "9000\n", "memory/x/y/memory.stat": "cache 5\ntotal_cache 6000\ntotal_shmem 0\n",
 			"cpu/x/cpu.cfs_quota_us": "200000\n", "cpu/x/cpu.cfs_period_us": "100000\n",
 		}, 256 << 20, 3000, 2},
 		"version 1, a container that sees the host's name": {"4:memory:/docker/0123\n2:cpu,cpuacct:/docker/0123\n", map[string]string{
-			"memory/memory.limit_in_bytes": "1048576\n", "memory/memory.stat": "total_rss 9\n", "cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+			"memory/memory.limit_in_bytes": "1048576\n", "memory/memory.usage_in_bytes": "9\n", "cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n",
 		}, 1 << 20, 9, math.Inf(1)},
 		"nonsense": {"x\n0::\n4:memory\n", map[string]string{"memory.max": "-5", "cpu.max": "max"}, 0, 0, math.Inf(1)},
 	} {
@@ -55,15 +55,15 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestUnavoidable: a heap that is full of what lives counts for more than it takes.
+// TestUnavoidable: garbage does not count, and a heap counts for more than what lives in it.
 func TestUnavoidable(t *testing.T) {
 	const resident = 1000
 	for name, c := range map[string]struct{ live, objects, free, want int64 }{
-		"half of it is garbage":        {400, 800, 0, resident},
-		"a quarter of it is free":      {400, 400, 100, resident},
+		"half of it is garbage":        {400, 800, 0, 600 + 100},
+		"a quarter of it is free":      {400, 400, 100, 900 + 100},
 		"nothing but what lives":       {800, 800, 0, resident + 200},
-		"a little garbage":             {800, 850, 50, resident + 100},
 		"more lives than was counted?": {800, 700, 0, resident + 200},
+		"more is free than is there?":  {0, 0, 2000, 0},
 	} {
 		if got := unavoidable(resident, c.live, c.objects, c.free); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)

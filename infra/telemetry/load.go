@@ -19,7 +19,8 @@ type Load struct {
 	CPU float64
 	// Memory is what it uses of the memory that it may use, 0 to 1, and may be more; MemoryLimit the
 	// latter in bytes. MemoryUsed is its resident memory, or that of all processes under the same
-	// limit, without pages of files, and what a full heap lacks of room for its collector.
+	// limit and of the kernel for them, without pages of files and without garbage, and a quarter of
+	// the heap that lives for its collector.
 	Memory                  float64
 	MemoryUsed, MemoryLimit int64
 	// Descriptors is its open files and sockets of what it may open, 0 to 1.
@@ -52,8 +53,7 @@ func (g *Gauge) Read(now time.Time) Load {
 		l.CPU = g.cpu(now, used, Processors())
 	}
 	if used, ok := residentMemory(); ok {
-		group := ownGroups()
-		if _, in := group.memory(); in > used { // with what its children have, such as ffmpeg
+		if _, in := ownGroups().memory(); in > used { // with what its children have, such as ffmpeg
 			used = in
 		}
 		live, objects, free := heap()
@@ -91,11 +91,16 @@ func Processors() float64 {
 	return min(float64(runtime.NumCPU()), ownGroups().processors())
 }
 
-// MemoryLimit is how much the process may use, in bytes: its control groups' limit, or the host's
-// memory; 0 when neither is known.
+// MemoryShare is how much of a container's memory is for what the process has in use, and for garbage
+// that nobody has collected yet. The rest is for the kernel's own, and for pages of files: where these
+// have no room every write waits for the disk, and what waits to be written takes more memory.
+const MemoryShare = 0.85
+
+// MemoryLimit is how much the process may use, in bytes: its share of the container's limit, or the
+// host's memory; 0 when neither is known.
 func MemoryLimit() int64 {
 	host := hostMemory()
-	if limit := ContainerMemory(); limit > 0 && (host == 0 || limit < host) {
+	if limit := int64(MemoryShare * float64(ContainerMemory())); limit > 0 && (host == 0 || limit < host) {
 		return limit
 	}
 	return host
@@ -108,12 +113,13 @@ func ContainerMemory() int64 {
 	return limit
 }
 
-// unavoidable is how much of the memory that a process has is in use for good, in bytes: resident is
-// all of it, live what the last collection found in use of the heap's objects, and free what the
-// heap has but no object. A collector that has less than a quarter of what is live to fill before it
-// has to look again takes more and more of the processors, so what lacks of that counts as used.
+// unavoidable is how much of the memory that a process has can't be had back, in bytes: resident is
+// all of it, live what the last collection found in use of the heap's objects, objects what has been
+// made since with it, and free what the heap has and uses for none. A collector that has less than a
+// quarter of what is live to fill before it has to look again takes more and more of the processors,
+// so that counts too.
 func unavoidable(resident, live, objects, free int64) int64 {
-	return resident + max(0, live/4-max(0, objects-live)-free)
+	return max(0, resident-max(0, objects-live)-free) + live/4
 }
 
 // heap reads what [unavoidable] needs, in bytes.
