@@ -147,25 +147,6 @@ func TestForward(t *testing.T) {
 			}
 		})
 	})
-	t.Run("silent", func(t *testing.T) {
-		inWorld(t, func(w *world) {
-			f := newForwarders(w, clusterSecret, echo)
-			f.onAir("there:8082")
-			time.Sleep(ownerSilent)
-			if address, err := f.here.Owner(w.t.Context(), testID); err != nil || address != "there:8082" {
-				t.Errorf("a gateway that is there: %q, %v", address, err)
-			}
-			f.here.cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") }
-			if _, err := f.here.Owner(w.t.Context(), testID); !errors.Is(err, ErrNotOnAir) {
-				t.Errorf("one that can't be reached: %v", err)
-			}
-			canceled, cancel := context.WithCancel(w.t.Context())
-			cancel()
-			if _, err := f.here.Owner(canceled, testID); errors.Is(err, ErrNotOnAir) {
-				t.Errorf("asked by somebody who is gone: %v", err)
-			}
-		})
-	})
 	t.Run("another secret", func(t *testing.T) {
 		inWorld(t, func(w *world) {
 			f := newForwarders(w, "another-secret", echo)
@@ -177,6 +158,27 @@ func TestForward(t *testing.T) {
 				t.Error("the log holds a secret, or an address that may be one")
 			}
 		})
+	})
+}
+
+// A gateway that has been silent for a while is asked whether it is there.
+func TestForwardOwnerSilent(t *testing.T) {
+	inWorld(t, func(w *world) {
+		f := newForwarders(w, clusterSecret, echo)
+		f.onAir("there:8082")
+		time.Sleep(ownerSilent)
+		if address, err := f.here.Owner(w.t.Context(), testID); err != nil || address != "there:8082" {
+			t.Errorf("a gateway that is there: %q, %v", address, err)
+		}
+		f.here.cfg.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody there") }
+		if _, err := f.here.Owner(w.t.Context(), testID); !errors.Is(err, ErrNotOnAir) {
+			t.Errorf("one that can't be reached: %v", err)
+		}
+		canceled, cancel := context.WithCancel(w.t.Context())
+		cancel()
+		if _, err := f.here.Owner(canceled, testID); errors.Is(err, ErrNotOnAir) {
+			t.Errorf("asked by somebody who is gone: %v", err)
+		}
 	})
 }
 

@@ -68,16 +68,34 @@ func sourceOf(b *timeline.Broadcast, it *timeline.Item, m *timeline.Media) *time
 	if m == nil || !m.Gap || m.Encode == nil || m.Encode.Video == nil {
 		return nil
 	}
+	var unknown []*timeline.Media // of which it is no longer said what they are made of
 	for i := range it.Media {
 		s := &it.Media[i]
-		if s.Encode != nil || s.Gap || s.Name != m.Name || s.Feed != m.Encode.Feed {
+		if s.Encode != nil || s.Gap || s.Name != m.Name {
 			continue
 		}
-		if r := b.Rendition(s.Rendition); r != nil && r.Kind == media.Video {
+		if r := b.Rendition(s.Rendition); r == nil || r.Kind != media.Video {
+			continue
+		}
+		switch s.Feed {
+		case m.Encode.Feed:
 			return s
+		case live.Feed{}:
+			unknown = append(unknown, s)
 		}
 	}
+	if len(unknown) == 1 {
+		return unknown[0]
+	}
 	return nil
+}
+
+// sameFeed reports whether two media of a rendition, as encoders send them, come from one feed:
+// their names say so, also when nothing else does any more.
+func sameFeed(a, b *timeline.Media) bool {
+	_, one, _ := strings.Cut(a.Name, "-")
+	_, other, _ := strings.Cut(b.Name, "-")
+	return one == other
 }
 
 // remakeAll has the gaps of planned files made again, file by file, oldest first. Files without
@@ -275,7 +293,7 @@ func (r *Recorder) feed(ctx context.Context, feeder *sourceFeeder, b *timeline.B
 			break
 		}
 		s := list[0].Of(src.Rendition)
-		if s == nil || !s.Stored || s.Feed != src.Feed || s.Init != src.Init {
+		if s == nil || !s.Stored || !sameFeed(s, src) || s.Init != src.Init {
 			break
 		}
 		before = append(before, s)

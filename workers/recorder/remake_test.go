@@ -178,6 +178,17 @@ func TestGapsThatStay(t *testing.T) {
 			}()
 			return func() { <-hired; stop() }
 		}, 400, 0, 16},
+		{"late worker, the items are in a chapter by then", func(g *remaking) func() {
+			var stop func()
+			hired := make(chan struct{})
+			go func() {
+				defer close(hired)
+				time.Sleep(5 * time.Minute)
+				g.s.shelve()
+				stop = g.employ()
+			}()
+			return func() { <-hired; stop() }
+		}, 400, 0, 16},
 		{"source gone", func(g *remaking) func() {
 			g.s.isGone = true
 			return g.employ()
