@@ -343,6 +343,7 @@ func TestKeptRunsAreChecked(t *testing.T) {
 			t.Errorf("%s: %v", run, err)
 		}
 	}
+}
 
 // TestAllDue: of each series the first file that is not settled, also where it is parked.
 func TestAllDue(t *testing.T) {
