@@ -279,7 +279,7 @@ module "origin" {
   source            = "./modules/origin"
   name              = var.name
   deployment        = local.deployment
-  image             = var.images.gateway
+  image             = var.images.worker # pictures are made with ffmpeg
   subnets           = module.network.private_subnets
   security_group_id = aws_security_group.role["origin"].id
   certificate_arn   = var.certificate_arn

@@ -43,7 +43,7 @@ variable "tags" {
 
 variable "images" {
   type        = object({ gateway = string, worker = string, gpu = optional(string) })
-  description = "Images of klive, with a tag or digest: gateway, worker, and for gpu.enabled one with an ffmpeg of your own; null for worker, whose ffmpeg has NVENC."
+  description = "Images of klive, with a tag or digest: gateway (also the bus), worker (also the origins), and for gpu.enabled one with an ffmpeg of your own; null for worker, whose ffmpeg has NVENC."
   validation {
     condition     = alltrue([for i in compact([var.images.gateway, var.images.worker, var.images.gpu]) : can(regex("^[a-z0-9.-]+(:[0-9]+)?/.+(:[A-Za-z0-9_.-]+|@sha256:[0-9a-f]{64})$", i)) && !endswith(i, ":latest")])
     error_message = "Set images to registry/name:version or registry/name@sha256:…; not :latest, under which a restart could bring another release."

@@ -96,6 +96,10 @@ func (f *feed) begin(ctx context.Context, r *http.Request) {
 	}
 }
 
+// maxFeedRequests bounds a feed's requests at a time: one encoder must not take the room of all
+// others. Packagers need one or two for each track.
+const maxFeedRequests = 64
+
 // hold counts a request in. Each needs a release. A request that shows something else than the
 // feed's first one does not share its refusal, and keeps no feed alive.
 func (f *feed) hold(ctx context.Context, to *target) error {
@@ -116,6 +120,9 @@ func (f *feed) hold(ctx context.Context, to *target) error {
 	defer f.mu.Unlock()
 	if f.ended {
 		return errEnded
+	}
+	if f.requests >= maxFeedRequests {
+		return &gateway.Refusal{Reason: gateway.ReasonLimit, Text: fmt.Sprintf("stream %s has %d requests under way; end some first", to.ID.StreamName(), f.requests)}
 	}
 	f.requests++
 	if f.idle != nil {
@@ -275,9 +282,12 @@ func (f *feed) transport(r *http.Request, b *body, in *bufio.Reader, to target) 
 // text reads a playlist or manifest. The segments say it all but for one thing: that no more
 // will come (RFC 8216 §4.3.3.4; ISO/IEC 23009-1 §5.3.1.2).
 func (f *feed) text(in io.Reader) error {
-	b, err := io.ReadAll(io.LimitReader(in, maxText))
+	b, err := io.ReadAll(io.LimitReader(in, maxText+1))
 	if err != nil {
 		return err
+	}
+	if len(b) > maxText {
+		return &gateway.Refusal{Reason: gateway.ReasonMedia, Text: fmt.Sprintf("a playlist or manifest may have %d MiB; have the packager list fewer segments", maxText>>20)}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

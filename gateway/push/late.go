@@ -69,7 +69,7 @@ func (l *lateness) again(au *gateway.AccessUnit) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	newest, known := l.newest[au.Track]
-	step := int64((au.Time-newest)<<(64-ts.Bits)) >> (64 - ts.Bits)
+	step := ts.Distance(au.Time - newest)
 	if !known || l.broken || step > 0 || step < -lateWindow || l.run >= maxLate {
 		l.broken, l.run = false, 0
 		return false

@@ -36,19 +36,20 @@ func (f *feed) ownSections() *sections {
 	return f.sections
 }
 
-// keepSection puts an initialization section of the feed on the bus.
+// keepSection puts an initialization section of the feed on the bus. One of the same stream goes:
+// some packagers begin each segment with theirs.
 func (f *feed) keepSection(path string, moov []byte) {
 	s := f.ownSections()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := slices.IndexFunc(s.list, func(o live.Section) bool { return o.Path == path })
+	at := slices.IndexFunc(s.list, func(o live.Section) bool { return streamKey(o.Path) == streamKey(path) })
 	switch {
 	case at < 0:
 		s.list = append(s.list, live.Section{Path: path, Moov: moov})
 	case bytes.Equal(s.list[at].Moov, moov) && time.Since(s.written) < sectionsAgain:
 		return
 	default:
-		s.list[at].Moov = moov
+		s.list[at] = live.Section{Path: path, Moov: moov}
 	}
 	f.writeSections(s)
 }

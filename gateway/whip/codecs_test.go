@@ -51,7 +51,7 @@ func newFeeder(codec string, payload rtp.Payloader) *feeder {
 	s := &session{server: &Server{cfg: Config{Latency: 50 * time.Millisecond}, metrics: newMetrics(prometheus.NewRegistry())},
 		pub: f.pub, lines: newLines(f.now), done: make(chan struct{})}
 	f.track = &track{s: s, to: s, id: media.VideoTrack, line: s.lines.add(90000, false)}
-	f.track.idle.Store(true) // nobody to ask for keyframes
+	f.track.wanted.Store(time.Now().Add(time.Hour).UnixNano()) // nobody to ask for keyframes
 	f.track.take = newDepacketizer(f.track, codec)
 	f.track.order = reorder{latency: 50 * time.Millisecond, deliver: f.track.delivered}
 	return f

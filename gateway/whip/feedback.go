@@ -46,7 +46,7 @@ func (s *session) wantKeyframe(list ...*track) {
 	now := time.Now()
 	var ask []rtcp.Packet
 	for _, t := range list {
-		if t.id != media.VideoTrack || t.idle.Load() || now.Sub(time.Unix(0, t.wanted.Load())) < pressing/2 {
+		if t.id != media.VideoTrack || now.Sub(time.Unix(0, t.wanted.Load())) < pressing/2 {
 			continue
 		}
 		t.wanted.Store(now.UnixNano())

@@ -6,34 +6,38 @@ import (
 	"klive/infra/live"
 )
 
-// look reads the connection's figures.
+// look reads the connection's figures. They count for the stream that a track goes to when they
+// are read, so those of a stream never go back.
 func (s *session) look() {
-	common := live.LinkStats{Latency: float64(s.server.cfg.Latency.Milliseconds()), Encrypted: true, RTT: s.measure()}
-	link, total := common, common
-	for _, t := range s.trackList() {
-		is := t.look(common)
-		add(&total, &is)
-		if !t.own.Load() {
-			add(&link, &is)
-		}
-	}
+	rtt := s.measure()
 	s.mu.Lock()
-	was := s.total
-	s.link, s.total = link, total
-	s.mu.Unlock()
-	s.server.metrics.link(was, total)
+	defer s.mu.Unlock()
+	var news live.LinkStats
+	news.RTT = rtt
+	for _, t := range s.tracks {
+		link := &s.link
+		if to := t.slot.Load(); to != nil {
+			link = &to.link
+		}
+		is := t.figures()
+		count(link, &t.looked, &is)
+		count(&news, &t.looked, &is)
+		t.looked = is
+		link.RTT = rtt
+	}
+	s.server.metrics.link(news)
 }
 
-// add adds the counts of one to a sum.
-func add(sum, one *live.LinkStats) {
-	sum.Received += one.Received
-	sum.Lost += one.Lost
-	sum.Retransmitted += one.Retransmitted
-	sum.Belated += one.Belated
-	sum.Dropped += one.Dropped
-	sum.Damaged += one.Damaged
-	sum.NACKs += one.NACKs
-	sum.PLIs += one.PLIs
+// count adds what came between two looks to a sum.
+func count(sum, was, is *live.LinkStats) {
+	sum.Received += is.Received - was.Received
+	sum.Lost += is.Lost - was.Lost
+	sum.Retransmitted += is.Retransmitted - was.Retransmitted
+	sum.Belated += is.Belated - was.Belated
+	sum.Dropped += is.Dropped - was.Dropped
+	sum.Damaged += is.Damaged - was.Damaged
+	sum.NACKs += is.NACKs - was.NACKs
+	sum.PLIs += is.PLIs - was.PLIs
 }
 
 // measure reads the round trip of the connectivity checks, in ms.
@@ -48,9 +52,11 @@ func (s *session) measure() float64 {
 
 func (s *session) roundTrip() time.Duration { return time.Duration(s.rtt.Load()) }
 
-// stats is the state of the connection for the feed's record.
-func (s *session) stats() live.LinkStats {
+// figures is the state of the connection for the record of a feed.
+func (s *session) figures(of *live.LinkStats) live.LinkStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.link
+	is := *of
+	is.Latency, is.Encrypted = float64(s.server.cfg.Latency.Milliseconds()), true
+	return is
 }

@@ -91,7 +91,7 @@ func FuzzPackets(f *testing.F) {
 		s := &session{server: &Server{cfg: Config{Latency: 50 * time.Millisecond}, metrics: newMetrics(prometheus.NewRegistry())},
 			pub: pub, lines: newLines(time.Now()), done: make(chan struct{})}
 		tr := &track{s: s, to: s, id: media.VideoTrack}
-		tr.idle.Store(true) // nobody to ask for keyframes
+		tr.wanted.Store(time.Now().Add(time.Hour).UnixNano()) // nobody to ask for keyframes
 		name := ""
 		if n := int(codec) % (len(codecs) + 1); n == len(codecs) {
 			tr.id, tr.line, tr.take = media.FirstAudioTrack, s.lines.add(48000, true), &sound{t: tr}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"klive/gateway"
+	"klive/infra/live"
 	"klive/infra/media"
 )
 
@@ -31,15 +32,24 @@ type layers struct {
 	s     *session
 	names []string // RIDs
 
-	mu      sync.Mutex // guards the fields below, and the layers
-	list    []*layer   // that have shown their size; in the order of their suffixes once ranked
-	first   time.Time  // when the first one has
-	ranked  bool
-	waiting []*layer // to be published
-	busy    bool     // one is being published
-	several bool     // one has a publication of its own
-	one     bool     // the profile takes one
-	current *layer   // what the session's publication has
+	mu    sync.Mutex // guards the fields below, the layers and the slots
+	list  []*layer   // that have shown their size, the largest first once ranked
+	first time.Time  // when the first one has
+	// slots are the publications, by suffix; there are as many as layers that have come, but one
+	// where the profile takes one.
+	slots  []*slot
+	ranked bool
+	busy   bool // slots are being published
+	one    bool // the profile takes one bitrate
+}
+
+// slot is the publication under one suffix, with the layer that it has.
+type slot struct {
+	index int // behind the session's suffix
+	pub   gateway.Publication
+	out   bool // refused, or over; pub is nil
+	layer *layer
+	link  live.LinkStats // of what it has had; the session's lock guards it
 }
 
 // layer is where the access units of one size go. It implements outlet.
@@ -48,20 +58,16 @@ type layer struct {
 	t      *track
 	params media.Params
 	pixels int
-	suffix int // behind the session's
-	// pub is its publication: the session's for the largest, nil while it has none. own says that
-	// it is another than the session's.
-	pub gateway.Publication
-	own bool
-	out bool // left out for good
-	// running says that pub has had a keyframe of it, told that it knows its parameters.
-	running, told bool
-	last          time.Time // when the last picture came
-	ahead         int       // pictures since the last one of the layer that is used
-	steady        time.Time // until then it is not gone back to
+	slot   *slot // that it has; nil while it waits for a keyframe to take one
+	told   bool  // the slot's publication knows its parameters
+	last   time.Time
+	ahead  int       // pictures since the last one of the layer that is used
+	steady time.Time // until then it is not gone back to
 }
 
-func newLayers(s *session, names []string) *layers { return &layers{s: s, names: names} }
+func newLayers(s *session, names []string) *layers {
+	return &layers{s: s, names: names, slots: []*slot{{pub: s.pub}}}
+}
 
 // add makes the outlet of a layer's track.
 func (g *layers) add(t *track) *layer { return &layer{set: g, t: t} }
@@ -76,16 +82,14 @@ func (l *layer) setTrack(t media.Track) error {
 		w, h := v.Size()
 		l.pixels = w * h
 	}
-	if slices.Contains(g.list, l) {
-		return nil
-	}
-	l.suffix = len(g.list)
-	g.list = append(g.list, l)
-	if g.first.IsZero() {
-		g.first = time.Now()
-	}
-	if g.ranked && !g.one {
-		g.enqueue(l)
+	if !slices.Contains(g.list, l) {
+		g.list = append(g.list, l)
+		if g.first.IsZero() {
+			g.first = time.Now()
+		}
+		if g.ranked {
+			g.rank()
+		}
 	}
 	return nil
 }
@@ -97,24 +101,38 @@ func (l *layer) write(au gateway.AccessUnit) error {
 	defer g.mu.Unlock()
 	now := time.Now()
 	l.came(now)
-	if !g.ranked && !g.rank(now) || !g.airs(l, au.Key, now) {
+	if !g.ranked {
+		if len(g.list) < len(g.names) && now.Sub(g.first) < layersWithin {
+			return nil
+		}
+		g.rank()
+	}
+	if au.Key {
+		g.take(l, now)
+	}
+	if l.slot == nil || l.slot.pub == nil {
 		return nil
+	}
+	if l.slot.index == 0 {
+		for _, o := range g.list {
+			o.ahead = 0
+		}
 	}
 	err := error(nil)
 	if !l.told {
 		l.told = true
-		err = l.pub.SetTrack(media.Track{ID: media.VideoTrack, Params: l.params})
+		err = l.slot.pub.SetTrack(media.Track{ID: media.VideoTrack, Params: l.params})
 	}
 	if err == nil {
-		err = l.pub.Write(au)
+		err = l.slot.pub.Write(au)
 	}
-	if err == nil || !l.own {
+	if err == nil || l.slot.index == 0 {
 		return err
 	}
-	if ended := l.pub.Err(); ended != nil {
+	if ended := l.slot.pub.Err(); ended != nil {
 		err = ended
 	}
-	g.leaveOut(l, err)
+	g.leaveOut(l.slot, err)
 	return nil
 }
 
@@ -127,76 +145,165 @@ func (l *layer) came(now time.Time) {
 	l.ahead++
 }
 
-// above reports whether a layer is better than another.
-func (l *layer) above(o *layer) bool {
-	return l.pixels > o.pixels || l.pixels == o.pixels && l.suffix < o.suffix
+func (l *layer) runs(now time.Time) bool { return now.Sub(l.last) <= layerSilent }
+
+// above orders layers: by size, else as the offer has them.
+func (g *layers) above(a, b *layer) bool {
+	if a.pixels != b.pixels {
+		return a.pixels > b.pixels
+	}
+	return slices.Index(g.names, a.t.rid) < slices.Index(g.names, b.t.rid)
 }
 
-// rank puts the layers in the order of their suffixes, once all are there or have been waited for.
-func (g *layers) rank(now time.Time) bool {
-	if len(g.list) < len(g.names) && now.Sub(g.first) < layersWithin {
-		return false
-	}
-	for _, l := range g.list {
-		l.suffix = slices.Index(g.names, l.t.rid)
-	}
+// rank puts the layers in the order of their suffixes, and has as many slots published. A layer
+// that comes late may move others, each from its next keyframe on.
+func (g *layers) rank() {
+	g.ranked = true
 	slices.SortFunc(g.list, func(a, b *layer) int {
-		if a.above(b) {
+		if g.above(a, b) {
 			return -1
 		}
 		return 1
 	})
-	g.ranked = true
-	for i, l := range g.list {
-		if l.suffix = i; i > 0 {
-			g.enqueue(l)
-		}
+	if g.one {
+		return
 	}
-	g.current = g.list[0]
-	g.current.pub = g.s.pub
-	return true
+	for len(g.slots) < len(g.list) {
+		g.slots = append(g.slots, &slot{index: len(g.slots)})
+	}
+	if !g.busy && len(g.slots) > 1 {
+		g.busy = true
+		g.s.reading.Add(1)
+		go g.s.guarded(g.publish)
+	}
 }
 
-// airs reports whether a layer's picture goes to its publication. The first one is a keyframe.
-func (g *layers) airs(l *layer, key bool, now time.Time) bool {
-	if g.one && l != g.current && key && g.better(l, now) {
-		g.change(l)
-	}
-	if l.pub == nil || l.out || !l.running && !key {
-		return false
-	}
-	l.running = true
-	if l == g.current {
-		for _, o := range g.list {
-			o.ahead = 0
+// place is the slot that a layer is to have now; nil for none.
+func (g *layers) place(l *layer, now time.Time) *slot {
+	if g.one {
+		if l.slot != nil || g.better(l, now) {
+			return g.slots[0]
 		}
+		return nil
 	}
-	return true
+	if i := slices.Index(g.list, l); i >= 0 && i < len(g.slots) && g.slots[i].pub != nil {
+		return g.slots[i]
+	}
+	return nil
 }
 
-// better reports whether a layer is to be used from its next keyframe on: it is above the one
-// that is, or the best of those that run when that one has stopped.
+// take gives a layer that has a keyframe the slot that it is to have.
+func (g *layers) take(l *layer, now time.Time) {
+	to := g.place(l, now)
+	if to == nil || to == l.slot {
+		return
+	}
+	if l.slot != nil {
+		l.slot.layer = nil
+	}
+	if before := to.layer; before != nil {
+		before.slot = nil
+		g.s.log.Info("another layer of simulcast is used", "layer", l.t.rid, "size", size(l.params), "before", before.t.rid, "suffix", g.suffix(to))
+	}
+	l.slot, l.told, to.layer = to, false, l
+	if to.index > 0 {
+		l.t.slot.Store(to)
+	} else {
+		l.t.slot.Store(nil)
+	}
+}
+
+// better reports whether a layer is to be used in the place of the one that is: it is above it,
+// or the best of those that run when that one has stopped.
 func (g *layers) better(l *layer, now time.Time) bool {
-	c := g.current
-	if now.Sub(l.last) > layerSilent {
+	c := g.slots[0].layer
+	switch {
+	case !l.runs(now):
 		return false
-	}
-	if l.above(c) {
+	case c == nil:
+		return l == g.list[0]
+	case g.above(l, c):
 		return !now.Before(l.steady)
 	}
-	return now.Sub(c.last) > layerSilent && l.ahead >= layerAhead && !slices.ContainsFunc(g.list, func(o *layer) bool {
-		return o != c && o.above(l) && now.Sub(o.last) <= layerSilent
+	return !c.runs(now) && l.ahead >= layerAhead && !slices.ContainsFunc(g.list, func(o *layer) bool {
+		return o != c && g.above(o, l) && o.runs(now)
 	})
 }
 
-// change has the session's publication go on with another layer.
-func (g *layers) change(l *layer) {
-	g.current.pub, g.current.running = nil, false
-	g.current = l
-	l.pub, l.running, l.told = g.s.pub, false, false
-	g.s.log.Info("another layer of simulcast is used", "layer", l.t.rid, "size", size(l.params))
+// needs says how a layer's keyframes are needed: at once, because it waits for one to take a
+// slot, and from time to time.
+func (g *layers) needs(l *layer, now time.Time) (urgent, regular bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.ranked {
+		return false, false
+	}
+	to := g.place(l, now)
+	return to != nil && to != l.slot, l.runs(now) && (l.slot != nil || to != nil && !g.one)
 }
 
+// publish puts the slots behind the first on the air, each as the stream that another bitrate
+// of the entry would be. That may take as long as Kaltura does, and the first one goes on.
+func (g *layers) publish() error {
+	for {
+		to := g.unpublished()
+		if to == nil {
+			return nil
+		}
+		pub, err := g.s.publishSlot(to)
+		g.mu.Lock()
+		if err == nil {
+			to.pub = pub
+			g.s.log.Info("a layer of simulcast is a stream of its own", "suffix", g.suffix(to))
+		} else {
+			g.refused(to, err)
+		}
+		g.mu.Unlock()
+	}
+}
+
+// unpublished is the next slot to be published; nil when there is none.
+func (g *layers) unpublished() *slot {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, to := range g.slots {
+		if to.pub == nil && !to.out {
+			return to
+		}
+	}
+	g.busy = false
+	return nil
+}
+
+// refused hears that a slot can't be published. When it is the first of them, the entry gets one
+// layer at a time.
+func (g *layers) refused(to *slot, err error) {
+	if to.index > 1 {
+		g.leaveOut(to, err)
+		return
+	}
+	g.one = true
+	g.slots = g.slots[:1]
+	g.s.log.Warn("of the layers of simulcast the largest that comes is used: the second one is refused",
+		"layers", len(g.names), "size", size(g.list[0].params), "reason", reason(err))
+}
+
+// leaveOut ends a slot, and the layer that has it goes nowhere.
+func (g *layers) leaveOut(to *slot, err error) {
+	g.s.log.Warn("a layer of simulcast is left out", "suffix", g.suffix(to), "reason", reason(err))
+	pub := to.pub
+	to.pub, to.out = nil, true
+	if to.layer != nil {
+		to.layer.slot, to.layer = nil, nil
+	}
+	if pub != nil {
+		g.s.reading.Go(func() { pub.Close(err) })
+	}
+}
+
+func (g *layers) suffix(of *slot) int { return g.s.to.ID.Suffix + of.index }
+
+// size is that of pictures, for the log.
 func size(p media.Params) string {
 	v, ok := p.(media.VideoParams)
 	if !ok {
@@ -204,79 +311,6 @@ func size(p media.Params) string {
 	}
 	w, h := v.Size()
 	return fmt.Sprintf("%d×%d", w, h)
-}
-
-// needs says how a layer's keyframes are needed: at once, or from time to time.
-func (g *layers) needs(l *layer, now time.Time) (urgent, regular bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case !g.ranked || l.out:
-		return false, false
-	case l.pub != nil:
-		return !l.running, now.Sub(l.last) <= layerSilent
-	}
-	return g.one && g.better(l, now), false
-}
-
-// enqueue has a layer published. That may take as long as Kaltura does, and the others go on.
-func (g *layers) enqueue(l *layer) {
-	g.waiting = append(g.waiting, l)
-	if !g.busy {
-		g.busy = true
-		g.s.reading.Add(1)
-		go g.s.guarded(g.publish)
-	}
-}
-
-// publish puts the layers that wait on the air, each as the stream that another bitrate of the
-// entry would be.
-func (g *layers) publish() error {
-	for {
-		g.mu.Lock()
-		if len(g.waiting) == 0 {
-			g.busy = false
-			g.mu.Unlock()
-			return nil
-		}
-		l := g.waiting[0]
-		g.waiting = g.waiting[1:]
-		g.mu.Unlock()
-		pub, err := g.s.publishLayer(l)
-		g.mu.Lock()
-		if err == nil {
-			l.pub, l.own, g.several = pub, true, true
-			l.t.own.Store(true)
-			g.s.log.Info("a layer of simulcast is a stream of its own", "layer", l.t.rid, "size", size(l.params), "suffix", l.suffix+g.s.to.ID.Suffix)
-		} else {
-			g.refused(l, err)
-		}
-		g.mu.Unlock()
-	}
-}
-
-// refused hears that a layer can't be published.
-func (g *layers) refused(l *layer, err error) {
-	switch {
-	case g.several:
-		g.leaveOut(l, err)
-	case !g.one:
-		g.one = true
-		g.waiting = nil
-		g.s.log.Warn("of the layers of simulcast the largest that comes is used: the second one is refused",
-			"layers", len(g.names), "used", g.current.t.rid, "size", size(g.current.params), "reason", reason(err))
-	}
-}
-
-// leaveOut ends a layer; the others go on.
-func (g *layers) leaveOut(l *layer, err error) {
-	g.s.log.Warn("a layer of simulcast is left out", "layer", l.t.rid, "size", size(l.params), "reason", reason(err))
-	pub := l.pub
-	l.pub, l.out = nil, true
-	l.t.idle.Store(true)
-	if pub != nil {
-		g.s.reading.Go(func() { pub.Close(err) })
-	}
 }
 
 func reason(err error) string {
@@ -287,17 +321,14 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// close ends the publications that are the layers' own.
+// close ends the publications behind the first.
 func (g *layers) close(cause error) {
 	g.mu.Lock()
-	var list []gateway.Publication
-	for _, l := range g.list {
-		if l.own && l.pub != nil {
-			list = append(list, l.pub)
-		}
-	}
+	list := slices.Clone(g.slots[1:])
 	g.mu.Unlock()
-	for _, pub := range list {
-		pub.Close(cause)
+	for _, to := range list {
+		if to.pub != nil {
+			to.pub.Close(cause)
+		}
 	}
 }

@@ -126,7 +126,7 @@ func newSender(t *testing.T, suffixes int) *sender {
 	x.s.layers = newLayers(x.s, names)
 	for _, rid := range names {
 		tr := &track{s: x.s, rid: rid, id: media.VideoTrack}
-		tr.idle.Store(true) // nobody to ask for keyframes
+		tr.wanted.Store(time.Now().Add(time.Hour).UnixNano()) // nobody to ask for keyframes
 		x.layers[rid] = x.s.layers.add(tr)
 	}
 	return x
@@ -261,7 +261,7 @@ func TestLayersOnTheirOwn(t *testing.T) {
 		if len(x.gw.pubs) != 1 || second == nil {
 			t.Fatalf("published are %v", x.gw.pubs)
 		}
-		if log := x.log.String(); !strings.Contains(log, `"a layer of simulcast is left out" layer=q size=160×90 reason="the profile has no stream with suffix 3"`) {
+		if log := x.log.String(); !strings.Contains(log, `"a layer of simulcast is left out" suffix=3 reason="the profile has no stream with suffix 3"`) {
 			t.Errorf("the log:\n%s", log)
 		}
 		x.want("the second, until its keyframe", second, "")
@@ -283,6 +283,36 @@ func TestLayersOnTheirOwn(t *testing.T) {
 		if x.main.closed {
 			t.Error("the layers have closed the session's own publication")
 		}
+	})
+}
+
+// TestLateLayer: a larger layer that comes late takes the first place, and the others move, each
+// from a keyframe on; until then a stream has the layer that it had.
+func TestLateLayer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newSender(t, 3)
+		defer x.end()
+		x.send(3*time.Second, "q h", "q h")
+		x.send(time.Second, "q h", "q h")
+		x.send(time.Second, "q h", "q h")
+		second := x.gw.pubs["0_rkij47dr_2"]
+		if second == nil {
+			t.Fatalf("published are %v", x.gw.pubs)
+		}
+		x.want("the larger of two", x.main, "320×180, key h, picture h, key h, picture h")
+		x.want("the smaller", second, "160×90, key q, picture q")
+		x.send(time.Second, "q h f", "f")
+		x.want("the largest", x.main, "picture h, 640×360, key f, picture f")
+		x.want("the smallest, still", second, "picture q")
+		third := x.gw.pubs["0_rkij47dr_3"]
+		if third == nil {
+			t.Fatalf("published are %v", x.gw.pubs)
+		}
+		x.needed("the others are to move", "f regular, h urgent regular, q urgent regular")
+		x.send(time.Second, "q h f", "q h")
+		x.want("the largest", x.main, "picture f")
+		x.want("the one below", second, "320×180, key h, picture h")
+		x.want("the smallest", third, "160×90, key q, picture q")
 	})
 }
 

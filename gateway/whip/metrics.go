@@ -45,16 +45,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
-// link counts what has been added between two looks at a session.
-func (m *metrics) link(was, is live.LinkStats) {
+// link counts what was new at a look at a session.
+func (m *metrics) link(news live.LinkStats) {
 	for kind, n := range map[string]uint64{
-		"received": is.Received - was.Received, "lost": is.Lost - was.Lost, "retransmitted": is.Retransmitted - was.Retransmitted,
-		"belated": is.Belated - was.Belated, "dropped": is.Dropped - was.Dropped,
+		"received": news.Received, "lost": news.Lost, "retransmitted": news.Retransmitted, "belated": news.Belated, "dropped": news.Dropped,
 	} {
 		m.packets.WithLabelValues(kind).Add(float64(n))
 	}
-	if is.RTT > 0 {
-		m.rtt.Observe(is.RTT / 1000)
+	if news.RTT > 0 {
+		m.rtt.Observe(news.RTT / 1000)
 	}
 }
 

@@ -61,7 +61,6 @@ type session struct {
 	ended  string // what ended it, for metrics
 	tracks []*track
 	link   live.LinkStats // of what the session's own publication has
-	total  live.LinkStats
 }
 
 // connect makes the peer connection and returns the answer.
@@ -99,7 +98,7 @@ func (s *session) answer(ctx context.Context) (string, error) {
 // publish puts the session's stream on the air.
 func (s *session) publish(ctx context.Context, permit *gateway.Permit) error {
 	pub, err := s.server.cfg.Gateway.Publish(ctx, permit, gateway.Publish{
-		Name: s.to.ID.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Link: s.stats, Suits: s.offer.suits,
+		Name: s.to.ID.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Link: func() live.LinkStats { return s.figures(&s.link) }, Suits: s.offer.suits,
 	})
 	if err != nil {
 		return err
@@ -114,8 +113,8 @@ func (s *session) publish(ctx context.Context, permit *gateway.Permit) error {
 	return nil
 }
 
-// publishLayer puts a layer on the air, under a suffix behind the session's.
-func (s *session) publishLayer(l *layer) (gateway.Publication, error) {
+// publishSlot puts a stream of layers on the air, under a suffix behind the session's.
+func (s *session) publishSlot(to *slot) (gateway.Publication, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.server.cfg.Admission)
 	defer cancel()
 	s.reading.Go(func() {
@@ -126,9 +125,10 @@ func (s *session) publishLayer(l *layer) (gateway.Publication, error) {
 		}
 	})
 	id := s.to.ID
-	id.Suffix += l.suffix
+	id.Suffix += to.index
 	pub, err := s.server.cfg.Gateway.Publish(ctx, s.permit, gateway.Publish{
-		Name: id.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Link: l.t.stats, Suits: s.offer.suits,
+		Name: id.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Suits: s.offer.suits,
+		Link: func() live.LinkStats { return s.figures(&to.link) },
 	})
 	if err != nil {
 		return nil, err

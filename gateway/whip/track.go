@@ -32,17 +32,16 @@ type track struct {
 	line  *line
 	asked []uint16
 
-	heard    atomic.Int64  // when the last packet came, in Unix nanoseconds
-	keyframe atomic.Int64  // when the last keyframe came
-	wanted   atomic.Int64  // when one was asked for last
-	nacks    atomic.Uint64 // requests for packets
-	plis     atomic.Uint64 // requests for keyframes
-	own      atomic.Bool   // it has a publication of its own
-	idle     atomic.Bool   // nothing is made of it
-	link     atomic.Pointer[live.LinkStats]
-	broken   atomic.Bool   // pictures are left out until the next keyframe
-	damaged  atomic.Uint64 // access units left out
-	begun    atomic.Bool   // an access unit has been handed on
+	heard    atomic.Int64         // when the last packet came, in Unix nanoseconds
+	keyframe atomic.Int64         // when the last keyframe came
+	wanted   atomic.Int64         // when one was asked for last
+	nacks    atomic.Uint64        // requests for packets
+	plis     atomic.Uint64        // requests for keyframes
+	slot     atomic.Pointer[slot] // where it goes; nil for the session's own publication
+	looked   live.LinkStats       // what figures said last; the session's look owns it
+	broken   atomic.Bool          // pictures are left out until the next keyframe
+	damaged  atomic.Uint64        // access units left out
+	begun    atomic.Bool          // an access unit has been handed on
 	counts   [5]atomic.Uint64
 }
 
@@ -169,19 +168,10 @@ func (t *track) count() {
 	}
 }
 
-// look reads the track's figures into a connection's.
-func (t *track) look(is live.LinkStats) live.LinkStats {
-	is.Received, is.Lost, is.Retransmitted = t.counts[0].Load(), t.counts[1].Load(), t.counts[2].Load()
-	is.Belated, is.Dropped, is.Damaged = t.counts[3].Load(), t.counts[4].Load(), t.damaged.Load()
-	is.NACKs, is.PLIs = t.nacks.Load(), t.plis.Load()
-	t.link.Store(&is)
-	return is
-}
-
-// stats is the state of the connection as far as the track goes, for the record of its feed.
-func (t *track) stats() live.LinkStats {
-	if l := t.link.Load(); l != nil {
-		return *l
+// figures are the track's counts.
+func (t *track) figures() live.LinkStats {
+	return live.LinkStats{
+		Received: t.counts[0].Load(), Lost: t.counts[1].Load(), Retransmitted: t.counts[2].Load(), Belated: t.counts[3].Load(), Dropped: t.counts[4].Load(),
+		Damaged: t.damaged.Load(), NACKs: t.nacks.Load(), PLIs: t.plis.Load(),
 	}
-	return live.LinkStats{Encrypted: true}
 }

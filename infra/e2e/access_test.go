@@ -72,6 +72,7 @@ func TestSignedURLs(t *testing.T) {
 		}
 		t.Logf("%s: %d %s", test.name, code, header.Get("X-Cache"))
 	}
+	p.tricks(t, cdn, origin.SignedPath(good, ""), origin.SignedPath(token(now, "0_aaaaaaaa", later), ""), media)
 	// A player finds all that it needs with the one address: relative ones keep the token.
 	p.readsAll(t, at(good, master))
 	// A token that is taken out of a cached question lives on for the seconds that nginx keeps it.
@@ -95,6 +96,25 @@ func TestSignedURLs(t *testing.T) {
 		if code, _ := p.status(t, at(token(key, "0_demolive", later.Add(time.Hour)), media)); code != want {
 			t.Errorf("a token of %s after the change: %d", key.ID, code)
 		}
+	}
+}
+
+// tricks asks for media in the cache, and for a playlist that is not there yet, with paths that
+// nginx takes for theirs.
+func (p *process) tricks(t *testing.T, cdn, good, other, media string) {
+	t.Helper()
+	for _, path := range []string{
+		other + "/kLive/0_aaaaaaaa_1/.." + strings.TrimPrefix(media, "/kLive"), other + "/kLive/0_aaaaaaaa_1/%2e%2e" + strings.TrimPrefix(media, "/kLive"),
+		other + "/kLive/0_aaaaaaaa_1/..%2f" + strings.TrimPrefix(media, "/kLive/"), other + "/live/0_aaaaaaaa/../.." + media,
+	} {
+		if code, cache, _ := raw(t, cdn, path); code != 403 || cache == "HIT" {
+			t.Errorf("%s: %d, cache %q", path, code, cache)
+		}
+	}
+	playlist := "/0_demolive_32/dvr.m3u8"
+	raw(t, cdn, good+"/kLive/0_demolive_32/.."+playlist) // what an origin has no answer for
+	if code, cache, _ := raw(t, cdn, good+"/kLive"+playlist); code != 200 || cache == "HIT" {
+		t.Errorf("a playlist that nobody has asked for: %d, cache %q", code, cache)
 	}
 }
 

@@ -63,7 +63,7 @@ func TestBitratesOfOneEncoder(t *testing.T) {
 		w.check(t)
 		break
 	}
-	startTogether(t, follower())
+	startTogether(t, follower(), time.Second/fps)
 	if n := len(p.log.with("registered with Kaltura", "0_demolive")); n != 1 {
 		t.Errorf("the entry was registered %d times", n)
 	}
@@ -96,8 +96,8 @@ func followBeside(t *testing.T, p *process, entry string) (done func() *check.Fo
 }
 
 // startTogether holds that the segments of all video renditions begin within a frame of each
-// other.
-func startTogether(t *testing.T, f *check.Follower) {
+// other; frame is how long one lasts.
+func startTogether(t *testing.T, f *check.Follower, frame time.Duration) {
 	t.Helper()
 	if err := f.Rules.Err(); err != nil {
 		t.Error(err)
@@ -118,7 +118,6 @@ func startTogether(t *testing.T, f *check.Follower) {
 	if len(starts) != len(bitrates) {
 		t.Fatalf("%d video renditions", len(starts))
 	}
-	const frame = time.Second / fps
 	from, to := starts[0][0], starts[0][len(starts[0])-1]
 	for _, list := range starts[1:] {
 		from, to = later(from, list[0]), earlier(to, list[len(list)-1])

@@ -152,6 +152,7 @@ func surviveKills(t *testing.T, strategy string) {
 	// At its stated length the entry has a ladder, for which pictures must be true.
 	e, encoder := demo, (*check.Light)(nil)
 	if proving() {
+		c.launch("transcoder", "worker", "--roles", "transcode").WaitReady()
 		e = controlPlane{c.client, api}.addRecorded(t)
 		var err error
 		if encoder, err = check.StartLight(check.LightConfig{Clip: x264Clip(t, "12", "0"), URLs: []string{c.gateways[0].ingest(e, 0)}}); err != nil {

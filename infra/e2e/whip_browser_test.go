@@ -25,7 +25,7 @@ import (
 	"klive/infra/media"
 )
 
-// published is what browser/publish-camera.mjs and publish-flash.mjs print.
+// published is what browser/publish-camera.mjs, publish-flash.mjs and publish-layers.mjs print.
 type published struct {
 	Said  map[string]string // what the page says while it publishes
 	Steps []struct {
@@ -36,6 +36,13 @@ type published struct {
 	Flashes []struct{ Due, Drawn float64 }
 	Player  watched
 	Errors  []string
+	// Answer is klive's answer, Layers are what the browser sent of each of three sizes.
+	Answer string
+	Layers []struct {
+		RID                              string
+		Width, Height, Frames, Keyframes int
+		NACKs, Repeats                   int // repeats by a stream of their own
+	}
 }
 
 // publishInChromium runs a publishing script while a follower reads all that comes of it, to its end.

@@ -153,51 +153,6 @@ func decodeStored(t *testing.T, p *process, entry string) {
 	}
 }
 
-// TestWHIPLayers publishes three layers over WebRTC to an entry whose profile takes three bitrates: one
-// multivariant playlist offers them all, and their segments begin together.
-func TestWHIPLayers(t *testing.T) {
-	beside(t)
-	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s")
-	e := p.addEntries(t, 1)[0]
-	var clips []*publisher.Clip
-	for _, b := range slices.Backward(bitrates) { // browsers begin with the smallest
-		clips = append(clips, demoClip(t, publisher.Synthetic{Width: b.width, Height: b.height, GOP: time.Second, RepeatSets: true}))
-	}
-	w, err := publisher.DialWHIP(t.Context(), publisher.WHIPConfig{
-		URL: "http://" + p.http + "/whip/" + e.ID + "_1?p=102&i=0", Token: e.Token, Client: p.client, NoAudio: true, Layers: []string{"q", "h", "f"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := w.Play(t.Context(), publisher.WHIPPlay{Layers: clips, Limit: length(30*time.Second, 9*time.Second)}); err != nil {
-			t.Error(err)
-		}
-		if err := w.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
-	f := follow(t, p, e.ID, done)
-	for i, b := range bitrates {
-		r := f.Renditions[fmt.Sprintf("/kLive/%s_%d/v.m3u8", e.ID, []int{32, 36, 37}[i])]
-		if r == nil || len(r.Items) == 0 {
-			t.Errorf("nothing of the layer of %d×%d is stored", b.width, b.height)
-			continue
-		}
-		v, ok := r.Items[0].Params.(media.VideoParams)
-		if !ok {
-			t.Errorf("of the layer of %d×%d there is %v", b.width, b.height, r.Items[0].Params)
-			continue
-		}
-		if width, height := v.Size(); width != b.width || height != b.height {
-			t.Errorf("bitrate %d has pictures of %d×%d, want %d×%d", i+1, width, height, b.width, b.height)
-		}
-	}
-	startTogether(t, f)
-}
-
 // TestWHIPCluster publishes over WebRTC through a load balancer that brings each request to
 // another gateway: an ICE restart and the end reach the one that holds the session.
 func TestWHIPCluster(t *testing.T) {

@@ -6,8 +6,8 @@ set -eu
 root=$1
 
 # The codecs are those that klive takes in and makes, the rest what its commands name: the ladder
-# (workers/transcode), thumbnails (storage/origin), joined recordings (infra/kaltura/controlplane)
-# and the test pattern (infra/publisher).
+# (workers/transcode), thumbnails (storage/origin) and joined recordings (infra/kaltura/controlplane).
+# It reads what strangers send, so it has no network; klive publish is no work of a worker.
 decoders=h264,hevc,libdav1d,vp8,vp9,aac,aac_latm,mp3,mp3float,ac3,eac3,opus,mjpeg,rawvideo,wrapped_avframe,pcm_s16le,pcm_f32le
 encoders=libx264,h264_nvenc,aac,mjpeg,rawvideo,wrapped_avframe,pcm_s16le
 parsers=h264,hevc,av1,vp8,vp9,aac,aac_latm,mpegaudio,ac3,opus,mjpeg

@@ -80,13 +80,7 @@ func (n *Node) startClock(ctx context.Context) error {
 			n.log.Warn("this host's clock and the bus's differ; one of them is wrong: let both follow a time server (NTP)", "ahead", off.Round(10*time.Millisecond))
 		}
 	}
-	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.running.Go(func() {
-		defer close(ended)
-		n.watchClock(watch)
-	})
-	n.onClose(func(context.Context) { stop(); <-ended })
+	n.beside(ctx, "clock", n.watchClock)
 	return nil
 }
 

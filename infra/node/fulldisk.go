@@ -54,12 +54,9 @@ func (d *fullDisk) again() bool {
 func (n *Node) watchDisk(ctx context.Context, broken func() error) {
 	d := &fullDisk{dir: n.settings.Data, broken: broken, free: telemetry.DiskFree}
 	n.disk.Store(d)
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.running.Go(func() {
-		defer close(ended)
+	n.beside(ctx, "disk", func(ctx context.Context) {
 		told := false
-		for sleep(run, pulseEvery) {
+		for sleep(ctx, pulseEvery) {
 			err := d.full()
 			if err != nil && !told {
 				n.log.Error("no streams are taken, and what is on the air goes on as far as the bus can write", "error", err)
@@ -76,5 +73,4 @@ func (n *Node) watchDisk(ctx context.Context, broken func() error) {
 			}
 		}
 	})
-	n.onClose(func(context.Context) { stop(); <-ended })
 }

@@ -111,18 +111,14 @@ func (n *Node) startRTMP(ctx context.Context) error {
 	if n.rtmp, err = rtmp.NewServer(cfg); err != nil {
 		return err
 	}
-	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.run("RTMP", func() error {
-		defer close(ended)
-		if err := n.rtmp.Serve(serve); !errors.Is(err, context.Canceled) && !errors.Is(err, rtmp.ErrClosed) {
+	_, end := n.part(ctx, "RTMP", func(ctx context.Context) error {
+		if err := n.rtmp.Serve(ctx); !errors.Is(err, rtmp.ErrClosed) {
 			return err
 		}
 		return nil
 	})
 	n.stopRTMP = func() {
-		stop()
-		<-ended
+		end()
 		n.rtmp.Close()
 	}
 	n.onClose(func(context.Context) { n.stopRTMP() }) // for a start that fails
@@ -145,18 +141,14 @@ func (n *Node) startSRT(ctx context.Context) error {
 	if err != nil {
 		return explainListen(err, "srt.listen", c.Listen)
 	}
-	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.run("SRT", func() error {
-		defer close(ended)
-		if err := n.srt.Serve(serve); !errors.Is(err, context.Canceled) && !errors.Is(err, srt.ErrClosed) {
+	_, end := n.part(ctx, "SRT", func(ctx context.Context) error {
+		if err := n.srt.Serve(ctx); !errors.Is(err, srt.ErrClosed) {
 			return err
 		}
 		return nil
 	})
 	n.stopSRT = func() {
-		stop()
-		<-ended
+		end()
 		n.srt.Close()
 	}
 	n.onClose(func(context.Context) { n.stopSRT() }) // for a start that fails

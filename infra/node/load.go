@@ -109,15 +109,11 @@ func (n *Node) startLoad(ctx context.Context) error {
 	gauge("descriptor_share", "Open file descriptors of those that this process may open.", func(l telemetry.Load) float64 { return l.Descriptors })
 	l.look(time.Now())
 	n.load.Store(l)
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.running.Go(func() {
-		defer close(ended)
-		for sleep(run, loadEvery) {
+	n.beside(ctx, "load", func(ctx context.Context) {
+		for sleep(ctx, loadEvery) {
 			l.look(time.Now())
 		}
 	})
-	n.onClose(func(context.Context) { stop(); <-ended })
 	return nil
 }
 

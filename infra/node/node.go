@@ -286,6 +286,26 @@ func (n *Node) Close(ctx context.Context) {
 // onClose adds a step that Close takes before those added so far.
 func (n *Node) onClose(f func(context.Context)) { n.closers = append(n.closers, f) }
 
+// part runs f in a context of its own, as run does, until stop is called, which does not wait, or end, which does.
+func (n *Node) part(ctx context.Context, name string, f func(context.Context) error) (stop, end func()) {
+	own, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	n.run(name, func() error {
+		defer close(ended)
+		if err := f(own); !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
+	})
+	return stop, func() { stop(); <-ended }
+}
+
+// beside runs what can't fail from now on until the node closes what was started later.
+func (n *Node) beside(ctx context.Context, name string, f func(context.Context)) {
+	_, end := n.part(ctx, name, func(ctx context.Context) error { f(ctx); return nil })
+	n.onClose(func(context.Context) { end() })
+}
+
 // run starts a part that should live as long as the node.
 func (n *Node) run(name string, f func() error) {
 	n.running.Go(func() {

@@ -144,15 +144,9 @@ func (n *Node) startRecorders(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.run("recorders", func() error {
-		defer close(ended)
-		if err := n.recorders.Run(run); !errors.Is(err, context.Canceled) {
-			return fmt.Errorf("ended: %w", err)
-		}
-		return nil
+	_, end := n.part(ctx, "recorders", func(ctx context.Context) error {
+		return fmt.Errorf("ended: %w", n.recorders.Run(ctx))
 	})
-	n.onClose(func(context.Context) { stop(); <-ended })
+	n.onClose(func(context.Context) { end() })
 	return nil
 }

@@ -47,13 +47,7 @@ func (n *Node) startStatus(ctx context.Context) error {
 		}
 		return bus.TakeLease(ctx, b, statusKey, r.name, statusTTL)
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.running.Go(func() {
-		defer close(ended)
-		r.run(run)
-	})
-	n.onClose(func(context.Context) { stop(); <-ended })
+	n.beside(ctx, "status", r.run)
 	return nil
 }
 

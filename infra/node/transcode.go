@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"time"
 
@@ -46,22 +45,13 @@ func (n *Node) startTranscode(ctx context.Context) error {
 	if !n.transcodes() {
 		return nil
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.run("transcode", func() error {
-		defer close(ended)
-		var err error
+	_, end := n.part(ctx, "transcode", func(ctx context.Context) error {
 		if n.cfg.Transcoder != nil {
-			err = n.cfg.Transcoder(run, n.jobs, n.ends, n.media)
-		} else {
-			err = n.transcode(run)
+			return n.cfg.Transcoder(ctx, n.jobs, n.ends, n.media)
 		}
-		if errors.Is(err, context.Canceled) {
-			return nil
-		}
-		return err
+		return n.transcode(ctx)
 	})
-	n.onClose(func(context.Context) { stop(); <-ended })
+	n.onClose(func(context.Context) { end() })
 	return nil
 }
 

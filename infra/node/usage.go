@@ -152,15 +152,9 @@ func (n *Node) startUsage(ctx context.Context) error {
 		return nil
 	}
 	n.usage = newUsage(n.usages, n.log, n.cfg.Registry)
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.running.Go(func() {
-		defer close(ended)
-		n.usage.run(run)
-	})
+	_, end := n.part(ctx, "usage", func(ctx context.Context) error { n.usage.run(ctx); return nil })
 	n.onClose(func(ctx context.Context) {
-		stop()
-		<-ended // what it could not send is unsent again
+		end() // what it could not send is unsent again
 		n.usage.send(ctx, time.Now())
 	})
 	return nil

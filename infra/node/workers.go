@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"klive/infra/live"
@@ -55,21 +54,12 @@ func (n *Node) startWorkers(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	n.retire = stop
-	ended := make(chan struct{})
-	n.run("workers", func() error {
-		defer close(ended)
-		if err := n.workers.Run(run); !errors.Is(err, context.Canceled) {
-			return err
-		}
-		return nil
-	})
+	retire, end := n.part(ctx, "workers", n.workers.Run)
+	n.retire = retire
 	n.onClose(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Worker.Drain)
 		defer cancel()
-		stop()
-		<-ended
+		end()
 		n.spool.Drain(ctx)
 	})
 	return n.startSweeper(ctx)
@@ -85,16 +75,8 @@ func (n *Node) startSweeper(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	n.run("sweeper", func() error {
-		defer close(ended)
-		if err := s.Run(run); !errors.Is(err, context.Canceled) {
-			return err
-		}
-		return nil
-	})
-	n.onClose(func(context.Context) { stop(); <-ended })
+	_, end := n.part(ctx, "sweeper", s.Run)
+	n.onClose(func(context.Context) { end() })
 	return nil
 }
 

@@ -181,11 +181,28 @@ func (l *Ledger) Knows(broadcast string) bool {
 // Due returns the file of a series that is to be appended next: the first that is not settled.
 func (l *Ledger) Due(series string) *File {
 	for i := range l.Files {
-		if f := &l.Files[i]; f.Series() == series && !f.Settled() {
+		if f := &l.Files[i]; !f.Settled() && f.Series() == series {
 			return f
 		}
 	}
 	return nil
+}
+
+// AllDue returns the file that is to be appended next of each series that has one, in the ledger's order.
+func (l *Ledger) AllDue() (due []*File) {
+	type series struct {
+		asset string
+		index int
+	}
+	seen := map[series]bool{}
+	for i := range l.Files {
+		f := &l.Files[i]
+		if s := (series{f.Asset, f.Index}); !f.Settled() && !seen[s] {
+			seen[s] = true
+			due = append(due, f)
+		}
+	}
+	return due
 }
 
 // Unfinished reports whether a recorder has something to do: a session that is open, or a file

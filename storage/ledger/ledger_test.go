@@ -344,3 +344,31 @@ func TestKeptRunsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestAllDue: of each series the first file that is not settled, also where it is parked.
+func TestAllDue(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := &ledger.Ledger{}
+		states := []ledger.State{ledger.Planned, ledger.Uploaded, ledger.Appending, ledger.Confirmed, ledger.Parked, ledger.Skipped}
+		series := map[string]bool{}
+		for range rapid.IntRange(0, 30).Draw(t, "files") {
+			f := file(rapid.SampledFrom([]string{"0_a", "0_b", "0_c"}).Draw(t, "asset"), 1)
+			f.Index = rapid.IntRange(0, 1).Draw(t, "index")
+			g := l.Plan(f, time.Unix(1, 0))
+			g.State = rapid.SampledFrom(states).Draw(t, "state")
+			series[g.Series()] = true
+		}
+		due := l.AllDue()
+		for _, f := range due {
+			if !series[f.Series()] || f != l.Due(f.Series()) {
+				t.Errorf("%s is due, or twice; want %v", f.ID(), l.Due(f.Series()))
+			}
+			delete(series, f.Series())
+		}
+		for s := range series {
+			if f := l.Due(s); f != nil {
+				t.Errorf("%s is not among those that are due", f.ID())
+			}
+		}
+	})
+}

@@ -53,10 +53,22 @@ func (o *Origin) admit(w http.ResponseWriter, r *http.Request) (path string, ok 
 }
 
 func queryToken(u *url.URL) string {
-	if u.RawQuery == "" {
-		return ""
+	token, _ := queried(u, "token")
+	return token
+}
+
+// queried returns the first value of a name in the query. A name counts as it is written: one
+// with escaped letters would go by a CDN, which puts names into its cache's key as they stand.
+func queried(u *url.URL, name string) (value string, ok bool) {
+	for pair := range strings.SplitSeq(u.RawQuery, "&") {
+		if n, v, _ := strings.Cut(pair, "="); n == name {
+			if plain, err := url.QueryUnescape(v); err == nil {
+				v = plain
+			}
+			return v, true
+		}
 	}
-	return u.Query().Get("token")
+	return "", false
 }
 
 func (a *Access) shielded(r *http.Request) bool {
@@ -76,7 +88,8 @@ func refuse(w http.ResponseWriter, err error) {
 	fail(w, http.StatusForbidden, err.Error())
 }
 
-// auth answers a CDN's question about the address in X-Original-URI: 204 or 403.
+// auth answers a CDN's question about the address in X-Original-URI: 204 or 403. What route has
+// no answer for is refused too: a CDN might take it for another address, which is in its cache.
 func (o *Origin) auth(w http.ResponseWriter, r *http.Request) (kind string) {
 	w.Header().Set("Cache-Control", "no-store")
 	u, err := url.ParseRequestURI(r.Header.Get("X-Original-URI"))
@@ -85,6 +98,10 @@ func (o *Origin) auth(w http.ResponseWriter, r *http.Request) (kind string) {
 		return kindOther
 	}
 	token, path := cutToken(u.Path)
+	if !plain(strings.TrimPrefix(path, "/"), u) {
+		refuse(w, errors.New("there is nothing at this address"))
+		return kindOther
+	}
 	if token == "" {
 		token = queryToken(u)
 	}

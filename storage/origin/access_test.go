@@ -75,6 +75,14 @@ func TestTokens(t *testing.T) {
 		for uri, code := range map[string]int{
 			origin.SignedPath(good, multi): 204, multi + "?token=" + good: 204, origin.SignedPath(good, media): 204,
 			multi: 403, origin.SignedPath(good, "/kLive/0_aaaaaaaa_32/v.m3u8"): 403, "": 403, "http://x:y/": 403,
+			// What the origin itself has no answer for, though the token is good for it.
+			origin.SignedPath(good, "/kLive/"+tt.Video+"/../"+tt.Video+"/v.m3u8"):      403,
+			origin.SignedPath(good, "/kLive/"+tt.Video+"/../0_aaaaaaaa_32/v.m3u8"):     403,
+			origin.SignedPath(good, "/kLive/"+tt.Video+"/%2e%2E/0_aaaaaaaa_32/v.m3u8"): 403,
+			origin.SignedPath(good, "/kLive/"+tt.Video+"%2fv.m3u8"):                    403,
+			"/" + origin.SignedPath(good, multi):                                       403,
+			"/kLive/" + tt.Video + "//v.m3u8?token=" + good:                            403,
+			multi + "?tok%65n=" + good:                                                 403,
 		} {
 			r := s.do("GET", "/kLive/auth", "X-Original-URI", uri)
 			if r.StatusCode != code || r.Header.Get("Cache-Control") != "no-store" {
@@ -82,6 +90,37 @@ func TestTokens(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestQueryNames holds that names in a query count as they are written, as a CDN sees them.
+func TestQueryNames(t *testing.T) {
+	s := newStation(t, storagetest.NewMemory(), time.Hour)
+	for range 8 {
+		s.segment()
+	}
+	plain, dvr := body(t, s.do("GET", multi)), body(t, s.do("GET", multi+"?DVR"))
+	none := s.do("GET", multi+"?flavorIds=99")
+	if plain == dvr || none.StatusCode != 404 {
+		t.Fatalf("the same with and without ?DVR: %s\nflavor 99: %d", plain, none.StatusCode)
+	}
+	for query, want := range map[string]string{
+		"?%44VR": plain, "?dvr": plain, "?a=DVR": plain, "?a;DVR": plain, "?a&DVR": dvr, "?DVR=": dvr, "?DVR=%zz": dvr,
+		"?flavor%49ds=99": plain, "?FLAVORIDS=99": plain, "?flavorIds&flavorIds=99": plain, "?flavorIds=%33%32": body(t, s.do("GET", multi+"?flavorIds=32")),
+	} {
+		if got := body(t, s.do("GET", multi+query)); got != want {
+			t.Errorf("%s:\n%s", query, got)
+		}
+	}
+}
+
+// TestRedirectIsPrivate holds that nobody is sent on with another viewer's token.
+func TestRedirectIsPrivate(t *testing.T) {
+	s := newStation(t, storagetest.NewMemory(), time.Hour)
+	s.segment()
+	r := s.do("GET", "/live/"+tt.Entry+"?token=x&DVR")
+	if at := r.Header.Get("Location"); r.StatusCode != 302 || !strings.HasSuffix(at, "?token=x&DVR") || !strings.HasPrefix(r.Header.Get("Cache-Control"), "private") {
+		t.Errorf("%d %v", r.StatusCode, r.Header)
+	}
 }
 
 func TestShield(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -141,8 +142,7 @@ func (o *Origin) serve(w http.ResponseWriter, r *http.Request) (kind string) {
 // route answers for a path.
 func (o *Origin) route(w http.ResponseWriter, r *http.Request, key string) (kind string) {
 	segments := strings.SplitN(key, "/", maxSegments+1)
-	// An escaped slash or dot is no way around the grammar.
-	if storage.CheckKey(key) != nil || hasEscapedSeparator(r.URL.EscapedPath()) {
+	if !plain(key, r.URL) {
 		segments = nil
 	}
 	switch n := len(segments); {
@@ -173,6 +173,12 @@ func (o *Origin) route(w http.ResponseWriter, r *http.Request, key string) (kind
 
 // maxSegments is how many segments the longest address has.
 const maxSegments = 4
+
+// plain reports whether a key, cut out of an address, is what the address says: it follows the
+// store's grammar, and an escaped slash or dot is no way around that.
+func plain(key string, u *url.URL) bool {
+	return storage.CheckKey(key) == nil && !hasEscapedSeparator(u.EscapedPath())
+}
 
 func hasEscapedSeparator(path string) bool {
 	path = strings.ToLower(path)

@@ -176,7 +176,7 @@ func playlistAnswers() []answer {
 		{"SMIL of ids", "/kLive/smil:" + tt.Entry + "_32_33.smil", "", 200, smil, "public, max-age=2", "system-bitrate="},
 		{"SMIL of flavorIds", "/kLive/" + tt.Entry + "_x.smil?flavorIds=32", "", 200, smil, "public, max-age=2", "system-bitrate="},
 		{"SMIL of nothing", "/kLive/" + tt.Entry + "_tv.smil", "", 404, plain, "max-age=1", "no such stream"},
-		{"entry page", "/live/" + tt.Entry, "", 302, "", "public, max-age=60", ""},
+		{"entry page", "/live/" + tt.Entry, "", 302, "", "private, max-age=60", ""},
 		{"entry page of nothing", "/live/nobody", "", 404, plain, "max-age=1", "no such entry"},
 		{"time", "/kLive/time", "", 200, plain, "no-store", "T"},
 		{"other leaf", "/kLive/" + tt.Video + "/x.m3u8", "", 404, plain, "max-age=1", "no such playlist"},

@@ -68,11 +68,10 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, folder, l
 // value (contract §3.16), so that its name alone counts, and "flavorIds=33,34" for those of a
 // group's renditions (contract §6.11).
 func (o *Origin) writeText(w http.ResponseWriter, r *http.Request, req request) {
-	query := r.URL.Query()
-	if query.Has("DVR") {
+	if _, ok := queried(r.URL, "DVR"); ok {
 		req.dvr = true
 	}
-	if ids := query.Get("flavorIds"); ids != "" && req.sel.Rendition == "" && len(req.sel.Params) == 0 {
+	if ids, _ := queried(r.URL, "flavorIds"); ids != "" && req.sel.Rendition == "" && len(req.sel.Params) == 0 {
 		params, ok := playlist.ParseParams(ids, ",")
 		if !ok {
 			fail(w, http.StatusNotFound, "flavorIds takes at most 32 flavor params ids, joined by commas")
@@ -118,7 +117,7 @@ func (f form) contentType() string {
 }
 
 // redirect sends people who open /live/<entry> to the entry's HLS. What they asked for besides
-// goes with them.
+// goes with them, a viewer's token too: no CDN may keep the answer for others.
 func (o *Origin) redirect(w http.ResponseWriter, r *http.Request, entry string) (kind string) {
 	sel, ok := playlist.ParseFolder("smil:" + entry + "_all.smil")
 	if !ok || sel.Entry != entry {
@@ -128,7 +127,7 @@ func (o *Origin) redirect(w http.ResponseWriter, r *http.Request, entry string) 
 	to := url.URL{Path: "../" + playlist.GroupKey(entry, "all", false), RawQuery: r.URL.RawQuery}
 	h := w.Header()
 	h.Set("Location", to.String())
-	h.Set("Cache-Control", "public, max-age=60")
+	h.Set("Cache-Control", "private, max-age=60")
 	w.WriteHeader(http.StatusFound)
 	return kindOther
 }

@@ -100,6 +100,12 @@ func TestEncodedAnnounced(t *testing.T) {
 	if text := playlist.Multivariant(b, sel(t, rung), false); text != "" {
 		t.Errorf("a rung alone is listed that has nothing:\n%s", text)
 	}
+	if text := playlist.MultivariantTS(b, sel(t, rung), false); text != "" {
+		t.Errorf("in MPEG-TS a rung alone is listed that has nothing:\n%s", text)
+	}
+	if text := playlist.MultivariantTS(b, sel(t, "smil:0_rkij47dr_all.smil"), false); !strings.Contains(text, "_33/ts.m3u8") {
+		t.Errorf("in MPEG-TS the rung is not listed beside its source:\n%s", text)
+	}
 	if !playlist.Announced(b, rung) || playlist.Live(b, rung, 5) != "" {
 		t.Error("the rung is not announced, or has a playlist")
 	}

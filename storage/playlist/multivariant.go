@@ -17,16 +17,13 @@ const headroom = 1.2
 // windows. Each variant is a video rendition with its audio; without video, audio is the variant. It is empty while nothing of the selection can be played.
 func Multivariant(b *timeline.Broadcast, sel Selection, dvr bool) string {
 	var w strings.Builder
-	videos := selected(b, sel, media.Video)
+	videos := variants(b, sel)
 	groups := audioGroups(b, videos)
 	for i := range groups {
 		groups[i].trim()
 		groups[i].write(&w, func(d *timeline.Rendition) string { return uri(d.Name, dvr) })
 	}
 	n := 0
-	if !slices.ContainsFunc(videos, func(d *timeline.Rendition) bool { return shown(b, d) }) {
-		videos = nil
-	}
 	writeCaptions(&w, captionsOf(videos))
 	for _, d := range videos {
 		if writeVideo(&w, b, d, groups, dvr) {
@@ -72,6 +69,16 @@ func selected(b *timeline.Broadcast, sel Selection, kind media.Kind) []*timeline
 		}
 	}
 	return out
+}
+
+// variants are the pictures of a selection, none while nothing of them can be played: players
+// read the playlist once, and would wait for a playlist that may never come.
+func variants(b *timeline.Broadcast, sel Selection) []*timeline.Rendition {
+	list := selected(b, sel, media.Video)
+	if !slices.ContainsFunc(list, func(d *timeline.Rendition) bool { return shown(b, d) }) {
+		return nil
+	}
+	return list
 }
 
 // Known leaves out the params ids that no rendition has: who makes them up gets the same texts as
@@ -173,20 +180,37 @@ func writeVariant(w *strings.Builder, d *timeline.Rendition, g *audioGroup, dvr 
 		}
 		peak, average = peak+most, average+mean
 	}
-	fmt.Fprintf(w, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%s", steady(peak), steady(average), quote(strings.Join(codecs, ",")))
-	if d.Width > 0 && d.Height > 0 {
-		fmt.Fprintf(w, ",RESOLUTION=%dx%d", d.Width, d.Height)
-	}
-	if d.FrameRate > 0 {
-		fmt.Fprintf(w, ",FRAME-RATE=%.3f", d.FrameRate)
-	}
+	v := variant{d: d, codecs: codecs, peak: peak, average: average, uri: uri(d.Name, dvr)}
 	if g != nil {
-		fmt.Fprintf(w, ",AUDIO=%s", quote(g.id))
+		v.group = g.id
 	}
-	if len(d.Captions) > 0 {
+	v.write(w)
+}
+
+// variant is what EXT-X-STREAM-INF (RFC 8216bis §4.4.6.2) says.
+type variant struct {
+	d             *timeline.Rendition
+	codecs        []string
+	peak, average int64  // bit/s, the sound's included
+	group         string // of its sound, empty for none
+	uri           string
+}
+
+func (v *variant) write(w *strings.Builder) {
+	fmt.Fprintf(w, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%s", steady(v.peak), steady(v.average), quote(strings.Join(v.codecs, ",")))
+	if v.d.Width > 0 && v.d.Height > 0 {
+		fmt.Fprintf(w, ",RESOLUTION=%dx%d", v.d.Width, v.d.Height)
+	}
+	if v.d.FrameRate > 0 {
+		fmt.Fprintf(w, ",FRAME-RATE=%.3f", v.d.FrameRate)
+	}
+	if v.group != "" {
+		fmt.Fprintf(w, ",AUDIO=%s", quote(v.group))
+	}
+	if len(v.d.Captions) > 0 {
 		fmt.Fprintf(w, ",CLOSED-CAPTIONS=%s", quote(captionGroup))
 	}
-	fmt.Fprintf(w, "\n%s\n", uri(d.Name, dvr))
+	fmt.Fprintf(w, "\n%s\n", v.uri)
 }
 
 // steady rounds a rate up by at most 1/32 (3 %): a playlist that changed with every segment's

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"klive/infra/media"
 	"klive/storage/timeline"
 )
 
@@ -32,7 +31,7 @@ func TS(text string) string {
 // own sound; other tracks of sound have playlists of their own.
 func MultivariantTS(b *timeline.Broadcast, sel Selection, dvr bool) string {
 	var w strings.Builder
-	list := selected(b, sel, media.Video)
+	list := variants(b, sel)
 	groups := audioGroups(b, list)
 	if g, ok := soundOnly(b, sel); ok && len(list) == 0 && (sel.isAudio() || !hasVideo(b)) {
 		list, groups = g.members[:1], []audioGroup{g}
@@ -68,20 +67,11 @@ func MultivariantTS(b *timeline.Broadcast, sel Selection, dvr bool) string {
 		}
 		// Headers of packets and frames come on top.
 		peak, average = peak+peak*tsOverhead/100, average+average*tsOverhead/100
-		fmt.Fprintf(&w, "#EXT-X-STREAM-INF:BANDWIDTH=%d,AVERAGE-BANDWIDTH=%d,CODECS=%s", steady(peak), steady(average), quote(strings.Join(slices.Compact(codecs), ",")))
-		if d.Width > 0 && d.Height > 0 {
-			fmt.Fprintf(&w, ",RESOLUTION=%dx%d", d.Width, d.Height)
-		}
-		if d.FrameRate > 0 {
-			fmt.Fprintf(&w, ",FRAME-RATE=%.3f", d.FrameRate)
-		}
+		v := variant{d: d, codecs: slices.Compact(codecs), peak: peak, average: average, uri: "../" + d.Name + "/" + name}
 		if g >= 0 {
-			fmt.Fprintf(&w, ",AUDIO=%s", quote(groups[g].id))
+			v.group = groups[g].id
 		}
-		if len(d.Captions) > 0 {
-			fmt.Fprintf(&w, ",CLOSED-CAPTIONS=%s", quote(captionGroup))
-		}
-		fmt.Fprintf(&w, "\n../%s/%s\n", d.Name, name)
+		v.write(&w)
 		n++
 	}
 	if n == 0 {

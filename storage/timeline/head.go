@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"klive/infra/live"
@@ -163,11 +164,15 @@ func putChapter(ctx context.Context, store storage.Store, entry, broadcast strin
 	return c, nil
 }
 
-// withoutParts drops what only matters while the media plane still holds the parts.
+// withoutParts drops what only matters while the media plane still holds the parts. The feed of
+// what a gap could be made again from stays: names of an encoder's bitrates may be equal.
 func withoutParts(it Item) Item {
 	list := make([]Media, len(it.Media))
 	for i, m := range it.Media {
-		m.Feed, m.FirstPart, m.LastPart, m.From = live.Feed{}, 0, 0, 0
+		if !slices.ContainsFunc(it.Media, func(gap Media) bool { return gap.remade() && gap.Encode.Feed == m.Feed }) {
+			m.Feed = live.Feed{}
+		}
+		m.FirstPart, m.LastPart, m.From = 0, 0, 0
 		list[i] = m
 	}
 	it.Media = list

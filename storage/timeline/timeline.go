@@ -192,6 +192,9 @@ func (m *Media) Parts(entry string) (subject string, first, last uint64, from me
 // Settled reports whether the media is stored or a gap: nothing more will be said of it.
 func (m *Media) Settled() bool { return m.Stored || m.Gap }
 
+// remade reports whether the media may be made again for a recording.
+func (m *Media) remade() bool { return m.Gap && m.Encode != nil && m.Encode.Video != nil }
+
 // there reports whether the media's object exists, in the store or on its way to it.
 func (m *Media) there() bool { return m.Stored || m.Held }
 

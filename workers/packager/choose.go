@@ -99,10 +99,18 @@ func (p *Packager) leave(here, there []*feed, now time.Time) {
 		}
 	}
 	if !slices.ContainsFunc(here, func(f *feed) bool { return len(f.ready) > 0 }) {
-		p.switchTo(1-p.choice.index, now, "it sends nothing")
+		p.switchTo(1-p.choice.index, now, quiet(p.choice.index, here))
 	} else if p.yields(here, there, now) {
 		p.choose(now)
 	}
+}
+
+// quiet says in words that nothing comes of an index's feeds.
+func quiet(index live.Index, feeds []*feed) string {
+	if len(feeds) > 0 && !slices.ContainsFunc(feeds, func(f *feed) bool { return f.heard || f.record.Clock.LastArrival != 0 }) {
+		return "the " + index.String() + " is connected and has not sent anything yet"
+	}
+	return "the " + index.String() + " sends nothing"
 }
 
 // better says why the other index should be used although this one flows; empty when it should

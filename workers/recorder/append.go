@@ -13,6 +13,10 @@ import (
 	"klive/storage/ledger"
 )
 
+// errDecided is returned for a step of a file that was settled, or let go, while the step was under way: an operator has
+// skipped it, or the recording of its broadcast has stopped. The ledger is as it was; whoever gets it looks again.
+var errDecided = errors.New("recorder: the file was settled meanwhile")
+
 // appendAll appends the files of a series, one after the other, until none is left, one waits
 // for an operator, or the context ends.
 func (r *Recorder) appendAll(ctx context.Context, series string) {
@@ -24,7 +28,7 @@ func (r *Recorder) appendAll(ctx context.Context, series string) {
 		}
 		err := r.appendOne(ctx, *f)
 		switch {
-		case err == nil:
+		case err == nil, errors.Is(err, errDecided):
 			wait = r.Options.Retry
 			continue
 		case r.over(ctx, err):
@@ -164,7 +168,8 @@ func (r *Recorder) judge(ctx context.Context, f ledger.File, e *kaltura.LiveStre
 	switch {
 	case err == nil:
 		return r.confirm(ctx, f, e, "")
-	case kaltura.NotSent(err):
+	case kaltura.NotSent(err), kaltura.IsCode(err, kaltura.CodeInvalidKS, kaltura.CodeMissingKS):
+		// Nothing was done. That is noted even when the recorder is to end: the next would have to find it out.
 		return errors.Join(err, r.change(context.WithoutCancel(ctx), f, func(f *ledger.File) {
 			if f.Attempts--; f.Attempts == 0 {
 				f.State = ledger.Uploaded
@@ -185,13 +190,6 @@ func (r *Recorder) judge(ctx context.Context, f ledger.File, e *kaltura.LiveStre
 		return r.change(ctx, f, func(f *ledger.File) { f.State, f.Token, f.Attempts = ledger.Uploaded, "", 0 })
 	case kaltura.IsAPIError(err) && !passing(err):
 		return r.park(ctx, f, "Kaltura refuses it: "+err.Error())
-	case kaltura.IsCode(err, kaltura.CodeInvalidKS, kaltura.CodeMissingKS):
-		// Refused before anything was done.
-		return errors.Join(err, r.change(ctx, f, func(f *ledger.File) {
-			if f.Attempts--; f.Attempts == 0 {
-				f.State = ledger.Uploaded
-			}
-		}))
 	case f.Token != "":
 		return err // the token tells with the next call
 	}
@@ -278,13 +276,15 @@ func (r *Recorder) stopSession(ctx context.Context, f ledger.File, reason string
 	return err
 }
 
-// change changes the ledger's record of a file.
+// change changes the ledger's record of a file. What has been decided of it meanwhile stands: the error is then errDecided.
 func (r *Recorder) change(ctx context.Context, f ledger.File, do func(f *ledger.File)) error {
 	return r.book.Change(ctx, func(l *ledger.Ledger) error {
-		if g := l.File(f.ID()); g != nil {
-			do(g)
-			g.Changed = time.Now()
+		g := l.File(f.ID())
+		if g == nil || g.Settled() {
+			return errDecided
 		}
+		do(g)
+		g.Changed = time.Now()
 		return nil
 	})
 }

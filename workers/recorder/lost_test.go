@@ -12,7 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/infra/live"
+	"klive/storage"
 	"klive/storage/ledger"
+	"klive/storage/playlist"
 	"klive/workers/recorder"
 )
 
@@ -52,6 +54,50 @@ func TestLostSegmentsAreCounted(t *testing.T) {
 				}
 				if n := counter(t, reg, "klive_recording_lost_segments_total"); int(n) != c.lost {
 					t.Errorf("the metric counts %v, want %d", n, c.lost)
+				}
+			})
+		})
+	}
+}
+
+// TestSoundCantBeDescribed takes the sound's initialization section away: the pictures are recorded all the same, and the
+// sound is counted as lost.
+func TestSoundCantBeDescribed(t *testing.T) {
+	for name, spoil := range map[string]func(ctx context.Context, s *stream, key string) error{
+		"gone": func(ctx context.Context, s *stream, key string) error { return s.store.Delete(ctx, key) },
+		"damaged": func(ctx context.Context, s *stream, key string) error {
+			_, err := s.store.Put(ctx, key, [][]byte{[]byte("no MP4")}, storage.PutOptions{})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, k := newStream(1, true), &kalturaAPI{}
+				r, log, reg := watchedRecorder(t, s, k)
+				s.add(100)
+				s.add(100, 1) // counted when it is planned
+				s.add(100)
+				s.add(100)
+				s.end()
+				if err := spoil(t.Context(), s, playlist.InitKey(entry+"_a1", broadcast, 1)); err != nil {
+					t.Fatal(err)
+				}
+				if err := r.Run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				everyFrame(t, k, assets[0], 400)
+				files := loadLedger(t, s.store).Files
+				if len(files) != 1 || files[0].State != ledger.Confirmed || files[0].Lost != 4 {
+					t.Errorf("%+v, want one that lacks four", files)
+				}
+				if n := counter(t, reg, "klive_recording_lost_segments_total"); n != 4 {
+					t.Errorf("the metric counts %v, want 4", n)
+				}
+				if a := k.of(assets[0]); len(a) != 1 || strings.Contains(string(a[0].file), "mp4a") {
+					t.Errorf("%d files, or one with a track of sound", len(a))
+				}
+				if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "without sound") {
+					t.Errorf("the log does not say it:\n%s", log)
 				}
 			})
 		})

@@ -93,7 +93,8 @@ func (p *planner) next(t *ledger.Track) bool {
 			return false // the store, or the spool in front of it, has not said yet
 		}
 		if run.from >= 0 && use.video && run.ends(i, use) {
-			return run.plan(false)
+			run.plan(false)
+			return true
 		}
 		run.take(i, use)
 	}
@@ -104,7 +105,6 @@ func (p *planner) next(t *ledger.Track) bool {
 	if run.from >= 0 {
 		run.cut = "the broadcast is over"
 		run.plan(true)
-		t.Closed = true
 	} else {
 		run.tellBefore()
 	}
@@ -228,7 +228,7 @@ func (r *run) tellBefore() {
 }
 
 // plan puts the file into the ledger.
-func (r *run) plan(last bool) bool {
+func (r *run) plan(last bool) {
 	from, to := &r.items[r.from], &r.items[r.to]
 	r.tellBefore()
 	if r.gaps > 0 {
@@ -245,7 +245,6 @@ func (r *run) plan(last bool) bool {
 	if f.Duration <= 0 {
 		f.State, f.Reason = ledger.Skipped, "it has no length (row 95)"
 	}
-	return true
 }
 
 // stop ends the recording of a session in words: what is not appended yet never is.

@@ -396,13 +396,12 @@ func (r *Recorder) items(ctx context.Context, b *timeline.Broadcast, from, to ui
 
 // startAppending sees to it that somebody appends each series that has a file to append.
 func (r *Recorder) startAppending(ctx context.Context, wg *sync.WaitGroup) {
-	l := r.book.Ledger()
+	due := r.book.Ledger().AllDue()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range l.Files {
-		series := l.Files[i].Series()
-		f := l.Due(series)
-		if f == nil || f.Size == 0 || f.State == ledger.Parked || r.series[series] {
+	for _, f := range due {
+		series := f.Series()
+		if f.Size == 0 || f.State == ledger.Parked || r.series[series] {
 			continue
 		}
 		r.series[series] = true
@@ -436,7 +435,7 @@ func (r *Recorder) oneByOne(ctx context.Context, due func(*ledger.File) bool, do
 		f := l.Files[i]
 		err := do(ctx, f)
 		switch {
-		case err == nil:
+		case err == nil, errors.Is(err, errDecided):
 			wait = r.Options.Retry
 			r.nudge()
 			continue
@@ -457,6 +456,9 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 		defer func() { <-r.Writing }()
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if g := r.book.Ledger().File(f.ID()); g == nil || g.Settled() {
+		return errDecided // while it waited for its turn
 	}
 	b, items, err := r.broadcastOf(ctx, &f)
 	if err != nil {

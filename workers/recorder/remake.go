@@ -68,16 +68,34 @@ func sourceOf(b *timeline.Broadcast, it *timeline.Item, m *timeline.Media) *time
 	if m == nil || !m.Gap || m.Encode == nil || m.Encode.Video == nil {
 		return nil
 	}
+	var unknown []*timeline.Media // of which it is no longer said what they are made of
 	for i := range it.Media {
 		s := &it.Media[i]
-		if s.Encode != nil || s.Gap || s.Name != m.Name || s.Feed != m.Encode.Feed {
+		if s.Encode != nil || s.Gap || s.Name != m.Name {
 			continue
 		}
-		if r := b.Rendition(s.Rendition); r != nil && r.Kind == media.Video {
+		if r := b.Rendition(s.Rendition); r == nil || r.Kind != media.Video {
+			continue
+		}
+		switch s.Feed {
+		case m.Encode.Feed:
 			return s
+		case live.Feed{}:
+			unknown = append(unknown, s)
 		}
 	}
+	if len(unknown) == 1 {
+		return unknown[0]
+	}
 	return nil
+}
+
+// sameFeed reports whether two media of a rendition, as encoders send them, come from one feed:
+// their names say so, also when nothing else does any more.
+func sameFeed(a, b *timeline.Media) bool {
+	_, one, _ := strings.Cut(a.Name, "-")
+	_, other, _ := strings.Cut(b.Name, "-")
+	return one == other
 }
 
 // remakeAll has the gaps of planned files made again, file by file, oldest first. Files without
@@ -97,14 +115,13 @@ func (r *Recorder) remakeFile(ctx context.Context, f ledger.File) error {
 	}
 	until := f.Changed.Add(r.Options.Remake)
 	made := map[uint64]bool{}
-	gaps, failed := 0, ""
+	failed := "what they are made from is gone"
 	for i := range items {
 		it := &items[i]
 		m := it.Of(f.Rendition)
 		if sourceOf(b, it, m) == nil {
 			continue
 		}
-		gaps++
 		err := r.remakeItem(ctx, &f, b, it, m, until)
 		switch {
 		case err == nil:
@@ -115,7 +132,8 @@ func (r *Recorder) remakeFile(ctx context.Context, f ledger.File) error {
 			return err
 		}
 	}
-	if lost := gaps - len(made); lost > 0 {
+	lost := max(0, f.Remake-len(made))
+	if lost > 0 {
 		r.Log.Error("segments of a rung stay away from a recording; its last picture stands meanwhile", append(describeFile(&f), "segments", lost, "reason", failed)...)
 	}
 	if len(made) > 0 {
@@ -123,7 +141,7 @@ func (r *Recorder) remakeFile(ctx context.Context, f ledger.File) error {
 		r.metrics.remade.Add(float64(len(made)))
 	}
 	return r.change(ctx, f, func(f *ledger.File) {
-		f.Remake, f.Remade, f.Lost = 0, len(made), f.Lost+gaps-len(made)
+		f.Remake, f.Remade, f.Lost = 0, len(made), f.Lost+lost
 		trim(f, items, made)
 	})
 }
@@ -275,7 +293,7 @@ func (r *Recorder) feed(ctx context.Context, feeder *sourceFeeder, b *timeline.B
 			break
 		}
 		s := list[0].Of(src.Rendition)
-		if s == nil || !s.Stored || s.Feed != src.Feed || s.Init != src.Init {
+		if s == nil || !s.Stored || !sameFeed(s, src) || s.Init != src.Init {
 			break
 		}
 		before = append(before, s)

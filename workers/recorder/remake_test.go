@@ -81,6 +81,20 @@ func (g *remaking) employ() (dismiss func()) {
 	return func() { cancel(); <-done }
 }
 
+// employLate does something in five minutes and employs the worker then, until the returned
+// function is called.
+func (g *remaking) employLate(before func()) (dismiss func()) {
+	var stop func()
+	hired := make(chan struct{})
+	go func() {
+		defer close(hired)
+		time.Sleep(5 * time.Minute)
+		before()
+		stop = g.employ()
+	}()
+	return func() { <-hired; stop() }
+}
+
 // tidy holds that nothing is left of what was made again.
 func (g *remaking) tidy() {
 	g.t.Helper()
@@ -168,16 +182,8 @@ func TestGapsThatStay(t *testing.T) {
 			}
 			return func() {}
 		}, 200, 2, 12},
-		{"late worker", func(g *remaking) func() {
-			var stop func()
-			hired := make(chan struct{})
-			go func() {
-				defer close(hired)
-				time.Sleep(5 * time.Minute)
-				stop = g.employ()
-			}()
-			return func() { <-hired; stop() }
-		}, 400, 0, 16},
+		{"late worker", func(g *remaking) func() { return g.employLate(func() {}) }, 400, 0, 16},
+		{"late worker, the items are in a chapter by then", func(g *remaking) func() { return g.employLate(g.s.shelve) }, 400, 0, 16},
 		{"source gone", func(g *remaking) func() {
 			g.s.isGone = true
 			return g.employ()

@@ -71,15 +71,16 @@ func audioParams() media.Params {
 type stream struct {
 	store *storagetest.Memory
 
-	mu     sync.Mutex
-	state  timeline.State
-	b      timeline.Broadcast
-	at     media.Time
-	frame  int
-	sound  int64 // samples since the Unix epoch
-	inits  int
-	mute   bool
-	noData bool // media are not stored; for what only plans
+	mu      sync.Mutex
+	state   timeline.State
+	b       timeline.Broadcast
+	at      media.Time
+	frame   int
+	sound   int64 // samples since the Unix epoch
+	inits   int
+	mute    bool
+	noData  bool // media are not stored; for what only plans
+	shelved bool // all items but the newest lie in a chapter, where nothing tells their feeds
 	// ladder has all renditions but the first encoded from it; dependent items begin without a
 	// keyframe.
 	ladder, dependent, isGone bool
@@ -254,13 +255,36 @@ func (s *stream) State(context.Context, string) (*timeline.State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st, b := s.state, s.b
+	if n := len(b.Items) - 1; s.shelved && n > 0 {
+		b.Chapters = []timeline.Chapter{{FirstSeq: b.Items[0].Seq, LastSeq: b.Items[n-1].Seq, Start: b.Items[0].Start}}
+		b.Items = b.Items[n:]
+	}
 	st.Broadcasts = []*timeline.Broadcast{&b}
 	return &st, nil
 }
 
 // Items implements [recorder.Timelines].
-func (s *stream) Items(context.Context, string, timeline.Chapter) ([]timeline.Item, error) {
-	return nil, errors.New("no chapters here")
+func (s *stream) Items(_ context.Context, _ string, c timeline.Chapter) (list []timeline.Item, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, it := range s.b.Items {
+		if it.Seq > c.LastSeq {
+			break
+		}
+		it.Media = slices.Clone(it.Media)
+		for i := range it.Media {
+			it.Media[i].Feed = live.Feed{}
+		}
+		list = append(list, it)
+	}
+	return list, nil
+}
+
+// shelve puts all items but the newest into a chapter.
+func (s *stream) shelve() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shelved = true
 }
 
 // feeds are those of the entry while it is on the air.

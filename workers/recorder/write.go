@@ -120,7 +120,12 @@ func (w *movieWriter) describe(ctx context.Context) error {
 	}
 	var audio *mp4.Header
 	if w.file.Audio != "" {
-		if audio, err = w.header(ctx, w.file.Audio); err != nil {
+		audio, err = w.header(ctx, w.file.Audio)
+		if errors.Is(err, errEmpty) {
+			w.loseSound(err)
+			audio, err = nil, nil
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -147,6 +152,18 @@ func (w *movieWriter) describe(ctx context.Context) error {
 		return errEmpty
 	}
 	return nil
+}
+
+// loseSound counts a file's sound as lost: nothing says how to decode it. The pictures are recorded all the same.
+func (w *movieWriter) loseSound(err error) {
+	n := 0
+	for i := range w.items {
+		if m := w.items[i].Of(w.file.Audio); m != nil && !m.Gap { // gaps are counted already
+			n++
+		}
+	}
+	w.lost += n
+	w.log.Error("a recording is without sound: its initialization section can't be had", append(describeFile(w.file), "rendition", w.file.Audio, "segments", n, "error", err)...)
 }
 
 // splitKinds sorts two headers by what they describe.

@@ -73,7 +73,7 @@ func (w *Worker) do(ctx context.Context, task *bus.Task) {
 	case ctx.Err() != nil:
 		w.metrics.jobs.WithLabelValues("returned").Inc()
 		_ = task.Return(0) // somebody gets it after AckWait all the same
-	case task.Tries < w.Tries && time.Now().Add(again).Before(job.Deadline):
+	case !errors.Is(err, errLate) && task.Tries < w.Tries && time.Now().Add(again).Before(job.Deadline):
 		a.log.Warn("a transcode job failed and is tried again", "error", err)
 		w.metrics.jobs.WithLabelValues("failed").Inc()
 		if err := task.Return(again); err != nil {
@@ -132,7 +132,7 @@ func (w *Worker) done(ctx context.Context, task *bus.Task) {
 	}
 }
 
-var errLate = errors.New("its deadline has passed")
+var errLate = errors.New("there was no time left before its deadline")
 
 // run makes what is still missing of the job.
 func (a *attempt) run(ctx context.Context, threads int) error {
@@ -236,14 +236,14 @@ func (a *attempt) shed(ctx context.Context, src *source) error {
 	fits := a.w.pace.fits(keep, src.pixels, len(src.shown), left)
 	a.w.mu.Unlock()
 	if !fits && left < a.job.Deadline.Sub(a.job.Put)/2 {
-		return errLate
+		return fmt.Errorf("%w: %v do not do for it", errLate, left.Round(time.Millisecond))
 	}
 	for _, v := range gone {
 		a.log.Warn("too few workers for all rungs: one is left out of this segment; start more, or take rungs from the ladder", "rendition", v.Rendition, "left", time.Until(a.job.Deadline).Round(time.Millisecond))
 		a.w.metrics.rungs.WithLabelValues(rungShed).Inc()
 		a.w.metrics.sheds.WithLabelValues(a.w.metrics.labels.of(v.Rendition)).Inc()
 		a.gone = append(a.gone, v.Rendition)
-		if err := a.say(ctx, live.JobEnd{Rendition: v.Rendition, Failure: "there were too few workers for all rungs", Cause: rungShed}); err != nil {
+		if err := a.say(ctx, live.JobEnd{Rendition: v.Rendition, Failure: "there were too few workers for all rungs", Cause: rungShed}); err != nil && !errors.Is(err, bus.ErrConflict) {
 			return err
 		}
 	}
@@ -285,9 +285,6 @@ func (a *attempt) say(ctx context.Context, e live.JobEnd) error {
 		return err
 	}
 	_, err = a.w.Ends.Append(ctx, a.job.EndSubject(e.Rendition), a.id, data, 0)
-	if e.Failure != "" && errors.Is(err, bus.ErrConflict) {
-		return nil
-	}
 	return err
 }
 
@@ -297,14 +294,18 @@ func (a *attempt) bury(ctx context.Context, reason error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sayTimeout)
 	defer cancel()
 	dead := live.DeadJob{Job: *a.job, At: time.Now(), Worker: a.w.Name, Reason: reason.Error(), Command: a.args, Input: a.keep()}
-	a.log.Error("a segment could not be transcoded; its rungs show a gap", "renditions", a.job.Outputs(), "error", reason, "input", dead.Input)
+	missing := slices.DeleteFunc(a.job.Outputs(), func(name string) bool { return slices.Contains(a.made, name) })
+	a.log.Error("a segment could not be transcoded; its rungs show a gap", "renditions", missing, "error", reason, "input", dead.Input)
 	cause := rungFailed
 	if errors.Is(reason, errLate) {
 		cause = rungLate
 	}
-	for _, name := range a.job.Outputs() {
-		a.w.metrics.rungs.WithLabelValues(cause).Inc()
-		if err := a.say(ctx, live.JobEnd{Rendition: name, Failure: reason.Error(), Cause: cause}); err != nil {
+	for _, name := range missing {
+		switch err := a.say(ctx, live.JobEnd{Rendition: name, Failure: reason.Error(), Cause: cause}); {
+		case err == nil:
+			a.w.metrics.rungs.WithLabelValues(cause).Inc()
+		case errors.Is(err, bus.ErrConflict): // another attempt was first
+		default:
 			a.log.Warn("the end of a rung could not be written; it becomes a gap at its deadline", "rendition", name, "error", err)
 		}
 	}

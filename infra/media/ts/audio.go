@@ -55,6 +55,9 @@ func (a *audio) read(r *Reader, e *elementary, p payload) error {
 		if err == nil && !a.synced && !a.confirmed(b[pos:], f.size) {
 			err = errNoFrame
 		}
+		if err != nil && !errors.Is(err, errShort) && !a.synced && a.params != nil {
+			err = errNoFrame // what chance makes of bytes behind a loss says nothing of the stream
+		}
 		switch {
 		case errors.Is(err, errShort):
 			if len(b)-pos > maxFrame {

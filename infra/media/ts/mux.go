@@ -21,13 +21,11 @@ type MuxTrack struct {
 
 // The layout of the streams that Mux writes.
 const (
-	muxPacket   = 188
-	muxSpace    = muxPacket - 4 // behind a packet's header
+	muxSpace    = packetSize - 4 // behind a packet's header
 	muxPIDPMT   = 0x1000
 	muxPIDFirst = 0x100
-	muxRate     = 90_000
 	// muxAhead is how far the clock (PCR) lies before the frames, which have that long to come.
-	muxAhead = muxRate * 7 / 10
+	muxAhead = Rate * 7 / 10
 	// muxMaxADTS is what the 13 bits of a frame's length leave for the frame.
 	muxMaxADTS = 1<<13 - 1 - 7
 	// muxCycle is how many packets a continuity counter counts. Each PID has a multiple of it in
@@ -63,12 +61,12 @@ func Mux(tracks ...MuxTrack) ([]byte, error) {
 	}
 	slices.SortStableFunc(units, func(a, b muxUnit) int { return int(a.dts - b.dts) })
 	last := map[uint16]int{}
-	size := 2 * muxCycle * muxPacket
+	size := 2 * muxCycle * packetSize
 	for i := range units {
 		last[units[i].pid] = i
-		size += (len(units[i].data)/muxSpace + 2) * muxPacket
+		size += (len(units[i].data)/muxSpace + 2) * packetSize
 	}
-	m.out = make([]byte, 0, size+len(tracks)*muxCycle*muxPacket)
+	m.out = make([]byte, 0, size+len(tracks)*muxCycle*packetSize)
 	tables := 0
 	for i := range units {
 		for ; tables*len(units) <= i*muxCycle && tables < muxCycle; tables++ {
@@ -91,11 +89,11 @@ type muxStream struct {
 func muxKind(p media.Params) (byte, error) {
 	switch p.(type) {
 	case *media.H264:
-		return 0x1b, nil
+		return typeH264, nil
 	case *media.HEVC:
-		return 0x24, nil
+		return typeHEVC, nil
 	case *media.AAC:
-		return 0x0f, nil
+		return typeADTS, nil
 	}
 	return 0, fmt.Errorf("%w: %s", ErrMux, p.Codec())
 }
@@ -110,8 +108,8 @@ type muxUnit struct {
 }
 
 func muxFrame(p media.Params, f *media.Frame) (muxUnit, error) {
-	u := muxUnit{dts: f.DTS.Ticks(muxRate), key: f.Key}
-	pts := f.PTS.Ticks(muxRate)
+	u := muxUnit{dts: f.DTS.Ticks(Rate), key: f.Key}
+	pts := f.PTS.Ticks(Rate)
 	var err error
 	if a, ok := p.(*media.AAC); ok {
 		u.data, err = muxADTS(muxPES(nil, 0xc0, pts, pts), a, f.Payload)

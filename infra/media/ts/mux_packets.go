@@ -53,7 +53,7 @@ func (m *muxer) packet(pid uint16, start bool, adaptation, payload []byte) {
 	if fill > 0 {
 		control |= 0x20
 	}
-	m.out = append(m.out, 0x47, head, byte(pid), control|m.counters[pid])
+	m.out = append(m.out, syncByte, head, byte(pid), control|m.counters[pid])
 	m.counters[pid] = (m.counters[pid] + 1) % muxCycle
 	if fill > 0 {
 		m.out = append(m.out, byte(fill-1))
@@ -84,27 +84,11 @@ func (m *muxer) tables() {
 func (m *muxer) table(pid uint16, body []byte) {
 	n := len(body) - 1 + 4
 	section := append([]byte{body[0], 0xb0 | byte(n>>8), byte(n)}, body[1:]...)
-	crc := muxCRC(section)
+	crc := checksum(section)
 	section = append(section, byte(crc>>24), byte(crc>>16), byte(crc>>8), byte(crc))
 	payload := make([]byte, muxSpace)
 	for i := copy(payload[1:], section) + 1; i < len(payload); i++ {
 		payload[i] = 0xff
 	}
 	m.packet(pid, true, nil, payload)
-}
-
-// muxCRC is the checksum of sections (Annex A).
-func muxCRC(b []byte) uint32 {
-	crc := uint32(0xffffffff)
-	for _, c := range b {
-		crc ^= uint32(c) << 24
-		for range 8 {
-			if crc&0x80000000 != 0 {
-				crc = crc<<1 ^ 0x04c11db7
-			} else {
-				crc <<= 1
-			}
-		}
-	}
-	return crc
 }

@@ -107,11 +107,11 @@ func TestMuxCounters(t *testing.T) {
 	for _, size := range []int{100, 3000, 170} {
 		data, _, _ := muxSegment(t, at, size)
 		at = at.Add(2 * time.Second)
-		if len(data)%muxPacket != 0 || data[0] != 0x47 {
+		if len(data)%packetSize != 0 || data[0] != 0x47 {
 			t.Fatalf("%d bytes", len(data))
 		}
 		clocks := 0
-		for p := data; len(p) > 0; p = p[muxPacket:] {
+		for p := data; len(p) > 0; p = p[packetSize:] {
 			pid := int(p[1]&0x1f)<<8 | int(p[2])
 			if p[0] != 0x47 || p[3]&0x0f != counters[pid] || p[3]&0x10 == 0 {
 				t.Fatalf("size %d, byte %d: header %x, counter should be %d", size, len(data)-len(p), p[:4], counters[pid])

@@ -258,7 +258,7 @@ func free(k media.Kind, taken map[media.TrackID]bool) (media.TrackID, bool) {
 	return 0, false
 }
 
-// checksum is the CRC-32 of annex A, which is 0 over a section with its own.
+// checksum is the CRC-32 of sections (annex A), which is 0 over one with its own.
 func checksum(b []byte) uint32 {
 	crc := ^uint32(0)
 	for _, v := range b {

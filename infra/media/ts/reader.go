@@ -263,12 +263,13 @@ func stuffed(field []byte) bool {
 func (r *Reader) noteClock(b []byte, announced bool) {
 	base := int64(b[0])<<25 | int64(b[1])<<17 | int64(b[2])<<9 | int64(b[3])<<1 | int64(b[4]>>7)
 	if r.clock >= 0 && !announced {
-		if step := signed33(uint64(base - r.clock)); step < 0 || step > maxClockGap {
+		if step := Distance(uint64(base - r.clock)); step < 0 || step > maxClockGap {
 			r.stats.ClockJumps++
 		}
 	}
 	r.clock = base
 }
 
-// signed33 is the distance that is congruent to d in 33 bits.
-func signed33(d uint64) int64 { return int64(d<<(64-Bits)) >> (64 - Bits) }
+// Distance is d, the difference of two times on the wrapped clock (see [Rate]), as the step of
+// less than half a turn that is congruent to it, forwards or back.
+func Distance(d uint64) int64 { return int64(d<<(64-Bits)) >> (64 - Bits) }

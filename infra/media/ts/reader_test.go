@@ -19,6 +19,20 @@ import (
 	"klive/infra/media/nal"
 )
 
+func TestDistance(t *testing.T) {
+	const turn = uint64(1) << Bits
+	for _, test := range []struct {
+		from, to uint64
+		want     int64
+	}{
+		{0, 0, 0}, {10, 3, -7}, {3, 10, 7}, {turn - 5, 5, 10}, {5, turn - 5, -10}, {0, turn/2 - 1, 1<<(Bits-1) - 1}, {0, turn / 2, -1 << (Bits - 1)},
+	} {
+		if got := Distance(test.to - test.from); got != test.want {
+			t.Errorf("from %d to %d: %d, want %d", test.from, test.to, got, test.want)
+		}
+	}
+}
+
 // heard is a sink that keeps what it hears.
 type heard struct {
 	programs [][]Stream

@@ -24,7 +24,7 @@ func newVideo(hevc bool) *video { return &video{units: nal.NewParser(hevc)} }
 func (v *video) drop() {}
 
 func (v *video) read(r *Reader, e *elementary, p payload) error {
-	dts, offset := p.dts, signed33(p.pts-p.dts)
+	dts, offset := p.dts, Distance(p.pts-p.dts)
 	switch {
 	case p.timed && v.timed:
 		v.step = (p.dts - v.last) & timeMask

@@ -29,7 +29,7 @@ resource "aws_cloudfront_vpc_origin" "this" {
 resource "aws_cloudfront_function" "rewrite" {
   name    = "${var.name}-dvr"
   runtime = "cloudfront-js-2.0"
-  comment = "?DVR becomes playlist-dvr.m3u8"
+  comment = "?DVR becomes playlist-dvr.m3u8; no tricks with paths"
   publish = true
   code    = file("${path.module}/rewrite.js")
 }
@@ -173,6 +173,10 @@ resource "aws_cloudfront_distribution" "this" {
     cache_policy_id            = aws_cloudfront_cache_policy.media.id
     response_headers_policy_id = aws_cloudfront_response_headers_policy.this.id
     trusted_key_groups         = [for g in aws_cloudfront_key_group.this : g.id]
+    function_association {
+      event_type   = "viewer-request"
+      function_arn = aws_cloudfront_function.rewrite.arn
+    }
   }
   dynamic "ordered_cache_behavior" {
     for_each = local.playlists

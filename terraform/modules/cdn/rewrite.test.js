@@ -8,6 +8,10 @@ const source = fs.readFileSync(path.join(__dirname, 'rewrite.js'), 'utf8');
 const handler = new Function(source + '; return handler;')();
 assert.ok(source.length < 10240, 'CloudFront takes 10 KB');
 
+// Each behaviour has it: media too are asked for with such paths.
+const main = fs.readFileSync(path.join(__dirname, 'main.tf'), 'utf8');
+assert.strictEqual(main.match(/function_arn += aws_cloudfront_function\.rewrite\.arn/g).length, main.match(/target_origin_id +=/g).length);
+
 const v = (value) => ({ value });
 const multi = '/kLive/smil:0_demolive_all.smil/';
 const cases = [
@@ -27,4 +31,16 @@ for (const [name, uri, querystring, wantUri, wantQuery] of cases) {
   assert.strictEqual(got.uri, wantUri, name);
   assert.deepStrictEqual(got.querystring, wantQuery, name);
 }
-console.log(cases.length + ' requests');
+const tricks = [
+  '/kLive/0_aaaaaaaa_1/../0_demolive_32/b/1-1.m4s', '/kLive/./0_demolive_32/v.m3u8', '//kLive/0_demolive_32/v.m3u8', '/kLive//v.m3u8', '/kLive/..',
+  '/kLive/x/%2e%2E/0_demolive_32/v.m3u8', '/kLive/..%2f0_demolive_32/v.m3u8', '/kLive/x%2Fv.m3u8', '/kLive/x\\v.m3u8', '/kLive/x%5cv.m3u8', '/.',
+];
+for (const uri of tricks) {
+  const got = handler({ version: '1.0', request: { method: 'GET', uri, querystring: {}, headers: {} } });
+  assert.strictEqual(got.statusCode, 404, uri);
+}
+for (const uri of ['/', '/crossdomain.xml', '/t/k1.1.all.0a/kLive/smil%3A0_demolive_all.smil/playlist.m3u8', '/kLive/x/..a/.b']) {
+  const got = handler({ version: '1.0', request: { method: 'GET', uri, querystring: {}, headers: {} } });
+  assert.strictEqual(got.uri, uri);
+}
+console.log(cases.length + ' requests, ' + tricks.length + ' tricks');

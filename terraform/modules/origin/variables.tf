@@ -24,7 +24,7 @@ variable "deployment" {
 
 variable "image" {
   type        = string
-  description = "The gateway image: an origin needs no more than klive."
+  description = "The worker image: an origin makes thumbnails and posters with ffmpeg."
 }
 
 variable "subnets" {
