@@ -13,6 +13,7 @@ var promises = &check.Report{Rows: []check.Row{
 	{Fault: "kill −9 a transcode worker", Promise: "its segments are made elsewhere, in time", Tests: []string{"TestClusterTranscodersKilled"}},
 	{Fault: "kill −9 an owner", Promise: "another owns within 3 s; nothing missing or doubled", Tests: []string{"TestClusterOwnerKilled"}},
 	{Fault: "an owner is stopped, or parted from the bus", Promise: "the fenced one changes nothing", Tests: []string{"TestClusterOwnerStopped", "TestClusterOwnerParted"}},
+	{Fault: "kill −9 of each role, and of two at once", Promise: "the same broadcast; lost is what the encoder did not send again", Tests: []string{"TestClusterRolesKilled"}},
 	{Fault: "a gateway is parted, or everything restarted in turn", Promise: "the same broadcast; lost is what the encoder did not send again", Tests: []string{"TestClusterGatewayParted", "TestClusterRollingRestart"}},
 	{Fault: "kill −9 a leader of the bus", Promise: "nothing lost; stall at most 10 s", Tests: []string{"TestClusterBusLeaderKilled"}},
 	{Fault: "the store is away for 60 s", Promise: "viewers keep the live edge; everything is stored after", Tests: []string{"TestClusterStoreAway"}},

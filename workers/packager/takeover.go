@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"klive/infra/bus"
 	"klive/infra/live"
 	"klive/infra/media"
 	"klive/infra/media/mp4"
@@ -26,6 +27,9 @@ const (
 	// heldMost is how long media are looked for that another process's spool holds, once the
 	// store answers.
 	heldMost = time.Minute
+	// silentMost is how long players wait for media that the store lacks and whose parts the bus
+	// neither gives nor says to lack: as long as it takes to elect a leader on a loaded machine.
+	silentMost = 12 * time.Second
 	// takeOverAtOnce is how many media are rebuilt at the same time.
 	takeOverAtOnce = 4
 )
@@ -104,10 +108,7 @@ func (w *writer) leftOf(b *timeline.Broadcast, it *timeline.Item, past bool) []l
 // store. next is called when the bus has been asked, which others may wait for.
 func (w *writer) settleLeft(ctx context.Context, l left, next func()) {
 	m := l.media
-	pieces, err := w.rebuild(ctx, &l)
-	if err == nil {
-		err = w.shelve(ctx, l.broadcast.ID, l.seq, &m, contentTypeOf(l.broadcast.Rendition(m.Rendition).Kind), pieces, l.of)
-	}
+	err := w.remake(ctx, &l, &m)
 	next()
 	if err != nil {
 		m, err = w.find(ctx, &l, err)
@@ -116,6 +117,20 @@ func (w *writer) settleLeft(ctx context.Context, l left, next func()) {
 		return
 	}
 	w.notify(notice{seq: l.seq, media: m, err: err, cause: "restart", of: l.of})
+}
+
+// remake makes one medium again and stores it; m then says what it is.
+func (w *writer) remake(ctx context.Context, l *left, m *timeline.Media) error {
+	pieces, err := w.rebuild(ctx, l)
+	if err != nil {
+		return err
+	}
+	return w.shelve(ctx, l.broadcast.ID, l.seq, m, contentTypeOf(l.broadcast.Rendition(m.Rendition).Kind), pieces, l.of)
+}
+
+// silent reports whether an error of the bus says nothing of what it holds: it elects a leader, say.
+func silent(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, bus.ErrUnavailable)
 }
 
 // rebuild makes the media's object from the parts on the bus: the same bytes as the owner
@@ -174,7 +189,7 @@ func (w *writer) gather(ctx context.Context, subject string, first, last uint64,
 // find looks for media in the store that can't be made again for the given reason. What a
 // spool of another process holds is waited for; the rest is a gap when the store does not
 // have it. A store that does not answer says nothing: the media may have been stored and not
-// said to be, so they count as held until it does.
+// said to be, so they count as held until it does. A bus that was silent is asked again.
 func (w *writer) find(ctx context.Context, l *left, reason error) (timeline.Media, error) {
 	m := l.media
 	began := time.Now()
@@ -185,9 +200,16 @@ func (w *writer) find(ctx context.Context, l *left, reason error) (timeline.Medi
 		if errors.Is(err, storage.ErrNotFound) && missing.IsZero() {
 			missing = now
 		}
+		again := silent(reason) && now.Sub(began) < silentMost
+		if err != nil && again {
+			if reason = w.remake(ctx, l, &m); reason == nil {
+				return m, nil
+			}
+		}
 		switch {
 		case err == nil:
 			return m, nil
+		case !m.Held && !missing.IsZero() && again:
 		case !m.Held && !missing.IsZero(),
 			m.Held && !missing.IsZero() && now.Sub(missing) >= heldMost:
 			m.Held, m.Gap = false, true

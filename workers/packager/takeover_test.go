@@ -13,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"klive/infra/bus"
 	"klive/infra/live"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -244,6 +245,61 @@ func TestTakeOverWhileAway(t *testing.T) {
 		wg.Wait()
 		g.whole(t, ended(t, g, result), true)
 	})
+}
+
+// TestTakeOverWhileTheBusElects: an owner that begins while the bus gives no parts, because it elects a
+// leader, waits for them and leaves no gap.
+func TestTakeOverWhileTheBusElects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		plane := &mute{Media: g.ring}
+		g.ring = plane
+		_, end := g.start()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			g.on(publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 30, video: small(t), audio: aac(t), duration: 60 * time.Second})
+		})
+		time.Sleep(14 * time.Second)
+		g.store.set(func(key string) error {
+			if strings.HasSuffix(key, ".m4s") {
+				return errors.New("no answer")
+			}
+			return nil
+		})
+		time.Sleep(3 * time.Second)
+		end()
+		g.store.set(nil)
+		plane.until.Store(time.Now().Add(8 * time.Second).UnixNano())
+		result, end := g.start()
+		defer end()
+		wg.Wait()
+		g.whole(t, ended(t, g, result), true)
+	})
+}
+
+// mute is a media plane that gives nothing until a moment.
+type mute struct {
+	bus.Media
+	until atomic.Int64 // Unix time, ns
+}
+
+func (m *mute) Follow(ctx context.Context, subject string, from uint64) (bus.Follower, error) {
+	f, err := m.Media.Follow(ctx, subject, from)
+	return &muteFollower{f, time.Unix(0, m.until.Load())}, err
+}
+
+type muteFollower struct {
+	bus.Follower
+	until time.Time
+}
+
+func (f *muteFollower) Next(ctx context.Context) (bus.Message, error) {
+	select {
+	case <-time.After(time.Until(f.until)):
+		return f.Follower.Next(ctx)
+	case <-ctx.Done():
+		return bus.Message{}, ctx.Err()
+	}
 }
 
 // TestHeldSurvivesRestart restarts an owner whose spool keeps what it holds.
