@@ -1,7 +1,6 @@
 package origin
 
 import (
-	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -12,7 +11,6 @@ import (
 // memo makes objects each once, however many ask, a few at a time, and keeps those that were
 // used last.
 type memo struct {
-	max     int64 // bytes that are kept
 	timeout time.Duration
 	results *prometheus.CounterVec
 	turns   chan struct{}
@@ -20,15 +18,13 @@ type memo struct {
 	// mu guards the fields below.
 	mu    sync.Mutex
 	under map[string]*making
-	byKey map[string]*list.Element
-	order *list.List // of *keptObject, the one used last in front
-	bytes int64
+	kept  kept
 }
 
 func newMemo(atOnce int, max int64, timeout time.Duration, results *prometheus.CounterVec) *memo {
 	return &memo{
-		max: max, timeout: timeout, results: results, turns: make(chan struct{}, atOnce),
-		under: map[string]*making{}, byKey: map[string]*list.Element{}, order: list.New(),
+		timeout: timeout, results: results, turns: make(chan struct{}, atOnce),
+		under: map[string]*making{}, kept: newKept(max),
 	}
 }
 
@@ -36,11 +32,10 @@ func newMemo(atOnce int, max int64, timeout time.Duration, results *prometheus.C
 // the patience of the one who asked first.
 func (m *memo) get(ctx context.Context, key string, f func(context.Context) (*made, error)) (*made, error) {
 	m.mu.Lock()
-	if e := m.byKey[key]; e != nil {
-		m.order.MoveToFront(e)
+	if o := m.kept.get(key); o != nil {
 		m.mu.Unlock()
 		m.results.WithLabelValues("cached").Inc()
-		return e.Value.(*keptObject).made, nil
+		return o, nil
 	}
 	u := m.under[key]
 	first := u == nil
@@ -76,19 +71,8 @@ func (m *memo) run(ctx context.Context, key string, u *making, f func(context.Co
 	result := "failed"
 	if u.err == nil {
 		result = "made"
-		m.keep(key, u.made)
+		m.kept.put(key, u.made)
 	}
 	m.results.WithLabelValues(result).Inc()
 	close(u.done)
-}
-
-// keep holds an object, and lets those go that were used the longest ago. m.mu is held.
-func (m *memo) keep(key string, o *made) {
-	m.byKey[key] = m.order.PushFront(&keptObject{key, o})
-	m.bytes += int64(len(o.data))
-	for m.bytes > m.max && m.order.Len() > 1 {
-		k := m.order.Remove(m.order.Back()).(*keptObject)
-		delete(m.byKey, k.key)
-		m.bytes -= int64(len(k.made.data))
-	}
 }

@@ -2,7 +2,6 @@ package origin
 
 import (
 	"bytes"
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -56,31 +55,21 @@ type rebuilder struct {
 
 	// mu guards the fields below.
 	mu    sync.Mutex
-	under map[string]*making // by key
-	byKey map[string]*list.Element
-	order *list.List // of *keptObject, the one used last in front
-	bytes int64
+	under map[string]*rebuilding // by key
+	kept  kept
 }
 
-// making is an object that is being made.
-type making struct {
+// rebuilding is an object that is being made while somebody waits for it.
+type rebuilding struct {
+	making
 	cancel  context.CancelFunc
-	waiting int           // who waits for it; guarded by rebuilder.mu
-	done    chan struct{} // closed when the rest is set
-	made    *made
-	err     error
-}
-
-// keptObject is an object in memory.
-type keptObject struct {
-	key  string
-	made *made
+	waiting int // who waits for it; guarded by rebuilder.mu
 }
 
 func newRebuilder(t Timelines, m Media, results *prometheus.CounterVec) *rebuilder {
 	return &rebuilder{
 		timelines: t, bus: m, results: results, turns: make(chan struct{}, maxRebuilds),
-		under: map[string]*making{}, byKey: map[string]*list.Element{}, order: list.New(),
+		under: map[string]*rebuilding{}, kept: newKept(maxMadeBytes),
 	}
 }
 
@@ -88,26 +77,24 @@ func newRebuilder(t Timelines, m Media, results *prometheus.CounterVec) *rebuild
 func (b *rebuilder) cached(key string) *made {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := b.byKey[key]
-	if e == nil {
-		return nil
+	m := b.kept.get(key)
+	if m != nil {
+		b.results.WithLabelValues("cached").Inc()
 	}
-	b.order.MoveToFront(e)
-	b.results.WithLabelValues("cached").Inc()
-	return e.Value.(*keptObject).made
+	return m
 }
 
 // get makes an object, or waits for who is making it. The error wraps storage.ErrNotFound
 // when the timeline does not name it.
 func (b *rebuilder) get(ctx context.Context, a mediaAddress) (*made, error) {
 	b.mu.Lock()
-	if e := b.byKey[a.key]; e != nil { // it was made since the caller looked
+	if m := b.kept.get(a.key); m != nil { // it was made since the caller looked
 		b.mu.Unlock()
-		return e.Value.(*keptObject).made, nil
+		return m, nil
 	}
 	m := b.under[a.key]
 	if m == nil {
-		m = &making{done: make(chan struct{})}
+		m = &rebuilding{making: making{done: make(chan struct{})}}
 		b.under[a.key] = m
 		var bound context.Context
 		bound, m.cancel = context.WithTimeout(context.WithoutCancel(ctx), rebuildTimeout)
@@ -125,7 +112,7 @@ func (b *rebuilder) get(ctx context.Context, a mediaAddress) (*made, error) {
 }
 
 // leave is said by who does not wait any longer. What nobody waits for is not made.
-func (b *rebuilder) leave(key string, m *making) {
+func (b *rebuilder) leave(key string, m *rebuilding) {
 	b.mu.Lock()
 	m.waiting--
 	last := m.waiting == 0
@@ -140,7 +127,7 @@ func (b *rebuilder) leave(key string, m *making) {
 }
 
 // run makes an object. Others wait for it, so it does not end with one viewer's patience.
-func (b *rebuilder) run(ctx context.Context, a mediaAddress, m *making) {
+func (b *rebuilder) run(ctx context.Context, a mediaAddress, m *rebuilding) {
 	defer m.cancel()
 	m.made, m.err = b.make(ctx, a)
 	b.mu.Lock()
@@ -148,28 +135,13 @@ func (b *rebuilder) run(ctx context.Context, a mediaAddress, m *making) {
 	if b.under[a.key] == m {
 		delete(b.under, a.key)
 	}
-	if m.err == nil && b.byKey[a.key] == nil {
-		b.keep(a.key, m.made)
-	}
 	if m.err == nil {
+		b.kept.put(a.key, m.made)
 		b.results.WithLabelValues("made").Inc()
 	} else {
 		b.results.WithLabelValues("failed").Inc()
 	}
 	close(m.done)
-}
-
-// keep holds an object in memory, and lets those go that were used the longest ago. b.mu is held.
-func (b *rebuilder) keep(key string, m *made) {
-	b.byKey[key] = b.order.PushFront(&keptObject{key, m})
-	b.bytes += int64(len(m.data))
-	for b.bytes > maxMadeBytes && b.order.Len() > 1 {
-		e := b.order.Back()
-		k := e.Value.(*keptObject)
-		b.order.Remove(e)
-		delete(b.byKey, k.key)
-		b.bytes -= int64(len(k.made.data))
-	}
 }
 
 // make finds the object in the timeline and makes it when its turn has come.
@@ -278,9 +250,12 @@ func (a mediaAddress) find(s *timeline.State) (*timeline.Rendition, *timeline.Me
 // chaptered reports whether the media lie in the time of a closed chapter, whose items do not
 // say any more what they were made of.
 func (a mediaAddress) chaptered(b *timeline.Broadcast) bool {
-	return slices.ContainsFunc(b.Chapters, func(c timeline.Chapter) bool {
-		return a.init == 0 && a.start >= c.Start-media.Time(time.Second) && a.start < c.Start.Add(c.Duration)
-	})
+	return slices.ContainsFunc(b.Chapters, a.within)
+}
+
+// within reports whether the media lie in the time of one chapter; a start may be a little off.
+func (a mediaAddress) within(c timeline.Chapter) bool {
+	return a.init == 0 && a.start >= c.Start-media.Time(time.Second) && a.start < c.Start.Add(c.Duration)
 }
 
 // mediaAddress is a media object's address, taken apart.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"klive/infra/media"
 	"klive/infra/media/ts"
 	"klive/storage"
 	"klive/storage/timeline"
@@ -113,7 +112,7 @@ func (x *transmuxer) find(ctx context.Context, s *timeline.State, a mediaAddress
 	b := s.Broadcasts[i]
 	items := b.Items
 	for _, c := range b.Chapters {
-		if a.start >= c.Start-media.Time(time.Second) && a.start < c.Start.Add(c.Duration) {
+		if a.within(c) {
 			past, err := x.timelines.Items(ctx, b.ID, c)
 			if err != nil {
 				return nil, false, err
