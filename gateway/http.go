@@ -23,7 +23,7 @@ type HTTPAddress struct {
 
 // ReadHTTPAddress reads the broadcast parameters of a request for the stream of that name:
 // partner p, index i and token t from the query; the token as bearer, or as the password of
-// basic authentication whose user is the partner. example is shown to who gets it wrong. The
+// basic authentication whose user is the partner, or anything beside a p. example is shown to who gets it wrong. The
 // error is a *Refusal.
 func ReadHTTPAddress(r *http.Request, name, example string) (HTTPAddress, error) {
 	if len(r.URL.RawQuery) > maxQuery {
@@ -41,9 +41,7 @@ func ReadHTTPAddress(r *http.Request, name, example string) (HTTPAddress, error)
 	if e := query.Get("e"); e != "" && e != entry && e != name {
 		return HTTPAddress{}, paramsRefusal("the address's e= is another entry than its stream's")
 	}
-	if v, ok := query["t"]; ok {
-		a.Params.Token = &v[len(v)-1]
-	}
+	a.Params.Token = queryToken(r.URL.RawQuery)
 	partner := query.Get("p")
 	readAuthorization(r, &a.Params, &partner)
 	switch query.Get("i") {
@@ -56,10 +54,28 @@ func ReadHTTPAddress(r *http.Request, name, example string) (HTTPAddress, error)
 	a.ID.Index = a.Params.Index
 	if a.AnyPartner = partner == ""; !a.AnyPartner {
 		if a.Params.Partner, err = strconv.Atoi(partner); err != nil {
+			if query.Get("p") == "" {
+				return HTTPAddress{}, paramsRefusal("the user of basic authentication, whose password is the token, must be the partner's number; any other goes with p= in the address")
+			}
 			return HTTPAddress{}, paramsRefusal("p= must be the partner's number")
 		}
 	}
 	return a, nil
+}
+
+// queryToken is the last t= of a query; nil when there is none. A '+' is one, as in addresses of
+// the other protocols, which are not decoded at all (contract row 12); what is percent-encoded is
+// decoded, since HTTP clients may do so by themselves.
+func queryToken(query string) (token *string) {
+	for part := range strings.SplitSeq(query, "&") {
+		if v, ok := strings.CutPrefix(part, "t="); ok {
+			if plain, err := url.PathUnescape(v); err == nil {
+				v = plain
+			}
+			token = &v
+		}
+	}
+	return token
 }
 
 // readAuthorization reads the Authorization header.

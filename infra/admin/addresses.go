@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // Where encoders publish over HTTP, below a gateway's address.
@@ -62,11 +63,11 @@ func (s Servers) of(e Entry, index string) Addresses {
 		a.SRT = s.SRT + "?streamid=" + url.QueryEscape(
 			fmt.Sprintf("#!::r=%s_1,m=publish,u=%s,i=%s,s=%s", e.ID, partner, index, url.PathEscape(e.Token)))
 		if e.SRTPassphrase != "" {
-			a.SRT += "&passphrase=" + url.QueryEscape(e.SRTPassphrase) + "&pbkeylen=32"
+			a.SRT += "&passphrase=" + escape(e.SRTPassphrase) + "&pbkeylen=32"
 		}
 	}
 	if s.Push != "" {
-		a.Push = s.Push + a.Key + "?p=" + partner + "&i=" + index + "&t=" + url.QueryEscape(e.Token)
+		a.Push = s.Push + a.Key + "?p=" + partner + "&i=" + index + "&t=" + escape(e.Token)
 	}
 	if s.WHIP != "" {
 		a.WHIP = s.WHIP + a.Key + "?p=" + partner + "&i=" + index
@@ -77,8 +78,11 @@ func (s Servers) of(e Entry, index string) Addresses {
 // none says that no protocol is known.
 func (s Servers) none() bool { return s == Servers{} }
 
-// ingest is the broadcast address's query: partner, entry, index, token.
+// escape percent-encodes whatever an address may not hold as it is, spaces too.
+func escape(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
+
+// ingest is the broadcast address's query: partner, entry, index, token. Nobody decodes it
+// (contract row 12), so the token stands there as it is.
 func ingest(partner, entry, index, token string) string {
-	return "?p=" + url.QueryEscape(partner) + "&e=" + url.QueryEscape(entry) +
-		"&i=" + index + "&t=" + url.QueryEscape(token)
+	return "?p=" + url.QueryEscape(partner) + "&e=" + url.QueryEscape(entry) + "&i=" + index + "&t=" + token
 }

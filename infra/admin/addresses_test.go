@@ -11,7 +11,7 @@ import (
 
 // TestAddressesOfAnEntry has an address for each protocol that is on, and for no other.
 func TestAddressesOfAnEntry(t *testing.T) {
-	e := Entry{ID: "0_rkij47dr", Partner: 102, Token: "tok en", SRTPassphrase: "longer & secret"}
+	e := Entry{ID: "0_rkij47dr", Partner: 102, Token: "to+k=en", SRTPassphrase: "longer & secret"}
 	const query = "/?p=102&e=0_rkij47dr&i="
 	for name, c := range map[string]struct {
 		servers Servers
@@ -20,25 +20,25 @@ func TestAddressesOfAnEntry(t *testing.T) {
 		"nothing": {Servers{}, Addresses{}},
 		"RTMP and RTMPS": {
 			Servers{RTMP: "rtmp://h/kLive", RTMPS: "rtmps://h/kLive"},
-			Addresses{Server: "rtmp://h/kLive" + query + "0&t=tok+en", Backup: "rtmp://h/kLive" + query + "1&t=tok+en", RTMPS: "rtmps://h/kLive" + query + "0&t=tok+en",
-				RTMPSBackup: "rtmps://h/kLive" + query + "1&t=tok+en"},
+			Addresses{Server: "rtmp://h/kLive" + query + "0&t=to+k=en", Backup: "rtmp://h/kLive" + query + "1&t=to+k=en", RTMPS: "rtmps://h/kLive" + query + "0&t=to+k=en",
+				RTMPSBackup: "rtmps://h/kLive" + query + "1&t=to+k=en"},
 		},
 		"RTMPS": {
 			Servers{RTMPS: "rtmps://h/kLive"},
-			Addresses{Server: "rtmps://h/kLive" + query + "0&t=tok+en", Backup: "rtmps://h/kLive" + query + "1&t=tok+en"},
+			Addresses{Server: "rtmps://h/kLive" + query + "0&t=to+k=en", Backup: "rtmps://h/kLive" + query + "1&t=to+k=en"},
 		},
 		"SRT": {
 			Servers{SRT: "srt://h:8890"},
-			Addresses{SRT: "srt://h:8890?streamid=%23%21%3A%3Ar%3D0_rkij47dr_1%2Cm%3Dpublish%2Cu%3D102%2Ci%3D0%2Cs%3Dtok%2520en&passphrase=longer+%26+secret&pbkeylen=32",
-				SRTBackup: "srt://h:8890?streamid=%23%21%3A%3Ar%3D0_rkij47dr_1%2Cm%3Dpublish%2Cu%3D102%2Ci%3D1%2Cs%3Dtok%2520en&passphrase=longer+%26+secret&pbkeylen=32"},
+			Addresses{SRT: "srt://h:8890?streamid=%23%21%3A%3Ar%3D0_rkij47dr_1%2Cm%3Dpublish%2Cu%3D102%2Ci%3D0%2Cs%3Dto%2Bk%3Den&passphrase=longer%20%26%20secret&pbkeylen=32",
+				SRTBackup: "srt://h:8890?streamid=%23%21%3A%3Ar%3D0_rkij47dr_1%2Cm%3Dpublish%2Cu%3D102%2Ci%3D1%2Cs%3Dto%2Bk%3Den&passphrase=longer%20%26%20secret&pbkeylen=32"},
 		},
 		"HTTP": {
 			Servers{Push: "http://h/ingest/", WHIP: "http://h/whip/"},
-			Addresses{Push: "http://h/ingest/0_rkij47dr_1?p=102&i=0&t=tok+en", WHIP: "http://h/whip/0_rkij47dr_1?p=102&i=0",
-				PushBackup: "http://h/ingest/0_rkij47dr_1?p=102&i=1&t=tok+en", WHIPBackup: "http://h/whip/0_rkij47dr_1?p=102&i=1"},
+			Addresses{Push: "http://h/ingest/0_rkij47dr_1?p=102&i=0&t=to%2Bk%3Den", WHIP: "http://h/whip/0_rkij47dr_1?p=102&i=0",
+				PushBackup: "http://h/ingest/0_rkij47dr_1?p=102&i=1&t=to%2Bk%3Den", WHIPBackup: "http://h/whip/0_rkij47dr_1?p=102&i=1"},
 		},
 	} {
-		c.want.Key, c.want.Token = "0_rkij47dr_1", "tok en"
+		c.want.Key, c.want.Token = "0_rkij47dr_1", "to+k=en"
 		if diff := cmp.Diff(c.want, c.servers.Of(e)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}

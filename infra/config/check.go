@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ func (l *loader) check() {
 	l.checkSecrets()
 	l.checkViewer()
 	l.checkKaltura()
+	l.checkRecording()
 	l.checkDurations()
 	l.checkMemory()
 }
@@ -147,6 +149,22 @@ func (l *loader) checkKaltura() {
 	case c.Kaltura.URL == "" && !c.Control.Enabled:
 		l.wrong("kaltura.url", []string{"control.enabled"},
 			"is empty and control.enabled is false, so nobody says who may publish; set one of them")
+	}
+}
+
+// checkRecording finds files that nobody could fetch.
+func (l *loader) checkRecording() {
+	c := l.config
+	if !c.Recording.Enabled || c.Recording.Strategy != "url" {
+		return
+	}
+	if c.Recording.Address == "" && !strings.HasPrefix(cmp.Or(c.Storage.Recordings.URL, c.Storage.URL), "s3:") {
+		l.wrong("recording.address", []string{"recording.strategy"},
+			"is empty while recording.strategy is url and the recordings are in a folder, which gives no addresses; set it to where a web server shows the folder, such as https://files.example.com/{key}, or recording.strategy to uploadToken")
+	}
+	if c.Kaltura.URL == "" && c.Control.Enabled && !c.Control.AcceptURLResource {
+		l.wrong("control.acceptUrlResource", []string{"recording.strategy"},
+			"is false while recording.strategy is url, so the control plane inside klive would refuse each file; set it to true, or recording.strategy to uploadToken")
 	}
 }
 

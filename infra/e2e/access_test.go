@@ -73,8 +73,11 @@ func TestSignedURLs(t *testing.T) {
 		t.Logf("%s: %d %s", test.name, code, header.Get("X-Cache"))
 	}
 	p.tricks(t, cdn, origin.SignedPath(good, ""), origin.SignedPath(token(now, "0_aaaaaaaa", later), ""), media)
-	// A player finds all that it needs with the one address: relative ones keep the token.
+	// A player finds all that it needs with the one address: relative ones keep the token, and one in
+	// the query is redirected, whatever is cached.
 	p.readsAll(t, at(good, master))
+	p.readsAll(t, "http://"+cdn+master+"?token="+good)
+	p.readsAll(t, "http://"+cdn+"/live/0_demolive?token="+good)
 	// A token that is taken out of a cached question lives on for the seconds that nginx keeps it.
 	short := token(now, "0_demolive", time.Now().Add(3*time.Second))
 	if code, _ := p.status(t, at(short, media)); code != 200 {

@@ -1,6 +1,7 @@
 package origin_test
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,9 @@ func TestTokens(t *testing.T) {
 		{"policies are free", "/crossdomain.xml", 200, "policy"},
 		{"the time is free", "/kLive/time", 200, "T"},
 		{"in the path", origin.SignedPath(good, multi), 200, "#EXTM3U"},
-		{"in the query", multi + "?token=" + good, 200, "#EXTM3U"},
+		{"in the query for media", media + "?token=" + good, 200, "0123"},
+		{"in the query", multi + "?token=" + good, 302, ""},
+		{"in both", origin.SignedPath(good, multi) + "?token=" + good, 200, "#EXTM3U"},
 		{"for media", origin.SignedPath(good, media), 200, "0123"},
 		{"for DVR", origin.SignedPath(good, multi+"?DVR"), 200, "dvr.m3u8"},
 		{"for the entry page", origin.SignedPath(good, "/live/"+tt.Entry), 302, ""},
@@ -104,7 +107,7 @@ func TestQueryNames(t *testing.T) {
 		t.Fatalf("the same with and without ?DVR: %s\nflavor 99: %d", plain, none.StatusCode)
 	}
 	for query, want := range map[string]string{
-		"?%44VR": plain, "?dvr": plain, "?a=DVR": plain, "?a;DVR": plain, "?a&DVR": dvr, "?DVR=": dvr, "?DVR=%zz": dvr,
+		"?%44VR": plain, "?dvr": plain, "?a=DVR": plain, "?a;DVR": plain, "?a&DVR": dvr, "?DVR=": dvr, "?DVR=1": dvr, "?DVR=0": plain, "?DVR=false": plain, "?DVR=0&DVR": plain, "?DVR&DVR=0": dvr, "?DVR=%30": dvr, "?DVR=%zz": dvr,
 		"?flavor%49ds=99": plain, "?FLAVORIDS=99": plain, "?flavorIds&flavorIds=99": plain, "?flavorIds=%33%32": body(t, s.do("GET", multi+"?flavorIds=32")),
 	} {
 		if got := body(t, s.do("GET", multi+query)); got != want {
@@ -120,6 +123,47 @@ func TestRedirectIsPrivate(t *testing.T) {
 	r := s.do("GET", "/live/"+tt.Entry+"?token=x&DVR")
 	if at := r.Header.Get("Location"); r.StatusCode != 302 || !strings.HasSuffix(at, "?token=x&DVR") || !strings.HasPrefix(r.Header.Get("Cache-Control"), "private") {
 		t.Errorf("%d %v", r.StatusCode, r.Header)
+	}
+}
+
+// TestTokenInQuery holds that an address with its token in the query leads to one that plays, and
+// that no cache keeps what holds a token.
+func TestTokenInQuery(t *testing.T) {
+	s := newStation(t, storagetest.NewMemory(), time.Hour)
+	for range 8 {
+		s.segment()
+	}
+	s.origin = origin.New(origin.Config{Timelines: s.view, Store: s.store, Access: origin.Access{Keys: []origin.Key{newKey}}})
+	good := origin.Sign(newKey, tt.Entry, time.Now().Add(time.Hour))
+	media := "/kLive/" + tt.Video + "/v.m3u8"
+	for target, want := range map[string]string{
+		multi + "?token=" + good:                               origin.SignedPath(good, multi),
+		multi + "?x=1&DVR&token=" + good:                       origin.SignedPath(good, multi) + "?x=1&DVR",
+		media + "?DVR=0&token=" + good:                         origin.SignedPath(good, media) + "?DVR=0",
+		"/kLive/" + tt.Entry + "_all.smil?token=" + good:       origin.SignedPath(good, "/kLive/"+tt.Entry+"_all.smil"),
+		"/live/" + tt.Entry + "?flavorIds=32,33&token=" + good: origin.SignedPath(good, "/live/"+tt.Entry) + "?flavorIds=32,33",
+	} {
+		r := s.do("GET", target)
+		base, _ := url.Parse(target)
+		to, err := base.Parse(r.Header.Get("Location"))
+		if err != nil || r.StatusCode != 302 || to.RequestURI() != want {
+			t.Errorf("%s: %d, to %v (%v), want %s", target, r.StatusCode, to, err, want)
+			continue
+		}
+		if cache := r.Header.Get("Cache-Control"); cache != "private, no-store" {
+			t.Errorf("%s: a redirect that holds a token is cached as %q", target, cache)
+		}
+		for range 3 { // /live/ leads on
+			if r = s.do("GET", to.RequestURI()); r.StatusCode == 302 {
+				to, _ = to.Parse(r.Header.Get("Location"))
+			}
+		}
+		if r.StatusCode != 200 {
+			t.Errorf("%s leads to %s: %d", target, to, r.StatusCode)
+		}
+	}
+	if r := s.do("GET", "/live/"+tt.Entry+"?token=x"); r.StatusCode != 403 {
+		t.Errorf("a token that opens nothing: %d", r.StatusCode)
 	}
 }
 

@@ -64,11 +64,13 @@ func (o *Origin) servePlaylist(w http.ResponseWriter, r *http.Request, folder, l
 	return kindPlaylist
 }
 
-// writeText answers with a text, as the query wants it: "DVR" for the DVR window, which has no
-// value (contract §3.16), so that its name alone counts, and "flavorIds=33,34" for those of a
-// group's renditions (contract §6.11).
+// writeText answers with a text, as the query wants it: "DVR" for the DVR window, and
+// "flavorIds=33,34" for those of a group's renditions (contract §6.11).
 func (o *Origin) writeText(w http.ResponseWriter, r *http.Request, req request) {
-	if _, ok := queried(r.URL, "DVR"); ok {
+	if o.intoPath(w, r) {
+		return
+	}
+	if wantsDVR(r.URL.RawQuery) {
 		req.dvr = true
 	}
 	if ids, _ := queried(r.URL, "flavorIds"); ids != "" && req.sel.Rendition == "" && len(req.sel.Params) == 0 {
@@ -116,12 +118,50 @@ func (f form) contentType() string {
 	return typeHLS
 }
 
+// wantsDVR reads "DVR" in a query. It has no value (contract §3.16), so that its name alone
+// counts; the values "0" and "false" say no all the same. Nothing is decoded: a CDN has the name and
+// these values in its cache's key as they are written.
+func wantsDVR(query string) bool {
+	for pair := range strings.SplitSeq(query, "&") {
+		if name, value, _ := strings.Cut(pair, "="); name == "DVR" {
+			return value != "0" && value != "false"
+		}
+	}
+	return false
+}
+
+// intoPath answers a request whose token is in the query with a redirect to the address that has
+// it in the path: what a playlist names inherits the one and not the other. It reports whether it
+// has.
+func (o *Origin) intoPath(w http.ResponseWriter, r *http.Request) bool {
+	token := queryToken(r.URL)
+	if inPath, _ := cutToken(r.URL.Path); inPath != "" || token == "" || len(o.access.Load().Keys) == 0 {
+		return false
+	}
+	var kept []string
+	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
+		if name, _, _ := strings.Cut(pair, "="); name != "token" {
+			kept = append(kept, pair)
+		}
+	}
+	up := strings.Repeat("../", strings.Count(r.URL.Path, "/")-1)
+	to := url.URL{Path: up + strings.TrimPrefix(SignedPath(token, r.URL.Path), "/"), RawQuery: strings.Join(kept, "&")}
+	h := w.Header()
+	h.Set("Location", to.String())
+	h.Set("Cache-Control", "private, no-store")
+	w.WriteHeader(http.StatusFound)
+	return true
+}
+
 // redirect sends people who open /live/<entry> to the entry's HLS. What they asked for besides
-// goes with them, a viewer's token too: no CDN may keep the answer for others.
+// goes with them: no CDN may keep the answer for others.
 func (o *Origin) redirect(w http.ResponseWriter, r *http.Request, entry string) (kind string) {
 	sel, ok := playlist.ParseFolder("smil:" + entry + "_all.smil")
 	if !ok || sel.Entry != entry {
 		fail(w, http.StatusNotFound, "there is no such entry; the address is /live/<entry>")
+		return kindOther
+	}
+	if o.intoPath(w, r) {
 		return kindOther
 	}
 	to := url.URL{Path: "../" + playlist.GroupKey(entry, "all", false), RawQuery: r.URL.RawQuery}

@@ -51,7 +51,7 @@ func (k Key) mac(text string) string {
 // ErrToken.
 func check(token string, keys []Key, entry string, now time.Time) error {
 	if token == "" {
-		return fmt.Errorf("%w: this address needs a token, /t/<token>/kLive/… or ?token=<token>", ErrToken)
+		return fmt.Errorf("%w: this address needs a token: /t/<token>/kLive/…, or ?token=<token>, which redirects there", ErrToken)
 	}
 	parts := strings.Split(token, ".")
 	if len(token) > maxToken || len(parts) != 4 {

@@ -234,6 +234,7 @@ func (s *Server) takeResource(ctx context.Context, c *call, doc entryDoc, r kalt
 		if s.config.AcceptURLResource {
 			return s.fetch(ctx, r.Path("url").Text, g)
 		}
+		return nil, fail("OBJECT_TYPE_ABSTRACT", "this server fetches no files from addresses: set control.acceptUrlResource to true where the control plane runs, or recording.strategy to uploadToken", "OBJECT_TYPE", "KalturaDataCenterContentResource")
 	}
 	return nil, fail("OBJECT_TYPE_ABSTRACT", "resource must be a KalturaServerFileResource or a KalturaUploadedFileTokenResource", "OBJECT_TYPE", "KalturaDataCenterContentResource")
 }

@@ -13,6 +13,11 @@ function handler(event) {
     return { statusCode: 404, statusDescription: 'Not Found', headers: { 'cache-control': { value: 'no-store' } } };
   }
   var dvr = request.querystring.DVR;
+  var first = dvr && (dvr.multiValue || [dvr])[0].value;
+  if (first === '0' || first === 'false') {
+    delete request.querystring.DVR; // as the origin reads it
+    return request;
+  }
   if (dvr && /\/playlist\.m3u8$/.test(request.uri)) {
     request.uri = request.uri.replace(/\/playlist\.m3u8$/, '/playlist-dvr.m3u8');
     delete request.querystring.DVR;
