@@ -3,6 +3,7 @@ package packager
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"klive/infra/bus"
@@ -182,6 +183,9 @@ func (p *Packager) listen(now time.Time) {
 // the parts of an older publish never come behind those of a newer one.
 func (p *Packager) turn(now time.Time) {
 	for _, f := range p.feeds {
+		if !p.deaf {
+			f.forget(now)
+		}
 		for len(f.sources) > 1 && f.ended(now, p.deaf) {
 			p.flush(f, now)
 			f.sources[0].cancel()
@@ -194,6 +198,20 @@ func (p *Packager) turn(now time.Time) {
 			}
 		}
 	}
+}
+
+// forget ends the reading of publishes between the one whose turn it is and the newest that have
+// sent nothing for as long as anything may lie on the bus: an encoder that only connects, again
+// and again, must not leave a follower each time.
+func (f *feed) forget(now time.Time) {
+	newest := len(f.sources) - 1
+	f.sources = slices.DeleteFunc(f.sources, func(s *source) bool {
+		if s == f.sources[0] || s == f.sources[newest] || s.first != nil || now.Sub(s.last) < onBus {
+			return false
+		}
+		s.cancel()
+		return true
+	})
 }
 
 // ended reports whether the publish that is being read has sent everything: its last part

@@ -186,3 +186,30 @@ type releases struct {
 
 // Release implements [bus.Media].
 func (m *releases) Release(_ string, seq uint64) { m.list = append(m.list, seq) }
+
+// An encoder that only connects, again and again, does not leave a follower each time: publishes
+// that sent nothing are forgotten when nothing of them can lie on the bus any more.
+func TestSilentPublishesAreForgotten(t *testing.T) {
+	now := time.Now()
+	canceled := 0
+	publish := func(epoch uint64, last time.Time) *source {
+		return &source{feed: live.Feed{Epoch: epoch}, cancel: func() { canceled++ }, turn: make(chan struct{}), last: last}
+	}
+	f := &feed{sources: []*source{publish(1, now.Add(-time.Hour)), publish(2, now.Add(-onBus)), publish(3, now.Add(-2*onBus)),
+		publish(4, now.Add(-onBus+time.Second)), publish(5, now.Add(-2*onBus)), publish(6, now.Add(-2*onBus))}}
+	f.sources[4].first = &event{}
+	f.sources[4].came = now
+	p := &Packager{deaf: true, feeds: map[live.FeedID]*feed{{}: f}}
+	if p.turn(now); canceled != 0 {
+		t.Errorf("who is deaf forgets %d", canceled)
+	}
+	p.deaf = false
+	p.turn(now)
+	var left []uint64
+	for _, s := range f.sources {
+		left = append(left, s.feed.Epoch)
+	}
+	if canceled != 2 || !slices.Equal(left, []uint64{1, 4, 5, 6}) {
+		t.Errorf("%d forgotten; left are %v", canceled, left)
+	}
+}
