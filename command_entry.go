@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"text/tabwriter"
+	"time"
 
 	"klive/infra/admin"
 	"klive/infra/config"
@@ -29,6 +30,8 @@ type entryView struct {
 	admin.Addresses
 	SRTPassphrase string `json:"srtPassphrase,omitempty"`
 	Play          string `json:"playUrl"`
+	// Note says what of the entry is not as it was asked for.
+	Note string `json:"note,omitempty"`
 }
 
 // gatewayUnknown stands in an address for what a node of a deployment does not know.
@@ -112,7 +115,7 @@ type entryAddCmd struct {
 	Profile int    `placeholder:"ID" help:"Conversion profile; the partner's default when left out."`
 	Record  string `placeholder:"HOW" help:"Recording: none; append, all sessions of the entry to one VOD entry; session, one for each. The API's default when left out."`
 
-	SRTPassphrase string `name:"srt-passphrase" placeholder:"TEXT" help:"What SRT callers have to encrypt with, 10 to 79 bytes; they don't when it is left out."`
+	SRTPassphrase string `name:"srt-passphrase" placeholder:"TEXT" help:"What SRT callers have to encrypt with, 10 to 79 letters, digits or . _ ~ -; they don't when it is left out."`
 }
 
 // Run adds an entry.
@@ -131,6 +134,9 @@ func (a *entryAddCmd) Run(ctx context.Context, g *global) error {
 		return hint(c, err)
 	}
 	v := viewEntry(c, partner, made)
+	if window := time.Duration(a.DVR) * time.Minute; window > c.DVR.MaxWindow {
+		v.Note = fmt.Sprintf("the DVR window will be %v and not %v: dvr.maxWindow allows no more", c.DVR.MaxWindow, window)
+	}
 	if g.JSON {
 		return printJSON(os.Stdout, v)
 	}
@@ -144,12 +150,21 @@ func (v entryView) print() {
 	for _, line := range []struct{ name, text string }{
 		{"server", v.Server}, {"backup", v.Backup}, {"stream key", v.Key}, {"rtmps", v.RTMPS}, {"  backup", v.RTMPSBackup},
 		{"srt", v.SRT}, {"  backup", v.SRTBackup}, {"push", v.Push}, {"  backup", v.PushBackup},
-		{"whip", v.WHIP}, {"  backup", v.WHIPBackup}, {"bearer", v.bearer()}, {"play", v.Play},
+		{"whip", v.WHIP}, {"  backup", v.WHIPBackup}, {"bearer", v.bearer()}, {"play", v.Play}, {"passphrase", v.passphrase()}, {"note", v.Note},
 	} {
 		if line.text != "" {
 			fmt.Printf("  %-10s  %s\n", line.name, line.text)
 		}
 	}
+}
+
+// passphrase is the entry's for SRT where its address has it in code: encoders that don't decode
+// addresses, such as ffmpeg, take it apart from them.
+func (v entryView) passphrase() string {
+	if v.SRT == "" || node.UsablePassphrase(v.SRTPassphrase) {
+		return ""
+	}
+	return v.SRTPassphrase + "  (for ffmpeg: -passphrase, and none in the address)"
 }
 
 // bearer is the token that WHIP publishers send; empty where there is no WHIP.

@@ -140,6 +140,10 @@ func parsePlain(id string) (target, error) {
 	}
 	params, _, err := gateway.ParseQuery(query)
 	if err != nil {
+		if !strings.Contains("&"+query, "&i=") {
+			return target{}, refuseID("the stream id lacks i=; in an srt:// URL it ends at its first & unless it is percent-encoded whole: "+
+				"streamid=%s_1%%3Fp%%3D<partner>%%26e%%3D%s%%26i%%3D0%%26t%%3D<token>", entry, entry)
+		}
 		return target{}, err
 	}
 	if params.Entry != entry {

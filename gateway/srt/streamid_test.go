@@ -72,6 +72,7 @@ func TestStreamIDsRefused(t *testing.T) {
 		"#!{r=0_rkij47dr_1}":                                               "unknown form",
 		"0_rkij47dr_1":                                                     "no broadcast parameters",
 		"0_rkij47dr_1?i=0&t=" + secret:                                     "p=",
+		"0_rkij47dr_1?p=102":                                               "percent-encoded whole: streamid=0_rkij47dr_1%3Fp%3D",
 		strings.Repeat("\xff\x00,", 700):                                   "longer",
 		"#!::" + strings.Repeat("a=b,", 60) + "r=0_rkij47dr_1,s=" + secret: "keys",
 	} {

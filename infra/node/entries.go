@@ -106,6 +106,13 @@ func OnAir(e *kaltura.LiveStreamEntry) bool {
 // usableToken says what a token may hold: encoders put it into an address as it is.
 var usableToken = regexp.MustCompile(`^[0-9A-Za-z._~+=-]{4,64}$`)
 
+// usablePassphrase says what an SRT passphrase may hold: what is the same in an address whether
+// the encoder decodes it or not. ffmpeg does not, and takes '+' for a space.
+var usablePassphrase = regexp.MustCompile(`^[0-9A-Za-z._~-]*$`)
+
+// UsablePassphrase says whether every encoder reads the passphrase out of an address as it is.
+func UsablePassphrase(text string) bool { return usablePassphrase.MatchString(text) }
+
 // Bounds of a new entry: a week of DVR in minutes, and the bytes of its name.
 const (
 	maxDVR  = 7 * 24 * 60
@@ -138,6 +145,8 @@ func NewEntry(want admin.NewEntry) (kaltura.NewEntry, error) {
 		return e, fmt.Errorf("profile %d: want a conversion profile's id", want.Profile)
 	case want.SRTPassphrase != "" && (len(want.SRTPassphrase) < minPassphrase || len(want.SRTPassphrase) > maxPassphrase):
 		return e, fmt.Errorf("the SRT passphrase has %d bytes; SRT wants %d to %d", len(want.SRTPassphrase), minPassphrase, maxPassphrase)
+	case !UsablePassphrase(want.SRTPassphrase):
+		return e, errors.New("SRT passphrase: want letters, digits or . _ ~ -, because encoders put it into an address, and not all of them decode one")
 	case want.Record != "" && !known:
 		return e, fmt.Errorf("record %q: want none, append (all sessions to one VOD entry) or session (one for each)", want.Record)
 	}

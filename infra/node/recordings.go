@@ -115,6 +115,8 @@ func (r recordingList) Order(ctx context.Context, entry, kind, file string) erro
 		switch {
 		case errors.Is(err, ledger.ErrNone) || err == nil && l.File(file) == nil:
 			return &admin.Refusal{Status: http.StatusNotFound, Reason: "there is no such file; klive recording list shows those that there are"}
+		case err == nil && recorder.Refused(l, kind, file) != "":
+			return &admin.Refusal{Status: http.StatusConflict, Reason: recorder.Refused(l, kind, file)}
 		case errors.Is(err, ledger.ErrDamaged), errors.Is(err, ledger.ErrVersion): // the order waits for a recorder that can read it
 		case err != nil && live.ValidEntryID(entry): // others are refused below
 			return err
@@ -130,7 +132,7 @@ func (r recordingList) Order(ctx context.Context, entry, kind, file string) erro
 	}
 	err := recorder.Send(ctx, r.n.orders, entry, kind, file, time.Now())
 	if errors.Is(err, recorder.ErrOrder) {
-		return &admin.Refusal{Status: http.StatusBadRequest, Reason: err.Error()}
+		return &admin.Refusal{Status: http.StatusBadRequest, Reason: strings.TrimPrefix(err.Error(), recorder.ErrOrder.Error()+": ")}
 	}
 	return err
 }

@@ -40,7 +40,7 @@ var ErrOrder = errors.New("recorder: bad order")
 func Send(ctx context.Context, orders *bus.Bucket, entry, kind, file string, at time.Time) error {
 	switch {
 	case !live.ValidEntryID(entry):
-		return fmt.Errorf("%w: %.40q is no entry; want an id such as 0_rkij47dr", ErrOrder, entry)
+		return fmt.Errorf("%w: %.40q is no entry's id; want one such as 0_rkij47dr", ErrOrder, entry)
 	case kind != OrderSplit && kind != OrderRetry && kind != OrderSkip:
 		return fmt.Errorf("%w: %.20q is none of split, retry and skip", ErrOrder, kind)
 	case kind != OrderSplit && (file == "" || len(file) > 100):
@@ -82,17 +82,12 @@ func (r *Recorder) apply(l *ledger.Ledger, o Order) {
 		r.split(l, media.At(o.At))
 		return
 	}
+	if reason := Refused(l, o.Kind, o.File); reason != "" {
+		r.Log.Warn("an operator's order can't be obeyed", "file", o.File, "order", o.Kind, "reason", reason)
+		return
+	}
 	f := l.File(o.File)
 	switch {
-	case f == nil:
-		r.Log.Warn("an operator asks for a file that the ledger does not have", "file", o.File, "order", o.Kind)
-		return
-	case f.Settled() && !(f.State == ledger.Skipped && o.Kind == OrderRetry && f.Size > 0 && lastOf(l, f)):
-		r.Log.Warn("an operator asks for a file that is settled", "file", o.File, "order", o.Kind, "state", f.State)
-		return
-	case f.State == ledger.Appending || o.Kind == OrderRetry && f.State == ledger.Uploaded:
-		r.Log.Warn("an operator asks for a file that is being appended; wait until it is or is parked", "file", o.File, "order", o.Kind)
-		return
 	case o.Kind == OrderSkip:
 		f.State, f.Reason = ledger.Skipped, "an operator skipped it"
 	case o.Kind == OrderRetry && f.Size == 0:
@@ -102,6 +97,27 @@ func (r *Recorder) apply(l *ledger.Ledger, o Order) {
 	}
 	f.Changed = time.Now()
 	r.Log.Info("an operator decided on a recording", "file", o.File, "order", o.Kind)
+}
+
+// Refused says why a retry or skip of a file can't be obeyed as its entry's ledger stands; empty
+// when it can.
+func Refused(l *ledger.Ledger, kind, file string) string {
+	f := l.File(file)
+	switch {
+	case f == nil:
+		return "there is no such file; klive recording list shows those that there are"
+	case f.State == ledger.Confirmed:
+		return "file " + file + " is confirmed: the recording has it, and nothing is left to decide"
+	case f.State == ledger.Skipped && kind == OrderSkip:
+		return "file " + file + " is skipped already"
+	case f.State == ledger.Skipped && (f.Size == 0 || !lastOf(l, f)):
+		return "file " + file + " was skipped, and can't be handed over any more: it was never written, or files behind it are decided already"
+	case f.State == ledger.Appending:
+		return "file " + file + " is being appended: wait until it is confirmed or parked"
+	case kind == OrderRetry && f.State == ledger.Uploaded:
+		return "file " + file + " is written and waits to be appended, which happens by itself: wait until it is confirmed or parked"
+	}
+	return ""
 }
 
 // split has the files of what is being recorded end at an instant.

@@ -3,6 +3,7 @@ package recorder_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,5 +118,35 @@ func TestOrdersThatCantBe(t *testing.T) {
 		if err := recorder.Send(t.Context(), nil, c.entry, c.kind, c.file, time.Now()); !errors.Is(err, recorder.ErrOrder) {
 			t.Errorf("%+v: %v", c, err)
 		}
+	}
+}
+
+// TestOrdersRefused says why what an operator asks for can't be, as the ledger stands.
+func TestOrdersRefused(t *testing.T) {
+	const parked, written, appending, confirmed, skipped, never = 6, 5, 4, 3, 2, 1
+	l := &ledger.Ledger{Files: []ledger.File{
+		{Asset: "0_aaaaaaaa", N: never, State: ledger.Skipped}, {Asset: "0_aaaaaaaa", N: skipped, State: ledger.Skipped, Size: 9},
+		{Asset: "0_aaaaaaaa", N: confirmed, State: ledger.Confirmed, Size: 9}, {Asset: "0_aaaaaaaa", N: appending, State: ledger.Appending, Size: 9},
+		{Asset: "0_aaaaaaaa", N: written, State: ledger.Uploaded, Size: 9}, {Asset: "0_aaaaaaaa", N: parked, State: ledger.Parked, Size: 9},
+		{Asset: "0_bbbbbbbb", N: 1, State: ledger.Skipped, Size: 9},
+	}}
+	for _, c := range []struct {
+		kind string
+		file int // of l.Files
+		says string
+	}{
+		{recorder.OrderRetry, 0, "never written"}, {recorder.OrderRetry, 1, "files behind it"}, {recorder.OrderSkip, 1, "skipped already"},
+		{recorder.OrderRetry, 2, "is confirmed"}, {recorder.OrderSkip, 2, "is confirmed"},
+		{recorder.OrderRetry, 3, "being appended"}, {recorder.OrderSkip, 3, "being appended"},
+		{recorder.OrderRetry, 4, "waits to be appended"}, {recorder.OrderSkip, 4, ""},
+		{recorder.OrderRetry, 5, ""}, {recorder.OrderSkip, 5, ""}, {recorder.OrderRetry, 6, ""},
+	} {
+		got := recorder.Refused(l, c.kind, l.Files[c.file].ID())
+		if !strings.Contains(got, c.says) || (got == "") != (c.says == "") {
+			t.Errorf("%s of file %d: %q; want %q", c.kind, c.file, got, c.says)
+		}
+	}
+	if got := recorder.Refused(l, recorder.OrderSkip, "0_aaaaaaaa.0_9"); !strings.Contains(got, "no such file") {
+		t.Errorf("of none: %q", got)
 	}
 }

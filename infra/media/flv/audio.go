@@ -30,7 +30,7 @@ func (p *AudioParser) Parse(body []byte) (Unit, error) {
 		return p.parseEx(body)
 	case soundAAC:
 	default:
-		return Unit{}, fmt.Errorf("%w: audio codec %s; send AAC", ErrCodec, audioCodecName(format))
+		return Unit{}, fmt.Errorf("%w: audio codec %s; send AAC, or Opus, MP3 or AC-3 in the form of Enhanced RTMP", ErrCodec, audioCodecName(format))
 	}
 	if len(body) < 2 {
 		return Unit{}, fmt.Errorf("%w: AAC tag of %d bytes", ErrMalformed, len(body))

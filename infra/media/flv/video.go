@@ -90,7 +90,7 @@ func readVideoHeader(b []byte) (videoHeader, error) {
 	case codecHEVC:
 		h.hevc = true
 	default:
-		return h, fmt.Errorf("%w: video codec %s; send H.264 or HEVC", ErrCodec, videoCodecName(codec))
+		return h, fmt.Errorf("%w: video codec %s; send H.264 or HEVC, or AV1 or VP9 in the form of Enhanced RTMP", ErrCodec, videoCodecName(codec))
 	}
 	if len(b) < 5 {
 		return h, fmt.Errorf("%w: video tag of %d bytes", ErrMalformed, len(b))

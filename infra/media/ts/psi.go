@@ -146,7 +146,7 @@ func (r *Reader) readPMT(b []byte) error {
 		all[i] = list[i]
 	}
 	if !used {
-		return fmt.Errorf("%w: the program carries %s; send H.264 or HEVC with AAC", ErrCodec, names(all))
+		return fmt.Errorf("%w: the program carries %s; send H.264 or HEVC with AAC, MP3, AC-3 or Opus", ErrCodec, names(all))
 	}
 	return r.sink.Program(all)
 }

@@ -106,7 +106,7 @@ function AddEntry({ added }: { added(e: Entry): void }) {
           <option value="none">none</option>
         </select>
       </label>
-      <label>SRT passphrase <input name="srtPassphrase" minLength={10} maxLength={79} placeholder="none" autocomplete="off" /></label>
+      <label>SRT passphrase <input name="srtPassphrase" minLength={10} maxLength={79} pattern="[0-9A-Za-z._~\-]*" title="letters, digits and . _ ~ -" placeholder="none" autocomplete="off" /></label>
       <button type="submit" disabled={busy}>Add entry</button>
       {trouble && <p class="banner" role="alert">{trouble}</p>}
     </form>
