@@ -17,7 +17,7 @@ type Promise struct {
 	// connection broke are none.
 	Lost, Doubled int
 	// Stall is the longest delay at the live edge beyond its median without faults, Recovery the
-	// time from the first fault until items come in time again.
+	// longest time from a fault until items come in time again.
 	Stall, Recovery time.Duration
 	Held            bool
 }
@@ -30,22 +30,28 @@ func Unmeasured(test string) *Promise {
 // onTime is how late an item may be, beyond the median, and still be in time.
 const onTime = time.Second
 
-// Recovered is the time from the first fault until the live edge is in time again: to the first
-// listing of the item after the last late one. It is 0 when nothing came late, and ok is false when
-// the edge never came back.
+// Recovered is the longest time from a fault until the live edge is in time again: each run of late
+// items counts from the last fault before its first one was listed to the first listing of the item
+// behind it. It is 0 when nothing came late, and ok is false when the edge never came back.
 func Recovered(items []Item, faults []Fault) (d time.Duration, ok bool) {
 	if len(faults) == 0 {
 		return 0, true
 	}
 	limit := MeasureStalls(items, faults).Median + onTime
 	ok = true
+	var since time.Time
 	for _, l := range latenesses(items) {
 		switch {
 		case l.listed.Before(faults[0].At):
-		case l.by > limit:
+		case l.by > limit && ok:
 			ok = false
-		case !ok:
-			d, ok = l.listed.Sub(faults[0].At), true
+			for _, f := range faults {
+				if !f.At.After(l.listed) {
+					since = f.At
+				}
+			}
+		case l.by <= limit && !ok:
+			d, ok = max(d, l.listed.Sub(since)), true
 		}
 	}
 	return d, ok

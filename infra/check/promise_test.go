@@ -15,7 +15,7 @@ func TestRecovered(t *testing.T) {
 		}
 		return out
 	}
-	faults := []Fault{{Name: "kill", At: begin.Add(18 * time.Second)}}
+	faults := []Fault{{Name: "kill", At: begin.Add(18 * time.Second)}, {Name: "kill", At: begin.Add(34 * time.Second)}}
 	for name, c := range map[string]struct {
 		late []time.Duration
 		want time.Duration
@@ -25,6 +25,8 @@ func TestRecovered(t *testing.T) {
 		"one late":        {[]time.Duration{0, 0, 0, 0, 2500 * time.Millisecond, 0, 0}, 6300 * time.Millisecond, true},
 		"two late":        {[]time.Duration{0, 0, 0, 0, 5 * time.Second, 2 * time.Second, 0}, 10300 * time.Millisecond, true},
 		"never in time":   {[]time.Duration{0, 0, 0, 0, 3 * time.Second, 3 * time.Second, 3 * time.Second}, 0, false},
+		"late twice":      {[]time.Duration{0, 0, 0, 0, 2500 * time.Millisecond, 0, 0, 0, 2500 * time.Millisecond, 0}, 6300 * time.Millisecond, true},
+		"late the second": {[]time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 5 * time.Second, 2 * time.Second, 0}, 10300 * time.Millisecond, true},
 		"a little behind": {[]time.Duration{0, 0, 0, 0, 900 * time.Millisecond, 0, 0}, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
