@@ -57,7 +57,8 @@ func recordings(client *http.Client, address, token string) *recorded {
 	return &r
 }
 
-// over says whether the broadcast is recorded to its end and the VOD holds all of it.
+// over says whether the broadcast is recorded to its end and the VOD holds all of it. A file that an
+// operator skips is one that the VOD has.
 func (r *recorded) over() bool {
 	if r == nil || len(r.Recordings) == 0 || len(r.VODs) != 1 || len(r.VODs[0].Flavors) == 0 {
 		return false
@@ -65,7 +66,7 @@ func (r *recorded) over() bool {
 	ended := map[string]bool{}
 	for i := range r.Recordings {
 		f := &r.Recordings[i]
-		if f.State != "confirmed" {
+		if byHand := f.State == "skipped" && f.Reason == "an operator skipped it"; f.State != "confirmed" && !byHand {
 			return false
 		}
 		ended[f.Asset] = f.Last // in the order of their numbers
