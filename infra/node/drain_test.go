@@ -78,7 +78,7 @@ func TestDrainIsTakenBack(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		for range 2 {
 			r.node.Drain()
-			if h := r.node.Held(); !h.Draining || h.Until.Sub(time.Now()) != 10*time.Second {
+			if h := r.node.Held(); !h.Draining || time.Until(h.Until) != 10*time.Second {
 				t.Errorf("draining: %+v", h)
 			}
 			time.Sleep(3 * time.Second)
