@@ -42,7 +42,7 @@ build: $(BUNDLE)
 ## test: end to end, then unit tests with the race detector; within 15 minutes on 2 cores
 # The end-to-end tests mostly wait: what the unit tests need is compiled meanwhile, in their shadow.
 test: setup-test build
-	nice -n 19 $(GO) list -race -export -test -deps $(UNIT) >/dev/null 2>&1 & \
+	nice -n 19 $(GO) list -p 1 -race -export -test -deps $(UNIT) >/dev/null 2>&1 & \
 	trap "kill $$! 2>/dev/null || true" EXIT; $(MAKE) --no-print-directory test-e2e
 	$(MAKE) --no-print-directory test-unit
 

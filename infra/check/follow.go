@@ -188,6 +188,9 @@ func (f *Follower) get(ctx context.Context, u *url.URL) ([]byte, error) {
 	}
 	switch resp.StatusCode {
 	case http.StatusOK:
+		if u == f.master { // what it names is relative to where it was found (RFC 3986 §5.1.3)
+			f.master = resp.Request.URL
+		}
 		return b, nil
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("%s: %w", u.Path, ErrNoPlaylist)

@@ -105,7 +105,7 @@ func (n *Node) startLoad(ctx context.Context) error {
 		n.cfg.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "klive", Subsystem: "node", Name: name, Help: help}, l.figure(f)))
 	}
 	gauge("cpu_share", "Processor time that this process uses of what it may, over half a minute.", func(l telemetry.Load) float64 { return l.CPU })
-	gauge("memory_share", "Memory in use, without pages of files and garbage, of what this process may use.", func(l telemetry.Load) float64 { return l.Memory })
+	gauge("memory_share", "Memory in use, without pages of files, of what this process may use.", func(l telemetry.Load) float64 { return l.Memory })
 	gauge("descriptor_share", "Open file descriptors of those that this process may open.", func(l telemetry.Load) float64 { return l.Descriptors })
 	l.look(time.Now())
 	n.load.Store(l)

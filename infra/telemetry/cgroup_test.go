@@ -54,22 +54,3 @@ func TestGroups(t *testing.T) {
 		})
 	}
 }
-
-// TestUnavoidable: garbage does not count, and a heap counts for more than what lives in it.
-func TestUnavoidable(t *testing.T) {
-	const resident = 1000
-	for name, c := range map[string]struct{ live, objects, free, want int64 }{
-		"half of it is garbage":        {400, 800, 0, 600 + 100},
-		"a quarter of it is free":      {400, 400, 100, 900 + 100},
-		"nothing but what lives":       {800, 800, 0, resident + 200},
-		"more lives than was counted?": {800, 700, 0, resident + 200},
-		"more is free than is there?":  {0, 0, 2000, 0},
-	} {
-		if got := unavoidable(resident, c.live, c.objects, c.free); got != c.want {
-			t.Errorf("%s: %d, want %d", name, got, c.want)
-		}
-	}
-	if live, objects, _ := heap(); live < 0 || objects < 1<<10 {
-		t.Errorf("this process's heap: %d live of %d", live, objects)
-	}
-}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/metrics"
 	"strconv"
 	"strings"
 	"time"
@@ -17,12 +16,10 @@ type Load struct {
 	// CPU is the processor time that the process itself used over the last half minute, without
 	// that of its children, of what it may use: 0 to 1.
 	CPU float64
-	// Memory is what it uses of the memory that it may use, 0 to 1, and may be more; MemoryLimit the
-	// latter in bytes. MemoryUsed is its resident memory, or that of all processes under the same
-	// limit and of the kernel for them, without pages of files and without garbage, and a quarter of
-	// the heap that lives for its collector.
-	Memory                  float64
-	MemoryUsed, MemoryLimit int64
+	// Memory is what it uses of the memory that it may use, 0 to 1, and may be more: its resident
+	// memory, or that of all processes under the same limit and of the kernel for them, without pages
+	// of files. Garbage counts: the kernel ends who has it, whatever a collector might find.
+	Memory float64
 	// Descriptors is its open files and sockets of what it may open, 0 to 1.
 	Descriptors float64
 	// DiskFree is what is free where the process keeps its data, in bytes.
@@ -56,10 +53,8 @@ func (g *Gauge) Read(now time.Time) Load {
 		if _, in := ownGroups().memory(); in > used { // with what its children have, such as ffmpeg
 			used = in
 		}
-		live, objects, free := heap()
-		l.MemoryUsed, l.MemoryLimit = unavoidable(used, live, objects, free), MemoryLimit()
-		if l.MemoryLimit > 0 {
-			l.Memory = float64(used) / float64(l.MemoryLimit)
+		if limit := MemoryLimit(); limit > 0 {
+			l.Memory = float64(used) / float64(limit)
 		}
 	}
 	if open, most, ok := descriptors(); ok {
@@ -111,28 +106,6 @@ func MemoryLimit() int64 {
 func ContainerMemory() int64 {
 	limit, _ := ownGroups().memory()
 	return limit
-}
-
-// unavoidable is how much of the memory that a process has can't be had back, in bytes: resident is
-// all of it, live what the last collection found in use of the heap's objects, objects what has been
-// made since with it, and free what the heap has and uses for none. A collector that has less than a
-// quarter of what is live to fill before it has to look again takes more and more of the processors,
-// so that counts too.
-func unavoidable(resident, live, objects, free int64) int64 {
-	return max(0, resident-max(0, objects-live)-free) + live/4
-}
-
-// heap reads what [unavoidable] needs, in bytes.
-func heap() (live, objects, free int64) {
-	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
-	metrics.Read(samples)
-	value := func(i int) int64 {
-		if samples[i].Value.Kind() != metrics.KindUint64 {
-			return 0
-		}
-		return int64(samples[i].Value.Uint64())
-	}
-	return value(0), value(1), value(2)
 }
 
 // hostMemory is the host's memory in bytes; 0 when it is not known.
