@@ -16,7 +16,6 @@ import (
 func TestClusterTranscodersKilled(t *testing.T) {
 	promised(t)
 	ffmpeg(t)
-	beside(t)
 	c := startCluster(t, shape{buses: 1, gateways: 1, workers: 1, origins: 1, settings: []string{"transcode.preset=" + lightPreset(), "transcode.threads=1", "broadcast.resume=8s"}})
 	var transcoders []*member
 	for i := range 3 {
