@@ -159,7 +159,7 @@ func TestEntriesInChromium(t *testing.T) {
 	if want := "[Passthrough chosen Cloud transcode]"; fmt.Sprint(saw.Profiles) != want {
 		t.Errorf("profiles %q, want %s", saw.Profiles, want)
 	}
-	if got, want := s.given, (NewEntry{Name: "Town hall", Token: "vote4me", DVR: 30, Profile: 502, Record: "session", SRTPassphrase: "behind closed doors"}); got != want {
+	if got, want := s.given, (NewEntry{Name: "Town hall", Token: "vote4me", DVR: 30, Profile: 502, Record: "session", SRTPassphrase: "behind.closed.doors"}); got != want {
 		t.Errorf("asked for %+v, want %+v", got, want)
 	}
 	for _, want := range []string{"RTMPS", "SRT", "HTTP", "WHIP", "Bearer token for WHIP: vote4me"} {

@@ -26,7 +26,7 @@ try {
   seen.profiles = await page.$$eval('.entry-add [name=profile] option', (all) => all.map((o) => o.textContent + (o.selected ? ' chosen' : '')));
   await page.selectOption('.entry-add [name=profile]', '502');
   await page.selectOption('.entry-add [name=record]', 'session');
-  await page.fill('.entry-add [name=srtPassphrase]', 'behind closed doors');
+  await page.fill('.entry-add [name=srtPassphrase]', 'behind.closed.doors');
   await page.click('.entry-add button');
   await count(2);
   seen.names.push(await names());
