@@ -51,8 +51,8 @@ func TestClusterBusLeaderKilled(t *testing.T) {
 	if breaks := s.finish(); breaks > 0 || len(s.encoder.Connects()) != 1 {
 		t.Errorf("the encoder noticed: %+v", s.encoder.Connects())
 	}
-	// The servers elect a leader within 4 to 9 s; beside other clusters that takes longer.
-	s.stalls(length(10*time.Second, 13*time.Second))
+	// The servers elect a leader within 4 to 9 s; beside other clusters some elections take two rounds.
+	s.stalls(length(10*time.Second, 30*time.Second))
 	s.ownPart(outages)
 	s.undisturbed()
 }

@@ -98,7 +98,7 @@ func (s *show) elected(what string, during func()) outage {
 func (s *show) ownPart(outages []outage) {
 	s.t.Helper()
 	// What retries may add to an election, and polling to what is measured; other clusters take time too.
-	most := length(time.Second, 3*time.Second)
+	most := length(time.Second, 20*time.Second)
 	for _, v := range s.viewers {
 		for i, o := range outages {
 			var worst time.Duration
