@@ -46,9 +46,9 @@ test: setup-test build
 	trap "kill $$! 2>/dev/null || true" EXIT; $(MAKE) --no-print-directory test-e2e
 	$(MAKE) --no-print-directory test-unit
 
-# Four packages at a time on two cores: many of their tests wait for a browser, a server or a deadline.
+# Three packages at a time on two cores: many of their tests wait for a browser, a server or a deadline.
 test-unit: setup-test $(BUNDLE)
-	$(TEST) -race -p 4 -timeout 12m $(UNIT)
+	$(TEST) -race -p 3 -timeout 12m $(UNIT)
 	$(GO) test -tags previous -run TestPreviousForms ./storage/timeline
 	$(GO) test -run 'TestDayLong|VastFile|CostOfWindow|KeepTheRules' ./workers/recorder ./workers/packager ./storage/playlist
 
