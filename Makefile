@@ -56,13 +56,14 @@ test-e2e: setup-test build
 	$(TEST) -count=1 -timeout 18m -parallel 4 ./infra/e2e/...
 
 ## test-infra: static binaries for both processors, images, deployment
-test-infra: $(BUNDLE) .tools/bin/tflint
+test-infra: setup-test $(BUNDLE) .tools/infra .tools/bin/tflint
 	for arch in amd64 arm64; do \
 	  CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null . ; echo "linux/$$arch builds"; done
 	$(GO) test -count=1 -v ./infra/images/... ./terraform/...
 
 ## images: both container images with buildah, without an image registry (as root)
 images:
+	.ci/install --optional buildah=buildah=crun=fuse-overlayfs mmdebstrap=mmdebstrap
 	infra/images/build
 
 ## prove: the points at their stated length (PROVE=regexp chooses)
@@ -101,6 +102,13 @@ setup-test: setup-run .tools/test .tools/bin/versitygw .tools/bin/gotestsum $(BR
 	.ci/install --optional $(if $(CHROMIUM),$(CHROMIUM),chromium)=chromium
 	.ci/install --optional nginx=nginx-light
 	.ci/install --optional wrk=wrk
+	.ci/install --optional ip=iproute2
+	@mkdir -p .tools && touch $@
+
+# What the deployment's tests need besides.
+.tools/infra: .ci/install
+	.ci/install --optional shellcheck=shellcheck
+	.ci/install --optional openssl=openssl python3=python3
 	@mkdir -p .tools && touch $@
 
 # A real S3 server, built in some minutes. Tests look for it in .tools/bin, then in the PATH.

@@ -118,7 +118,7 @@ func (l *layer) write(au gateway.AccessUnit) error {
 			o.ahead = 0
 		}
 	}
-	err := error(nil)
+	var err error
 	if !l.told {
 		l.told = true
 		err = l.slot.pub.SetTrack(media.Track{ID: media.VideoTrack, Params: l.params})

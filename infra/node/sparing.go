@@ -3,9 +3,7 @@ package node
 import (
 	"log/slog"
 	"net"
-	"sync"
 	"syscall"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -21,13 +19,8 @@ type sparing struct {
 	most   func() (descriptors int, ok bool) // that the process may have
 	closed prometheus.Counter
 	log    *slog.Logger
-
-	mu   sync.Mutex // guards the field below
-	told time.Time
+	told   telemetry.Throttle
 }
-
-// tellSparing is the least time between two lines about connections that were closed.
-const tellSparing = 10 * time.Second
 
 // spared is how many of so many descriptors are left to others than connections from outside.
 func spared(most int) int { return min(max(8, most/20), 1024) }
@@ -68,15 +61,9 @@ func (l *sparing) room(c net.Conn) bool {
 }
 
 func (l *sparing) tell() {
-	l.mu.Lock()
-	quiet := time.Since(l.told) < tellSparing
-	if !quiet {
-		l.told = time.Now()
-	}
-	l.mu.Unlock()
-	if !quiet {
+	if held, ok := l.told.Pass(""); ok {
 		most, _ := l.most()
-		l.log.Warn("connections are closed as they come, because the process has hardly any file descriptors left: let it have more (ulimit -n, LimitNOFILE)", "address", l.Addr(), "descriptors", most)
+		l.log.Warn("connections are closed as they come, because the process has hardly any file descriptors left: let it have more (ulimit -n, LimitNOFILE)", "address", l.Addr(), "descriptors", most, "before", held)
 	}
 }
 

@@ -13,8 +13,9 @@ type Throttle struct {
 	Every time.Duration
 
 	// mu guards the fields below.
-	mu   sync.Mutex
-	keys map[string]*throttled
+	mu     sync.Mutex
+	keys   map[string]*throttled
+	looked time.Time // when forget last went through all keys
 }
 
 // throttled is what was said of a key: when, and what has been held back since.
@@ -35,7 +36,8 @@ func (t *Throttle) Pass(key string) (held int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k := t.keys[key]
-	if k == nil && len(t.keys) >= maxThrottled {
+	if k == nil && len(t.keys) >= maxThrottled && now.Sub(t.looked) >= time.Second { // a flood must not cost a look each
+		t.looked = now
 		t.forget(now.Add(-every))
 	}
 	if k == nil && len(t.keys) >= maxThrottled {

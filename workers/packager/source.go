@@ -204,13 +204,16 @@ func (p *Packager) turn(now time.Time) {
 // sent nothing for as long as anything may lie on the bus: an encoder that only connects, again
 // and again, must not leave a follower each time.
 func (f *feed) forget(now time.Time) {
-	newest := len(f.sources) - 1
+	if len(f.sources) < 3 {
+		return
+	}
+	turn, newest := f.sources[0], f.sources[len(f.sources)-1]
 	f.sources = slices.DeleteFunc(f.sources, func(s *source) bool {
-		if s == f.sources[0] || s == f.sources[newest] || s.first != nil || now.Sub(s.last) < onBus {
-			return false
+		silent := s != turn && s != newest && s.first == nil && now.Sub(s.last) >= onBus
+		if silent {
+			s.cancel()
 		}
-		s.cancel()
-		return true
+		return silent
 	})
 }
 
