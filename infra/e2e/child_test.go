@@ -18,6 +18,7 @@ const childVariable = "KLIVE_E2E_CHILD"
 var children = map[string]func(args []string) error{
 	"srt-attack": attackSRT,
 	"srt-sink":   sinkSRT,
+	"whip-sink":  sinkWHIP,
 }
 
 // beChild does what a parent has asked of this process; false when it is no child.

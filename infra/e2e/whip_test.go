@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -211,47 +210,4 @@ func TestWHIPCluster(t *testing.T) {
 			}
 		}
 	}
-}
-
-// BenchmarkWHIPStreams measures what WebRTC publishers of 2.5 Mbit/s cost the server: klive in a
-// process of its own, the publishers in this one.
-func BenchmarkWHIPStreams(b *testing.B) {
-	for _, n := range []int{1, 10, 50} {
-		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			for b.Loop() {
-				measureWHIP(b, n)
-			}
-		})
-	}
-}
-
-func measureWHIP(b *testing.B, n int) {
-	p := start(b, "KLIVE_LOG_LEVEL=warn")
-	clip := demoClip(b, publisher.Synthetic{Width: 1280, Height: 720, RepeatSets: true, Bitrate: 2_500_000})
-	ctx, cancel := context.WithCancel(b.Context())
-	var playing sync.WaitGroup
-	for _, e := range p.addEntries(b, n) {
-		w := dialWHIP(b, p.client, p.http, e, "")
-		playing.Go(func() {
-			_ = w.Play(ctx, publisher.WHIPPlay{Clip: clip})
-			_ = w.Close(context.Background())
-		})
-		time.Sleep(2 * time.Second / time.Duration(n)) // not all keyframes at once
-	}
-	time.Sleep(10 * time.Second)
-	before, begin := p.usage(b), time.Now()
-	time.Sleep(length(time.Minute, 20*time.Second))
-	after, took := p.usage(b), time.Since(begin)
-	lost := p.metric(b, `klive_whip_packets_total{kind="dropped"}`)
-	received := p.metric(b, `klive_whip_packets_total{kind="received"}`)
-	cancel()
-	playing.Wait()
-	minutes := took.Minutes() * float64(n)
-	cpu, memory := (after.cpu-before.cpu).Seconds()/minutes, after.resident/float64(n)
-	b.ReportMetric(cpu, "cpu-s/stream-min")
-	b.ReportMetric(memory, "MB/stream")
-	b.ReportMetric(float64(lost), "lost-packets")
-	b.ReportMetric(0, "ns/op")
-	b.Logf("%2d streams: %.3f CPU s per stream-minute, %.2f %% of a core each (aim: 1.0), %.1f MB per stream, %d of %d packets lost",
-		n, cpu, cpu/0.6, memory, lost, received)
 }
