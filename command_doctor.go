@@ -51,6 +51,7 @@ func (doctorCmd) Run(ctx context.Context, g *global) error {
 	case err == nil:
 		findings = append(findings, portFindings(ctx, c)...)
 		findings = append(findings, folderFinding(c), tlsFinding(c))
+		findings = append(findings, datagramFindings(c)...)
 		findings = append(findings, sharedFindings(ctx, c)...)
 		findings = append(findings, kalturaFinding(ctx, c))
 	}
@@ -336,6 +337,18 @@ func tlsFinding(c *config.Config) finding {
 		f.OK, f.Advice = false, "the certificate has run out: put a new one in its place, klive reads it by itself"
 	}
 	return f
+}
+
+// datagramFindings look at the host's receive buffers. Small ones are no reason not to start.
+func datagramFindings(c *config.Config) []finding {
+	found, advice := node.CheckDatagrams(c)
+	switch {
+	case advice != "":
+		return []finding{{Check: "UDP", OK: true, Detail: "receive buffers are smaller than they are to be", Advice: advice}}
+	case found != "":
+		return []finding{{Check: "UDP", OK: true, Detail: found}}
+	}
+	return nil
 }
 
 // sharedFindings look at what the nodes of a deployment share: the bus and the bucket.

@@ -172,7 +172,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.showReadiness()
 	n.showDrain()
 	for _, start := range []func(context.Context) error{
-		n.openListeners, n.openWebRTC, n.startHTTP, n.startRTMP, n.startSRT, // they say "not yet" until all is there
+		n.openListeners, n.openWebRTC, n.startHTTP, n.startRTMP, n.startSRT, n.tellOfDatagrams, // they say "not yet" until all is there
 		n.startBus, n.openStorage, n.openRecordings, n.startControlPlane, n.startTraces, n.startClient,
 		n.closeHTTPHere, // after its users: the embedded API answers on it until they are gone
 		n.startClock, n.startBeats, n.startUsage, n.openJobs, n.startTranscode, n.startWorkers, n.startRecorders, n.startGateway, n.startLoad, n.startInternal, n.closeProtocolsHere, n.checkKaltura, n.startStatus,
