@@ -80,7 +80,7 @@ func (c ceiling) carries(role string, processes, cores int, gib float64) (entrie
 // text is what README.md says.
 func (c ceiling) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured with %d entries of 300 kbit/s, passed through, on three bus nodes that all keep everything (`TestClusterTwoHundredEntries`).\n", c.entries)
+	fmt.Fprintf(&b, "Measured with %d entries of 300 kbit/s, passed through, on three bus nodes that all keep everything (`TestClusterManyEntries`).\n", c.entries)
 	fmt.Fprintf(&b, "Three workers owned between %d and %d each; when one was told to end, all entries were owned again after %s. Leases cost the bus %.0f\nwrites a second, one or so per entry. "+
 		"What all processes of a role take together, beyond what they take without entries:\n\n", c.least, c.most, secondsText(c.moved), c.leases)
 	b.WriteString("| role | CPU s per entry and minute | entries per core | MB per entry | entries per GiB |\n|---|---|---|---|---|\n")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"os"
 	"runtime"
@@ -24,23 +25,30 @@ import (
 
 var errShares = errors.New("not all entries are owned, or not by all workers")
 
-// manyEntries is how many broadcasts the test of ownership has.
-const manyEntries = 200
+// entriesHere is how many broadcasts this host carries in the test of ownership: 200 take about
+// three cores, with the store and the publishers, which run here as well.
+func entriesHere() int {
+	if runtime.NumCPU() < 4 {
+		return 100
+	}
+	return 200
+}
 
-// TestClusterTwoHundredEntries puts 200 entries of 300 kbit/s on the air and measures how they are
+// TestClusterManyEntries puts entries of 300 kbit/s on the air and measures how they are
 // spread over the workers, what moves when a worker leaves and when it comes back, what an entry
 // costs, and what the leases cost the bus. README.md states the ceiling that follows.
-func TestClusterTwoHundredEntries(t *testing.T) {
+func TestClusterManyEntries(t *testing.T) {
 	proveOnly(t)
 	c := startCluster(t, shape{settings: []string{"log.level=info"}})
-	table := &check.Table{Title: "200 entries at 300 kbit/s"}
+	entries := entriesHere()
+	table := &check.Table{Title: fmt.Sprintf("%d entries at 300 kbit/s", entries)}
 	t.Cleanup(func() { t.Log(table) })
 	clip := demoClip(t, publisher.Synthetic{Width: 640, Height: 360, Bitrate: 300_000})
 	idle, begin := c.usage(), time.Now()
 	time.Sleep(20 * time.Second)
 	rest, span := c.usage(), time.Since(begin)
 	var feeds []*feed
-	for i, e := range (controlPlane{c.client, c.control.admin}).addEntries(t, manyEntries) {
+	for i, e := range (controlPlane{c.client, c.control.admin}).addEntries(t, entries) {
 		feeds = append(feeds, publish(t, c.gateways[i%len(c.gateways)].ingest(e, 0), clip, 0))
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -50,7 +58,7 @@ func TestClusterTwoHundredEntries(t *testing.T) {
 		eventually(t, 4*time.Minute, what, func() error {
 			m := c.owned()
 			var n int
-			if n, most, least = shares(m); n != manyEntries || len(m) != workers {
+			if n, most, least = shares(m); n != entries || len(m) != workers {
 				return errShares
 			}
 			return nil
@@ -60,8 +68,8 @@ func TestClusterTwoHundredEntries(t *testing.T) {
 		return most, least
 	}
 	most, least := settled("three workers", 3)
-	if most > 2*manyEntries/3 || least < manyEntries/10 {
-		t.Errorf("a worker owns %d and another %d of %d entries", most, least, manyEntries)
+	if most > 2*entries/3 || least < entries/10 {
+		t.Errorf("a worker owns %d and another %d of %d entries", most, least, entries)
 	}
 	time.Sleep(20 * time.Second)
 	before, written, idling, from := c.usage(), c.written(), idleHost(t), time.Now()
@@ -69,12 +77,12 @@ func TestClusterTwoHundredEntries(t *testing.T) {
 	after, more, minutes := c.usage(), c.written(), time.Since(from).Minutes()
 	idleCores := (idleHost(t) - idling).Minutes() / minutes
 	table.Add("cores of this host that had nothing to do", fmt.Sprintf("%.2f of %d", idleCores, runtime.NumCPU()), "")
-	costs := ceiling{entries: manyEntries, most: most, least: least, roles: map[string]cost{}}
+	costs := ceiling{entries: entries, most: most, least: least, roles: map[string]cost{}}
 	for _, role := range ceilingRoles {
 		standing := (rest[role].cpu - idle[role].cpu) / span.Minutes()
 		costs.roles[role] = cost{
-			cpu:    ((after[role].cpu-before[role].cpu)/minutes - standing) / manyEntries,
-			memory: (after[role].memory - rest[role].memory) / manyEntries,
+			cpu:    ((after[role].cpu-before[role].cpu)/minutes - standing) / float64(entries),
+			memory: (after[role].memory - rest[role].memory) / float64(entries),
 		}
 		table.Add(role+": CPU s a minute, idle and with all entries", []float64{standing, (after[role].cpu - before[role].cpu) / minutes}, "")
 	}
@@ -183,7 +191,7 @@ func (c *cluster) owned() map[string]int {
 
 // shares are all entries that are owned, and the most and the least of a worker.
 func shares(m map[string]int) (n, most, least int) {
-	least = manyEntries
+	least = math.MaxInt
 	for _, k := range m {
 		n, most, least = n+k, max(most, k), min(least, k)
 	}
