@@ -100,10 +100,10 @@ func equalNALs(a, b [][]byte) bool {
 	return true
 }
 
-// saneRate drops frame rates that VUI timing states by mistake.
+// saneRate drops frame rates that VUI timing states by mistake: 0 units in a tick of 0 are no number.
 func saneRate(fps float64) float64 {
-	if fps < 1 || fps > 300 {
-		return 0
+	if fps >= 1 && fps <= 300 {
+		return fps
 	}
-	return fps
+	return 0
 }
