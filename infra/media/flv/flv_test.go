@@ -361,6 +361,34 @@ func TestEnhancedVideo(t *testing.T) {
 	}
 }
 
+// TestCodecChanges: an encoder that goes to another codec and back announces the parameters of each again, also
+// those that it had before.
+func TestCodecChanges(t *testing.T) {
+	vp9 := &media.VP9{Level: 10, Depth: 8, Chroma: 1, Width: 640, Height: 360}
+	av1, err := media.NewAV1(unhex("81000c000a0a00000003b4fd900be001")) // 160x90
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v VideoParser
+	var got []string
+	for _, p := range []media.Params{avcParams(t), av1, avcParams(t), hevcParams(t), av1, vp9, av1, avcParams(t)} {
+		u, err := v.Parse(sequence(t, p), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.Params != nil {
+			got = append(got, u.Params.Codec())
+		}
+	}
+	// Those of VP9 come with its first keyframe.
+	if want := []string{"H264", "AV1", "H264", "HEVC", "AV1", "AV1", "H264"}; !slices.Equal(got, want) {
+		t.Errorf("announced %v, want %v", got, want)
+	}
+	if u, err := v.Parse(frame(t, hevcParams(t), avcc([]byte{0x26, 1, 0xaf}), 0, true), 0); err != nil || u.Payload != nil {
+		t.Errorf("a frame of another codec is %+v, %v", u, err)
+	}
+}
+
 func TestAudio(t *testing.T) {
 	p := aacParams(t)
 	var a AudioParser

@@ -29,10 +29,13 @@ func (p *VideoParser) Parse(body []byte, ms uint32) (Unit, error) {
 	}
 	switch h.packet {
 	case packetSequence:
+		// What is known of other codecs goes: coming back to one, its parameters are news.
 		switch {
 		case h.av1:
+			p.units, p.vp9 = nil, nil
 			return p.av1Sequence(h.body)
 		case h.vp9:
+			p.units, p.av1 = nil, nil
 			return p.vp9Sequence(h.body)
 		}
 		p.av1, p.vp9 = nil, nil
