@@ -2,7 +2,6 @@ package mp4
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -179,19 +178,4 @@ func decode(b []byte) (*mp4.File, error) {
 		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	return f, nil
-}
-
-// checkBoxes bounds the number of top-level boxes and holds their sizes against the bytes.
-func checkBoxes(b []byte) error {
-	for n := 0; len(b) > 0; n++ {
-		if len(b) < 8 || n == maxBoxes {
-			return fmt.Errorf("%w: a cut box, or more than %d", ErrFile, maxBoxes)
-		}
-		size := uint64(binary.BigEndian.Uint32(b))
-		if size < 8 || size > uint64(len(b)) {
-			return fmt.Errorf("%w: a box of %d bytes where %d are left", ErrFile, size, len(b))
-		}
-		b = b[size:]
-	}
-	return nil
 }
