@@ -138,21 +138,29 @@ func (h *Header) Segment(b []byte) (out []Sample, err error) {
 			if frag.Moof == nil || frag.Mdat == nil || len(frag.Moof.Trafs) != 1 {
 				return nil, fmt.Errorf("%w: a fragment without moof, mdat or its one track", ErrFile)
 			}
-			full, err := frag.GetFullSamples(h.trex)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrFile, err)
-			}
-			if len(out)+len(full) > maxSamples {
-				return nil, fmt.Errorf("%w: more than %d samples", ErrFile, maxSamples)
-			}
-			for i := range full {
-				s := &full[i]
-				out = append(out, Sample{DTS: int64(s.DecodeTime), PTS: s.PresentationTime(), Duration: s.Dur, Key: s.IsSync(), Size: s.Size, Data: s.Data})
+			if out, err = appendSamples(out, frag, h.trex); err != nil {
+				return nil, err
 			}
 		}
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%w: the segment holds no samples", ErrFile)
+	}
+	return out, nil
+}
+
+// appendSamples adds what a fragment holds of the track that trex is of.
+func appendSamples(out []Sample, frag *mp4.Fragment, trex *mp4.TrexBox) ([]Sample, error) {
+	full, err := frag.GetFullSamples(trex)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	if len(out)+len(full) > maxSamples {
+		return nil, fmt.Errorf("%w: more than %d samples", ErrFile, maxSamples)
+	}
+	for i := range full {
+		s := &full[i]
+		out = append(out, Sample{DTS: int64(s.DecodeTime), PTS: s.PresentationTime(), Duration: s.Dur, Key: s.IsSync(), Size: s.Size, Data: s.Data})
 	}
 	return out, nil
 }
