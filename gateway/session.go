@@ -158,7 +158,7 @@ func (s *Session) end(r *Refusal) {
 
 // kick ends the session by the will of Kaltura or of an operator.
 func (s *Session) kick(reason string) {
-	s.end(&Refusal{Reason: ReasonKicked, Text: "this stream was ended by the service: " + printable(fmt.Sprintf("%.200s", reason))})
+	s.end(&Refusal{Reason: ReasonKicked, Text: "this stream was ended by the service: " + Printable(reason, 200)})
 }
 
 func (s *Session) why() error {
