@@ -283,9 +283,11 @@ func (c *conn) logRefusal(what, reason string, r *gateway.Refusal) {
 	if r.Err != nil {
 		args = append(args, "error", r.Err)
 	}
-	level := slog.LevelWarn
-	if r.Told {
-		level = slog.LevelDebug
+	level := slog.LevelDebug
+	if !r.Told {
+		var repeats []any
+		level, repeats = gateway.Loudness(c.told, c.peer, what+" "+r.Text)
+		args = append(args, repeats...)
 	}
 	c.log.Log(c.ctx, level, what, args...)
 }
