@@ -11,8 +11,8 @@ import (
 	"klive/infra/media"
 )
 
-// ErrFile is returned for bytes that are no file of the kind this package writes.
-var ErrFile = errors.New("mp4: not a fragmented MP4 file with one track")
+// ErrFile is returned for bytes that are no MP4 file of the kind that was asked for.
+var ErrFile = errors.New("mp4: the file can't be read")
 
 // Bounds of what Parse reads.
 const (
