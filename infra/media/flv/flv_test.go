@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"klive/infra/media"
+	"klive/infra/media/nal"
 )
 
 // The parameter sets are those of x264 and x265 for a 640x360 test picture.
@@ -278,7 +279,7 @@ func TestRecoveryPointsRefused(t *testing.T) {
 	v := started(t, p)
 	refused := func(ms uint32) bool {
 		_, err := v.Parse(frame(t, p, avcc(point, slice), 0, false), ms)
-		if err != nil && !errors.Is(err, ErrNoKeyframes) {
+		if err != nil && !errors.Is(err, nal.ErrNoKeyframes) {
 			t.Fatal(err)
 		}
 		return err != nil
@@ -427,18 +428,5 @@ func TestAudio(t *testing.T) {
 		if _, err := a.Parse(b); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestMetadata(t *testing.T) {
-	b := AppendMetadata(nil, Metadata{Width: 1280, FrameRate: 29.97, HasVideo: true, Encoder: "klive"})
-	want := unhex("02000d" + hex.EncodeToString([]byte("@setDataFrame")) +
-		"02000a" + hex.EncodeToString([]byte("onMetaData")) + "0800000004" +
-		"0005" + hex.EncodeToString([]byte("width")) + "004094000000000000" +
-		"0009" + hex.EncodeToString([]byte("framerate")) + "00403df851eb851eb8" +
-		"000c" + hex.EncodeToString([]byte("videocodecid")) + "00401c000000000000" +
-		"0007" + hex.EncodeToString([]byte("encoder")) + "0200056b6c697665" + "000009")
-	if diff := cmp.Diff(want, b); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -21,7 +21,7 @@ type VideoParser struct {
 
 // Parse reads the body of a video tag; ms is the tag's timestamp. It takes the body over:
 // the access unit may lie in it, and bytes may be moved within it. Errors are ErrMalformed,
-// ErrCodec and ErrNoKeyframes.
+// ErrCodec and [nal.ErrNoKeyframes].
 func (p *VideoParser) Parse(body []byte, ms uint32) (Unit, error) {
 	h, err := readVideoHeader(body)
 	if err != nil {
