@@ -81,7 +81,10 @@ func (c *cutter) setTrack(t media.Track) error {
 		return &Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("track %d has no codec parameters", t.ID)}
 	}
 	old := c.track(t.ID)
+	sound, isSound := t.Params.(media.AudioParams)
 	switch {
+	case isSound && sound.SampleRate() == 0:
+		return &Refusal{Reason: ReasonMedia, Text: "the audio has no sample rate"}
 	case old == nil && len(c.tracks) >= maxTracks:
 		return &Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("the stream has more than %d tracks", maxTracks)}
 	case old != nil && old.track.Params.Kind() != t.Params.Kind():
@@ -98,14 +101,11 @@ func (c *cutter) setTrack(t media.Track) error {
 		c.tracks = append(c.tracks, old)
 	}
 	old.track = t
-	if p, ok := t.Params.(media.AudioParams); ok {
-		if p.SampleRate() == 0 {
-			return &Refusal{Reason: ReasonMedia, Text: "the audio has no sample rate"}
+	if isSound {
+		if old.grid.rate != sound.SampleRate() {
+			old.grid = newAudioGrid(sound.SampleRate(), &old.grid)
 		}
-		if old.grid.rate != p.SampleRate() {
-			old.grid = newAudioGrid(p.SampleRate(), &old.grid)
-		}
-		old.fixed = p.FrameSamples()
+		old.fixed = sound.FrameSamples()
 		_, old.opus = t.Params.(*media.Opus)
 	}
 	c.order.announce(&t)

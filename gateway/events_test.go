@@ -187,6 +187,17 @@ func TestOpus(t *testing.T) {
 	}
 }
 
+// TestRefusedTrack: what comes on a track that was refused is refused as well.
+func TestRefusedTrack(t *testing.T) {
+	b := newBench(t, nil)
+	if err := b.cut.setTrack(media.Track{ID: 1, Params: &media.MP3{ChannelCount: 2}}); reason(err) != ReasonMedia {
+		t.Errorf("sound without a rate: %v", err)
+	}
+	if err := b.cut.write(&AccessUnit{Track: 1, Key: true, Payload: []byte{1}}, b.now); reason(err) != ReasonMedia {
+		t.Errorf("a frame of it: %v", err)
+	}
+}
+
 func TestTrackRefusals(t *testing.T) {
 	b := newBench(t, nil).tracks(testH264(""))
 	if err := b.cut.setTrack(media.Track{ID: 0, Params: testAAC(48000).Params}); reason(err) != ReasonMedia {

@@ -90,8 +90,8 @@ func (h *health) score(now time.Time, frames, lost uint64) int {
 	return int(100*min(1, max(0, score)) + 0.5)
 }
 
-// lost counts the access units that were left out because something was wrong with them: here,
-// and before they came here.
+// lostUnits counts the access units that were left out because something was wrong with them: here,
+// and before they came here. The caller holds s.mu.
 func (s *Session) lostUnits(link *live.LinkStats) (n uint64) {
 	for cause := range dropCauses {
 		if cause != dropEarlySound { // each connect has some

@@ -58,6 +58,24 @@ func TestOneLanguage(t *testing.T) {
 	}
 }
 
+// TestFirstSoundStops: sound alone, in two languages, goes on in segments of the usual length when the track that
+// makes the cuts falls silent, and nothing of the other one is lost.
+func TestFirstSoundStops(t *testing.T) {
+	units := only(both(source{audio: 48000, length: 30 * time.Second}.units()), func(u unit) bool {
+		return u.au.Track == 2 || u.at < 9*time.Second
+	})
+	b := newBench(t, nil)
+	b.cut.expect(media.Audio, media.Audio)
+	parts := b.tracks(spoken(1, "en"), spoken(2, "he")).send(units...).finish()
+	checkParts(t, parts, 333*time.Millisecond)
+	if n := len(segments(parts)); n < 7 {
+		t.Errorf("%d segments of 30 s", n)
+	}
+	if got := frames(parts, 2); len(got) != 1407 {
+		t.Errorf("%d frames of the track that goes on, want 1407", len(got))
+	}
+}
+
 // TestExpectedTracks: the first segment waits a moment for every track that was announced.
 func TestExpectedTracks(t *testing.T) {
 	units := both(source{fps: 30, gop: 60, audio: 48000, length: 5 * time.Second}.units())

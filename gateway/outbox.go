@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// outboxTime and outboxBytes bound what waits for the media plane: enough for a bus
-	// that elects a new leader, which takes it four to nine seconds, and fifteen on machines
-	// that are loaded.
+	// outboxTime is how long parts wait for the media plane, outboxBytes bounds those that do: enough
+	// for a bus that elects a new leader, which takes it four to nine seconds, and fifteen on
+	// machines that are loaded.
 	outboxTime  = 25 * time.Second
 	outboxBytes = 64 << 20
 	// retryAfter is how long a publish that failed waits for the next attempt.
@@ -28,13 +28,19 @@ type outbox struct {
 	dropped func(parts int)
 
 	mu    sync.Mutex // guards the fields below
-	queue []*live.Part
+	queue []waitingPart
 	bytes int
 	// spoiled is the segment of a part that can never be published: without it the rest is of
 	// no use. 0 when there is none.
 	spoiled uint64
 	closed  bool
 	wake    chan struct{}
+}
+
+// waitingPart is a part and when it began to wait.
+type waitingPart struct {
+	*live.Part
+	since time.Time
 }
 
 func newOutbox(publish func(context.Context, *live.Part) error, dropped func(int)) *outbox {
@@ -46,9 +52,10 @@ func (o *outbox) push(p *live.Part) {
 	o.mu.Lock()
 	lost := 1
 	if p.Segment.Number != o.spoiled {
-		o.queue = append(o.queue, p)
+		now := time.Now()
+		o.queue = append(o.queue, waitingPart{p, now})
 		o.bytes += p.Size()
-		lost = o.makeRoom()
+		lost = o.makeRoom(now)
 	}
 	o.mu.Unlock()
 	if lost > 0 {
@@ -59,8 +66,8 @@ func (o *outbox) push(p *live.Part) {
 
 // makeRoom drops the oldest segment while the queue is over its bounds. The part at the head
 // may be on its way; it goes with the others.
-func (o *outbox) makeRoom() (lost int) {
-	for len(o.queue) > 1 && (o.bytes > outboxBytes || o.span() > outboxTime) {
+func (o *outbox) makeRoom(now time.Time) (lost int) {
+	for len(o.queue) > 1 && (o.bytes > outboxBytes || now.Sub(o.queue[0].since) > outboxTime) {
 		oldest := o.queue[0].Segment.Number
 		for len(o.queue) > 1 && o.queue[0].Segment.Number == oldest {
 			o.shift()
@@ -70,14 +77,9 @@ func (o *outbox) makeRoom() (lost int) {
 	return lost
 }
 
-func (o *outbox) span() time.Duration {
-	first, last := o.queue[0], o.queue[len(o.queue)-1]
-	return last.Frames[0].DTS.Sub(first.Frames[0].DTS)
-}
-
 func (o *outbox) shift() {
 	o.bytes -= o.queue[0].Size()
-	o.queue[0] = nil
+	o.queue[0] = waitingPart{}
 	o.queue = o.queue[1:]
 }
 
@@ -103,14 +105,14 @@ func (o *outbox) head() (p *live.Part, closed bool) {
 		o.queue = nil
 		return nil, o.closed
 	}
-	return o.queue[0], o.closed
+	return o.queue[0].Part, o.closed
 }
 
 // done removes a part that was published, unless it was dropped meanwhile.
 func (o *outbox) done(p *live.Part) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.queue) > 0 && o.queue[0] == p {
+	if len(o.queue) > 0 && o.queue[0].Part == p {
 		o.shift()
 	}
 }

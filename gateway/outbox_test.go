@@ -6,10 +6,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"klive/infra/bus"
 	"klive/infra/live"
+	"klive/infra/media"
 )
 
 // stuckMedia is a media plane that is away for a while.
@@ -146,6 +148,31 @@ func TestHopelessPart(t *testing.T) {
 		}
 		if n := strings.Count(w.log.String(), "can never take this part"); n != 1 {
 			t.Errorf("%d lines about it", n)
+		}
+	})
+}
+
+// Media that come faster than they are shown, such as what a packager has kept while its network was away, wait for
+// the bus like any others: it is how long they wait that counts, and not how long they last.
+func TestOutboxTakesABurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sent []uint64
+		lost := 0
+		o := newOutbox(func(_ context.Context, p *live.Part) error {
+			time.Sleep(3 * time.Millisecond)
+			sent = append(sent, p.Seq)
+			return nil
+		}, func(n int) { lost += n })
+		for i := range 120 {
+			o.push(&live.Part{
+				Seq: uint64(i + 1), Segment: live.Segment{Number: uint64(i/12 + 1)},
+				Frames: []media.Frame{{DTS: testEpoch.Add(time.Duration(i) * 333 * time.Millisecond), Payload: make([]byte, 1000)}},
+			})
+		}
+		o.close()
+		o.run(t.Context())
+		if len(sent) != 120 || lost != 0 {
+			t.Errorf("%d of 120 parts sent, %d given up", len(sent), lost)
 		}
 	})
 }

@@ -97,7 +97,7 @@ func redact(query string) string {
 			b.WriteString("***")
 			continue
 		}
-		fmt.Fprintf(&b, "%.32s=%.32s", printable(k), printable(v))
+		b.WriteString(Printable(k, 32) + "=" + Printable(v, 32))
 	}
 	return b.String()
 }
@@ -108,14 +108,16 @@ func shownName(name string) string {
 	if i := strings.IndexAny(name, "?&="); i >= 0 {
 		name = name[:i] + "***"
 	}
-	return printable(fmt.Sprintf("%.80s", name))
+	return Printable(name, 80)
 }
 
-func printable(s string) string {
+// Printable makes a peer's text fit for a log line and an answer: most bytes of it, with dots for all but printable
+// ASCII.
+func Printable(s string, most int) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r > 0x7e {
 			return '.'
 		}
 		return r
-	}, s)
+	}, s[:min(len(s), most)])
 }

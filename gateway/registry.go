@@ -154,7 +154,7 @@ func (g *Gateway) open(ctx context.Context, p *Permit, pub Publish, o opening) (
 	s := g.newSession(live.Feed{FeedID: o.id, Epoch: epoch}, o)
 	s.record = live.FeedRecord{
 		Feed: s.feed, Gateway: g.cfg.Address, Protocol: p.connect.Protocol, Peer: p.connect.Peer,
-		Encoder: printable(fmt.Sprintf("%.120s", pub.Encoder)), Opened: now, Beat: now, Grant: o.grant,
+		Encoder: Printable(pub.Encoder, 120), Opened: now, Beat: now, Grant: o.grant,
 	}
 	target, starts, lastEnd := g.joining(feeds, current, now)
 	s.target, s.meter.clock, s.link = target, pub.Clock, pub.Link

@@ -154,11 +154,14 @@ func (s *segmenter) audio(it item) {
 		return
 	}
 	params, known := s.cur.trackParams(f.Track)
-	leads := f.Track == s.cur.seg.Tracks[0].ID
+	end := boundary(s.cur.seg.Start, s.grid)
+	if f.Track != s.cur.seg.Tracks[0].ID {
+		end = end.Add(forcedAfter) // the first track makes the cuts, and another one when it has fallen silent
+	}
 	switch {
 	case s.broken, known && params != it.track.Params:
 		s.open(it, true)
-	case leads && f.PTS >= boundary(s.cur.seg.Start, s.grid):
+	case f.PTS >= end:
 		s.open(it, false)
 	default:
 		s.addAudio(s.cur, it)

@@ -49,16 +49,16 @@ type Session struct {
 	ended    bool
 	target   time.Duration
 	logged   [dropCauses]uint64
-	forced   forcedCuts
 
 	stateMu sync.Mutex // guards the fields below
 	clock   live.ClockRecord
 	err     error // why the gateway ended it
 	record  live.FeedRecord
 
-	revision uint64 // of the record in the bucket; run's own
-	lost     bool   // the record belongs to another feed now; run's own
-	late     uint64 // the part that was called late in the log; the outbox's own
+	revision uint64     // of the record in the bucket; run's own
+	lost     bool       // the record belongs to another feed now; run's own
+	forced   forcedCuts // what was said of cuts without a keyframe; run's own
+	late     uint64     // the part that was called late in the log; the outbox's own
 }
 
 // SetTrack announces a track, or its new parameters, for the access units that follow.
@@ -158,7 +158,7 @@ func (s *Session) end(r *Refusal) {
 
 // kick ends the session by the will of Kaltura or of an operator.
 func (s *Session) kick(reason string) {
-	s.end(&Refusal{Reason: ReasonKicked, Text: "this stream was ended by the service: " + printable(fmt.Sprintf("%.200s", reason))})
+	s.end(&Refusal{Reason: ReasonKicked, Text: "this stream was ended by the service: " + Printable(reason, 200)})
 }
 
 func (s *Session) why() error {

@@ -10,8 +10,8 @@ const (
 	// rounding is what a segment may be longer than the target: EXTINF is compared after
 	// rounding to whole seconds (RFC 8216 §4.3.3.1).
 	rounding = 499 * time.Millisecond
-	// forcedAfter is how far behind the target a segment is cut without a keyframe. It
-	// leaves a late keyframe its chance.
+	// forcedAfter is how far behind the target a segment is cut without a keyframe, and how far behind
+	// its end by another track of sound than the first. It leaves what comes late its chance.
 	forcedAfter = 250 * time.Millisecond
 	// leastForced is the same for a segment whose sound begins before its pictures: the
 	// pictures' reordering has to fit into what is left of rounding.

@@ -56,7 +56,7 @@ type Config struct {
 	Publish time.Duration
 	// Turn is how long a transport stream waits for the one before it to end (3 s).
 	Turn time.Duration
-	// Logger gets one line for each refusal; nil is silent.
+	// Logger hears of refusals, of each host and fault once a minute; nil is silent.
 	Logger *slog.Logger
 	// Registerer gets the metrics; may be nil.
 	Registerer prometheus.Registerer

@@ -14,12 +14,14 @@ import (
 
 	"klive/gateway"
 	"klive/infra/live"
+	"klive/infra/telemetry"
 )
 
 // Handler answers what lies under [Prefix].
 type Handler struct {
 	cfg     Config
 	metrics *metrics
+	told    telemetry.Throttle // of refusals
 
 	running sync.WaitGroup
 
@@ -252,13 +254,15 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, err error, entr
 	refusal := asRefusal(err)
 	code := status(refusal)
 	h.metrics.requests.WithLabelValues(strconv.Itoa(code)).Inc()
-	level := slog.LevelWarn
-	if refusal.Told || refusal != err && r.Context().Err() != nil {
-		level = slog.LevelDebug // the log has it already, or the encoder went away within a body
-	}
 	args := []any{"entry", entry, "peer", r.RemoteAddr, "reason", refusal.Reason, "text", refusal.Text, "status", code}
 	if refusal.Err != nil {
 		args = append(args, "error", refusal.Err)
+	}
+	level := slog.LevelDebug // the log has it already, or the encoder went away within a body
+	if !refusal.Told && (refusal == err || r.Context().Err() == nil) {
+		var repeats []any
+		level, repeats = gateway.Loudness(&h.told, r.RemoteAddr, entry+" "+refusal.Text)
+		args = append(args, repeats...)
 	}
 	h.cfg.Logger.Log(r.Context(), level, "push request refused", args...)
 	gateway.AnswerRefusal(w, code, refusal)

@@ -113,7 +113,7 @@ func (s *segment) Write(au gateway.AccessUnit) error {
 	if !s.begun.Swap(true) && s.path != "" && !s.anew {
 		if s.skip = s.late.again(&au); s.skip {
 			s.h.metrics.dropped.WithLabelValues("segment").Inc()
-			s.h.cfg.Logger.Info("a segment is left out: it was sent before, or comes too late", "path", shown(s.path))
+			s.h.cfg.Logger.Info("a segment is left out: it was sent before, or comes too late", "path", gateway.Printable(s.path, maxShown))
 		}
 	}
 	if s.skip {

@@ -341,13 +341,3 @@ func streamKey(address string) string {
 func badMovie(format string, args ...any) *gateway.Refusal {
 	return &gateway.Refusal{Reason: gateway.ReasonMedia, Text: "the MP4 body can't be read: " + fmt.Sprintf(format, args...)}
 }
-
-// shown makes a peer's text fit for a log line.
-func shown(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e {
-			return '.'
-		}
-		return r
-	}, s[:min(len(s), 80)])
-}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"klive/gateway"
 	"klive/infra/bus"
 	"klive/infra/live"
 )
@@ -134,7 +135,7 @@ func (f *feed) recall(merge *merger, path string) *movie {
 			continue
 		}
 		if _, err := f.adopt(merge, s.Path, s.Moov); err != nil {
-			f.h.cfg.Logger.Warn("a remembered initialization section is of no use", "entry", f.id.Entry, "path", shown(s.Path), "error", err)
+			f.h.cfg.Logger.Warn("a remembered initialization section is of no use", "entry", f.id.Entry, "path", gateway.Printable(s.Path, maxShown), "error", err)
 			continue
 		}
 		f.keepSection(s.Path, s.Moov)

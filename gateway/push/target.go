@@ -13,8 +13,11 @@ import (
 // Prefix is the path under which encoders publish.
 const Prefix = "/ingest/"
 
-// maxPath bounds a request's path in bytes.
-const maxPath = 1024
+// maxPath bounds a request's path in bytes, maxShown what the log repeats of it.
+const (
+	maxPath  = 1024
+	maxShown = 80
+)
 
 // target is where a request says that it belongs.
 type target struct {

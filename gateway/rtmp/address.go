@@ -35,19 +35,20 @@ func splitName(publish string) (name, query string) {
 // joinQuery puts the parameters of the publish name behind those of the connect: later ones
 // win (contract row 12). What follows the first '/' of either is not part of it (row 11).
 func joinQuery(connect, publish string) string {
-	connect, _, _ = cutSlash(connect)
-	publish, _, _ = cutSlash(publish)
+	connect, _ = cutSlash(connect)
+	publish, _ = cutSlash(publish)
 	if connect == "" || publish == "" {
 		return connect + publish
 	}
 	return connect + "&" + publish
 }
 
-func cutSlash(query string) (before, after string, found bool) {
+// cutSlash cuts a query at its first '/': what some encoders put behind that is the stream's name.
+func cutSlash(query string) (params, hint string) {
 	if i := strings.IndexByte(query, '/'); i > 0 {
-		return query[:i], query[i+1:], true
+		return query[:i], query[i+1:]
 	}
-	return query, "", false
+	return query, ""
 }
 
 // noParams is the refusal of a publish whose address has no broadcast parameters at all

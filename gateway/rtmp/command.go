@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"klive/gateway"
 )
@@ -99,13 +98,13 @@ func (c *conn) connect(cmd command) error {
 	// Fields of a wrong type are as good as absent.
 	text := func(key string) string { s, _ := props.get(key).(string); return s }
 	to := readTarget(text("app"), text("tcUrl"))
-	c.client.encoder = printable(text("flashVer"), 64)
+	c.client.encoder = gateway.Printable(text("flashVer"), 64)
 	if to.app != c.cfg.App {
 		return c.reject(cmd.tx, reasonName, &gateway.Refusal{Reason: gateway.ReasonParams,
-			Text: fmt.Sprintf("there is no application [%s] here; use rtmp://<host>/%s/?p=<partner>&e=<entry>&i=0&t=<token>", printable(to.app, 32), c.cfg.App)})
+			Text: fmt.Sprintf("there is no application [%s] here; use rtmp://<host>/%s/?p=<partner>&e=<entry>&i=0&t=<token>", gateway.Printable(to.app, 32), c.cfg.App)})
 	}
 	c.client.query = to.query
-	_, c.client.hint, _ = cutSlash(to.query)
+	_, c.client.hint = cutSlash(to.query)
 	if err := c.admitConnect(); err != nil {
 		return c.reject(cmd.tx, "", err)
 	}
@@ -284,9 +283,11 @@ func (c *conn) logRefusal(what, reason string, r *gateway.Refusal) {
 	if r.Err != nil {
 		args = append(args, "error", r.Err)
 	}
-	level := slog.LevelWarn
-	if r.Told {
-		level = slog.LevelDebug
+	level := slog.LevelDebug
+	if !r.Told {
+		var repeats []any
+		level, repeats = gateway.Loudness(c.told, c.peer, what+" "+r.Text)
+		args = append(args, repeats...)
 	}
 	c.log.Log(c.ctx, level, what, args...)
 }
@@ -301,15 +302,4 @@ func asRefusal(err error) *gateway.Refusal {
 		return &gateway.Refusal{Reason: gateway.ReasonShutdown, Text: errShutdown.Error(), Err: err}
 	}
 	return &gateway.Refusal{Reason: gateway.ReasonNotReady, Text: "this server can't take the stream now; try again", Err: err}
-}
-
-// printable makes a peer's text fit for a log line and a description.
-func printable(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e {
-			return '.'
-		}
-		return r
-	}, s[:min(len(s), most)])
-	return s
 }

@@ -39,7 +39,7 @@ type Config struct {
 	Limits    Limits
 	Deadlines Deadlines
 
-	// Logger gets one line for each refusal; nil is silent.
+	// Logger hears of refusals, of each host and fault once a minute; nil is silent.
 	Logger *slog.Logger
 	// Registerer gets the metrics; may be nil.
 	Registerer prometheus.Registerer

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 
 	"klive/gateway"
+	"klive/infra/telemetry"
 )
 
 var (
@@ -46,6 +47,7 @@ type conn struct {
 	protocol string
 	peer     string
 	log      *slog.Logger
+	told     *telemetry.Throttle // of refusals
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -275,7 +277,8 @@ func (c *conn) finish(err error) {
 	reason := endReason(err)
 	if reason != "" {
 		c.metrics.refused.WithLabelValues(reason).Inc()
-		c.log.Warn("RTMP connection closed", "entry", c.client.entry, "peer", c.peer, "reason", reason, "error", err)
+		level, repeats := gateway.Loudness(c.told, c.peer, reason)
+		c.log.Log(c.ctx, level, "RTMP connection closed", append([]any{"entry", c.client.entry, "peer", c.peer, "reason", reason, "error", err}, repeats...)...)
 	} else {
 		c.log.Debug("RTMP connection ended", "entry", c.client.entry, "peer", c.peer, "error", err)
 	}

@@ -1,5 +1,7 @@
 package rtmp
 
+import "slices"
+
 // Bits of capsEx (Enhanced RTMP v2, "CapsExMask").
 const (
 	capReconnect  = 1
@@ -23,8 +25,8 @@ func enhancedCaps(connect *object) []property {
 	}
 	video, audio := []string{"avc1", "hvc1", "av01", "vp09"}, []string{"mp4a", "Opus", ".mp3", "ac-3"}
 	var both []any
-	for _, cc := range append(append([]string{}, video...), audio...) {
-		if !hasList || contains(list, cc) || contains(list, "*") {
+	for _, cc := range slices.Concat(video, audio) {
+		if !hasList || slices.Contains(list, any(cc)) || slices.Contains(list, any("*")) {
 			both = append(both, cc)
 		}
 	}
@@ -42,13 +44,4 @@ func infoMap(codecs []string) *object {
 		o.props = append(o.props, property{cc, float64(codecForward)})
 	}
 	return o
-}
-
-func contains(list []any, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }

@@ -69,7 +69,7 @@ func (c *conn) tag(st *stream, m message, id byte, body []byte) error {
 		c.drop(dropTrack)
 		if a := &st.audio[id]; !a.told {
 			a.told = true
-			c.log.Warn("a track of sound can't be used and is left out", "entry", c.client.entry, "stream", printable(st.name, 64), "track", id, "reason", err)
+			c.log.Warn("a track of sound can't be used and is left out", "entry", c.client.entry, "stream", gateway.Printable(st.name, 64), "track", id, "reason", err)
 		}
 		return nil
 	case err != nil:

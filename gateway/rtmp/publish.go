@@ -89,7 +89,7 @@ func (c *conn) publish(id uint32, cmd command) error {
 	c.watch(st)
 	c.net.awaitNothing()
 	c.reader.widen(readBuffer)
-	c.log.Debug("RTMP publish", "entry", c.client.entry, "stream", printable(name, 64), "peer", c.peer, "encoder", c.client.encoder)
+	c.log.Debug("RTMP publish", "entry", c.client.entry, "stream", gateway.Printable(name, 64), "peer", c.peer, "encoder", c.client.encoder)
 	return c.started(st, cmd)
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"klive/gateway"
+	"klive/infra/telemetry"
 )
 
 // ErrClosed is returned by Serve after Close.
@@ -19,7 +21,7 @@ type Server struct {
 	cfg     Config
 	metrics *metrics
 	engines *engines
-	full    occasional
+	told    telemetry.Throttle // of refusals
 
 	// stop ends the context of every connection.
 	ctx  context.Context
@@ -172,7 +174,8 @@ func (s *Server) take(raw net.Conn, protocol string) {
 		c.cancel()
 		if !s.closed {
 			s.metrics.refused.WithLabelValues(reasonConnections).Inc()
-			s.full.log(s.cfg.Logger, "RTMP connection refused", "peer", c.peer, "reason", reasonConnections, "connections", len(s.conns))
+			level, repeats := gateway.Loudness(&s.told, c.peer, reasonConnections)
+			s.cfg.Logger.Log(s.ctx, level, "RTMP connection refused", append([]any{"peer", c.peer, "reason", reasonConnections, "connections", len(s.conns)}, repeats...)...)
 		}
 		return
 	}
@@ -195,30 +198,11 @@ func (s *Server) newConn(raw net.Conn, protocol string) *conn {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	c := &conn{
-		cfg: &s.cfg, metrics: s.metrics, engine: dialogue{engines: s.engines}, protocol: protocol, peer: peer, log: s.cfg.Logger,
+		cfg: &s.cfg, metrics: s.metrics, engine: dialogue{engines: s.engines}, protocol: protocol, peer: peer, log: s.cfg.Logger, told: &s.told,
 		ctx: ctx, cancel: cancel, draining: s.draining, window: windowSize, streams: map[uint32]*stream{},
 	}
 	c.net = &netConn{conn: raw, idle: s.cfg.Deadlines.Idle, write: s.cfg.Deadlines.Write, received: s.metrics.bytes, onWake: c.onWake}
 	_, c.net.gather = raw.(*net.TCPConn)
 	c.writer = chunkWriter{w: c.net, size: defaultChunkSize}
 	return c
-}
-
-// occasional logs at most one line a second and says how many it left out.
-type occasional struct {
-	// mu guards the fields below.
-	mu      sync.Mutex
-	last    time.Time
-	skipped int
-}
-
-func (o *occasional) log(to *slog.Logger, text string, args ...any) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if now := time.Now(); now.Sub(o.last) >= time.Second {
-		to.Warn(text, append(args, "left out", o.skipped)...)
-		o.last, o.skipped = now, 0
-		return
-	}
-	o.skipped++
 }

@@ -407,6 +407,32 @@ func TestConnectionLimit(t *testing.T) {
 	})
 }
 
+// TestScannersAreToldOnce: what speaks something else than RTMP, again and again, is one warning a minute.
+func TestScannersAreToldOnce(t *testing.T) {
+	inBubble(t, nil, func(r *rig) {
+		scan := func() {
+			conn := r.dial()
+			defer conn.Close()
+			if _, err := conn.Write([]byte("G")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * lingerTime)
+		}
+		const warning = `level=WARN msg="RTMP connection closed"`
+		for range 10 {
+			scan()
+		}
+		if n := strings.Count(r.log.String(), warning); n != 1 {
+			t.Errorf("%d warnings of 10 connections:\n%s", n, r.log)
+		}
+		time.Sleep(time.Minute)
+		scan()
+		if !strings.Contains(r.log.String(), "repeats=9") {
+			t.Errorf("the log does not say how often:\n%s", r.log)
+		}
+	})
+}
+
 func TestFaultCostsOneConnection(t *testing.T) {
 	inBubble(t, nil, func(r *rig) {
 		healthy := r.client()

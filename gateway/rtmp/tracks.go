@@ -95,7 +95,7 @@ func (c *conn) publishTrack(st *stream, id byte) (gateway.Publication, error) {
 }
 
 func (c *conn) leaveOut(st *stream, id byte, err error) {
-	c.log.Warn("a video track is left out", "entry", c.client.entry, "stream", printable(st.name, 64), "track", id, "reason", asRefusal(err).Text)
+	c.log.Warn("a video track is left out", "entry", c.client.entry, "stream", gateway.Printable(st.name, 64), "track", id, "reason", asRefusal(err).Text)
 }
 
 // more returns the numbers from 1 on that a map of tracks in the metadata names (Enhanced RTMP v2

@@ -38,7 +38,7 @@ type Config struct {
 	// first access unit (10 s), Idle that without a byte (30 s), Peer that without any sign of
 	// life, keep-alives included (5 s).
 	Admission, Publish, Idle, Peer time.Duration
-	// Logger gets one line for each refusal; nil is silent.
+	// Logger hears of refusals, of each host and fault once a minute; nil is silent.
 	Logger *slog.Logger
 	// Registerer gets the metrics; may be nil.
 	Registerer prometheus.Registerer

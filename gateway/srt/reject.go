@@ -8,7 +8,7 @@ import (
 	"klive/gateway"
 )
 
-// errUnsecure and errSecret are refusals that SRT itself has codes for.
+// Refusals that SRT itself has codes for.
 var (
 	errUnsecure = &gateway.Refusal{Reason: gateway.ReasonAuth, Text: "the entry asks for encryption: set the entry's SRT passphrase in the encoder"}
 	errPlain    = &gateway.Refusal{Reason: gateway.ReasonAuth, Text: "the entry has no SRT passphrase: switch encryption off in the encoder, or give the entry one"}

@@ -10,8 +10,12 @@ import (
 	"klive/infra/live"
 )
 
-// maxStreamID bounds a stream id in bytes (SRTO_STREAMID, access control §"general syntax").
-const maxStreamID = 512
+// maxStreamID bounds a stream id in bytes (SRTO_STREAMID, access control §"general syntax"), maxShown what a refusal
+// repeats of a value in it.
+const (
+	maxStreamID = 512
+	maxShown    = 40
+)
 
 // target is where a caller says that it wants to go.
 type target struct {
@@ -78,10 +82,10 @@ func parseStandard(text string) (target, error) {
 		return target{}, err
 	}
 	if mode, ok := keys["m"]; ok && mode != "publish" {
-		return target{}, &refusedMode{mode: shown(mode)}
+		return target{}, &refusedMode{mode: gateway.Printable(mode, maxShown)}
 	}
 	if t, ok := keys["t"]; ok && t != "stream" {
-		return target{}, refuseID("the stream id asks for type %q; want t=stream, or leave it out", shown(t))
+		return target{}, refuseID("the stream id asks for type %q; want t=stream, or leave it out", gateway.Printable(t, maxShown))
 	}
 	out := target{name: keys["r"]}
 	entry, suffix, err := live.ParseStreamName(keys["r"])
@@ -206,14 +210,4 @@ func (e *refusedMode) Error() string {
 
 func refuseID(format string, args ...any) *gateway.Refusal {
 	return &gateway.Refusal{Reason: gateway.ReasonParams, Text: fmt.Sprintf(format, args...)}
-}
-
-// shown makes a peer's text fit for a log line.
-func shown(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e {
-			return '.'
-		}
-		return r
-	}, s[:min(len(s), 40)])
 }

@@ -67,7 +67,7 @@ type Config struct {
 	// Latency is how long a missing packet is waited for (500 ms).
 	Latency time.Duration
 
-	// Logger gets one line for each refusal; nil is silent.
+	// Logger hears of refusals, of each host and fault once a minute; nil is silent.
 	Logger *slog.Logger
 	// Registerer gets the metrics; may be nil.
 	Registerer prometheus.Registerer

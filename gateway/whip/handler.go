@@ -242,13 +242,15 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, entry string, er
 		status = own.status
 	}
 	s.count(r, status)
-	level := slog.LevelWarn
-	if refusal.Told {
-		level = slog.LevelDebug // the log has it already
-	}
 	args := []any{"entry", entry, "method", r.Method, "peer", r.RemoteAddr, "reason", refusal.Reason, "text", refusal.Text, "status", status}
 	if refusal.Err != nil {
 		args = append(args, "error", refusal.Err)
+	}
+	level := slog.LevelDebug // the log has it already
+	if !refusal.Told {
+		var repeats []any
+		level, repeats = gateway.Loudness(&s.told, r.RemoteAddr, entry+" "+refusal.Text)
+		args = append(args, repeats...)
 	}
 	s.cfg.Logger.Log(r.Context(), level, "WHIP request refused", args...)
 	gateway.AnswerRefusal(w, status, refusal)

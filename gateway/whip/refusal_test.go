@@ -26,6 +26,19 @@ const (
 		"a=fingerprint:sha-256 6B:8B:F0:65:5F:78:E2:51:3B:AC:6F:F3:3F:46:1B:35:DC:B8:5F:64:1A:24:C2:43:F0:A1:58:D0:A1:2C:19:08\r\n"
 )
 
+// TestRefusalsAreToldOnce: what asks for the same wrong thing again and again is one warning, and not a log of them.
+func TestRefusalsAreToldOnce(t *testing.T) {
+	r := newRig(t, nil)
+	for range 10 {
+		if res, _ := r.send("POST", "/whip/nonsense", "x"); res.StatusCode != http.StatusBadRequest {
+			t.Errorf("answered %d", res.StatusCode)
+		}
+	}
+	if n := strings.Count(r.text(), `level=WARN msg="WHIP request refused"`); n != 1 {
+		t.Errorf("%d warnings of 10 requests", n)
+	}
+}
+
 // TestRefusals answers what can't be taken with a status and a reason.
 func TestRefusals(t *testing.T) {
 	r := newRig(t, nil)

@@ -9,6 +9,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"klive/gateway"
+	"klive/infra/telemetry"
 )
 
 // Server answers what lies under [Prefix], and holds the sessions.
@@ -18,6 +19,7 @@ type Server struct {
 	api     *webrtc.API
 	udp     *ice.UDPMuxDefault
 	tcp     *ice.TCPMuxDefault // nil without one
+	told    telemetry.Throttle // of refusals
 
 	running sync.WaitGroup // sessions and undecided requests
 

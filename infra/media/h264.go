@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 )
@@ -53,7 +54,7 @@ func (p *H264) CodecString() string {
 // Equal compares the parameter sets byte by byte.
 func (p *H264) Equal(o Params) bool {
 	q, ok := o.(*H264)
-	return ok && p.Pose == q.Pose && equalNALs(p.SPS, q.SPS) && equalNALs(p.PPS, q.PPS)
+	return ok && p.Pose == q.Pose && equalSets(p.SPS, q.SPS) && equalSets(p.PPS, q.PPS)
 }
 
 // Size is the cropped picture size in pixels.
@@ -88,22 +89,12 @@ func (p *H264) FrameRate() float64 { return p.frameRate }
 
 func (*H264) sealed() {}
 
-func equalNALs(a, b [][]byte) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if !bytes.Equal(a[i], b[i]) {
-			return false
-		}
-	}
-	return true
-}
+func equalSets(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
 
-// saneRate drops frame rates that VUI timing states by mistake.
+// saneRate drops frame rates that VUI timing states by mistake: 0 units in a tick of 0 are no number.
 func saneRate(fps float64) float64 {
-	if fps < 1 || fps > 300 {
-		return 0
+	if fps >= 1 && fps <= 300 {
+		return fps
 	}
-	return fps
+	return 0
 }

@@ -80,7 +80,7 @@ func constraintBytes(sps []byte) []byte {
 // Equal compares the parameter sets byte by byte.
 func (p *HEVC) Equal(o Params) bool {
 	q, ok := o.(*HEVC)
-	return ok && p.Pose == q.Pose && equalNALs(p.VPS, q.VPS) && equalNALs(p.SPS, q.SPS) && equalNALs(p.PPS, q.PPS)
+	return ok && p.Pose == q.Pose && equalSets(p.VPS, q.VPS) && equalSets(p.SPS, q.SPS) && equalSets(p.PPS, q.PPS)
 }
 
 // Size is the cropped picture size in pixels.

@@ -73,6 +73,19 @@ func TestH264Params(t *testing.T) {
 	}
 }
 
+// TestFrameRateNotStated: timing information of nothing but zeros, as some encoders write it, states no rate. What
+// is no number can't be put into a playlist or a record.
+func TestFrameRateNotStated(t *testing.T) {
+	const zeros = "674d401eeca05017fcb8088000000300000300000300078b16cb" // h264SPS with 0 units in a tick of 0
+	p, err := NewH264([][]byte{unhex(t, zeros)}, [][]byte{unhex(t, h264PPS)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w, h := p.Size(); w != 640 || h != 360 || p.FrameRate() != 0 {
+		t.Errorf("%dx%d at %v 1/s", w, h, p.FrameRate())
+	}
+}
+
 func TestHEVCParams(t *testing.T) {
 	p, err := NewHEVC([][]byte{unhex(t, hevcVPS)}, [][]byte{unhex(t, hevcSPS)}, [][]byte{unhex(t, hevcPPS)})
 	if err != nil {

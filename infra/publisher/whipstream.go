@@ -44,8 +44,23 @@ func runWHIP(ctx context.Context, cmd *exec.Cmd, url string) error {
 type whipSink struct {
 	w     *WHIP
 	sets  []byte // of the pictures, with four-byte lengths
+	clock whipClock
+}
+
+// whipClock counts the time since the first access unit on, over the wraps of its clock.
+type whipClock struct {
 	begun bool
-	first uint64
+	last  uint64 // as it came, wrapped
+	ticks int64  // since the beginning
+}
+
+// at is the time since the beginning; 0 for sound that begins a little before the pictures.
+func (c *whipClock) at(wrapped uint64) time.Duration {
+	if c.begun {
+		c.ticks += ts.Distance(wrapped - c.last)
+	}
+	c.begun, c.last = true, wrapped
+	return media.FromTicks(max(c.ticks, 0), ts.Rate)
 }
 
 func (s *whipSink) Program([]ts.Stream) error { return nil }
@@ -73,15 +88,7 @@ func (s *whipSink) Unit(u ts.Unit) error {
 		return ErrEnded
 	default:
 	}
-	if !s.begun {
-		s.begun, s.first = true, u.Time
-	}
-	const wrap = 1<<ts.Bits - 1
-	ticks := int64((u.Time - s.first) & wrap)
-	if ticks > wrap/2 {
-		ticks = 0 // sound that begins a little before the pictures
-	}
-	at := time.Duration(ticks) * time.Second / ts.Rate
+	at := s.clock.at(u.Time)
 	if u.Track != media.VideoTrack {
 		return s.w.Audio(u.Payload, at)
 	}

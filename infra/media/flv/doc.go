@@ -10,7 +10,6 @@ import (
 	"errors"
 
 	"klive/infra/media"
-	"klive/infra/media/nal"
 )
 
 var (
@@ -20,9 +19,6 @@ var (
 	// ErrCodec is returned for a tag of a codec that can't be used. Its text names the codec
 	// and says what to send instead.
 	ErrCodec = errors.New("flv: unsupported codec")
-	// ErrNoKeyframes is returned when a stream refreshes its picture by recovery points
-	// only, so that no frame of it can begin a segment.
-	ErrNoKeyframes = nal.ErrNoKeyframes
 )
 
 // Unit is what one tag body holds.

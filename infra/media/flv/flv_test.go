@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"klive/infra/media"
+	"klive/infra/media/nal"
 )
 
 // The parameter sets are those of x264 and x265 for a 640x360 test picture.
@@ -278,7 +279,7 @@ func TestRecoveryPointsRefused(t *testing.T) {
 	v := started(t, p)
 	refused := func(ms uint32) bool {
 		_, err := v.Parse(frame(t, p, avcc(point, slice), 0, false), ms)
-		if err != nil && !errors.Is(err, ErrNoKeyframes) {
+		if err != nil && !errors.Is(err, nal.ErrNoKeyframes) {
 			t.Fatal(err)
 		}
 		return err != nil
@@ -361,6 +362,34 @@ func TestEnhancedVideo(t *testing.T) {
 	}
 }
 
+// TestCodecChanges: an encoder that goes to another codec and back announces the parameters of each again, also
+// those that it had before.
+func TestCodecChanges(t *testing.T) {
+	vp9 := &media.VP9{Level: 10, Depth: 8, Chroma: 1, Width: 640, Height: 360}
+	av1, err := media.NewAV1(unhex("81000c000a0a00000003b4fd900be001")) // 160x90
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v VideoParser
+	var got []string
+	for _, p := range []media.Params{avcParams(t), av1, avcParams(t), hevcParams(t), av1, vp9, av1, avcParams(t)} {
+		u, err := v.Parse(sequence(t, p), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.Params != nil {
+			got = append(got, u.Params.Codec())
+		}
+	}
+	// Those of VP9 come with its first keyframe.
+	if want := []string{"H264", "AV1", "H264", "HEVC", "AV1", "AV1", "H264"}; !slices.Equal(got, want) {
+		t.Errorf("announced %v, want %v", got, want)
+	}
+	if u, err := v.Parse(frame(t, hevcParams(t), avcc([]byte{0x26, 1, 0xaf}), 0, true), 0); err != nil || u.Payload != nil {
+		t.Errorf("a frame of another codec is %+v, %v", u, err)
+	}
+}
+
 func TestAudio(t *testing.T) {
 	p := aacParams(t)
 	var a AudioParser
@@ -399,18 +428,5 @@ func TestAudio(t *testing.T) {
 		if _, err := a.Parse(b); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestMetadata(t *testing.T) {
-	b := AppendMetadata(nil, Metadata{Width: 1280, FrameRate: 29.97, HasVideo: true, Encoder: "klive"})
-	want := unhex("02000d" + hex.EncodeToString([]byte("@setDataFrame")) +
-		"02000a" + hex.EncodeToString([]byte("onMetaData")) + "0800000004" +
-		"0005" + hex.EncodeToString([]byte("width")) + "004094000000000000" +
-		"0009" + hex.EncodeToString([]byte("framerate")) + "00403df851eb851eb8" +
-		"000c" + hex.EncodeToString([]byte("videocodecid")) + "00401c000000000000" +
-		"0007" + hex.EncodeToString([]byte("encoder")) + "0200056b6c697665" + "000009")
-	if diff := cmp.Diff(want, b); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -21,7 +21,7 @@ type VideoParser struct {
 
 // Parse reads the body of a video tag; ms is the tag's timestamp. It takes the body over:
 // the access unit may lie in it, and bytes may be moved within it. Errors are ErrMalformed,
-// ErrCodec and ErrNoKeyframes.
+// ErrCodec and [nal.ErrNoKeyframes].
 func (p *VideoParser) Parse(body []byte, ms uint32) (Unit, error) {
 	h, err := readVideoHeader(body)
 	if err != nil {
@@ -29,10 +29,13 @@ func (p *VideoParser) Parse(body []byte, ms uint32) (Unit, error) {
 	}
 	switch h.packet {
 	case packetSequence:
+		// What is known of other codecs goes: coming back to one, its parameters are news.
 		switch {
 		case h.av1:
+			p.units, p.vp9 = nil, nil
 			return p.av1Sequence(h.body)
 		case h.vp9:
+			p.units, p.av1 = nil, nil
 			return p.vp9Sequence(h.body)
 		}
 		p.av1, p.vp9 = nil, nil

@@ -3,7 +3,6 @@ package flv
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 
 	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
 
@@ -124,63 +123,4 @@ func appendUnits(b []byte, units [][]byte) []byte {
 		b = append(b, u...)
 	}
 	return b
-}
-
-// Metadata is what onMetaData says about a stream (FLV annex E.5). Zero fields are left out.
-type Metadata struct {
-	Width, Height        int
-	FrameRate            float64
-	VideoRate, AudioRate float64 // kbit/s
-	SampleRate, Channels int
-	HasVideo, HasAudio   bool
-	Encoder              string
-}
-
-// AppendMetadata appends the AMF0 body of a data message "@setDataFrame", "onMetaData".
-func AppendMetadata(b []byte, m Metadata) []byte {
-	b = appendString(append(b, amfString), "@setDataFrame")
-	b = appendString(append(b, amfString), "onMetaData")
-	b = append(b, amfECMAArray, 0, 0, 0, 0)
-	count := len(b) - 4
-	n := uint32(0)
-	number := func(key string, v float64) {
-		if v != 0 {
-			b = binary.BigEndian.AppendUint64(append(appendString(b, key), amfNumber), math.Float64bits(v))
-			n++
-		}
-	}
-	number("width", float64(m.Width))
-	number("height", float64(m.Height))
-	number("framerate", m.FrameRate)
-	number("videodatarate", m.VideoRate)
-	number("audiodatarate", m.AudioRate)
-	number("audiosamplerate", float64(m.SampleRate))
-	number("audiochannels", float64(m.Channels))
-	if m.HasVideo {
-		number("videocodecid", codecAVC)
-	}
-	if m.HasAudio {
-		number("audiocodecid", soundAAC)
-	}
-	if m.Encoder != "" {
-		b = appendString(append(appendString(b, "encoder"), amfString), m.Encoder)
-		n++
-	}
-	binary.BigEndian.PutUint32(b[count:], n)
-	return append(b, 0, 0, amfObjectEnd)
-}
-
-// AMF0 markers (AMF0 specification §2.1).
-const (
-	amfNumber    = 0
-	amfString    = 2
-	amfECMAArray = 8
-	amfObjectEnd = 9
-)
-
-func appendString(b []byte, s string) []byte {
-	if len(s) > math.MaxUint16 {
-		s = s[:math.MaxUint16]
-	}
-	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 }

@@ -1,7 +1,6 @@
 package mp4
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/Eyevinn/mp4ff/bits"
@@ -36,19 +35,16 @@ func (h *Header) Index(size int64, read func(offset, n int64) ([]byte, error)) (
 		if err != nil {
 			return nil, err
 		}
-		box, kind, err := boxHeader(b)
+		box, err := wholeBox(b, uint64(size-at))
 		if err != nil {
 			return nil, err
 		}
-		if box > size-at {
-			return nil, fmt.Errorf("%w: a box of %d bytes where %d are left", ErrFile, box, size-at)
-		}
-		if kind == "moof" {
-			if err := h.fragment(x, at, box, b, read); err != nil {
+		if box.Type == "moof" {
+			if err := h.fragment(x, at, int64(box.Size), b, read); err != nil {
 				return nil, err
 			}
 		}
-		at += box
+		at += int64(box.Size)
 	}
 	if len(x.Samples) == 0 {
 		return nil, fmt.Errorf("%w: the segment holds no samples", ErrFile)
@@ -61,22 +57,6 @@ func (h *Header) Index(size int64, read func(offset, n int64) ([]byte, error)) (
 
 // headerPiece holds the moof of a usual segment.
 const headerPiece = 16 << 10
-
-// boxHeader reads a box's size, which includes its header, and type.
-func boxHeader(b []byte) (size int64, kind string, err error) {
-	if len(b) < 8 {
-		return 0, "", fmt.Errorf("%w: a cut box", ErrFile)
-	}
-	size, kind = int64(binary.BigEndian.Uint32(b)), string(b[4:8])
-	least := int64(8)
-	if size == 1 && len(b) >= 16 {
-		size, least = int64(binary.BigEndian.Uint64(b[8:])), 16
-	}
-	if size < least {
-		return 0, "", fmt.Errorf("%w: a box of %d bytes", ErrFile, size)
-	}
-	return size, kind, nil
-}
 
 // fragment adds what a moof at an offset of the segment says; b holds its first bytes.
 func (h *Header) fragment(x *Index, at, size int64, b []byte, read func(offset, n int64) ([]byte, error)) error {

@@ -15,17 +15,13 @@ import (
 // Init returns the initialization section (ftyp and moov) of a file that holds the track
 // alone. It depends on the track's parameters and language only.
 func Init(t media.Track) ([]byte, error) {
-	kind := "video"
-	if t.Params.Kind() == media.Audio {
-		kind = "audio"
-	}
 	seg := mp4.NewMP4Init()
 	seg.AddChild(mp4.NewFtyp("iso6", 0, []string{"iso6", "cmfc"}))
 	moov := mp4.NewMoovBox()
 	seg.AddChild(moov)
 	moov.AddChild(mp4.CreateMvhd())
 	moov.AddChild(mp4.NewMvexBox())
-	trak := seg.AddEmptyTrack(Timescale(t.Params), kind, media.LanguageISO3(t.Language))
+	trak := seg.AddEmptyTrack(Timescale(t.Params), t.Params.Kind().String(), media.LanguageISO3(t.Language))
 	if strings.Contains(t.Language, "-") {
 		trak.Mdia.AddChild(mp4.CreateElng(t.Language)) // the code alone says less
 	}

@@ -25,11 +25,7 @@ func File(streams []Stream, base media.Time) ([][]byte, error) {
 	moov.AddChild(mp4.CreateMvhd())
 	moov.AddChild(mp4.NewMvexBox())
 	for _, s := range streams {
-		kind := "video"
-		if s.Track.Params.Kind() == media.Audio {
-			kind = "audio"
-		}
-		trak := seg.AddEmptyTrack(Timescale(s.Track.Params), kind, "und")
+		trak := seg.AddEmptyTrack(Timescale(s.Track.Params), s.Track.Params.Kind().String(), "und")
 		if err := describe(trak, s.Track.Params); err != nil {
 			return nil, fmt.Errorf("mp4 file with %s: %w", s.Track.Params.Codec(), err)
 		}
@@ -103,16 +99,8 @@ func samplesOfTrack(f *mp4.File, trex *mp4.TrexBox) (out []Sample, err error) {
 			if frag.Moof == nil || frag.Mdat == nil {
 				return nil, fmt.Errorf("%w: a fragment without moof or mdat", ErrFile)
 			}
-			full, err := frag.GetFullSamples(trex) // of this track
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrFile, err)
-			}
-			if len(out)+len(full) > maxSamples {
-				return nil, fmt.Errorf("%w: more than %d samples", ErrFile, maxSamples)
-			}
-			for i := range full {
-				s := &full[i]
-				out = append(out, Sample{DTS: int64(s.DecodeTime), PTS: s.PresentationTime(), Duration: s.Dur, Key: s.IsSync(), Data: s.Data})
+			if out, err = appendSamples(out, frag, trex); err != nil {
+				return nil, err
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package mp4
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -16,7 +15,8 @@ import (
 // ErrCodec is returned for a track that can't be used. Its text names what it is.
 var ErrCodec = errors.New("mp4: unsupported codec")
 
-// maxSeconds bounds decode times: 272 years, so that seconds since 1970 or 1904 fit.
+// maxSeconds bounds decode times, as they stand and as the edit list puts them: 272 years, so that seconds since
+// 1970 or 1904 fit, and nanoseconds of them into 64 bits.
 const maxSeconds = 1 << 33
 
 // maxMovieTracks bounds the tracks of a movie that is read.
@@ -224,14 +224,15 @@ func (m *Movie) samples(frag *mp4.Fragment, t *MovieTrack) ([]MovieUnit, error) 
 	var out []MovieUnit
 	for i := range full {
 		s := &full[i]
-		if s.DecodeTime/uint64(t.Timescale) > maxSeconds {
-			return nil, fmt.Errorf("%w: a decode time of %d s", ErrFile, s.DecodeTime/uint64(t.Timescale))
+		dts := int64(s.DecodeTime) + t.shift
+		if s.DecodeTime/uint64(t.Timescale) > maxSeconds || dts/int64(t.Timescale) > maxSeconds || dts/int64(t.Timescale) < -maxSeconds {
+			return nil, fmt.Errorf("%w: a decode time of %d s, which the edit list makes %d s", ErrFile, s.DecodeTime/uint64(t.Timescale), dts/int64(t.Timescale))
 		}
 		u, err := t.unit(s)
 		if err != nil {
 			return nil, err
 		}
-		u.DTS, u.Offset = int64(s.DecodeTime)+t.shift, int64(s.CompositionTimeOffset)
+		u.DTS, u.Offset = dts, int64(s.CompositionTimeOffset)
 		out = append(out, u)
 	}
 	return out, nil
@@ -265,38 +266,6 @@ func (t *MovieTrack) unit(s *mp4.FullSample) (MovieUnit, error) {
 		u.Params = media.WithPose(n.Params, t.pose)
 	}
 	return u, nil
-}
-
-// Box is the header of a box at the beginning of b.
-type Box struct {
-	Type string
-	// Header and Size are in bytes; Size counts the header. Size is 0 for a box that lasts to
-	// the end of the file.
-	Header int
-	Size   uint64
-}
-
-// ReadBox reads a box's header (ISO/IEC 14496-12 §4.2). ok is false when b is too short.
-func ReadBox(b []byte) (box Box, ok bool, err error) {
-	if len(b) < 8 {
-		return Box{}, false, nil
-	}
-	box = Box{Type: string(b[4:8]), Header: 8, Size: uint64(binary.BigEndian.Uint32(b))}
-	if box.Size == 1 {
-		if len(b) < 16 {
-			return Box{}, false, nil
-		}
-		box.Header, box.Size = 16, binary.BigEndian.Uint64(b[8:])
-	}
-	for _, c := range []byte(box.Type) {
-		if c < 0x20 || c > 0x7e {
-			return Box{}, false, fmt.Errorf("%w: a box of type %q", ErrFile, box.Type)
-		}
-	}
-	if box.Size != 0 && box.Size < uint64(box.Header) {
-		return Box{}, false, fmt.Errorf("%w: a %s box of %d bytes", ErrFile, box.Type, box.Size)
-	}
-	return box, true, nil
 }
 
 // Again has parameters announced with the track's next unit: the one that brought them was

@@ -2,10 +2,14 @@ package mp4
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"slices"
 	"testing"
+	"time"
+
+	mp4ff "github.com/Eyevinn/mp4ff/mp4"
 
 	"klive/infra/media"
 	"klive/infra/media/flv"
@@ -146,6 +150,79 @@ func TestMovieRefused(t *testing.T) {
 	for name, b := range map[string][]byte{"nothing": nil, "no tracks": {0, 0, 0, 8, 'm', 'o', 'o', 'v'}, "noise": bytes.Repeat([]byte{9}, 100)} {
 		if _, err := ParseMovie(b); !errors.Is(err, ErrFile) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestMovieEditList: an edit list puts a track on the movie's time line, and one that puts it where no time of
+// ours reaches is refused.
+func TestMovieEditList(t *testing.T) {
+	for _, tc := range []struct {
+		media int64 // where the edit begins
+		dts   int64 // of the first unit, in seconds
+	}{{0, 0}, {10 * 1000, -10}, {-1 << 62, 0}, {1 << 62, 0}} {
+		m := &Movie{mvex: mp4ff.NewMvexBox(), Tracks: []*MovieTrack{{ID: 1, Kind: media.Audio, Timescale: 1000, shift: -tc.media}}}
+		m.mvex.AddChild(mp4ff.CreateTrex(1))
+		f := media.Frame{Duration: time.Second, Payload: []byte{1}}
+		header, err := segmentHeader([]mp4ff.Sample{{Dur: 1000, Size: 1}}, 0, 1, 1, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		moof, mdat := header[:len(header)-mdatHeader], append(header[len(header)-mdatHeader:], f.Payload...)
+		units, err := m.Fragment(moof, mdat, 0)
+		if tc.media > 1<<40 || tc.media < -1<<40 {
+			if !errors.Is(err, ErrFile) {
+				t.Errorf("an edit at %d: %d units, %v", tc.media, len(units), err)
+			}
+			continue
+		}
+		if err != nil || len(units) != 1 || units[0].DTS != tc.dts*1000 {
+			t.Errorf("an edit at %d: %+v, %v", tc.media, units, err)
+		}
+	}
+}
+
+// TestMovieLargeSizes: boxes may have sizes of 64 bits, whatever they hold.
+func TestMovieLargeSizes(t *testing.T) {
+	b, err := os.ReadFile("testdata/av1.mp4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fileUnits(t, "av1.mp4")
+	var m *Movie
+	var moof []byte
+	var units []MovieUnit
+	for at := 0; at < len(b); {
+		box, _, err := ReadBox(b[at:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := b[at : at+int(box.Size)]
+		at += int(box.Size)
+		switch box.Type {
+		case "moov":
+			if m, err = ParseMovie(body); err != nil {
+				t.Fatal(err)
+			}
+		case "moof":
+			moof = bytes.Clone(body)
+		case "mdat":
+			large := binary.BigEndian.AppendUint64([]byte{0, 0, 0, 1, 'm', 'd', 'a', 't'}, box.Size+8)
+			// The samples lie eight bytes further.
+			run := bytes.Index(moof, []byte("trun"))
+			offset := moof[run+12:]
+			binary.BigEndian.PutUint32(offset, binary.BigEndian.Uint32(offset)+8)
+			if units, err = m.Fragment(moof, append(large, body[box.Header:]...), uint64(at)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(units) != len(want) {
+		t.Fatalf("%d units, want %d", len(units), len(want))
+	}
+	for i := range units {
+		if !bytes.Equal(units[i].Payload, want[i].Payload) {
+			t.Fatalf("unit %d differs", i)
 		}
 	}
 }

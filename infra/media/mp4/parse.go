@@ -2,7 +2,6 @@ package mp4
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -12,8 +11,8 @@ import (
 	"klive/infra/media"
 )
 
-// ErrFile is returned for bytes that are no file of the kind this package writes.
-var ErrFile = errors.New("mp4: not a fragmented MP4 file with one track")
+// ErrFile is returned for bytes that are no MP4 file of the kind that was asked for.
+var ErrFile = errors.New("mp4: the file can't be read")
 
 // Bounds of what Parse reads.
 const (
@@ -139,21 +138,29 @@ func (h *Header) Segment(b []byte) (out []Sample, err error) {
 			if frag.Moof == nil || frag.Mdat == nil || len(frag.Moof.Trafs) != 1 {
 				return nil, fmt.Errorf("%w: a fragment without moof, mdat or its one track", ErrFile)
 			}
-			full, err := frag.GetFullSamples(h.trex)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrFile, err)
-			}
-			if len(out)+len(full) > maxSamples {
-				return nil, fmt.Errorf("%w: more than %d samples", ErrFile, maxSamples)
-			}
-			for i := range full {
-				s := &full[i]
-				out = append(out, Sample{DTS: int64(s.DecodeTime), PTS: s.PresentationTime(), Duration: s.Dur, Key: s.IsSync(), Size: s.Size, Data: s.Data})
+			if out, err = appendSamples(out, frag, h.trex); err != nil {
+				return nil, err
 			}
 		}
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%w: the segment holds no samples", ErrFile)
+	}
+	return out, nil
+}
+
+// appendSamples adds what a fragment holds of the track that trex is of.
+func appendSamples(out []Sample, frag *mp4.Fragment, trex *mp4.TrexBox) ([]Sample, error) {
+	full, err := frag.GetFullSamples(trex)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	if len(out)+len(full) > maxSamples {
+		return nil, fmt.Errorf("%w: more than %d samples", ErrFile, maxSamples)
+	}
+	for i := range full {
+		s := &full[i]
+		out = append(out, Sample{DTS: int64(s.DecodeTime), PTS: s.PresentationTime(), Duration: s.Dur, Key: s.IsSync(), Size: s.Size, Data: s.Data})
 	}
 	return out, nil
 }
@@ -179,19 +186,4 @@ func decode(b []byte) (*mp4.File, error) {
 		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	return f, nil
-}
-
-// checkBoxes bounds the number of top-level boxes and holds their sizes against the bytes.
-func checkBoxes(b []byte) error {
-	for n := 0; len(b) > 0; n++ {
-		if len(b) < 8 || n == maxBoxes {
-			return fmt.Errorf("%w: a cut box, or more than %d", ErrFile, maxBoxes)
-		}
-		size := uint64(binary.BigEndian.Uint32(b))
-		if size < 8 || size > uint64(len(b)) {
-			return fmt.Errorf("%w: a box of %d bytes where %d are left", ErrFile, size, len(b))
-		}
-		b = b[size:]
-	}
-	return nil
 }

@@ -187,11 +187,7 @@ func (m *Progressive) moov() (*mp4.MoovBox, error) {
 	moov.AddChild(mvhd)
 	zero := media.TimeFromTicks(m.tracks[0].earliest, m.tracks[0].rate)
 	for i, t := range m.tracks {
-		kind := "video"
-		if t.params.Kind() == media.Audio {
-			kind = "audio"
-		}
-		trak := mp4.CreateEmptyTrak(uint32(i+1), t.rate, kind, "und")
+		trak := mp4.CreateEmptyTrak(uint32(i+1), t.rate, t.params.Kind().String(), "und")
 		trak.Tkhd.Version, trak.Tkhd.Flags = 1, 3 // enabled, in the movie
 		if err := describe(trak, t.params); err != nil {
 			return nil, fmt.Errorf("mp4 for %s: %w", t.params.Codec(), err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // NAL unit types of H.264 (ITU-T H.264 table 7-1) and H.265 (ITU-T H.265 table 7-1).
@@ -182,10 +183,5 @@ func nalLength(b []byte, size int) (int, error) {
 }
 
 func containsNAL(list [][]byte, unit []byte) bool {
-	for _, v := range list {
-		if bytes.Equal(v, unit) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, func(v []byte) bool { return bytes.Equal(v, unit) })
 }
