@@ -147,7 +147,7 @@ func (d *entryDoc) used(token string) bool {
 
 // recordable refuses what would make a recording too long.
 func (d *entryDoc) recordable(p appendParams) error {
-	if d.recordedMs()+int64(p.Duration*1000) > maxRecordedMs {
+	if float64(d.recordedMs())+p.Duration*1000 > maxRecordedMs { // a float, which does not wrap
 		return fail(kaltura.CodeRecordingFull, "the recording of entry "+p.EntryID+" would be longer than 25 hours", "ENTRY_ID", p.EntryID)
 	}
 	if d.Recording != nil && len(d.Recording.Segments) >= maxSegments {
