@@ -167,7 +167,7 @@ func (s *Server) uploadToken(ctx context.Context, c *call, id string) (uploadDoc
 	return doc, err
 }
 
-func noUpload() error { return fail("UPLOAD_TOKEN_NOT_FOUND", "no such upload token") }
+func noUpload() error { return fail(kaltura.CodeUploadTokenNotFound, "no such upload token") }
 
 // removeUpload removes a token with its files.
 func (s *Server) removeUpload(ctx context.Context, doc uploadDoc) error {
