@@ -21,6 +21,7 @@ import (
 	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/node"
+	"klive/infra/telemetry"
 	"klive/workers/transcode"
 )
 
@@ -280,11 +281,9 @@ func probeFolder(name string) (detail string, free int64, err error) {
 	if dir != name {
 		detail += " (the first start makes it)"
 	}
-	var disk syscall.Statfs_t
-	if syscall.Statfs(dir, &disk) != nil {
+	if free, err = telemetry.DiskFree(dir); err != nil {
 		return detail, -1, nil
 	}
-	free = int64(disk.Bavail) * disk.Bsize
 	return fmt.Sprintf("%s, %.1f GiB free", detail, float64(free)/(1<<30)), free, nil
 }
 

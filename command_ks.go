@@ -31,7 +31,7 @@ func (k *ksCmd) Run(g *global) error {
 	expires := time.Now().Add(k.Expiry).Truncate(time.Second)
 	session := kaltura.KS{PartnerID: partner, Expiry: expires.Unix(), UserID: k.User, Privileges: k.Privileges}
 	if k.Admin {
-		session.Type = 2
+		session.Type = kaltura.SessionAdmin
 	}
 	text, err := kaltura.SignV2(secret, session)
 	if err != nil {

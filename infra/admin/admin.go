@@ -117,7 +117,7 @@ func (h *Handler) routes() http.Handler {
 		api.handle(http.MethodGet, "/v1/recordings", http.HandlerFunc(h.recordings))
 		inner.Handle("/", h.console)
 	} else {
-		for _, path := range []string{"/", "/v1/streams", "/v1/streams/", "/v1/entries", "/v1/server"} {
+		for _, path := range []string{"/", "/v1/streams", "/v1/streams/", "/v1/entries", "/v1/server", "/v1/recordings"} {
 			inner.HandleFunc(path, elsewhere)
 		}
 	}
@@ -151,7 +151,7 @@ func (h *Handler) routes() http.Handler {
 		inner.Handle("GET /vod/", h.config.VOD)
 	}
 	api.refuseOthers()
-	inner.HandleFunc("/v1/", h.notFound)
+	inner.HandleFunc("/v1/", api.notFound)
 	inner.Handle("GET /metrics", promhttp.HandlerFor(h.config.Metrics, promhttp.HandlerOpts{}))
 	inner.HandleFunc("/debug/pprof/", pprof.Index)
 	inner.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

@@ -185,7 +185,11 @@ func checkProblem(t *testing.T, res *http.Response, status int, detail string) {
 func TestErrors(t *testing.T) {
 	h := handler(t, func(c *Config) { c.Streams = fakeStreams{err: errors.New("the bus is away")} })
 	checkProblem(t, get(h, local+"/v1/streams"), http.StatusServiceUnavailable, "log says why")
-	checkProblem(t, get(h, local+"/v1/nothing"), http.StatusNotFound, "/v1/streams")
+	checkProblem(t, get(h, local+"/v1/nothing"), http.StatusNotFound, "there are /v1/entries, /v1/recordings, /v1/server, /v1/streams, /v1/streams/{entry}")
+	// A node of the bus names only what it has, and of the rest says where it is.
+	bus := handler(t, func(c *Config) { c.Streams, c.Cluster = nil, fakeCluster{} })
+	checkProblem(t, get(bus, local+"/v1/nothing"), http.StatusNotFound, "there are /v1/nodes")
+	checkProblem(t, get(bus, local+"/v1/recordings"), http.StatusNotFound, "another role")
 	checkProblem(t, get(h, local+"/nothing.js"), http.StatusNotFound, "console")
 	checkProblem(t, get(h, "http://evil.example/v1/streams"), http.StatusForbidden, "admin.token")
 	if _, err := New(Config{}); err == nil {

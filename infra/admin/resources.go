@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -31,4 +33,9 @@ func (r *resources) refuseOthers() {
 			problem(w, http.StatusMethodNotAllowed, "this address takes "+allow)
 		})
 	}
+}
+
+// notFound names the addresses that there are in this process.
+func (r *resources) notFound(w http.ResponseWriter, _ *http.Request) {
+	problem(w, http.StatusNotFound, "no such address on this node; there are "+strings.Join(slices.Sorted(maps.Keys(r.methods)), ", "))
 }

@@ -226,27 +226,3 @@ func problem(w http.ResponseWriter, status int, detail string) {
 		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail,
 	})
 }
-
-// notFound names what there is on this node.
-func (h *Handler) notFound(w http.ResponseWriter, _ *http.Request) {
-	list := "/v1/streams, /v1/streams/{entry}, /v1/entries"
-	if h.config.Entries != nil {
-		list += ", /v1/entries/{entry}, /v1/profiles"
-	}
-	if h.config.Cluster != nil {
-		list += ", /v1/nodes"
-	}
-	if h.config.Drain != nil {
-		list += ", /v1/drain"
-	}
-	if h.config.Usage != nil {
-		list += ", /v1/usage"
-	}
-	if h.config.Feeds != nil {
-		list += ", /v1/feeds/{feed}/kick"
-	}
-	if h.config.Pins != nil {
-		list += ", /v1/entries/{entry}/pin"
-	}
-	problem(w, http.StatusNotFound, "no such address on this node; there are "+list+" and /v1/server")
-}

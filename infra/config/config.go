@@ -164,15 +164,7 @@ type SRT struct {
 }
 
 // Addresses are the listeners, none when the gateway is off.
-func (s SRT) Addresses() []string {
-	var out []string
-	for one := range strings.SplitSeq(s.Listen, ",") {
-		if one = strings.TrimSpace(one); one != "" {
-			out = append(out, one)
-		}
-	}
-	return out
-}
+func (s SRT) Addresses() []string { return splitList(s.Listen) }
 
 // WHIP is publishing over WebRTC: offers come on the public HTTP listeners, media to those of
 // WebRTC.

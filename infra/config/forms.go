@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -100,12 +101,21 @@ func checkURL(text string, schemes ...string) error {
 	if err != nil || u.Host == "" {
 		return want
 	}
-	for _, s := range schemes {
-		if u.Scheme == s {
-			return nil
+	if !slices.Contains(schemes, u.Scheme) {
+		return want
+	}
+	return nil
+}
+
+// splitList takes a list apart at its commas; empty elements are none.
+func splitList(text string) []string {
+	var out []string
+	for one := range strings.SplitSeq(text, ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			out = append(out, one)
 		}
 	}
-	return want
+	return out
 }
 
 func checkRTMP(text string) error {

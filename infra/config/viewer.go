@@ -20,7 +20,7 @@ var (
 func (v *Viewer) TokenKeys() ([]ViewerKey, error) {
 	var keys []ViewerKey
 	seen := map[string]bool{}
-	for _, one := range v.split(v.Keys) {
+	for _, one := range splitList(v.Keys.Reveal()) {
 		id, secret, ok := strings.Cut(one, ":")
 		if !ok || !wordForm.MatchString(id) || len(secret) < minToken || seen[id] {
 			return nil, errViewerKeys
@@ -32,17 +32,7 @@ func (v *Viewer) TokenKeys() ([]ViewerKey, error) {
 }
 
 // Shields are the secrets of viewer.shieldSecrets.
-func (v *Viewer) Shields() []string { return v.split(v.ShieldSecrets) }
-
-func (v *Viewer) split(s Secret) []string {
-	var out []string
-	for one := range strings.SplitSeq(s.Reveal(), ",") {
-		if one = strings.TrimSpace(one); one != "" {
-			out = append(out, one)
-		}
-	}
-	return out
-}
+func (v *Viewer) Shields() []string { return splitList(v.ShieldSecrets.Reveal()) }
 
 func (l *loader) checkViewer() {
 	v := &l.config.Viewer

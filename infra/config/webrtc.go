@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -28,10 +29,8 @@ func (w WebRTC) Public() (PublicSource, error) {
 	if text == "" {
 		return PublicSource{}, nil
 	}
-	for _, c := range clouds {
-		if text == c {
-			return PublicSource{Cloud: c}, nil
-		}
+	if slices.Contains(clouds, text) {
+		return PublicSource{Cloud: text}, nil
 	}
 	if server, ok := strings.CutPrefix(text, "stun:"); ok {
 		if host, _, err := net.SplitHostPort(server); err != nil || host == "" || checkListen(server) != nil {
@@ -62,15 +61,7 @@ func (w WebRTC) Public() (PublicSource, error) {
 }
 
 // Servers are the addresses of webrtc.iceServers.
-func (w WebRTC) Servers() []string {
-	var list []string
-	for one := range strings.SplitSeq(w.ICEServers, ",") {
-		if one = strings.TrimSpace(one); one != "" {
-			list = append(list, one)
-		}
-	}
-	return list
-}
+func (w WebRTC) Servers() []string { return splitList(w.ICEServers) }
 
 // maxICEServers bounds what peers are told: browsers take few.
 const maxICEServers = 8

@@ -140,15 +140,15 @@ func (c *Client) FlavorParamsList(ctx context.Context, partnerID int) ([]LivePar
 // ConversionProfileList reads one page of a partner's profiles for live entries; pages count from
 // 1, pageSize is at most 500.
 func (c *Client) ConversionProfileList(ctx context.Context, partnerID, pageIndex, pageSize int) (List[ConversionProfile], error) {
-	form := url.Values{"filter:objectType": {"KalturaConversionProfileFilter"}, "filter:typeEqual": {profileTypeLive}}
+	form := url.Values{"filter:objectType": {"KalturaConversionProfileFilter"}, "filter:typeEqual": {ProfileTypeLive}}
 	addPager(form, "", pageIndex, pageSize)
 	var l List[ConversionProfile]
 	err := c.call(ctx, invocation{service: "conversionProfile", action: "list", partner: partnerID, form: form, repeatable: true}, &l)
 	return l, err
 }
 
-// profileTypeLive is the type of profiles for live streams (KalturaConversionProfileType).
-const profileTypeLive = "2"
+// ProfileTypeLive is the type of profiles for live streams (KalturaConversionProfileType).
+const ProfileTypeLive = "2"
 
 // FlavorParamsByProfile reads the settings of a profile's outputs and remembers them (contract
 // §3.9). Kaltura lets a partner do so, not the media server partner.

@@ -1,6 +1,7 @@
 package kaltura
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ import (
 func (a *Assets) Ladder(suffix string) (live.Ladder, error) {
 	var l live.Ladder
 	for _, p := range a.outputs(suffix) {
-		n := &notes{output: bounded(p.outputName(), 40)}
+		n := &notes{output: bounded(p.OutputName(), 40)}
 		r := p.rung(n)
 		l.Notes = append(l.Notes, n.list...)
 		if !n.dropped {
@@ -51,31 +52,27 @@ func (a *Assets) outputs(suffix string) []LiveParams {
 	return slices.DeleteFunc(all, func(p LiveParams) bool { return ingested[p.ID] && !p.HasTag("source") })
 }
 
-// outputName is what the template calls the output of the params.
-func (p LiveParams) outputName() string {
-	if p.SystemName != "" {
-		return p.SystemName
-	}
-	return strconv.Itoa(p.ID)
-}
+// OutputName is what the template calls the output of the params, and groups refer to.
+func (p LiveParams) OutputName() string { return cmp.Or(p.SystemName, strconv.Itoa(p.ID)) }
 
-// extraParams is what the params keep in a text of their own (contract §3.7).
-type extraParams struct {
+// ExtraParams is what the params keep in a text of their own (contract §3.7).
+type ExtraParams struct {
 	SkipFrameCount  int  `json:"skipFrameCount"`
 	ConstantBitrate bool `json:"constantBitrate"`
 }
 
-func (p LiveParams) extra() (e extraParams) {
+// Extra reads the params' own text; what does not fit is no setting.
+func (p LiveParams) Extra() (e ExtraParams) {
 	n, err := ParseJSON([]byte(p.ConversionEnginesExtra), Bounds{Depth: 4, Nodes: 100})
 	if err == nil && n.Decode(&e) != nil {
-		return extraParams{}
+		return ExtraParams{}
 	}
 	return e
 }
 
 func (p LiveParams) rung(n *notes) live.Rung {
 	r := live.Rung{
-		ParamsID: p.ID, Name: p.outputName(), Tags: p.TagList(), Video: live.VideoRung{Mode: live.ModePassThrough},
+		ParamsID: p.ID, Name: p.OutputName(), Tags: p.TagList(), Video: live.VideoRung{Mode: live.ModePassThrough},
 		Audio: live.AudioRung{Mode: live.ModeEncode, Codec: live.CodecAAC, Bitrate: defaultAudioBitrate},
 	}
 	if p.HasTag("audio_only") {
@@ -107,7 +104,7 @@ func (p LiveParams) video(v *live.VideoRung, n *notes) {
 	default:
 		return
 	}
-	e := p.extra()
+	e := p.Extra()
 	v.Mode, v.Codec = live.ModeEncode, live.CodecH264
 	v.Fit, v.Width, v.Height = live.FitMatchSource, max(0, min(p.Width, 16384)), max(0, min(p.Height, 16384))
 	switch {

@@ -14,7 +14,7 @@ func profileOf(origins map[int]int, params ...LiveParams) *Assets {
 	a := &Assets{Params: map[int]LiveParams{}}
 	for _, p := range params {
 		a.Profile = append(a.Profile, ProfileAssetParams{AssetParamsID: p.ID, Origin: origins[p.ID]})
-		a.Live = append(a.Live, LiveAsset{ID: "0_asset" + p.outputName(), FlavorParamsID: p.ID, Tags: p.Tags + ",recording_anchor", Status: AssetReady})
+		a.Live = append(a.Live, LiveAsset{ID: "0_asset" + p.OutputName(), FlavorParamsID: p.ID, Tags: p.Tags + ",recording_anchor", Status: AssetReady})
 		a.Params[p.ID] = p
 	}
 	return a

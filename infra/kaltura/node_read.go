@@ -2,6 +2,7 @@ package kaltura
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -201,7 +202,7 @@ func (n Node) sorted() []Node {
 	slices.SortStableFunc(members, func(a, b Member) int {
 		x, _ := strconv.Atoi(a.Name)
 		y, _ := strconv.Atoi(b.Name)
-		return x - y
+		return cmp.Compare(x, y) // a difference could wrap
 	})
 	out := make([]Node, len(members))
 	for i, m := range members {

@@ -30,15 +30,10 @@ func Dialable(listen string) string {
 // playback is where players find the playlists: http.publicUrl, or the plain or else the
 // encrypted HTTP listener on this machine; empty when neither is on.
 func playback(c *config.Config) string {
-	switch {
-	case c.HTTP.PublicURL != "":
+	if c.HTTP.PublicURL != "" {
 		return strings.TrimRight(c.HTTP.PublicURL, "/")
-	case c.HTTP.Listen != "":
-		return "http://" + Dialable(c.HTTP.Listen)
-	case c.HTTPS.Listen != "":
-		return "https://" + Dialable(c.HTTPS.Listen)
 	}
-	return ""
+	return localHTTP(c)
 }
 
 // publicHost is the host name that addresses in API answers carry.
@@ -57,6 +52,15 @@ func PlayURL(c *config.Config, entry string) string {
 		return ""
 	}
 	return base + "/" + playlist.GroupKey(entry, "all", false)
+}
+
+// SignedPlayURL is what [PlayURL] says, with a viewer's token.
+func SignedPlayURL(c *config.Config, entry, token string) string {
+	base := playback(c)
+	if base == "" {
+		return ""
+	}
+	return base + origin.SignedPath(token, "/"+playlist.GroupKey(entry, "all", false))
 }
 
 // IngestURL is the RTMP server and application to tell people of: under rtmp.publicUrl, or
@@ -95,6 +99,15 @@ func SRTURL(c *config.Config) string {
 func PushURL(c *config.Config) string {
 	if base := localHTTP(c); base != "" && c.Push.Enabled {
 		return base + push.Prefix
+	}
+	return ""
+}
+
+// WHIPURL is the address below which encoders on this machine publish over WebRTC,
+// "http://127.0.0.1:8080/whip/"; empty when they can't.
+func WHIPURL(c *config.Config) string {
+	if base := localHTTP(c); base != "" && whipOn(c) {
+		return base + admin.WHIPPath
 	}
 	return ""
 }
@@ -222,22 +235,4 @@ func (n *Node) internalAddress() string {
 		host = hostname()
 	}
 	return net.JoinHostPort(host, port)
-}
-
-// SignedPlayURL is the same with a viewer's token.
-func SignedPlayURL(c *config.Config, entry, token string) string {
-	base := playback(c)
-	if base == "" {
-		return ""
-	}
-	return base + origin.SignedPath(token, "/"+playlist.GroupKey(entry, "all", false))
-}
-
-// WHIPURL is the address below which encoders on this machine publish over WebRTC,
-// "http://127.0.0.1:8080/whip/"; empty when they can't.
-func WHIPURL(c *config.Config) string {
-	if base := localHTTP(c); base != "" && whipOn(c) {
-		return base + admin.WHIPPath
-	}
-	return ""
 }

@@ -196,7 +196,7 @@ func (c *clock) compare(peers []peer, self string) {
 			off = other
 		}
 	}
-	was, is := c.wrong(), error(nil)
+	was := c.wrong()
 	c.mu.Lock()
 	c.off = off
 	if off.Abs() > maxClockOff {
@@ -205,7 +205,7 @@ func (c *clock) compare(peers []peer, self string) {
 		c.looks = 0
 	}
 	c.mu.Unlock()
-	switch is = c.wrong(); {
+	switch is := c.wrong(); {
 	case was == nil && is != nil:
 		c.log.Error("this node takes no streams: " + is.Error())
 	case was != nil && is == nil:

@@ -29,7 +29,11 @@ func (n *Node) closeDeadFeeds(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := n.feeds.Update(ctx, kv.Key, value, kv.Revision); err != nil && !errors.Is(err, bus.ErrConflict) {
+		_, err = n.feeds.Update(ctx, kv.Key, value, kv.Revision)
+		if errors.Is(err, bus.ErrConflict) {
+			continue // somebody else has written it since
+		}
+		if err != nil {
 			return fmt.Errorf("can't close feed %s of the process before this one: %w", kv.Key, err)
 		}
 		n.log.Info("closed a feed of the process before this one", "feed", r.Feed, "lastBeat", r.Beat)

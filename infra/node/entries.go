@@ -159,3 +159,12 @@ func NewEntry(want admin.NewEntry) (kaltura.NewEntry, error) {
 	}
 	return e, nil
 }
+
+// HasEntry reports whether the embedded control plane has a live entry.
+func (n *Node) HasEntry(ctx context.Context, id string) bool {
+	if n.plane == nil {
+		return false
+	}
+	_, err := n.owner.LiveStreamGet(ctx, DemoPartner, id)
+	return err == nil
+}

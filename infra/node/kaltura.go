@@ -177,7 +177,7 @@ func advice(code string) string {
 	switch code {
 	case kaltura.CodeEntryNotFound:
 		return "the entry was removed, or belongs to another partner; end the stream (klive feed kick), or restore the entry"
-	case kaltura.CodeServerNodeNotFound, "SERVER_NODE_NOT_FOUND":
+	case kaltura.CodeServerNodeNotFound, kaltura.CodeNodeNotFound:
 		return "add a server node with the host name of kaltura.hostname at Kaltura and enable it"
 	case kaltura.CodeInvalidKS, kaltura.CodeMissingKS, "ACCESS_UNAUTHORIZED", "USER_BLOCKED", "ACTION_BLOCKED":
 		return "check kaltura.partnerId and kaltura.secret, and from which addresses Kaltura takes this partner's calls"

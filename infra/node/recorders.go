@@ -12,7 +12,6 @@ import (
 	"klive/infra/bus"
 	"klive/infra/media"
 	"klive/storage/disk"
-	"klive/storage/s3"
 	"klive/storage/timeline"
 	"klive/workers/recorder"
 	"klive/workers/sweeper"
@@ -83,8 +82,7 @@ func (n *Node) recordInStore() error {
 
 // openRecordingBucket has a client of its own for the bucket, which signs addresses as well.
 func (n *Node) openRecordingBucket(ctx context.Context, address string, own bool) error {
-	c := n.settings.Storage
-	store, err := s3.Open(ctx, s3.Config{URL: address, Timeout: c.Timeout, Deadline: c.Deadline, Encryption: c.Encryption, KMSKey: c.KMSKey, Logger: n.log})
+	store, err := openS3(ctx, n.settings, address, n.log, nil)
 	if err != nil {
 		return err
 	}

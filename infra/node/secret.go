@@ -11,10 +11,11 @@ import (
 	"strings"
 
 	"klive/infra/config"
+	"klive/infra/kaltura/controlplane"
 )
 
 // DemoPartner is the partner of the embedded control plane's first entry.
-const DemoPartner = 102
+const DemoPartner = controlplane.DemoPartner
 
 // secretFile holds the embedded control plane's admin secret, so that commands on this
 // machine can sign sessions while the service runs.

@@ -178,12 +178,3 @@ func newestMedia(b *timeline.Broadcast) []timeline.Media {
 	}
 	return nil
 }
-
-// HasEntry reports whether the embedded control plane has a live entry.
-func (n *Node) HasEntry(ctx context.Context, id string) bool {
-	if n.plane == nil {
-		return false
-	}
-	_, err := n.owner.LiveStreamGet(ctx, DemoPartner, id)
-	return err == nil
-}

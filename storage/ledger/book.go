@@ -68,7 +68,8 @@ type Book struct {
 	epoch uint64
 	owner string
 
-	// mu is held while the ledger is changed, so that changes follow each other.
+	// mu is held while the ledger is changed, so that changes follow each other. It guards etag
+	// and unsure.
 	mu   sync.Mutex
 	etag string
 	// unsure is set after a write whose outcome is not known: the stored ledger is read first.

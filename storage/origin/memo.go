@@ -2,6 +2,7 @@ package origin
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -27,6 +28,9 @@ func newMemo(atOnce int, max int64, timeout time.Duration, results *prometheus.C
 		under: map[string]*making{}, kept: newKept(max),
 	}
 }
+
+// errBrokenOff is for those who waited for an object whose making panicked.
+var errBrokenOff = errors.New("the object could not be made; the log has the reason")
 
 // get returns the object of a key, which f makes. Others wait for it, so it does not end with
 // the patience of the one who asked first.
@@ -58,13 +62,19 @@ func (m *memo) get(ctx context.Context, key string, f func(context.Context) (*ma
 }
 
 func (m *memo) run(ctx context.Context, key string, u *making, f func(context.Context) (*made, error)) {
+	u.err = errBrokenOff
+	defer m.settle(key, u) // a panic of f ends its request alone: the server recovers
 	select {
 	case m.turns <- struct{}{}:
+		defer func() { <-m.turns }()
 		u.made, u.err = f(ctx)
-		<-m.turns
 	case <-ctx.Done():
 		u.err = ctx.Err()
 	}
+}
+
+// settle tells everybody who waits what became of an object.
+func (m *memo) settle(key string, u *making) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.under, key)

@@ -259,6 +259,39 @@ func TestBodyBreaksOff(t *testing.T) {
 	}
 }
 
+// The rest of a body that broke off is nothing else, though something between klive and the
+// store may not know ranges.
+func TestBodyGoesOnWhereItEnded(t *testing.T) {
+	g := storagetest.StartGateway(t, "live")
+	content := bytes.Repeat([]byte("0123456789"), 30_000)
+	if _, err := open(t, g, "live", nil).Put(t.Context(), "a", [][]byte{content}, storage.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{on: func(_ string, n int, _ *http.Request) fate {
+		return fate{response: func(resp *http.Response) {
+			if n == 1 {
+				resp.Body = &cut{ReadCloser: resp.Body, left: 100_003, then: func() {}}
+				return
+			}
+			resp.Body.Close()
+			resp.StatusCode, resp.ContentLength, resp.Body = http.StatusOK, int64(len(content)), io.NopCloser(bytes.NewReader(content))
+			resp.Header.Del("Content-Range")
+		}}
+	}}
+	s := through(t, g, "live", w, nil)
+	body, _, err := s.Get(t.Context(), "a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if b, err := io.ReadAll(body); err == nil || !bytes.Equal(b, content[:100_003]) || !strings.Contains(err.Error(), "ranges") {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if _, _, err := s.Get(t.Context(), "a", &storage.Range{Offset: 7, Length: 5}); err == nil || !strings.Contains(err.Error(), "ranges") {
+		t.Errorf("a range of a whole answer: %v", err)
+	}
+}
+
 // cut is a body that breaks off.
 type cut struct {
 	io.ReadCloser

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,9 +39,9 @@ func (s *Store) Get(ctx context.Context, key string, r *storage.Range) (io.ReadC
 	}
 	b.etag, b.end = info.ETag, info.Size
 	if r != nil {
-		if info.Size, err = wholeSize(out); err != nil {
+		if info.Size, err = wholeSize(out, r.Offset); err != nil {
 			b.Close()
-			return nil, storage.Info{}, s.fail(call{op: opGet, key: key}, err, "the store does not understand ranges")
+			return nil, storage.Info{}, s.fail(call{op: opGet, key: key}, err, noRanges)
 		}
 		b.at, b.end = r.Offset, r.Offset+b.end
 		if r.Length == 0 {
@@ -52,14 +51,17 @@ func (s *Store) Get(ctx context.Context, key string, r *storage.Range) (io.ReadC
 	return b, info, nil
 }
 
-// wholeSize reads the object's size from the answer to a range.
-func wholeSize(out *s3.GetObjectOutput) (int64, error) {
-	_, size, _ := strings.Cut(aws.ToString(out.ContentRange), "/")
-	n, err := strconv.ParseInt(size, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("Content-Range is %.80q", aws.ToString(out.ContentRange))
+const noRanges = "the store, or something between klive and it, does not understand ranges"
+
+// wholeSize reads the object's size from the answer to a range that begins at offset. It fails
+// when the answer is not that range: RFC 9110 §14.2 lets a server send the whole object.
+func wholeSize(out *s3.GetObjectOutput, offset int64) (size int64, err error) {
+	text := aws.ToString(out.ContentRange)
+	var first, last int64
+	if _, err := fmt.Sscanf(text, "bytes %d-%d/%d", &first, &last, &size); err != nil || first != offset {
+		return 0, fmt.Errorf("Content-Range is %.80q, want bytes from %d on", text, offset)
 	}
-	return n, nil
+	return size, nil
 }
 
 // rangeHeader writes a range as in RFC 9110 §14.1.2. An empty one can't be asked for: one byte
@@ -184,8 +186,15 @@ func (b *body) resume(cause error) error {
 		return b.store.fail(call{op: opGet, key: b.key}, cause, fmt.Sprintf("the body broke off %d times", b.broken))
 	}
 	b.store.metrics.repeats.WithLabelValues(opGet.name, "body").Inc()
-	_, err := b.open(&storage.Range{Offset: b.at, Length: b.end - b.at}, b.etag)
-	return err
+	out, err := b.open(&storage.Range{Offset: b.at, Length: b.end - b.at}, b.etag)
+	if err != nil {
+		return err
+	}
+	if _, err := wholeSize(out, b.at); err != nil {
+		b.close()
+		return b.store.fail(call{op: opGet, key: b.key}, err, noRanges)
+	}
+	return nil
 }
 
 func (b *body) close() {

@@ -171,6 +171,7 @@ func TestBodyStalls(t *testing.T) {
 					t.Errorf("asked for %q of %q", r.Header.Get("Range"), r.Header.Get("If-Match"))
 				}
 				a.Header.Set("Content-Length", "6")
+				a.Header.Set("Content-Range", "bytes 4-9/10")
 				a.StatusCode, a.ContentLength, a.Body = 206, 6, io.NopCloser(strings.NewReader(content[4:]))
 			}
 			return fate{answer: a}

@@ -34,8 +34,6 @@ func (s *State) adopt(r *Adopted) error {
 	if first || it.Discontinuity {
 		it.DiscontinuitySeq = s.NextDiscontinuity
 		s.NextDiscontinuity++
-	}
-	if first || it.Discontinuity {
 		b.Runs = append(slices.Clip(b.Runs), Run{Seq: it.Seq, Start: it.Start})
 		b.Runs = b.Runs[max(0, len(b.Runs)-maxRuns):]
 	}

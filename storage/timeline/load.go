@@ -59,37 +59,50 @@ func loadLog(ctx context.Context, log Log, entry string, noHead error) (*State, 
 
 // replay folds in what stands in the log behind s, up to the log's present end.
 func replay(ctx context.Context, log Log, s *State) (*State, error) {
-	subject := Subject(s.Entry)
-	last, err := log.Last(ctx, subject)
+	last, err := log.Last(ctx, Subject(s.Entry))
 	if err != nil {
 		return nil, fmt.Errorf("timeline log of %s: %w", s.Entry, err)
 	}
-	from := s.LogSeq + 1
-	if last == s.LogSeq || last == 0 {
-		return s, nil
+	err = readLog(ctx, log, s.Entry, s.LogSeq, last, func(env Envelope, seq uint64) error {
+		next, err := s.Apply(env, seq)
+		if err == nil {
+			s = next
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// readLog hands each record of an entry's log from behind the known one up to last, the log's
+// end, to each, whose error ends it.
+func readLog(ctx context.Context, log Log, entry string, known, last uint64, each func(Envelope, uint64) error) error {
+	from := known + 1
+	if last == known || last == 0 {
+		return nil
 	}
 	if last < from {
 		from = 1 // the log was made anew
 	}
-	f, err := log.Follow(ctx, subject, from)
+	f, err := log.Follow(ctx, Subject(entry), from)
 	if err != nil {
-		return nil, fmt.Errorf("timeline log of %s: %w", s.Entry, err)
+		return fmt.Errorf("timeline log of %s: %w", entry, err)
 	}
 	defer f.Close()
 	for seq := uint64(0); seq < last; {
 		var data []byte
 		if seq, data, err = f.Next(ctx); err != nil {
-			return nil, fmt.Errorf("timeline log of %s: %w", s.Entry, err)
+			return fmt.Errorf("timeline log of %s: %w", entry, err)
 		}
 		env, err := UnmarshalEnvelope(data)
-		next := s
 		if err == nil {
-			next, err = s.Apply(env, seq)
+			err = each(env, seq)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("timeline log of %s at %d: %w", s.Entry, seq, err)
+			return fmt.Errorf("timeline log of %s at %d: %w", entry, seq, err)
 		}
-		s = next
 	}
-	return s, nil
+	return nil
 }

@@ -1,6 +1,7 @@
 package packager
 
 import (
+	"maps"
 	"time"
 
 	"klive/infra/live"
@@ -71,7 +72,8 @@ const (
 func (p *Packager) lead(s *segment) uint64 {
 	start, known := p.leads[s.Feed]
 	if s.Segment.Independent || !known || s.Last-start > leadMost {
-		clear(p.leads) // other publishes of the place are over, or begin anew
+		// Other publishes of the place are over, or begin anew.
+		maps.DeleteFunc(p.leads, func(f live.Feed, _ uint64) bool { return f.FeedID == s.Feed.FeedID })
 		p.leads[s.Feed] = s.First
 		start = s.First
 	}

@@ -38,6 +38,9 @@ func gapMedia(b *timeline.Broadcast, it *item) []timeline.Media {
 		if at, ok := it.joins[r.Name]; ok {
 			end = near(at, end)
 		}
+		if end <= start { // the joints have crossed in a short item
+			start, end = it.start, it.end
+		}
 		out = append(out, timeline.Media{
 			Rendition: r.Name, Name: fmt.Sprintf("%d-0", it.start.Micros()), Start: start, Duration: end.Sub(start), Gap: true,
 		})

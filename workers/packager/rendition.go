@@ -2,6 +2,7 @@ package packager
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -272,7 +273,7 @@ func (m *rateMeter) result(stated float64) float64 {
 	if rate == 0 && m.duration > 0 {
 		rate = float64(m.frames) / m.duration.Seconds()
 		best := slices.MinFunc(rates[:], func(a, b float64) int {
-			return int(math.Copysign(1, math.Abs(a-rate)-math.Abs(b-rate)))
+			return cmp.Compare(math.Abs(a-rate), math.Abs(b-rate))
 		})
 		if math.Abs(best-rate) < best*0.002 {
 			rate = best

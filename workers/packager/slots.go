@@ -186,10 +186,11 @@ func (p *Packager) fill(next *item) bool {
 		return false
 	}
 	p.log.Warn("media of a running feed was lost; the playlists show a gap", "duration", hole)
-	for p.end.at < next.start {
-		it := &item{start: p.end.at, end: p.end.at.Add(step), independent: true, target: p.end.target, dvr: next.dvr, gap: "lost"}
-		if it.end >= next.start {
-			it.end = next.start
+	// They are of one length: a last one of what a step leaves over could be too short to be one.
+	from, n := p.end.at, (hole+step-1)/step
+	for i := range n {
+		it := &item{start: p.end.at, end: from.Add(hole * (i + 1) / n), independent: true, target: p.end.target, dvr: next.dvr, gap: "lost"}
+		if i == n-1 {
 			it.joins, _ = spans(next.outputs)
 		}
 		p.Metrics.gaps.WithLabelValues("lost").Inc()

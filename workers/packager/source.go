@@ -115,7 +115,7 @@ func (p *Packager) take(ev event, now time.Time) {
 	s := ev.source
 	f := p.feeds[s.feed.FeedID]
 	switch {
-	case f == nil || !f.reads(s):
+	case f == nil || !slices.Contains(f.sources, s):
 		p.Metrics.lost.WithLabelValues("old-epoch").Inc()
 	case f.sources[0] != s:
 		s.first, s.came = &ev, now
@@ -230,16 +230,6 @@ func (f *feed) ended(now time.Time, deaf bool) bool {
 			continue
 		}
 		if waited := now.Sub(next.came); waited >= quietEnd && now.Sub(s.last) >= quietEnd || waited >= lateEnd {
-			return true
-		}
-	}
-	return false
-}
-
-// reads reports whether the publish is one that the feed still reads.
-func (f *feed) reads(s *source) bool {
-	for _, o := range f.sources {
-		if o == s {
 			return true
 		}
 	}

@@ -19,17 +19,27 @@ type entry struct {
 	// states are the entry's timeline as the head in the store has it, and as the log leaves it:
 	// who takes the entry over begins with either. There is none without a timeline.
 	states []*timeline.State
-	// names holds hashes of the keys that the states lead to. Two keys with one hash only keep
-	// an object too long.
-	names map[uint64]struct{}
+	// names are the keys that the states lead to; nil until they are asked for.
+	names *keySet
 	// floor counts when hasFloor is set.
 	floor    media.Time
 	hasFloor bool
 }
 
-var seed = maphash.MakeSeed()
+// keySet holds hashes of keys. Two keys with one hash only keep an object too long.
+type keySet struct {
+	seed   maphash.Seed
+	hashes map[uint64]struct{}
+}
 
-func hash(key string) uint64 { return maphash.String(seed, key) }
+func newKeySet() *keySet { return &keySet{seed: maphash.MakeSeed(), hashes: map[uint64]struct{}{}} }
+
+func (s *keySet) add(key string) { s.hashes[maphash.String(s.seed, key)] = struct{}{} }
+
+func (s *keySet) has(key string) bool {
+	_, ok := s.hashes[maphash.String(s.seed, key)]
+	return ok
+}
 
 // load reads an entry's timeline.
 func (p *pass) load(ctx context.Context, id string) *entry {
@@ -77,7 +87,7 @@ func (p *pass) collect(ctx context.Context, e *entry) {
 	if e.names != nil || e.err != nil {
 		return
 	}
-	e.names = map[uint64]struct{}{}
+	e.names = newKeySet()
 	read := map[string]bool{}
 	for _, state := range e.states {
 		for _, b := range state.Broadcasts {
@@ -97,7 +107,7 @@ func (p *pass) collect(ctx context.Context, e *entry) {
 			e.add(b, b.Items)
 			for _, r := range b.Renditions {
 				for n := 1; n <= r.Inits; n++ {
-					e.names[hash(playlist.InitKey(r.Name, b.ID, n))] = struct{}{}
+					e.names.add(playlist.InitKey(r.Name, b.ID, n))
 				}
 			}
 		}
@@ -112,7 +122,7 @@ func (e *entry) add(b *timeline.Broadcast, items []timeline.Item) {
 		}
 		for _, m := range items[i].Media {
 			if !m.Gap {
-				e.names[hash(playlist.MediaKey(m.Rendition, b.ID, m.Name))] = struct{}{}
+				e.names.add(playlist.MediaKey(m.Rendition, b.ID, m.Name))
 			}
 		}
 	}
@@ -124,7 +134,7 @@ func (p *pass) mayGo(ctx context.Context, e *entry, key string, k *mediaKey) boo
 	if e.err != nil {
 		return false
 	}
-	if _, named := e.names[hash(key)]; named {
+	if e.names.has(key) {
 		return false
 	}
 	return k.init > 0 || !e.hasFloor || k.start <= e.floor

@@ -59,7 +59,7 @@ func isPlaylist(key string) bool {
 		return false
 	}
 	switch p[2] {
-	case playlist.MultivariantName, playlist.MultivariantDVRName, playlist.LiveName, playlist.DVRName, "manifest.mpd":
+	case playlist.MultivariantName, playlist.MultivariantDVRName, playlist.LiveName, playlist.DVRName, playlist.ManifestName:
 		return true
 	}
 	return false

@@ -10,10 +10,8 @@ import (
 	"klive/storage/playlist"
 )
 
-// Bounds of what a pass holds.
-const (
-	deleteBatch = 500
-)
+// deleteBatch is how many objects are removed in one call.
+const deleteBatch = 500
 
 // pass is one look at the whole store.
 type pass struct {

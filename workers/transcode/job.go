@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -184,18 +185,7 @@ func (a *attempt) run(ctx context.Context, threads int) error {
 		return err
 	}
 	a.log.Debug("a segment is transcoded", "took", time.Since(a.began), "renditions", len(good))
-	return errors.Join(slices.Collect(values(bad))...)
-}
-
-// values are a map's.
-func values(m map[string]error) func(func(error) bool) {
-	return func(yield func(error) bool) {
-		for _, err := range m {
-			if !yield(err) {
-				return
-			}
-		}
-	}
+	return errors.Join(slices.Collect(maps.Values(bad))...)
 }
 
 // count learns from a job how fast this worker is.

@@ -42,7 +42,7 @@ func shapeOf(params kaltura.Node, started time.Time) (shape, error) {
 	case formatJSONP:
 		if !callbackName.MatchString(sh.callback) {
 			sh.format = formatXML
-			return sh, fail("MISSING_MANDATORY_PARAMETER", "format 9 needs the name of a function in callback", "PARAM_NAME", "callback")
+			return sh, fail(kaltura.CodeMissingParameter, "format 9 needs the name of a function in callback", "PARAM_NAME", "callback")
 		}
 	default:
 		unknown := sh.format

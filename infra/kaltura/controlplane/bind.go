@@ -52,7 +52,7 @@ func bind(params kaltura.Node, files map[string]*incoming, dst any, g Generation
 }
 
 func missing(name string) error {
-	return fail("MISSING_MANDATORY_PARAMETER", "parameter "+name+" is required", "PARAM_NAME", name)
+	return fail(kaltura.CodeMissingParameter, "parameter "+name+" is required", "PARAM_NAME", name)
 }
 
 func bindField(v reflect.Value, value kaltura.Node, name string, g Generation) error {

@@ -52,14 +52,14 @@ func (s *Server) find(c *call) (*action, error) {
 	}
 	actions, ok := s.services[strings.ToLower(c.service)]
 	if !ok {
-		return nil, fail("SERVICE_DOES_NOT_EXISTS", "this server has no service "+c.service, "SRV_NAME", c.service)
+		return nil, fail(kaltura.CodeNoService, "this server has no service "+c.service, "SRV_NAME", c.service)
 	}
 	if c.action == "" {
 		return nil, fail("ACTION_NOT_SPECIFIED", "name an action")
 	}
 	a, ok := actions[strings.ToLower(c.action)]
 	if !ok {
-		return nil, fail("ACTION_DOES_NOT_EXISTS", "service "+c.service+" has no action "+c.action,
+		return nil, fail(kaltura.CodeNoAction, "service "+c.service+" has no action "+c.action,
 			"ACTION_NAME", c.action, "SERVICE_NAME", c.service)
 	}
 	return a, nil
@@ -123,7 +123,7 @@ func (s *Server) authorize(ctx context.Context, c *call, a *action) error {
 		case a.access == anyone:
 			return nil
 		case !named:
-			return fail("MISSING_KS", "this call needs a session: give ks")
+			return fail(kaltura.CodeMissingKS, "this call needs a session: give ks")
 		default:
 			return forbidden(c)
 		}

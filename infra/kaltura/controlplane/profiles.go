@@ -151,7 +151,7 @@ func (p profile) view(preferred int) kaltura.ConversionProfile {
 		ids = append(ids, strconv.Itoa(a.AssetParamsID))
 	}
 	v := kaltura.ConversionProfile{
-		ID: p.ID, PartnerID: p.PartnerID, Status: kaltura.EntryStatusReady, Type: profileTypeLive,
+		ID: p.ID, PartnerID: p.PartnerID, Status: kaltura.EntryStatusReady, Type: kaltura.ProfileTypeLive,
 		Name: p.Name, SystemName: p.SystemName, FlavorParamsIDs: strings.Join(ids, ","),
 	}
 	if p.ID == preferred {
@@ -159,9 +159,6 @@ func (p profile) view(preferred int) kaltura.ConversionProfile {
 	}
 	return v
 }
-
-// profileTypeLive is KalturaConversionProfileType of live profiles, the only ones here.
-const profileTypeLive = "2"
 
 // conversionProfileGet reads a profile.
 func (s *Server) conversionProfileGet(ctx context.Context, c *call, p idParams) (any, error) {
@@ -204,7 +201,7 @@ func (s *Server) conversionProfileList(ctx context.Context, c *call, p profileLi
 	}
 	out := []kaltura.ConversionProfile{}
 	for _, doc := range all {
-		if matchText(profileTypeLive, f.TypeEqual, f.TypeIn) && matchText(doc.Name, f.NameEqual, "") && matchText(doc.SystemName, f.SystemName, "") {
+		if matchText(kaltura.ProfileTypeLive, f.TypeEqual, f.TypeIn) && matchText(doc.Name, f.NameEqual, "") && matchText(doc.SystemName, f.SystemName, "") {
 			out = append(out, doc.view(partner.LiveProfile))
 		}
 	}

@@ -80,7 +80,7 @@ func (s *Server) appendRecording(ctx context.Context, c *call, p appendParams) (
 	}
 	at := slices.IndexFunc(doc.Assets, func(a kaltura.LiveAsset) bool { return a.ID == p.AssetID && a.Status != kaltura.AssetDeleted })
 	if at < 0 {
-		return nil, fail("ASSET_ID_NOT_FOUND", "entry "+p.EntryID+" has no live asset "+short(p.AssetID), "ID", short(p.AssetID))
+		return nil, fail(kaltura.CodeAssetNotFound, "entry "+p.EntryID+" has no live asset "+short(p.AssetID), "ID", short(p.AssetID))
 	}
 	if p.Duration < 0 {
 		return nil, fail("PROPERTY_VALIDATION_MIN_VALUE", "duration must not be negative", "PROP_NAME", "duration", "PROP_MIN_VALUE", "0")
@@ -147,7 +147,7 @@ func (d *entryDoc) used(token string) bool {
 
 // recordable refuses what would make a recording too long.
 func (d *entryDoc) recordable(p appendParams) error {
-	if d.recordedMs()+int64(p.Duration*1000) > maxRecordedMs {
+	if float64(d.recordedMs())+p.Duration*1000 > maxRecordedMs { // a float, which does not wrap
 		return fail(kaltura.CodeRecordingFull, "the recording of entry "+p.EntryID+" would be longer than 25 hours", "ENTRY_ID", p.EntryID)
 	}
 	if d.Recording != nil && len(d.Recording.Segments) >= maxSegments {
@@ -257,7 +257,7 @@ func (s *Server) takeToken(ctx context.Context, c *call, doc entryDoc, id string
 		return nil, noUpload()
 	}
 	if t.Token.Status != kaltura.UploadFull && t.Token.Status != uploadClosed {
-		return nil, fail("UPLOAD_TOKEN_INVALID_STATUS_FOR_ADD_ENTRY", "the upload is not complete", "ENTRY_ID", doc.Entry.ID)
+		return nil, fail(kaltura.CodeUploadTokenNotFull, "the upload is not complete", "ENTRY_ID", doc.Entry.ID)
 	}
 	if len(t.Chunks) == 0 {
 		return nil, fail("UPLOADED_FILE_NOT_FOUND_BY_TOKEN", "the upload has no file")

@@ -213,6 +213,7 @@ func TestAppendIsRefused(t *testing.T) {
 		{"no token", kaltura.AppendRequest{Resource: kaltura.Resource{Token: "0_" + strings.Repeat("a", 32)}, Duration: 1}, "UPLOAD_TOKEN_NOT_FOUND"},
 		{"an address", kaltura.AppendRequest{Resource: kaltura.Resource{URL: "http://127.0.0.1:1/x"}, Duration: 1}, "OBJECT_TYPE_ABSTRACT"},
 		{"too long", kaltura.AppendRequest{Resource: good, Duration: 25*3600 + 1}, kaltura.CodeRecordingFull},
+		{"longer than can be counted", kaltura.AppendRequest{Resource: good, Duration: 1e18}, kaltura.CodeRecordingFull},
 	} {
 		if _, err := r.append(c.r); !kaltura.IsCode(err, c.code) {
 			t.Errorf("%s: %v, want %s", c.what, err, c.code)

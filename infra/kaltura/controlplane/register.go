@@ -165,7 +165,7 @@ func (s *Server) unregisterMediaServer(ctx context.Context, c *call, p unregiste
 		if _, known, err := s.server(ctx, p.Hostname); err != nil {
 			return nil, err
 		} else if !known {
-			return nil, fail("SERVER_NODE_NOT_FOUND", "no media server "+short(p.Hostname), "HOST_NAME", short(p.Hostname))
+			return nil, fail(kaltura.CodeNodeNotFound, "no media server "+short(p.Hostname), "HOST_NAME", short(p.Hostname))
 		}
 	}
 	ready, err := s.recordingReady(ctx, c, p.EntryID)

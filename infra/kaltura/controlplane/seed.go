@@ -109,10 +109,8 @@ func (s *Server) profileIDs(ctx context.Context, partner int) (map[string]int, e
 	return ids, nil
 }
 
-// EnsurePartner makes a partner with its default profiles when it does not exist. A
+// ensurePartner makes a partner with its default profiles when it does not exist. A
 // secret that is given replaces the kept one; an empty one is drawn at the first time.
-func (s *Server) EnsurePartner(ctx context.Context, p Partner) error { return s.ensurePartner(ctx, p) }
-
 func (s *Server) ensurePartner(ctx context.Context, p Partner) error {
 	secret := p.AdminSecret
 	p.Status = cmp.Or(p.Status, PartnerActive)

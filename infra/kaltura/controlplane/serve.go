@@ -6,7 +6,6 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"klive/infra/bus"
 	"klive/infra/kaltura"
@@ -130,25 +129,11 @@ func (enc encoder) tooSmallFor(lp kaltura.LiveParams) bool {
 }
 
 // skipCount is how many frames to leave out after each; 0 is none.
-func (enc encoder) skipCount(lp kaltura.LiveParams, extra extraParams) int {
+func (enc encoder) skipCount(lp kaltura.LiveParams, extra kaltura.ExtraParams) int {
 	if enc.FrameRate > 0 && lp.MaxFrameRate > 0 {
 		return max(0, int(math.Ceil(enc.FrameRate/float64(lp.MaxFrameRate)-1.05)))
 	}
-	return extra.SkipFrames
-}
-
-// extraParams are the JSON settings that live params carry for their transcoder.
-type extraParams struct {
-	ConstantBitrate bool `json:"constantBitrate"`
-	SkipFrames      int  `json:"skipFrameCount"`
-}
-
-func extraOf(lp kaltura.LiveParams) (e extraParams) {
-	if n, err := kaltura.ParseJSON([]byte(lp.ConversionEnginesExtra), kaltura.Bounds{Depth: 2, Nodes: 64}); err == nil && n.Kind == kaltura.KindObject {
-		// Settings that do not fit are no settings.
-		_ = n.Decode(&e)
-	}
-	return e
+	return extra.SkipFrameCount
 }
 
 // scale is how many bit/s this generation counts to a kbit/s.
@@ -157,12 +142,4 @@ func (s *Server) scale() int {
 		return 1024
 	}
 	return 1000
-}
-
-// encodeName is what groups refer to.
-func encodeName(lp kaltura.LiveParams) string {
-	if lp.SystemName != "" {
-		return lp.SystemName
-	}
-	return strconv.Itoa(lp.ID)
 }

@@ -39,7 +39,7 @@ func start(t *testing.T, tune ...func(*Config)) *fixture {
 	}
 	t.Cleanup(s.Close)
 	other := Partner{ID: 103, AdminSecret: "secret-of-partner-103", LiveStream: true, MaxInputs: 1, MaxTranscoded: 0}
-	if err := s.EnsurePartner(t.Context(), other); err != nil {
+	if err := s.ensurePartner(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
 	return &fixture{Server: s, t: t, state: m}

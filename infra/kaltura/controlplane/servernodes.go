@@ -116,7 +116,7 @@ func (s *Server) serverByID(ctx context.Context, c *call, id int) (serverNode, e
 	}
 	at := slices.IndexFunc(all, func(n serverNode) bool { return n.ID == id && n.owned(c) })
 	if at < 0 {
-		return serverNode{}, fail("SERVER_NODE_NOT_FOUND", "no server node "+strconv.Itoa(id), "SERVER_NODE_ID", strconv.Itoa(id))
+		return serverNode{}, fail(kaltura.CodeNodeNotFound, "no server node "+strconv.Itoa(id), "SERVER_NODE_ID", strconv.Itoa(id))
 	}
 	return all[at], nil
 }
@@ -199,7 +199,7 @@ func (s *Server) serverNodeReport(ctx context.Context, c *call, p serverNodeRepo
 		}
 		return nil
 	}
-	notFound := fail("SERVER_NODE_NOT_FOUND", "no server node "+short(p.HostName), "HOST_NAME", short(p.HostName))
+	notFound := fail(kaltura.CodeNodeNotFound, "no server node "+short(p.HostName), "HOST_NAME", short(p.HostName))
 	n, err := change(ctx, s.state, serverKey(p.HostName), func(n *serverNode) error {
 		if !n.owned(c) {
 			return notFound

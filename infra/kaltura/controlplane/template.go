@@ -109,7 +109,7 @@ func (t template) properties(o *outline) {
 func (t template) encode(o *outline, lp kaltura.LiveParams) {
 	o.node("Encode", func() {
 		o.leaf("Enable", "true")
-		o.leaf("Name", encodeName(lp))
+		o.leaf("Name", lp.OutputName())
 		o.leaf("StreamName", t.entry+"_"+strconv.Itoa(lp.ID))
 		if lp.HasTag("ingest") {
 			t.ingest(o, lp)
@@ -118,7 +118,7 @@ func (t template) encode(o *outline, lp kaltura.LiveParams) {
 		o.node("Video", func() { t.video(o, lp) })
 		o.node("Audio", func() {
 			o.leaf("Codec", "AAC")
-			o.leaf("Bitrate", strconv.Itoa(orDefault(lp.AudioBitrate*t.s.scale(), 96000)))
+			o.leaf("Bitrate", strconv.Itoa(cmp.Or(lp.AudioBitrate*t.s.scale(), 96000)))
 		})
 	})
 }
@@ -133,7 +133,7 @@ func (t template) ingest(o *outline, lp kaltura.LiveParams) {
 		}
 		bitrate := 96000
 		if t.now() {
-			bitrate = orDefault(lp.AudioBitrate*1000, bitrate)
+			bitrate = cmp.Or(lp.AudioBitrate*1000, bitrate)
 		}
 		o.leaf("Codec", "AAC")
 		o.leaf("Bitrate", strconv.Itoa(bitrate))
@@ -154,7 +154,7 @@ func (t template) video(o *outline, lp kaltura.LiveParams) {
 	codec, profile := videoCodec(lp)
 	o.leaf("Codec", codec)
 	o.leaf("Profile", profile)
-	o.leaf("Bitrate", strconv.Itoa(orDefault(lp.VideoBitrate*t.s.scale(), 240000)))
+	o.leaf("Bitrate", strconv.Itoa(cmp.Or(lp.VideoBitrate*t.s.scale(), 240000)))
 	o.node("KeyFrameInterval", func() {
 		o.leaf("FollowSource", "true")
 		o.leaf("Interval", "60")
@@ -162,7 +162,7 @@ func (t template) video(o *outline, lp kaltura.LiveParams) {
 	if !t.now() {
 		return
 	}
-	extra := extraOf(lp)
+	extra := lp.Extra()
 	if skip := t.enc.skipCount(lp, extra); skip > 0 {
 		o.node("SkipFrameCount", func() { o.leaf("Value", strconv.Itoa(skip)) })
 	}
@@ -219,13 +219,6 @@ func passOrDisable(lp kaltura.LiveParams) string {
 	return "PassThru"
 }
 
-func orDefault(v, other int) int {
-	if v == 0 {
-		return other
-	}
-	return v
-}
-
 // groups writes the sets that players choose from: only "all" now, one per tag in 2015.
 func (t template) groups(o *outline, outputs []kaltura.LiveParams) {
 	names := []string{"all"}
@@ -246,7 +239,7 @@ func (t template) groups(o *outline, outputs []kaltura.LiveParams) {
 			o.node("Members", func() {
 				for _, lp := range outputs {
 					if name == "all" || lp.HasTag(name) {
-						o.node("Member", func() { o.leaf("EncodeName", encodeName(lp)) })
+						o.node("Member", func() { o.leaf("EncodeName", lp.OutputName()) })
 					}
 				}
 			})

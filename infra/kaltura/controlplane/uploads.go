@@ -72,11 +72,11 @@ func (s *Server) uploadTokenUpload(ctx context.Context, c *call, p uploadParams)
 		before := doc.Chunks
 		at := int64(0)
 		if p.Resume {
+			if doc.Token.Status == kaltura.UploadPending || p.ResumeAt > float64(doc.Token.UploadedFileSize) {
+				return fail("UPLOAD_TOKEN_CANNOT_RESUME", "the token has no bytes before the place to resume at")
+			}
 			if at = int64(p.ResumeAt); p.ResumeAt < 0 {
 				at = doc.Token.UploadedFileSize
-			}
-			if doc.Token.Status == kaltura.UploadPending || at > doc.Token.UploadedFileSize {
-				return fail("UPLOAD_TOKEN_CANNOT_RESUME", "the token has no bytes before the place to resume at")
 			}
 		}
 		doc.Chunks = append(cut(before, at), chunk{file, p.File.size})
@@ -167,7 +167,7 @@ func (s *Server) uploadToken(ctx context.Context, c *call, id string) (uploadDoc
 	return doc, err
 }
 
-func noUpload() error { return fail("UPLOAD_TOKEN_NOT_FOUND", "no such upload token") }
+func noUpload() error { return fail(kaltura.CodeUploadTokenNotFound, "no such upload token") }
 
 // removeUpload removes a token with its files.
 func (s *Server) removeUpload(ctx context.Context, doc uploadDoc) error {

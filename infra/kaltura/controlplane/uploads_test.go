@@ -186,6 +186,7 @@ func TestUploadRules(t *testing.T) {
 	has(t, upload(token, "x", resume("0")...), `"code":"UPLOAD_TOKEN_CANNOT_RESUME"`, `"args":[]`)
 	has(t, upload(token, "hello ", part), `"status":1`, `"uploadedFileSize":6`, `"fileName":"clip.mp4"`)
 	has(t, upload(token, "x", resume("7")...), `"code":"UPLOAD_TOKEN_CANNOT_RESUME"`)
+	has(t, upload(token, "x", resume("1e300")...), `"code":"UPLOAD_TOKEN_CANNOT_RESUME"`)
 	has(t, upload(token, "wonderful ", append(resume("-1"), part)...), `"status":1`, `"uploadedFileSize":16`)
 	// What came before is sent again, from the middle of the first piece.
 	has(t, upload(token, "p world", append(resume("3"), partText{name: "finalChunk", value: yes})...), `"status":2`, `"uploadedFileSize":10`, `"fileSize":10`)

@@ -53,7 +53,7 @@ export function mixed(url: string): string {
   if (!there) return `“${url}” is no address: a WHIP endpoint looks like https://live.example.com/whip/0_rkij47dr_1?p=102&i=0.`;
   const local = /^(localhost|127\.[\d.]+|\[::1\])$/.test(there.hostname);
   if (location.protocol === 'https:' && there.protocol === 'http:' && !local) {
-    return `This page came over https, and browsers let it send nothing to ${there.origin}, which is not encrypted: set https.listen or http.ingestUrl.`;
+    return `This page came over https, and browsers let it send nothing to ${there.origin}, which is not encrypted: set https.listen, or whip.publicUrl to an address with https://.`;
   }
   return '';
 }

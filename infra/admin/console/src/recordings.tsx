@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { getRecordings, orderRecording, type Recording, type Recordings, type Vod } from './api';
+import { clock } from './format';
 
 const pollEvery = 5000;
 const shownFiles = 50;
@@ -65,7 +66,7 @@ function VodTable({ vods, watched, watch }: { vods: Vod[]; watched: string; watc
             <td>{v.name} <span class="muted">{v.id}</span></td>
             <td>{v.entry}</td>
             <td>{when(v.created)}</td>
-            <td class="num">{length(v.duration)}</td>
+            <td class="num">{clock(v.duration)}</td>
             <td>
               {v.flavors.map((f) => (
                 <button key={f.path} type="button" aria-pressed={watched === f.path} onClick={() => watch(watched === f.path ? '' : f.path)}>
@@ -91,7 +92,7 @@ function FileTable({ files, order }: { files: Recording[]; order(r: Recording, k
             <td>{r.file}</td>
             <td>{r.entry}</td>
             <td>{r.file ? when(r.start) : ''}</td>
-            <td class="num">{length(r.duration)}</td>
+            <td class="num">{clock(r.duration)}</td>
             <td class="num">{(r.bytes / 1e6).toFixed(1)} MB</td>
             <td>
               {r.state}{r.lost > 0 && `, ${r.lost} segments missing`}
@@ -111,9 +112,3 @@ function FileTable({ files, order }: { files: Recording[]; order(r: Recording, k
 }
 
 const when = (time: string) => new Date(time).toLocaleString(undefined, { dateStyle: 'short', timeStyle: 'medium' });
-
-function length(seconds: number): string {
-  const s = Math.round(seconds);
-  const two = (n: number) => String(n).padStart(2, '0');
-  return `${Math.floor(s / 3600)}:${two(Math.floor(s / 60) % 60)}:${two(s % 60)}`;
-}
