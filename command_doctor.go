@@ -53,6 +53,7 @@ func (doctorCmd) Run(ctx context.Context, g *global) error {
 		findings = append(findings, folderFinding(c), tlsFinding(c))
 		findings = append(findings, sharedFindings(ctx, c)...)
 		findings = append(findings, kalturaFinding(ctx, c))
+		findings = append(findings, transcodeFindings(ctx, c)...)
 	}
 	if err != nil {
 		c = config.Default()
