@@ -55,6 +55,7 @@ func (doctorCmd) Run(ctx context.Context, g *global) error {
 		findings = append(findings, datagramFindings(c)...)
 		findings = append(findings, sharedFindings(ctx, c)...)
 		findings = append(findings, kalturaFinding(ctx, c))
+		findings = append(findings, transcodeFindings(ctx, c)...)
 	}
 	if err != nil {
 		c = config.Default()
@@ -227,6 +228,8 @@ func busNodeFinding(ctx context.Context, c *config.Config) finding {
 		f.OK, f.Detail = true, "does not run (none answers at admin.listen); start it with klive bus, and ask again"
 	case strings.HasPrefix(text, "not "):
 		f.Detail, f.Advice = text, "start the nodes that it misses, and see that they reach each other under the addresses in bus.cluster.routes"
+	case strings.HasPrefix(text, node.Full):
+		f.Detail, f.Advice = text, "let it have more file descriptors (ulimit -n, LimitNOFILE), and look who connects"
 	default:
 		f.OK, f.Detail = true, text
 	}

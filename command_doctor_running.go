@@ -67,3 +67,24 @@ func (r *running) lost(c *config.Config, dir string) bool {
 	_, err = os.Stat(filepath.Join(dir, "objects"))
 	return err != nil
 }
+
+// transcodeFindings asks the klive that runs here which of the deployment's transcode workers take no jobs.
+func transcodeFindings(ctx context.Context, c *config.Config) (out []finding) {
+	if !runs(ctx, c) {
+		return nil
+	}
+	a := adminClient{base: "http://" + node.Dialable(c.Admin.Listen), token: c.Admin.Token.Reveal()}
+	var answer struct {
+		Nodes []admin.NodeState `json:"nodes"`
+	}
+	if err := a.get(ctx, "/v1/nodes", &answer); err != nil {
+		return nil // one that is starting, or of another token, says nothing; readiness is asked for elsewhere
+	}
+	for _, n := range answer.Nodes {
+		if n.TranscodeAway != "" {
+			out = append(out, finding{Check: "transcoding", Detail: n.Name + " takes no jobs: " + n.TranscodeAway,
+				Advice: "see to it on that host, where klive doctor says more; rungs that no other worker makes are gaps meanwhile"})
+		}
+	}
+	return out
+}

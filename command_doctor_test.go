@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,5 +70,32 @@ func TestDoctorTriesBothPortsOfWebRTC(t *testing.T) {
 	}
 	if len(list) != 2 || taken != 1 {
 		t.Errorf("%+v, want one finding for UDP and one for TCP, which is taken", list)
+	}
+}
+
+// TestDoctorAsksForTranscodeWorkers: each worker of the deployment that takes no jobs is a finding, in its own words.
+func TestDoctorAsksForTranscodeWorkers(t *testing.T) {
+	nodes := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/nodes" {
+			fmt.Fprintf(w, `{"nodes":[%s]}`, nodes)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	}))
+	defer s.Close()
+	c := config.Default()
+	c.Admin.Listen = s.Listener.Addr().String()
+	nodes = `{"name":"worker-1","roles":["transcode"]},{"name":"gateway-1","roles":["gateway"]}`
+	if list := transcodeFindings(t.Context(), c); len(list) != 0 {
+		t.Errorf("all take jobs: %+v", list)
+	}
+	nodes += `,{"name":"worker-2","roles":["transcode"],"transcodeAway":"ffmpeg is not there"}`
+	if list := transcodeFindings(t.Context(), c); len(list) != 1 || list[0].OK || list[0].Detail != "worker-2 takes no jobs: ffmpeg is not there" || list[0].Advice == "" {
+		t.Errorf("one takes none: %+v", list)
+	}
+	c.Admin.Listen = ""
+	if list := transcodeFindings(t.Context(), c); len(list) != 0 {
+		t.Errorf("nothing runs: %+v", list)
 	}
 }

@@ -57,6 +57,24 @@ func TestClaim(t *testing.T) {
 		if !nodes[0].Away(request, id) || nodes[0].Claim(w.t.Context(), request, id) {
 			w.t.Error("the first gateway does not know that the second one has it now")
 		}
+		// One that is kept is not, until it is let go.
+		for range 10 {
+			time.Sleep(live.ClaimLife / 2)
+			if !nodes[1].Keep(w.t.Context(), id) {
+				w.t.Fatal("a claim that was kept is another gateway's")
+			}
+		}
+		if !nodes[0].Away(request, id) || nodes[0].Claim(w.t.Context(), request, id) || nodes[0].Keep(w.t.Context(), id) {
+			w.t.Error("the first gateway may begin a feed whose claim is kept")
+		}
+		time.Sleep(2 * live.ClaimLife)
+		if !nodes[0].Claim(w.t.Context(), request, id) || nodes[1].Keep(w.t.Context(), id) {
+			w.t.Error("a claim that was let go is kept")
+		}
+		time.Sleep(2 * live.ClaimLife)
+		if !nodes[1].Keep(w.t.Context(), id) {
+			w.t.Error("a claim that was lost and is nobody's can't be kept")
+		}
 		passed := request.WithContext(context.WithValue(w.t.Context(), forwardedKey{}, true))
 		if nodes[0].Away(passed, id) || !nodes[0].Claim(w.t.Context(), passed, id) {
 			w.t.Error("what was forwarded here is sent on")

@@ -174,16 +174,42 @@ func (f *Forwarder) Away(r *http.Request, id live.FeedID) bool {
 
 // Claim has a feed begin here, when nobody else has it: of requests that begin a feed at once on several gateways all
 // go to one. It is false when another gateway was faster, which [Forwarder.Forward] then asks. A claim is forgotten after
-// [live.ClaimLife], when nothing has come of it. Only what was authenticated may claim.
+// [live.ClaimLife], unless it is kept. Only what was authenticated may claim.
 func (f *Forwarder) Claim(ctx context.Context, r *http.Request, id live.FeedID) bool {
 	if forwarded(r) || f.cfg.Address == "" {
 		return true
 	}
+	return f.begins(ctx, id)
+}
+
+// begins reports whether a feed that nobody else has begins here.
+func (f *Forwarder) begins(ctx context.Context, id live.FeedID) bool {
 	address, err := f.Owner(ctx, id)
 	if errors.Is(err, ErrNotOnAir) {
 		address, err = f.claim(ctx, id)
 	}
 	return err != nil || !f.isOther(address)
+}
+
+// Keep has the claim on a feed live on that begins here and is not on the air yet: its first media may come later than
+// [live.ClaimLife]. It is false when another gateway has the feed meanwhile.
+func (f *Forwarder) Keep(ctx context.Context, id live.FeedID) bool {
+	if f.cfg.Claims == nil || f.cfg.Address == "" {
+		return true
+	}
+	kv, err := f.cfg.Claims.Get(ctx, id.String())
+	switch {
+	case errors.Is(err, bus.ErrNotFound):
+		return f.begins(ctx, id)
+	case err != nil:
+		return true // nobody else gets it meanwhile
+	case f.isOther(string(kv.Value)):
+		return false
+	}
+	if _, err := f.cfg.Claims.Update(ctx, id.String(), kv.Value, kv.Revision); err != nil {
+		f.cfg.Log.Debug("a claim on a feed could not be kept; it is tried again", "feed", id, "error", err)
+	}
+	return true
 }
 
 // HeldElsewhere reports whether another gateway holds a feed and can be asked about it. A

@@ -19,6 +19,8 @@ func (broken) HeldElsewhere(*http.Request, live.FeedID) bool { return true }
 
 func (broken) Claim(context.Context, *http.Request, live.FeedID) bool { return false }
 
+func (broken) Keep(context.Context, live.FeedID) bool { return false }
+
 func (broken) Forward(http.ResponseWriter, *http.Request, live.FeedID) {
 	panic(http.ErrAbortHandler)
 }

@@ -21,6 +21,8 @@ func (a *asked) HeldElsewhere(*http.Request, live.FeedID) bool { a.held++; retur
 
 func (a *asked) Claim(context.Context, *http.Request, live.FeedID) bool { a.claims++; return !a.taken }
 
+func (a *asked) Keep(context.Context, live.FeedID) bool { return true }
+
 func (a *asked) Forward(w http.ResponseWriter, _ *http.Request, _ live.FeedID) {
 	a.forwarded++
 	w.WriteHeader(http.StatusAccepted)

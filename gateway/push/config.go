@@ -29,6 +29,8 @@ type Elsewhere interface {
 	Away(*http.Request, live.FeedID) bool
 	// Claim has the feed begin here, unless another gateway was faster: then it is false.
 	Claim(context.Context, *http.Request, live.FeedID) bool
+	// Keep has a feed go on to begin here whose first media don't come yet; false as above.
+	Keep(context.Context, live.FeedID) bool
 	// HeldElsewhere reports whether another gateway holds the feed already.
 	HeldElsewhere(*http.Request, live.FeedID) bool
 	// Forward answers with what that gateway says.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"klive/gateway"
@@ -27,8 +28,9 @@ type feed struct {
 	refusal  error         // set before admitted is closed
 	permit   *gateway.Permit
 
-	gone chan struct{} // closed when the feed ends
-	turn chan struct{} // holds a token while a transport stream is read
+	gone  chan struct{} // closed when the feed ends
+	onAir atomic.Bool   // whether its record says where it is
+	turn  chan struct{} // holds a token while a transport stream is read
 
 	// mu guards the fields below.
 	mu       sync.Mutex
@@ -86,13 +88,49 @@ func (f *feed) begin(ctx context.Context, r *http.Request) {
 	defer func() {
 		if f.refusal != nil {
 			f.h.forget(f)
+		} else {
+			f.mu.Lock()
+			f.wait() // its request may have run out of patience
+			f.mu.Unlock()
 		}
 		close(f.admitted)
 	}()
 	f.refusal = f.authenticate(ctx, r)
 	// Only what may publish claims the feed, and what ends one claims none.
-	if c := f.h.cfg.Elsewhere; c != nil && f.refusal == nil && r.Method != http.MethodDelete && !c.Claim(ctx, r, f.id) {
+	c := f.h.cfg.Elsewhere
+	if c == nil || f.refusal != nil || r.Method == http.MethodDelete {
+		return
+	}
+	if !c.Claim(ctx, r, f.id) {
 		f.refusal = errElsewhere
+		return
+	}
+	f.h.running.Go(f.keep)
+}
+
+// keepEvery is how often a feed that is not on the air renews its claim.
+const keepEvery = live.ClaimLife / 3
+
+// keep holds on to a feed whose media may come long after its first request, until it ends. While it is on the air its
+// record says where it is.
+func (f *feed) keep() {
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-f.gone:
+			return
+		case <-tick.C:
+		}
+		if f.onAir.Load() {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), keepEvery)
+		kept := f.h.cfg.Elsewhere.Keep(ctx, f.id)
+		cancel()
+		if !kept && !f.onAir.Load() {
+			f.end(errElsewhere)
+		}
 	}
 }
 
@@ -148,8 +186,11 @@ func (f *feed) release() {
 		})
 		return
 	}
-	f.idle = time.AfterFunc(f.h.cfg.Idle, func() { f.end(errIdle) })
+	f.wait()
 }
+
+// wait gives the feed up when no request comes in time. The caller holds f.mu.
+func (f *feed) wait() { f.idle = time.AfterFunc(f.h.cfg.Idle, func() { f.end(errIdle) }) }
 
 // end closes the publication. It may be called more than once.
 func (f *feed) end(cause error) {
@@ -194,6 +235,7 @@ func (f *feed) publication(r *http.Request, is format) (gateway.Publication, err
 		return nil, err
 	}
 	f.users++
+	f.onAir.Store(true)
 	f.pub, f.format, f.off = pub, is, make(chan struct{})
 	if is == formatMovie {
 		f.merge = newMerger(pub, f.h.metrics)
@@ -221,6 +263,7 @@ func (f *feed) swap(cause error) {
 		return
 	}
 	close(f.off)
+	f.onAir.Store(false)
 	if f.merge != nil {
 		_ = f.merge.flush()
 	}

@@ -35,6 +35,8 @@ type NodeState struct {
 	SpoolOldest time.Time `json:"spoolOldest,omitzero"`
 	// StoreAway is why the store does not take them; empty while it does.
 	StoreAway string `json:"storeAway,omitempty"`
+	// TranscodeAway is why it takes no transcode jobs; empty while it does, and where it does not transcode.
+	TranscodeAway string `json:"transcodeAway,omitempty"`
 	// BusRTT is how long the bus took for its last answer, in seconds.
 	BusRTT float64   `json:"busRtt"`
 	Heard  time.Time `json:"heard"`

@@ -192,7 +192,7 @@ func checkLive(t *testing.T, got seen) {
 	}
 	for i, words := range [][]string{
 		{"0_demolive", "Live", "worker-2-abcdefgh", "0.1, 1.1", "1.3 s", "Store away", "No owner"},
-		{"gateway-1-klmnopqr", "10.0.0.4:8082", "Draining", "Not ready", "v0.0.1", "12 MiB", "0.7 ms"},
+		{"gateway-1-klmnopqr", "10.0.0.4:8082", "Draining", "Not ready", "v0.0.1", "12 MiB", "0.7 ms", "takes no transcode jobs: ffmpeg is not there (transcode.ffmpeg)"},
 	} {
 		for _, want := range words {
 			if !strings.Contains(got.Wide.Tables[i], want) {
@@ -215,6 +215,7 @@ func busyCluster() fakeCluster {
 			{Name: "gateway-1-klmnopqr", Roles: []string{"gateway"}, Version: "v0.0.1", Address: "10.0.0.4:8082", Ready: true, Feeds: 3, BusRTT: 0.0007},
 			{Name: "origin-1-bcdefghi", Self: true, Roles: []string{"origin", "control"}, Version: "v0.0.1", Ready: true, BusRTT: 0.0011},
 			{Name: "worker-1-ijklmnop", Roles: []string{"worker"}, Version: "v0.0.1", Draining: true, Owned: 1, SpoolBytes: 12 << 20, BusRTT: 0.002},
+			{Name: "transcoder-1-qrstuvwx", Roles: []string{"transcode"}, Version: "v0.0.1", Ready: true, TranscodeAway: "ffmpeg is not there (transcode.ffmpeg)"},
 			{Name: "worker-2-abcdefgh", Roles: []string{"worker"}, Version: "v0.0.1", Owned: 1},
 		},
 	}

@@ -232,6 +232,8 @@ func (n *Node) Close() {
 type nodeLogger struct {
 	log   *slog.Logger
 	fatal atomic.Pointer[string]
+	// crowded is when it was last told, in ns, that clients are refused for want of room.
+	crowded atomic.Int64
 	// unwritten is the server's line about a write to its folder that failed.
 	unwritten atomic.Pointer[string]
 }
@@ -267,6 +269,15 @@ func (l *nodeLogger) Fatalf(format string, v ...any) {
 	l.log.Error("nats: " + text)
 }
 
+// crowdedEvery is how often it is told that clients are refused.
+const crowdedEvery = time.Minute
+
+// again reports whether something may be told that was told last at an instant, which it then notes.
+func (l *nodeLogger) again(last *atomic.Int64) bool {
+	was, now := last.Load(), time.Now().UnixNano()
+	return (was == 0 || now-was >= int64(crowdedEvery)) && last.CompareAndSwap(was, now)
+}
+
 // ofPeer is how the server begins a line about a connection: address, kind and number, and
 // what the other side calls itself.
 var ofPeer = regexp.MustCompile(`^(\S+:\d+) - [a-z_]+:\d+(?: - "[^"]*")* - `)
@@ -285,6 +296,11 @@ func (l *nodeLogger) tell(level slog.Level, text string) {
 		l.unwritten.CompareAndSwap(nil, &text)
 	}
 	switch lower := strings.ToLower(text); {
+	case strings.Contains(lower, server.ErrTooManyConnections.Error()): // one for each that comes
+		if !l.again(&l.crowded) {
+			return
+		}
+		text = "clients are refused as they come: this node has as many connections as its file descriptors allow; let it have more (ulimit -n, LimitNOFILE), and look who connects"
 	case strings.Contains(text, "will rebuild"): // after each end without a word, once for each stream: it is what disks are for
 		level = slog.LevelDebug
 	case ofRoute.MatchString(text):

@@ -58,14 +58,35 @@ type ServerConfig struct {
 	// MaxMemory and MaxStore bound what all buckets, logs and media streams may take
 	// in memory and on disk, in bytes; 0 means 512 MiB and 4 GiB.
 	MaxMemory, MaxStore int64
+	// Descriptors is how many files and sockets this process may have open; 0 is not known. The node
+	// takes no more clients than leave enough of them to its own files and to the other nodes.
+	Descriptors int
 	// Logger takes the node's warnings and errors; nil drops them.
 	Logger *slog.Logger
+}
+
+// nodeFiles is how many descriptors a node wants for itself: files of buckets, logs and elections,
+// a handful of connections to each other node, and operators. A node that can't open a file
+// stores nothing more until it is started anew.
+const nodeFiles = 512
+
+// EnoughDescriptors is how many a node should have: as many for clients as for itself.
+const EnoughDescriptors = 2 * nodeFiles
+
+// clientRoom is how many clients a node takes that may have so many descriptors; 0, which leaves it to
+// the server library, when that is not known.
+func clientRoom(descriptors int) int {
+	if descriptors <= 0 {
+		return 0
+	}
+	return max(1, descriptors-min(nodeFiles, descriptors/2))
 }
 
 // Server is a NATS JetStream node that listens, alone or in a cluster.
 type Server struct {
 	server  *server.Server
 	cluster bool
+	room    int        // for clients; 0 is not known
 	routes  []*url.URL // to the other nodes
 	log     *slog.Logger
 	said    *nodeLogger
@@ -95,7 +116,7 @@ func StartServer(ctx context.Context, c ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cluster: c.ClusterListen != "", log: c.Logger}
+	s := &Server{cluster: c.ClusterListen != "", room: options.MaxConn, log: c.Logger}
 	if s.cluster {
 		s.routes = others(ctx, options.Routes, options.Cluster.Host, options.Cluster.Port)
 		if len(s.routes) == len(options.Routes) {
@@ -142,6 +163,7 @@ func (c *ServerConfig) options(ctx context.Context) (*server.Options, error) {
 	o := nodeOptions(c.Name, NodeConfig{Dir: c.Dir, MemoryLimit: c.MaxMemory, StoreLimit: c.MaxStore}.withDefaults())
 	o.Host, o.Port = host, port
 	o.Username, o.Password = c.User, c.Password
+	o.MaxConn = clientRoom(c.Descriptors)
 	o.AuthTimeout, o.TLSTimeout = loginTimeout, loginTimeout
 	o.PingInterval = serverPing
 	o.LameDuckGracePeriod, o.LameDuckDuration = lameGrace, lameDrain
@@ -272,8 +294,9 @@ func (s *Server) Broken() error { return s.said.broken() }
 // ServerStats is the state of a node.
 type ServerStats struct {
 	Name string `json:"name"`
-	// Clients counts the connections of others.
-	Clients int `json:"clients"`
+	// Clients counts the connections of others, MaxClients how many there may be; 0 is not known.
+	Clients    int `json:"clients"`
+	MaxClients int `json:"maxClients,omitempty"`
 	// Peers are the names of the other nodes that it is connected to.
 	Peers []string `json:"peers,omitempty"`
 	// Others counts the other nodes in bus.cluster.routes.
@@ -301,7 +324,7 @@ func (s *Server) Stats() (ServerStats, error) {
 	}
 	slices.Sort(peers)
 	return ServerStats{
-		Name: s.server.Name(), Clients: s.server.NumClients() - 1, Others: len(s.routes), Peers: slices.Compact(peers),
+		Name: s.server.Name(), Clients: s.server.NumClients() - 1, MaxClients: max(0, s.room-1), Others: len(s.routes), Peers: slices.Compact(peers),
 		Memory: info.Memory, MaxMemory: info.Config.MaxMemory, Store: info.Store, MaxStore: info.Config.MaxStore,
 	}, nil
 }

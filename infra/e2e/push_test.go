@@ -8,8 +8,8 @@ import (
 	"klive/infra/publisher"
 )
 
-// pushLines are the shortest command lines that a user would write; README.md has them. "HTTP"
-// stands for host and port.
+// pushLines are the shortest command lines that a user would write; README.md has them, with -ignore_io_errors, which
+// would hide errors from the tests. "HTTP" stands for host and port.
 var pushLines = map[string]string{
 	"mpegts":   `-f mpegts -method POST http://HTTP/ingest/ENTRY_1?p=102&t=TOKEN`,
 	"dash":     `-f dash -method PUT http://HTTP/ingest/ENTRY_1/t/TOKEN/live.mpd`,

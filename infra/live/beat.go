@@ -41,6 +41,8 @@ type Beat struct {
 	// store that is away.
 	Worker *WorkerBeat `json:"worker,omitempty"`
 	Spool  *SpoolBeat  `json:"spool,omitempty"`
+	// Transcode is set by a process that takes transcode jobs, or would.
+	Transcode *TranscodeBeat `json:"transcode,omitempty"`
 }
 
 // WorkerBeat is what a worker says of its share of the live entries.
@@ -63,15 +65,32 @@ type SpoolBeat struct {
 	Away string `json:"away,omitempty"`
 }
 
+// TranscodeBeat is what a transcode worker says of itself.
+type TranscodeBeat struct {
+	// Away is why it takes no jobs, at most 512 bytes; empty while it does.
+	Away string `json:"away,omitempty"`
+}
+
 // Marshal returns the beat's wire form.
 func (b Beat) Marshal() ([]byte, error) {
 	b.Version = beatVersion
-	if b.Spool != nil && len(b.Spool.Away) > maxBeatAway {
-		cut := *b.Spool
-		cut.Away = strings.ToValidUTF8(cut.Away[:maxBeatAway], "")
-		b.Spool = &cut
+	if b.Spool != nil {
+		short := *b.Spool
+		short.Away = cutAway(short.Away)
+		b.Spool = &short
+	}
+	if b.Transcode != nil {
+		b.Transcode = &TranscodeBeat{Away: cutAway(b.Transcode.Away)}
 	}
 	return json.Marshal(b)
+}
+
+// cutAway keeps a reason's beginning.
+func cutAway(why string) string {
+	if len(why) <= maxBeatAway {
+		return why
+	}
+	return strings.ToValidUTF8(why[:maxBeatAway], "")
 }
 
 // UnmarshalBeat reads what [Beat.Marshal] wrote, of this release or another: fields that it
@@ -94,7 +113,7 @@ func UnmarshalBeat(data []byte) (Beat, error) {
 	if b.Name == "" || len(b.Name) > maxBeatText || len(b.Release) > maxBeatText || len(b.Internal) > maxBeatText || len(b.Roles) > maxBeatRoles {
 		return b, fmt.Errorf("live: beat: it has no name, or lists more than a beat may")
 	}
-	if b.Spool != nil && len(b.Spool.Away) > maxBeatAway {
+	if b.Spool != nil && len(b.Spool.Away) > maxBeatAway || b.Transcode != nil && len(b.Transcode.Away) > maxBeatAway {
 		return b, fmt.Errorf("live: beat of %s: its reason is too long", b.Name)
 	}
 	if w := b.Worker; w != nil && (w.Owned < 0 || w.Load < 0) {

@@ -16,6 +16,7 @@ func sampleBeat() Beat {
 	return Beat{
 		Version: 1, Name: "worker-3-k7f2m9qa", Roles: []string{"gateway", "worker"}, Release: "v1.4.0", Internal: "10.0.3.7:8082", Time: at,
 		Ready: true, Draining: true, Feeds: 2, Worker: &WorkerBeat{Owned: 3, Load: 24_000_000}, Spool: &SpoolBeat{Bytes: 4 << 20, Oldest: at.Add(-time.Minute)},
+		Transcode: &TranscodeBeat{Away: "ffmpeg is not there"},
 	}
 }
 
@@ -54,14 +55,15 @@ func TestBeatOfAnotherRelease(t *testing.T) {
 
 // What a store says of itself may be long; the beat goes out all the same.
 func TestBeatWithALongReason(t *testing.T) {
-	sent := Beat{Name: "a", Spool: &SpoolBeat{Away: strings.Repeat("x", 511) + "ü" + strings.Repeat("y", 1000)}}
+	long := strings.Repeat("x", 511) + "ü" + strings.Repeat("y", 1000)
+	sent := Beat{Name: "a", Spool: &SpoolBeat{Away: long}, Transcode: &TranscodeBeat{Away: long}}
 	wire, err := sent.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
 	b, err := UnmarshalBeat(wire)
-	if err != nil || b.Spool.Away != strings.Repeat("x", 511) || len(sent.Spool.Away) < 1000 {
-		t.Errorf("%+v, %v", b.Spool, err)
+	if err != nil || b.Spool.Away != long[:511] || b.Transcode.Away != long[:511] || len(sent.Spool.Away) < 1000 || len(sent.Transcode.Away) < 1000 {
+		t.Errorf("%+v, %+v, %v", b.Spool, b.Transcode, err)
 	}
 }
 
@@ -71,6 +73,7 @@ func TestBadBeats(t *testing.T) {
 		"long name": `{"v":1,"name":"` + strings.Repeat("x", 300) + `"}`,
 		"roles":     `{"v":1,"name":"a","roles":[` + strings.Repeat(`"x",`, 20) + `"x"]}`,
 		"reason":    `{"v":1,"name":"a","spool":{"bytes":1,"away":"` + strings.Repeat("x", 600) + `"}}`,
+		"no jobs":   `{"v":1,"name":"a","transcode":{"away":"` + strings.Repeat("x", 600) + `"}}`,
 		"negative":  `{"v":1,"name":"a","worker":{"owned":-1,"load":0}}`,
 	} {
 		if b, err := UnmarshalBeat([]byte(wire)); err == nil {

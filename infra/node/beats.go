@@ -62,11 +62,14 @@ func (n *Node) describe() live.Beat {
 		}
 	}
 	b := live.Beat{
-		Name: n.process, Roles: n.roles.Names(), Release: n.cfg.Version, Internal: n.address, Time: time.Now(),
+		Name: n.process, Roles: n.doing().Names(), Release: n.cfg.Version, Internal: n.address, Time: time.Now(),
 		Ready: n.Ready(context.Background()) == nil, Draining: n.Held().Draining, BusRTT: n.pulse.roundTrip(),
 	}
 	if n.roles.Has(LiveWorker) {
 		b.Ready = n.able() == nil // a gateway in the same process that is full keeps no entry from it
+	}
+	if n.transcodes() {
+		b.Transcode = &live.TranscodeBeat{Away: n.takesNoJobs()}
 	}
 	if !n.assembled.Load() {
 		return b
@@ -86,6 +89,14 @@ func (n *Node) describe() live.Beat {
 		}
 	}
 	return b
+}
+
+// doing are the roles that this process fills: one that is told to transcode nothing is no transcode worker.
+func (n *Node) doing() Roles {
+	if !n.transcodes() {
+		return n.roles &^ Transcode
+	}
+	return n.roles
 }
 
 // watchPeers holds this node against the others once a second.

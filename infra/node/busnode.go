@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -50,6 +51,13 @@ func (n *Node) startServer(ctx context.Context) (err error) {
 		User: b.User, Password: b.Password.Reveal(), TLS: busTLS(n.settings),
 		MaxMemory: int64(b.MaxMemory), MaxStore: int64(b.MaxStore), Logger: n.log,
 	}
+	// Go has raised the soft limit to the hard one (package syscall), so this is all that the process may have.
+	if most, ok := telemetry.DescriptorLimit(); ok {
+		c.Descriptors = most
+		if most < bus.EnoughDescriptors {
+			n.log.Warn("this bus node may run out of file descriptors: let it have more (ulimit -n, LimitNOFILE)", "descriptors", most, "want", bus.EnoughDescriptors)
+		}
+	}
 	if err := fits(c.MaxMemory, telemetry.ContainerMemory()); err != nil {
 		n.log.Warn("this bus node may be killed when it holds much", "error", err)
 	}
@@ -62,6 +70,7 @@ func (n *Node) startServer(ctx context.Context) (err error) {
 	}
 	n.onClose(func(context.Context) { n.server.Close() })
 	n.watchDisk(ctx, n.server.Broken)
+	n.watchDescriptors(ctx)
 	gauge := func(name, help string, of func(bus.ServerStats) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 			s, err := n.server.Stats()
@@ -77,8 +86,38 @@ func (n *Node) startServer(ctx context.Context) (err error) {
 		gauge("klive_bus_nodes_connected", "Other nodes of the bus that this one is connected to.", func(s bus.ServerStats) float64 { return float64(len(s.Peers)) }),
 		gauge("klive_bus_nodes_configured", "Other nodes of the bus that bus.cluster.routes names.", func(s bus.ServerStats) float64 { return float64(s.Others) }),
 		gauge("klive_bus_connections", "Processes that are connected to it.", func(s bus.ServerStats) float64 { return float64(s.Clients) }),
+		gauge("klive_bus_connections_most", "Processes that may be connected to it, by its file descriptors.", func(s bus.ServerStats) float64 { return float64(s.MaxClients) }),
 	)
 	return nil
+}
+
+// watchDescriptors has a bus node say that its descriptors come to an end before they do: one that can open no file
+// stores nothing more. It refuses clients by then, and what is connected goes on.
+func (n *Node) watchDescriptors(ctx context.Context) {
+	l := &load{read: n.cfg.Load, log: n.log, says: [2]string{
+		"this bus node has hardly room for more connections; those that it has go on: let it have more file descriptors (ulimit -n, LimitNOFILE), and look who connects",
+		"this bus node has room for connections again"}}
+	if l.read == nil {
+		g := &telemetry.Gauge{}
+		l.read = func() telemetry.Load { return g.Read(time.Now()) }
+	}
+	most := float64(n.settings.Limits.Descriptors) / 100
+	l.mark = func(now telemetry.Load) error {
+		s, err := n.server.Stats()
+		if err != nil {
+			s = bus.ServerStats{} // it is about to end
+		}
+		return errors.Join(telemetry.Marks{Descriptors: most}.Over(now, 0, 0), crowded(s, most))
+	}
+	n.watchLoad(ctx, l)
+}
+
+// crowded says that a bus node has nearly as many clients as it takes; nil when it has not, or when there is no mark.
+func crowded(s bus.ServerStats, most float64) error {
+	if most <= 0 || s.MaxClients <= 0 || float64(s.Clients) < most*float64(s.MaxClients) {
+		return nil
+	}
+	return fmt.Errorf("%d connections of the %d that its file descriptors allow", s.Clients, s.MaxClients)
 }
 
 // fits says that a bus node may keep more in memory than its container, when it has a limit, leaves it.
@@ -129,7 +168,7 @@ func (n *Node) startBusAdmin(ctx context.Context) error {
 	}
 	h, err := admin.New(admin.Config{
 		Log: n.log, Version: n.cfg.Version, Token: n.settings.Admin.Token.Reveal(),
-		Cluster: overview{n}, Metrics: n.cfg.Registry, Ready: n.Ready, Remark: n.remark,
+		Cluster: overview{n}, Metrics: n.cfg.Registry, Ready: func(context.Context) error { return n.able() }, Full: n.full, Remark: n.remark,
 	})
 	if err != nil {
 		return err

@@ -15,9 +15,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/infra/admin"
+	"klive/infra/bus"
 	"klive/infra/check/fault"
 	"klive/infra/config"
 	"klive/infra/live"
+	"klive/infra/telemetry"
 )
 
 // busSettings are those of a bus node on free ports of this host.
@@ -179,6 +181,41 @@ func TestBusNodeFits(t *testing.T) {
 		err := fits(c.most, c.container)
 		if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), "lower bus.maxMemory") {
 			t.Errorf("%d MiB in %d: %v", c.most>>20, c.container>>20, err)
+		}
+	}
+}
+
+// A bus node says before its file descriptors come to an end that they do, and stays alive: what is connected goes on.
+func TestBusNodeOfFewDescriptors(t *testing.T) {
+	c := busSettings(t)
+	var log buffer
+	n, err := StartBus(t.Context(), Config{Settings: c, Version: "test", Log: slog.New(slog.NewTextHandler(&log, nil)), Registry: prometheus.NewRegistry(),
+		Load: func() telemetry.Load { return telemetry.Load{CPU: -1, Memory: -1, Descriptors: 0.93, DiskFree: -1} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close(t.Context())
+	const want = "full: file descriptors at 93 % (limits.descriptors is 90)\n"
+	if code, text := get(t, c, "/readyz"); code != http.StatusOK || text != want {
+		t.Errorf("/readyz: %d %s", code, text)
+	}
+	if _, text := get(t, c, "/metrics"); !strings.Contains(text, "\nklive_node_ready 0\n") || !strings.Contains(text, "\nklive_node_descriptor_share 0.93\n") || !strings.Contains(text, "\nklive_bus_connections_most ") {
+		t.Errorf("/metrics:\n%s", text)
+	}
+	if text := log.String(); strings.Count(text, "hardly room for more connections") != 1 || !strings.Contains(text, "LimitNOFILE") {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
+func TestCrowded(t *testing.T) {
+	for _, c := range []struct {
+		clients, most int
+		mark          float64
+		crowded       bool
+	}{{89, 100, 0.9, false}, {90, 100, 0.9, true}, {100, 100, 0.9, true}, {100, 100, 0, false}, {100, 0, 0.9, false}} {
+		err := crowded(bus.ServerStats{Clients: c.clients, MaxClients: c.most}, c.mark)
+		if (err != nil) != c.crowded {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -102,13 +103,16 @@ func (d *deployment) at(name, key string) func(context.Context, string, string) 
 }
 
 // start starts a node, which ends with the test.
-func (d *deployment) start(name string, roles Roles) *member {
+func (d *deployment) start(name string, roles Roles, change ...func(*config.Config)) *member {
 	d.t.Helper()
 	c := config.Default()
 	c.Data = d.t.TempDir()
 	c.Bus.URL, c.Storage.URL, c.Kaltura.URL = "nats://bus:4222", d.store, "http://control:8081"
 	c.Kaltura.Secret, c.Control.Secret, c.Cluster.Secret = "0123456789abcdef", "0123456789abcdef", "the-secret-of-all-nodes"
 	c.Internal.Address = name + ":8082"
+	for _, f := range change {
+		f(c)
+	}
 	m := &member{net: check.NewPipes()}
 	d.mu.Lock()
 	d.nodes[name] = m
@@ -134,12 +138,16 @@ func (d *deployment) start(name string, roles Roles) *member {
 
 // publish connects an encoder to a gateway.
 func (d *deployment) publish(gateway string) (*encoder, error) {
+	return d.publishTo(gateway, "0_demolive", "demo1234")
+}
+
+func (d *deployment) publishTo(gateway, entry, token string) (*encoder, error) {
 	clip, err := publisher.NewSynthetic(publisher.Synthetic{GOP: time.Second})
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	p, err := publisher.Dial(d.t.Context(), publisher.Config{
-		URL: "rtmp://klive/kLive/?p=102&e=0_demolive&i=0&t=demo1234/0_demolive_1", DialContext: d.at(gateway, "rtmp.listen"),
+		URL: fmt.Sprintf("rtmp://klive/kLive/?p=102&e=%[1]s&i=0&t=%[2]s/%[1]s_1", entry, token), DialContext: d.at(gateway, "rtmp.listen"),
 	})
 	if err != nil {
 		return nil, err

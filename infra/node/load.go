@@ -28,12 +28,13 @@ const (
 // from a process that does both.
 const Full = "full: "
 
-// load watches whether this gateway has room for more streams.
+// load watches whether this process has room for more: a gateway for streams, a bus node for connections.
 type load struct {
-	read    func() telemetry.Load
-	streams func() (count int, bits int64)
-	marks   telemetry.Marks
-	log     *slog.Logger
+	read func() telemetry.Load
+	mark func(telemetry.Load) error // which marks a load is over; nil when none
+	log  *slog.Logger
+	// says is what the log tells when there is no room, and when there is again.
+	says [2]string
 
 	// mu guards the fields below.
 	mu    sync.Mutex
@@ -55,8 +56,7 @@ func (l *load) full() error {
 // look measures and decides.
 func (l *load) look(now time.Time) {
 	measured := l.read()
-	count, bits := l.streams()
-	over := l.marks.Over(measured, count, bits)
+	over := l.mark(measured)
 	if over != nil {
 		over = errors.New(strings.ReplaceAll(over.Error(), "\n", ", "))
 	}
@@ -73,9 +73,9 @@ func (l *load) look(now time.Time) {
 	l.mu.Unlock()
 	switch {
 	case was == nil && is != nil:
-		l.log.Warn("this gateway takes no new streams; those that it has go on", "why", is)
+		l.log.Warn(l.says[0], "why", is)
 	case was != nil && is == nil:
-		l.log.Info("this gateway takes new streams again")
+		l.log.Info(l.says[1])
 	}
 }
 
@@ -93,7 +93,12 @@ func (n *Node) startLoad(ctx context.Context) error {
 	if n.gateway == nil || n.cfg.Load == nil && !n.datagrams {
 		return nil
 	}
-	l := &load{read: n.cfg.Load, streams: n.carried, marks: marks(n.settings.Limits), log: n.log}
+	marks := marks(n.settings.Limits)
+	l := &load{read: n.cfg.Load, log: n.log, says: [2]string{"this gateway takes no new streams; those that it has go on", "this gateway takes new streams again"},
+		mark: func(l telemetry.Load) error {
+			count, bits := n.carried()
+			return marks.Over(l, count, bits)
+		}}
 	if l.read == nil {
 		g := &telemetry.Gauge{}
 		if n.roles == All || n.roles.Has(LiveWorker) {
@@ -101,12 +106,18 @@ func (n *Node) startLoad(ctx context.Context) error {
 		}
 		l.read = func() telemetry.Load { return g.Read(time.Now()) }
 	}
+	n.watchLoad(ctx, l)
+	return nil
+}
+
+// watchLoad measures again and again, for readiness and metrics.
+func (n *Node) watchLoad(ctx context.Context, l *load) {
 	gauge := func(name, help string, f func(telemetry.Load) float64) {
-		n.cfg.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "klive", Subsystem: "node", Name: name, Help: help}, l.figure(f)))
+		n.cfg.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, l.figure(f)))
 	}
-	gauge("cpu_share", "Processor time that this process uses of what it may, over half a minute.", func(l telemetry.Load) float64 { return l.CPU })
-	gauge("memory_share", "Memory in use, without pages of files, of what this process may use.", func(l telemetry.Load) float64 { return l.Memory })
-	gauge("descriptor_share", "Open file descriptors of those that this process may open.", func(l telemetry.Load) float64 { return l.Descriptors })
+	gauge("klive_node_cpu_share", "Processor time that this process uses of what it may, over half a minute.", func(l telemetry.Load) float64 { return l.CPU })
+	gauge("klive_node_memory_share", "Memory in use, without pages of files, of what this process may use.", func(l telemetry.Load) float64 { return l.Memory })
+	gauge("klive_node_descriptor_share", "Open file descriptors of those that this process may open.", func(l telemetry.Load) float64 { return l.Descriptors })
 	l.look(time.Now())
 	n.load.Store(l)
 	n.beside(ctx, "load", func(ctx context.Context) {
@@ -114,7 +125,6 @@ func (n *Node) startLoad(ctx context.Context) error {
 			l.look(time.Now())
 		}
 	})
-	return nil
 }
 
 // carried is how many streams this gateway has and what they bring, in bit/s.

@@ -81,8 +81,8 @@ func TestFullLasts(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	cpu := 0.99
 	l := &load{
-		read: func() telemetry.Load { return telemetry.Load{CPU: cpu, DiskFree: -1} }, streams: func() (int, int64) { return 1, 5e6 },
-		marks: marks(config.Default().Limits), log: slog.New(slog.DiscardHandler),
+		read: func() telemetry.Load { return telemetry.Load{CPU: cpu, DiskFree: -1} },
+		mark: func(l telemetry.Load) error { return marks(config.Default().Limits).Over(l, 1, 5e6) }, log: slog.New(slog.DiscardHandler),
 	}
 	l.look(now)
 	cpu = 0.1

@@ -104,8 +104,9 @@ type Node struct {
 	store      storage.Store
 	spool      *spool.Spool // in front of a worker's store; nil without the role
 	timelines  timeline.Log
-	jobs       *bus.Queue // transcode jobs, the log of their ends and that of dead ones; nil where
-	ends, dead *bus.Log   // nothing is transcoded
+	jobs       *bus.Queue             // transcode jobs, the log of their ends and that of dead ones; nil where
+	ends, dead *bus.Log               // nothing is transcoded
+	jobless    atomic.Pointer[string] // why this process takes no transcode jobs; nil while it does
 	view       *timeline.View
 	origin     *origin.Origin                // nil without the role
 	viewer     atomic.Pointer[config.Viewer] // who may watch, by the newest configuration

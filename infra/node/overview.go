@@ -60,6 +60,9 @@ func nodeState(b *live.Beat, heard time.Time) admin.NodeState {
 	if b.Spool != nil {
 		s.SpoolBytes, s.SpoolOldest, s.StoreAway = b.Spool.Bytes, b.Spool.Oldest, b.Spool.Away
 	}
+	if b.Transcode != nil {
+		s.TranscodeAway = b.Transcode.Away
+	}
 	return s
 }
 

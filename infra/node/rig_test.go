@@ -3,11 +3,13 @@ package node
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +25,13 @@ import (
 	"klive/infra/publisher"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if settings := os.Getenv(busNodeEnv); settings != "" {
+		fmt.Fprintln(os.Stderr, serveBusNode(strings.Fields(settings)))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // rig is a node on pipes with the embedded control plane, for virtual time.
 type rig struct {

@@ -36,6 +36,7 @@ func (n *Node) startWorkers(ctx context.Context) error {
 			LiveWindow:    c.HLS.Window,
 			LiveGrace:     c.DVR.Grace,
 			Upscale:       c.Transcode.Upscale,
+			WhyLate:       n.whyLate,
 			KeepUnused:    c.Recording.Enabled && c.Recording.Backup,
 		},
 		Registrar: registrar.Options{

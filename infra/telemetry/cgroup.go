@@ -27,24 +27,54 @@ func ownGroups() groups {
 // noLimit is the least number by which version 1 says that there is no limit: it is near 2^63.
 const noLimit = 1 << 60
 
-// memory is the smallest limit in bytes, 0 when there is none, and what all processes under it, and
-// the kernel for them, use without pages of files.
-func (g groups) memory() (limit, used int64) {
-	for _, v := range []struct{ controller, limit, used, files, shared string }{
-		{"", "memory.max", "memory.current", "file", "shmem"},
-		{"memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache", "total_shmem"},
+// memoryGroup is a group that limits memory: the limit, and what all processes under it, and the
+// kernel for them, use without what the kernel takes back by itself, in bytes.
+type memoryGroup struct{ limit, used int64 }
+
+// memoryFiles are the files of a group by which it limits memory, and what its memory.stat calls
+// that which does not count. Of several limits the smallest holds: beyond memory.high the kernel
+// kills nobody, but holds processes up until they stand still.
+type memoryFiles struct {
+	controller string
+	limits     []string
+	used       string
+	free       []string // pages of files, and of version 2 what the kernel remembers of files
+	shared     string   // part of the pages of files that can't be dropped
+}
+
+// memory are the groups that limit the process, its own first.
+func (g groups) memory() (out []memoryGroup) {
+	for _, v := range []memoryFiles{
+		{"", []string{"memory.max", "memory.high"}, "memory.current", []string{"file", "slab_reclaimable"}, "shmem"},
+		{"memory", []string{"memory.limit_in_bytes"}, "memory.usage_in_bytes", []string{"total_cache"}, "total_shmem"},
 	} {
 		for _, dir := range g.folders(v.controller) {
-			n, err := strconv.ParseInt(read(dir, v.limit), 10, 64)
-			if err != nil || n <= 0 || n >= noLimit || limit != 0 && n >= limit {
-				continue
+			if one, ok := v.read(dir); ok {
+				out = append(out, one)
 			}
-			stat := read(dir, "memory.stat")
-			all, _ := strconv.ParseInt(read(dir, v.used), 10, 64) // 0 where it is not told
-			limit, used = n, max(0, all-field(stat, v.files)+field(stat, v.shared))
 		}
 	}
-	return limit, used
+	return out
+}
+
+// read looks at one group; ok is false when it has no limit.
+func (v memoryFiles) read(dir string) (one memoryGroup, ok bool) {
+	for _, name := range v.limits {
+		n, err := strconv.ParseInt(read(dir, name), 10, 64) // "max" is none
+		if err == nil && n > 0 && n < noLimit && (one.limit == 0 || n < one.limit) {
+			one.limit = n
+		}
+	}
+	if one.limit == 0 {
+		return one, false
+	}
+	stat := read(dir, "memory.stat")
+	one.used, _ = strconv.ParseInt(read(dir, v.used), 10, 64) // 0 where it is not told
+	for _, name := range v.free {
+		one.used -= field(stat, name)
+	}
+	one.used = max(0, one.used+field(stat, v.shared))
+	return one, true
 }
 
 // processors is the smallest share of processors; infinite when there is no limit.
@@ -69,11 +99,12 @@ func (g groups) processors() float64 {
 
 // folders are those of the process's groups of a controller, its own first; of version 2 when the
 // controller is empty. A container may see its own group as the root, under whatever name the host
-// has for it: folders that are not there say nothing.
+// has for it: folders that are not there say nothing. One that lies beside what it sees ("/../x",
+// cgroup_namespaces(7)) has none there.
 func (g groups) folders(controller string) (out []string) {
 	for line := range strings.Lines(g.self) {
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(part) != 3 {
+		if len(part) != 3 || part[2] == "/.." || strings.HasPrefix(part[2], "/../") {
 			continue
 		}
 		root := g.root

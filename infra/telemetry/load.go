@@ -50,12 +50,7 @@ func (g *Gauge) Read(now time.Time) Load {
 		l.CPU = g.cpu(now, used, Processors())
 	}
 	if used, ok := residentMemory(); ok {
-		if _, in := ownGroups().memory(); in > used { // with what its children have, such as ffmpeg
-			used = in
-		}
-		if limit := MemoryLimit(); limit > 0 {
-			l.Memory = float64(used) / float64(limit)
-		}
+		l.Memory = memoryShare(used, hostMemory(), ownGroups().memory())
 	}
 	if open, most, ok := descriptors(); ok {
 		l.Descriptors = float64(open) / float64(most)
@@ -66,6 +61,19 @@ func (g *Gauge) Read(now time.Time) Load {
 		}
 	}
 	return l
+}
+
+// memoryShare is how much of what it may use a process does: itself, or all under one of its limits,
+// whichever is fullest, such as with its children (ffmpeg), or with those beside it in an outer group.
+func memoryShare(resident, host int64, groups []memoryGroup) float64 {
+	share := -1.0
+	if host > 0 {
+		share = float64(resident) / float64(host)
+	}
+	for _, g := range groups {
+		share = max(share, float64(max(resident, g.used))/(MemoryShare*float64(g.limit)))
+	}
+	return share
 }
 
 // cpu is the share over the window; while that has not passed, none.
@@ -91,20 +99,14 @@ func Processors() float64 {
 // have no room every write waits for the disk, and what waits to be written takes more memory.
 const MemoryShare = 0.85
 
-// MemoryLimit is how much the process may use, in bytes: its share of the container's limit, or the
-// host's memory; 0 when neither is known.
-func MemoryLimit() int64 {
-	host := hostMemory()
-	if limit := int64(MemoryShare * float64(ContainerMemory())); limit > 0 && (host == 0 || limit < host) {
-		return limit
-	}
-	return host
-}
-
 // ContainerMemory is the limit that a container, or whoever else started the process, has put on its
 // memory, in bytes; 0 when there is none.
-func ContainerMemory() int64 {
-	limit, _ := ownGroups().memory()
+func ContainerMemory() (limit int64) {
+	for _, g := range ownGroups().memory() {
+		if limit == 0 || g.limit < limit {
+			limit = g.limit
+		}
+	}
 	return limit
 }
 

@@ -84,6 +84,9 @@ type Options struct {
 	StoreGiveUp time.Duration
 	// Upscale lets rungs be larger than the source.
 	Upscale bool
+	// WhyLate tells of transcode workers that are known to take no jobs, or that there are none; empty
+	// when they do. Nil is always so.
+	WhyLate func() string
 	// KeepUnused leaves the parts of an encoder that is not used on the media plane until they are
 	// too old: somebody else reads them.
 	KeepUnused bool

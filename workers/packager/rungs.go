@@ -195,7 +195,19 @@ func (x *rung) gap(w *writer, err error) {
 // maxFailure bounds what a timeline keeps of why a rung is a gap, in bytes.
 const maxFailure = 320
 
-var errDeadline = errors.New("no transcode worker has made it in time; see klive_transcode_backlog_seconds, and that workers run (klive worker --roles transcode)")
+var errDeadline = errors.New("no transcode worker has made it in time")
+
+// late is why what has no end at its deadline is a gap, as far as this process hears of the workers.
+func (r *rungs) late() error {
+	why := ""
+	if f := r.w.p.WhyLate; f != nil {
+		why = f()
+	}
+	if why == "" {
+		why = "see klive_transcode_backlog_seconds, and that workers run (klive worker --roles transcode)"
+	}
+	return fmt.Errorf("%w: %s", errDeadline, why)
+}
 
 // expire gives up what is late.
 func (r *rungs) expire(ctx context.Context) {
@@ -210,8 +222,12 @@ func (r *rungs) expire(ctx context.Context) {
 			}
 		}
 		r.mu.Unlock()
+		if len(late) == 0 {
+			continue
+		}
+		why := r.late()
 		for _, x := range late {
-			x.gap(r.w, errDeadline)
+			x.gap(r.w, why)
 		}
 	}
 }

@@ -105,7 +105,6 @@ func badRows(t *testing.T) []badRow {
 		}, want: "Error while decoding stream", counted: "error", again: true},
 		{name: "pictures larger than an encoder takes", job: func(j *live.Job) { j.Video[0].Width, j.Video[0].Height = 16384, 16384 },
 			want: "size 16384x16384 is invalid", counted: "error"},
-		{name: "the program is not there", change: func(c *Config) { c.FFmpeg = "/nowhere/ffmpeg" }, want: "set transcode.ffmpeg", counted: "start"},
 		{name: "the encoder has gone", change: func(c *Config) {
 			c.FFmpeg = program(t, `echo "Unknown encoder 'libx264'" >&2; exit 1`)
 		}, want: "Unknown encoder 'libx264'", counted: "error", again: true},

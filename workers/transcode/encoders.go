@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -150,6 +151,10 @@ func (e *Encoder) probe(ctx context.Context, ffmpeg string) error {
 // hardware's, then libx264. Errors say what to do.
 func Choose(ctx context.Context, ffmpeg, name string) (Encoder, error) {
 	list := Encoders()
+	known := slices.ContainsFunc(list, func(e Encoder) bool { return e.Name == name })
+	if _, err := exec.LookPath(ffmpeg); err != nil && (known || name == "auto") {
+		return Encoder{}, fmt.Errorf("ffmpeg is not there (transcode.ffmpeg): %w; install ffmpeg (5.1 or newer) with an H.264 encoder, or set the key to its path", err)
+	}
 	if name == "auto" {
 		for _, e := range append(list[1:len(list):len(list)], list[0]) {
 			if e.probe(ctx, ffmpeg) == nil {

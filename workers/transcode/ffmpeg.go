@@ -20,10 +20,10 @@ import (
 // ErrFFmpeg wraps why ffmpeg did not make what it was asked for.
 var ErrFFmpeg = errors.New("transcode: ffmpeg failed")
 
-var (
-	errStart   = errors.New("it does not start")
-	errStalled = errors.New("it did not advance")
-)
+// ErrStart is why [Worker.Run] ends by itself: ffmpeg does not start here, and jobs are for others.
+var ErrStart = errors.New("it does not start")
+
+var errStalled = errors.New("it did not advance")
 
 // Bounds of one ffmpeg.
 const (
@@ -58,7 +58,7 @@ func (p *process) run(ctx context.Context, input [][]byte) ([]byte, error) {
 	out := output{p: p, most: maxOutput}
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%w: %w: %w; install ffmpeg 5.1 or newer, or set transcode.ffmpeg to its path", ErrFFmpeg, errStart, err)
+		return nil, fmt.Errorf("%w: %w: %w; install ffmpeg 5.1 or newer, or set transcode.ffmpeg to its path", ErrFFmpeg, ErrStart, err)
 	}
 	limitMemory(cmd.Process.Pid, p.memory)
 	var wg sync.WaitGroup

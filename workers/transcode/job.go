@@ -50,14 +50,14 @@ type attempt struct {
 	cpu   time.Duration
 }
 
-// do works on a job, and says what became of it.
-func (w *Worker) do(ctx context.Context, task *bus.Task) {
+// do works on a job, and says what became of it: to others, and why it came to nothing to the worker.
+func (w *Worker) do(ctx context.Context, task *bus.Task) error {
 	job, err := live.UnmarshalJob(task.Data)
 	if err != nil {
 		w.Log.Error("a transcode job can't be read and is dropped; do all nodes run the same release?", "job", task.ID, "error", err)
 		w.metrics.jobs.WithLabelValues("unreadable").Inc()
 		w.done(ctx, task)
-		return
+		return nil
 	}
 	a := &attempt{w: w, job: job, task: task, id: strings.ToLower(rand.Text()),
 		log: w.Log.With("entry", job.Feed.Entry, "segment", job.Name(), "try", task.Tries)}
@@ -85,6 +85,7 @@ func (w *Worker) do(ctx context.Context, task *bus.Task) {
 		a.bury(ctx, err)
 		w.done(ctx, task)
 	}
+	return err
 }
 
 // traced runs the attempt within a span of its own.

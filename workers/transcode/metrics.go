@@ -66,7 +66,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 func (m *metrics) failed(err error) {
 	reason := "error"
 	switch {
-	case errors.Is(err, errStart):
+	case errors.Is(err, ErrStart):
 		reason = "start"
 	case errors.Is(err, errStalled):
 		reason = "stalled"

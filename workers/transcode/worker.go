@@ -59,7 +59,7 @@ type Config struct {
 	Tracer     trace.Tracer
 }
 
-// Worker takes jobs until it is told to end. Make it with [New], run it once.
+// Worker takes jobs until it is told to end. Make it with [New]; it runs once at a time.
 type Worker struct {
 	Config
 	metrics *metrics
@@ -108,20 +108,22 @@ const (
 	tellEvery = 10 * time.Minute
 )
 
-// Run works until the context ends. Jobs in hand are given back.
+// Run works until the context ends, or until ffmpeg does not start any more ([ErrStart]). Jobs in hand are given back.
 func (w *Worker) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	w.Log.Info("taking transcode jobs", "encoder", w.Encoder.Name, "jobs", w.Jobs)
 	var wg sync.WaitGroup
 	wg.Go(func() { w.watch(ctx) })
 	for range w.Jobs {
-		wg.Go(func() { w.slot(ctx) })
+		wg.Go(func() { w.slot(ctx, stop) })
 	}
 	wg.Wait()
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
-// slot takes one job after the other.
-func (w *Worker) slot(ctx context.Context) {
+// slot takes one job after the other. It stops all when there is no use in it.
+func (w *Worker) slot(ctx context.Context, stop context.CancelCauseFunc) {
 	for ctx.Err() == nil {
 		task, err := w.Queue.Take(ctx)
 		switch {
@@ -135,7 +137,9 @@ func (w *Worker) slot(ctx context.Context) {
 			}
 			continue
 		}
-		w.do(ctx, task)
+		if err := w.do(ctx, task); errors.Is(err, ErrStart) {
+			stop(err)
+		}
 	}
 }
 

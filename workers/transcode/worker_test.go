@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"klive/infra/bus"
@@ -293,6 +295,31 @@ func TestHang(t *testing.T) {
 	if _, err := Choose(t.Context(), p.path, "h264_magic"); err == nil || !strings.Contains(err.Error(), "h264_nvenc") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestWorkerWithoutFFmpeg: a worker whose ffmpeg has gone takes no more jobs, and gives the one it has back to those that
+// have one.
+func TestWorkerWithoutFFmpeg(t *testing.T) {
+	t.Parallel()
+	c := record(t, 2*time.Second, false, "-f", "lavfi", "-i", testVideo, "-t", "2.5", "-c:v", "libx264", "-preset", "superfast", "-g", "60")
+	g := newRig(t, c)
+	metrics := prometheus.NewRegistry()
+	w, err := New(Config{Name: "w", Queue: g.queue, Ends: g.ends, Dead: g.dead, Media: g.media, FFmpeg: "/nowhere/ffmpeg", Encoder: Encoders()[0], Jobs: 2, Registerer: metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := c.job(0, []live.VideoJob{video(33, 128, 72, 120e3, "main")}, nil)
+	g.put(j)
+	ctx, cancel := context.WithTimeout(t.Context(), patience())
+	defer cancel()
+	if err := w.Run(ctx); !errors.Is(err, ErrStart) || !strings.Contains(err.Error(), "set transcode.ffmpeg") {
+		t.Errorf("the worker ended with %v", err)
+	}
+	if n := testutil.ToFloat64(w.metrics.failures.WithLabelValues("start")); n != 1 {
+		t.Errorf("%v runs of ffmpeg are counted as not started, want 1", n)
+	}
+	g.work(nil)
+	g.result(&j, j.Video[0].Rendition)
 }
 
 func TestShed(t *testing.T) {

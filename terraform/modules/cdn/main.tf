@@ -29,7 +29,7 @@ resource "aws_cloudfront_vpc_origin" "this" {
 resource "aws_cloudfront_function" "rewrite" {
   name    = "${var.name}-dvr"
   runtime = "cloudfront-js-2.0"
-  comment = "?DVR becomes playlist-dvr.m3u8; no tricks with paths"
+  comment = "?DVR becomes playlist-dvr.m3u8, ?token= goes into the path; no tricks with paths"
   publish = true
   code    = file("${path.module}/rewrite.js")
 }

@@ -42,8 +42,54 @@ for (const uri of tricks) {
   const got = handler({ version: '1.0', request: { method: 'GET', uri, querystring: {}, headers: {} } });
   assert.strictEqual(got.statusCode, 404, uri);
 }
+// A token in the query goes into the path, once, for whoever asked alone.
+const token = 'k1.1795995508.0_demolive.5f0c';
+const redirects = [
+  ['a playlist', multi + 'playlist.m3u8', { token: v(token) }, ''],
+  ['the DVR window', multi + 'playlist.m3u8', { DVR: v(''), token: v(token) }, '?DVR'],
+  ['no DVR', multi + 'manifest.mpd', { token: v(token), DVR: v('0') }, '?DVR=0'],
+  ['flavors', multi + 'playlist.m3u8', { flavorIds: v('32,33'), token: v(token), DVR: v('') }, '?flavorIds=32,33&DVR'],
+  ['several values', multi + 'playlist.m3u8', { token: { value: token, multiValue: [v(token), v('other')] }, DVR: { value: '0', multiValue: [v('0'), v('')] } }, '?DVR=0&DVR'],
+  ['what is escaped stays so', multi + 'playlist.m3u8', { flavorIds: v('%33%32'), token: v(token) }, '?flavorIds=%33%32'],
+  ['what breaks a line goes', multi + 'playlist.m3u8', { DVR: v('\r\nset-cookie: a=b'), 'x\r\ny': v(''), token: v(token) }, ''],
+  ['the entry page', '/live/0_demolive', { token: v(token) }, ''],
+  ['a picture', multi + 'thumbnail.jpg', { token: v(token) }, ''],
+  ['SMIL', '/kLive/0_demolive_all.smil', { token: v(token) }, ''],
+  ['escaped letters in the path', '/kLive/smil%3A0_demolive_all.smil/playlist.m3u8', { token: v(token) }, ''],
+];
+for (const [name, uri, querystring, rest] of redirects) {
+  for (const method of ['GET', 'HEAD']) {
+    const got = handler({ version: '1.0', request: { method, uri, querystring, headers: {} } });
+    assert.strictEqual(got.statusCode, 302, name);
+    assert.strictEqual(got.headers.location.value, '/t/' + token + uri + rest, name);
+    assert.strictEqual(got.headers['cache-control'].value, 'private, no-store', name);
+    assert.strictEqual(got.headers['access-control-allow-origin'].value, '*', name);
+    const next = new URL(got.headers.location.value, 'https://live.example.com');
+    const again = handler({ version: '1.0', request: { method, uri: next.pathname, querystring: {}, headers: {} } });
+    assert.strictEqual(again.statusCode, undefined, name + ': it goes on');
+  }
+}
+const untouched = [
+  ['OPTIONS', multi + 'playlist.m3u8', { token: v(token) }], // browsers follow no redirect there
+  ['GET', '/t/' + token + multi + 'playlist.m3u8', { token: v('other') }],
+  ['GET', '/crossdomain.xml', { token: v(token) }],
+  ['GET', multi + 'playlist.m3u8', { token: v('') }],
+  ['GET', multi + 'playlist.m3u8', { token: v('a/../b') }],
+  ['GET', multi + 'playlist.m3u8', { token: v('a%2fb') }],
+  ['GET', multi + 'playlist.m3u8', { token: v('a\r\nb') }],
+  ['GET', multi + 'playlist.m3u8', { token: v('k1.1.all.' + 'x'.repeat(250)) }],
+  ['GET', multi + 'playlist.m3u8', { token: v('k1.1.all.') }],
+  ['GET', multi + 'playlist.m3u8', { token: v('..') }],
+  ['GET', multi + 'playlist.m3u8', { Token: v(token) }],
+];
+for (const [method, uri, querystring] of untouched) {
+  const got = handler({ version: '1.0', request: { method, uri, querystring, headers: {} } });
+  assert.strictEqual(got.uri, uri, method + ' ' + uri + ' ' + JSON.stringify(querystring));
+}
+assert.strictEqual(handler({ version: '1.0', request: { method: 'GET', uri: tricks[0], querystring: { token: v(token) }, headers: {} } }).statusCode, 404);
+
 for (const uri of ['/', '/crossdomain.xml', '/t/k1.1.all.0a/kLive/smil%3A0_demolive_all.smil/playlist.m3u8', '/kLive/x/..a/.b']) {
   const got = handler({ version: '1.0', request: { method: 'GET', uri, querystring: {}, headers: {} } });
   assert.strictEqual(got.uri, uri);
 }
-console.log(cases.length + ' requests, ' + tricks.length + ' tricks');
+console.log(cases.length + ' requests, ' + redirects.length + ' redirects, ' + tricks.length + ' tricks');

@@ -93,6 +93,7 @@ export interface Node {
   feeds: number;
   spoolBytes: number;
   spoolOldest?: string;
+  transcodeAway?: string; // why it takes no transcode jobs
   busRtt: number; // seconds
   heard: string;
 }
