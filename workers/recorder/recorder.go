@@ -477,7 +477,7 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 		r.metrics.lost.Add(float64(f.LastSeq - f.FirstSeq + 1))
 		r.Log.Error("a recording is lost: none of its media are in the store", append(describeFile(&f), "error", err)...)
 		return r.change(ctx, f, func(f *ledger.File) { f.State, f.Reason = ledger.Skipped, err.Error() })
-	case errors.Is(err, mp4.ErrProgressive):
+	case errors.Is(err, mp4.ErrProgressive), errors.Is(err, errInitSize):
 		return r.park(ctx, f, "its media don't make one file: "+err.Error()+"; its segments stay until it is skipped")
 	case err != nil:
 		return err
