@@ -103,8 +103,21 @@ func (x *fitting) sound(f form) bool {
 	return f.audio == nil || f.audio.Codec() != "AAC" || f.audio.SampleRate() != x.rate || f.audio.Channels() != x.channels
 }
 
-// fit has those of a flavor's files encoded that don't go together with the others, each once,
-// and returns all as they are joined.
+// of says what of a file is encoded, and how; empty: nothing is.
+func (x *fitting) of(f form) string {
+	var words []string
+	if x.pictures(f) {
+		words = append(words, fmt.Sprintf("%dx%d", x.width, x.height))
+	}
+	if x.sound(f) {
+		words = append(words, fmt.Sprintf("%d/%d", x.rate, x.channels))
+	}
+	return strings.Join(words, " ")
+}
+
+// fit has those of a flavor's files encoded that don't go together with the others, and returns all
+// as they are joined. A file is encoded once, and once more where one behind it differs in something
+// else.
 func (s *Server) fit(ctx context.Context, entry *entryDoc, g group, files []recordedSegment) ([]recordedSegment, error) {
 	forms := make([]form, len(files))
 	for i := range files {
@@ -119,7 +132,7 @@ func (s *Server) fit(ctx context.Context, entry *entryDoc, g group, files []reco
 	files = slices.Clone(files)
 	for i := range files {
 		f := &files[i]
-		if len(f.Fit) > 0 || !x.pictures(forms[i]) && !x.sound(forms[i]) {
+		if to := x.of(forms[i]); to == f.FitTo { // an empty one is as it is
 			continue
 		}
 		began := time.Now()
@@ -128,7 +141,7 @@ func (s *Server) fit(ctx context.Context, entry *entryDoc, g group, files []reco
 				i+1, len(files), forms[i], err)
 		}
 		s.log.Info("a recorded file is encoded anew to go together with the others", "vod", g.vod, "flavor", g.params, "file", i+1, "has", forms[i].String(),
-			"pictures", x.pictures(forms[i]), "sound", x.sound(forms[i]), "took", time.Since(began))
+			"pictures", x.pictures(forms[i]), "sound", x.sound(forms[i]), "to", f.FitTo, "took", time.Since(began))
 	}
 	return files, nil
 }
@@ -196,10 +209,10 @@ func (s *Server) fitOne(ctx context.Context, entry *entryDoc, f *recordedSegment
 	if err := s.storeFile(ctx, made, w, func() {}); err != nil {
 		return err
 	}
-	fit := []chunk{{made.key, made.size}}
+	fit, to := []chunk{{made.key, made.size}}, x.of(has)
 	named := false
 	_, err = change(ctx, s.state, entryKey(entry.Entry.ID), func(doc *entryDoc) error {
-		named = doc.setFit(f, fit)
+		named = doc.setFit(f, fit, to)
 		if !named {
 			return errKeep
 		}
@@ -212,12 +225,13 @@ func (s *Server) fitOne(ctx context.Context, entry *entryDoc, f *recordedSegment
 		return errors.New("the file is not the entry's any more")
 	}
 	s.claimed(ctx, made)
-	f.Fit = fit
+	s.removeChunks(ctx, f.Fit)
+	f.Fit, f.FitTo = fit, to
 	return nil
 }
 
 // setFit notes what a file was encoded to; false when the entry does not have the file.
-func (d *entryDoc) setFit(f *recordedSegment, fit []chunk) bool {
+func (d *entryDoc) setFit(f *recordedSegment, fit []chunk, to string) bool {
 	if d.Recording == nil {
 		return false
 	}
@@ -228,7 +242,7 @@ func (d *entryDoc) setFit(f *recordedSegment, fit []chunk) bool {
 	if i < 0 {
 		return false
 	}
-	segments[i].Fit = fit
+	segments[i].Fit, segments[i].FitTo = fit, to
 	d.Recording = &recording{Segments: segments}
 	return true
 }

@@ -255,6 +255,35 @@ func TestPicturesThatDiffer(t *testing.T) {
 	}
 }
 
+// TestEncodedAnewAgain appends a file that differs from the first in its pictures, and one whose sound
+// the others lack: the second is encoded once more, and what it was encoded to before goes.
+func TestEncodedAnewAgain(t *testing.T) {
+	r := startRecordings(t)
+	r.appendAll(clipOf(t, "160x90", avc, ""), clipOf(t, "128x96", avc, ""))
+	if n := r.files.count(); n != 4 {
+		t.Errorf("%d files, want two, what one was encoded to, and the recorded entry's", n)
+	}
+	if _, err := r.append(kaltura.AppendRequest{Resource: r.upload(clipOf(t, "160x90", avc, stereo)), Duration: 2}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "vod.mp4")
+	if err := os.WriteFile(path, r.vod(3), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if level := loudness(t, path); len(level) != 3 || max(level[0], level[1]) > 50 || level[2] < 50 {
+		t.Errorf("the sound has levels %.0f", level)
+	}
+	for i, got := range probed(t, path, "-select_streams", "v", "-show_entries", "frame=width,height") {
+		if strings.TrimRight(got, ",") != "160,90" {
+			t.Fatalf("picture %d has %s", i, got)
+		}
+	}
+	evenly(t, path, 150)
+	if n := r.files.count(); n != 6 {
+		t.Errorf("%d files, want three, what two were encoded to, and the recorded entry's", n)
+	}
+}
+
 // TestEncodingAnewFails has ffmpeg lack an encoder: the log says what and why, what was joined can
 // be watched, and all is joined once ffmpeg has it.
 func TestEncodingAnewFails(t *testing.T) {

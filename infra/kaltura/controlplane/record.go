@@ -53,8 +53,9 @@ type recordedSegment struct {
 	Path   string  `json:"path,omitempty"`
 	Chunks []chunk `json:"chunks"`
 	// Fit is what is joined in the file's place where it does not go together with the others as
-	// it is: an MPEG-TS whose time line begins at tsStart.
-	Fit []chunk `json:"fit,omitempty"`
+	// it is: an MPEG-TS whose time line begins at tsStart. FitTo says what was encoded, and how.
+	Fit   []chunk `json:"fit,omitempty"`
+	FitTo string  `json:"fitTo,omitempty"`
 }
 
 const (
