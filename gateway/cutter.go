@@ -80,6 +80,9 @@ func (c *cutter) setTrack(t media.Track) error {
 	if t.Params == nil {
 		return &Refusal{Reason: ReasonMedia, Text: fmt.Sprintf("track %d has no codec parameters", t.ID)}
 	}
+	if err := live.CheckParams(t.Params); err != nil {
+		return &Refusal{Reason: ReasonMedia, Err: err, Text: fmt.Sprintf("track %d has %v; restart the encoder, or set it up anew", t.ID, err)}
+	}
 	old := c.track(t.ID)
 	sound, isSound := t.Params.(media.AudioParams)
 	switch {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"klive/infra/live"
 	"klive/infra/media"
 )
 
@@ -209,7 +211,13 @@ func TestTrackRefusals(t *testing.T) {
 	if err := b.cut.write(&AccessUnit{Track: 9, Payload: []byte{1}}, b.now); reason(err) != ReasonMedia {
 		t.Errorf("unknown track: %v", err)
 	}
-	var err error
+	large, err := media.NewAAC(append([]byte{0x11, 0x90}, make([]byte, 1<<20)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.cut.setTrack(media.Track{ID: 3, Params: large}); reason(err) != ReasonMedia || !errors.Is(err, live.ErrParams) {
+		t.Errorf("parameters of a megabyte: %v", err)
+	}
 	for id := media.TrackID(1); err == nil && id < 100; id++ {
 		err = b.cut.setTrack(media.Track{ID: id, Params: testAAC(48000).Params})
 	}

@@ -91,6 +91,9 @@ func TestSkipHolds(t *testing.T) {
 				if !done || f == nil || f.State != ledger.Skipped || !strings.Contains(f.Reason, "operator") {
 					t.Errorf("the order was obeyed: %v; the file is %+v", done, f)
 				}
+				if kept := f.Size > 0; s.has(f.Key(entry)) != kept {
+					t.Errorf("its MP4 is there: %v, want %v", !kept, kept)
+				}
 				if list := api.of(assets[0]); len(list) != 1 || !strings.HasSuffix(list[0].name, ".0_1.mp4") {
 					t.Errorf("%d files were appended, want the second alone: %+v", len(list), list)
 				}
@@ -156,6 +159,55 @@ func TestRefusedWhileItEnds(t *testing.T) {
 		f := loadLedger(t, s.store).Due(assets[0] + ".0")
 		if f == nil || f.State != ledger.Uploaded || f.Attempts != 0 {
 			t.Errorf("the file is %+v", f)
+		}
+	})
+}
+
+// has reports whether the store has an object.
+func (s *stream) has(key string) bool {
+	body, _, err := s.store.Get(context.Background(), key, nil)
+	if err == nil {
+		body.Close()
+	}
+	return err == nil
+}
+
+// TestMP4OfAnUnwrittenFileGoes: a recorder died between the writing of an MP4 and the ledger, and an operator skipped the
+// file then. The next recorder removes the MP4, and that of no other file.
+func TestMP4OfAnUnwrittenFileGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, k := newStream(1, false), &kalturaAPI{}
+		for range 5 {
+			s.add(100)
+		}
+		s.end()
+		b, err := ledger.Open(t.Context(), s.store, entry, "worker")
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := func(l *ledger.Ledger, seq uint64, size int64) *ledger.File {
+			f := l.Plan(ledger.File{Asset: assets[0], Partner: 102, Broadcast: broadcast, Rendition: entry + "_0", FirstSeq: seq, LastSeq: seq,
+				Start: origin, Duration: 4 * time.Second}, time.Now())
+			f.State, f.Size = ledger.Skipped, size
+			s.put(f.Key(entry), [][]byte{[]byte("an MP4")})
+			return f
+		}
+		var unwritten, written string
+		err = b.Change(t.Context(), func(l *ledger.Ledger) error {
+			unwritten, written = plan(l, 1, 0).Key(entry), plan(l, 2, 6).Key(entry)
+			return nil
+		})
+		if err == nil {
+			err = newRecorder(t, s, s.store, k, options(time.Minute)).Run(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.has(unwritten) {
+			t.Error("the MP4 of a file that was skipped before it was written stays")
+		}
+		if !s.has(written) {
+			t.Error("that of one that was skipped later is gone")
 		}
 	})
 }

@@ -63,3 +63,19 @@ func (r *Recorder) expire(ctx context.Context) error {
 		return nil
 	})
 }
+
+// forgetUnwritten removes the MP4s of files that were skipped before the ledger had them as written: a recorder may have died,
+// or lost its lease, between the two. Nothing refers to such an MP4: Kaltura is told of a file, and an operator may have one
+// handed over again, only once the ledger has its size.
+func (r *Recorder) forgetUnwritten(ctx context.Context) error {
+	var keys []string
+	for _, f := range r.book.Ledger().Files {
+		if f.State == ledger.Skipped && f.Size == 0 {
+			keys = append(keys, f.Key(r.Entry))
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return r.Recordings.Delete(ctx, keys...)
+}

@@ -2,7 +2,9 @@ package recorder_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -69,6 +71,7 @@ func TestSoundCantBeDescribed(t *testing.T) {
 			_, err := s.store.Put(ctx, key, [][]byte{[]byte("no MP4")}, storage.PutOptions{})
 			return err
 		},
+		"too large": func(_ context.Context, s *stream, key string) error { return s.swell(key) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -102,6 +105,49 @@ func TestSoundCantBeDescribed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// swell makes an initialization section larger than any is read.
+func (s *stream) swell(key string) error {
+	body, _, err := s.store.Get(context.Background(), key, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	init, err := io.ReadAll(body)
+	if err != nil {
+		return err
+	}
+	const room = 2 << 20
+	free := append(binary.BigEndian.AppendUint32(nil, room), "free"...)
+	s.put(key, [][]byte{init, free, make([]byte, room-8)})
+	return nil
+}
+
+// TestPicturesCantBeDescribed has the pictures' initialization section be larger than any is read: the file waits for an
+// operator, with the reason, and its media stay.
+func TestPicturesCantBeDescribed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, k := newStream(1, true), &kalturaAPI{}
+		r, log, _ := watchedRecorder(t, s, k)
+		s.add(100)
+		s.end()
+		if err := s.swell(playlist.InitKey(entry+"_0", broadcast, 1)); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := r.Run(ctx); err != nil || ctx.Err() != nil {
+			t.Errorf("the recorder ended with %v, %v", err, ctx.Err())
+		}
+		f := loadLedger(t, s.store).File(assets[0] + ".0_0")
+		if f == nil || f.State != ledger.Parked || !strings.Contains(f.Reason, "initialization section is too large") {
+			t.Fatalf("the file is %+v\n%s", f, log)
+		}
+		if _, kept, err := (recorder.Floors{Store: s.store, Timelines: s}).Floor(t.Context(), entry); !kept || err != nil {
+			t.Errorf("its media may go: %v", err)
+		}
+	})
 }
 
 // counter is the value of a counter without labels.

@@ -137,6 +137,9 @@ func (r *Recorder) Run(ctx context.Context) error {
 	if err := r.forgetAll(ctx); err != nil && ctx.Err() == nil {
 		r.Log.Warn("what was made again for recordings could not be looked through; the next recorder does", "error", err)
 	}
+	if err := r.forgetUnwritten(ctx); err != nil && ctx.Err() == nil {
+		r.Log.Warn("what is left of recordings that were given up could not be removed; the next recorder does", "error", err)
+	}
 	for ctx.Err() == nil {
 		err := r.turn(ctx)
 		if err != nil && r.over(ctx, err) {
@@ -477,7 +480,7 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 		r.metrics.lost.Add(float64(f.LastSeq - f.FirstSeq + 1))
 		r.Log.Error("a recording is lost: none of its media are in the store", append(describeFile(&f), "error", err)...)
 		return r.change(ctx, f, func(f *ledger.File) { f.State, f.Reason = ledger.Skipped, err.Error() })
-	case errors.Is(err, mp4.ErrProgressive):
+	case errors.Is(err, mp4.ErrProgressive), errors.Is(err, errInitSize):
 		return r.park(ctx, f, "its media don't make one file: "+err.Error()+"; its segments stay until it is skipped")
 	case err != nil:
 		return err
@@ -486,13 +489,22 @@ func (r *Recorder) writeOne(ctx context.Context, f ledger.File) error {
 	r.Log.Info("a recording is written", append(describeFile(&f), "bytes", size, "lost", lost, "cut", f.Cut, "took", time.Since(began))...)
 	r.metrics.bytes.Add(float64(size))
 	r.metrics.lost.Add(float64(lost))
-	if err := r.change(ctx, f, func(f *ledger.File) { f.State, f.Size, f.Lost = ledger.Uploaded, size, lost }); err != nil || f.Remade == 0 {
+	err = r.change(ctx, f, func(f *ledger.File) { f.State, f.Size, f.Lost = ledger.Uploaded, size, lost })
+	decided := errors.Is(err, errDecided) // while it was written
+	if err != nil && !decided {
 		return err
 	}
-	if err := r.forget(ctx, remadeFolder(r.Entry, f.ID())); err != nil {
-		r.Log.Warn("what was made again for a recording could not be removed; the next recorder does", append(describeFile(&f), "error", err)...)
+	if decided {
+		if err := r.Recordings.Delete(ctx, f.Key(r.Entry)); err != nil {
+			r.Log.Warn("a recording that was given up while it was written could not be removed; the next recorder does", append(describeFile(&f), "error", err)...)
+		}
 	}
-	return nil
+	if f.Remade > 0 {
+		if err := r.forget(ctx, remadeFolder(r.Entry, f.ID())); err != nil {
+			r.Log.Warn("what was made again for a recording could not be removed; the next recorder does", append(describeFile(&f), "error", err)...)
+		}
+	}
+	return err
 }
 
 // broadcastOf returns a file's broadcast and its items, as far as the timeline has them.

@@ -328,6 +328,9 @@ func (r *Recorder) keepRemade(ctx context.Context, f *ledger.File, b *timeline.B
 		return fmt.Errorf("%w: what was made has no pictures", errRefused)
 	}
 	like, err := r.initOf(ctx, f, b)
+	if errors.Is(err, errInitSize) {
+		return fmt.Errorf("%w: %w", errRefused, err)
+	}
 	if err != nil {
 		return err
 	}

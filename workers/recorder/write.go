@@ -23,6 +23,10 @@ type Recordings interface {
 // errEmpty says that nothing of a file's media is in the store any more.
 var errEmpty = errors.New("recorder: none of the file's media are in the store")
 
+// errInitSize says that an initialization section is there and larger than any that is read: gateways take no parameters of
+// such a size.
+var errInitSize = fmt.Errorf("%w: its initialization section is too large", mp4.ErrFile)
+
 // copyBuffer is what is in memory of the media that flow from store to store, in bytes.
 const copyBuffer = 256 << 10
 
@@ -51,7 +55,7 @@ type piece struct {
 	runs []mp4.Run
 }
 
-// write returns the MP4's size and how many segments were missing. The error wraps errEmpty or
+// write returns the MP4's size and how many segments were missing. The error wraps errEmpty, errInitSize or
 // [mp4.ErrProgressive] when the file can't be made, whatever is done; others may pass.
 func (w *movieWriter) write(ctx context.Context) (size int64, lost int, err error) {
 	if err := w.describe(ctx); err != nil {
@@ -121,7 +125,7 @@ func (w *movieWriter) describe(ctx context.Context) error {
 	var audio *mp4.Header
 	if w.file.Audio != "" {
 		audio, err = w.header(ctx, w.file.Audio)
-		if errors.Is(err, errEmpty) {
+		if errors.Is(err, errEmpty) || errors.Is(err, errInitSize) {
 			w.loseSound(err)
 			audio, err = nil, nil
 		}
@@ -195,10 +199,10 @@ func (w *movieWriter) header(ctx context.Context, rendition string) (*mp4.Header
 	return nil, fmt.Errorf("%w: %s has none", errEmpty, rendition)
 }
 
-// readInit reads an initialization section. The error wraps errEmpty when it can't be had.
+// readInit reads an initialization section. The error wraps errEmpty when it can't be had, errInitSize when it is too large.
 func (w *movieWriter) readInit(ctx context.Context, key string) (*mp4.Header, error) {
 	h, err := readInit(ctx, w.from, key)
-	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, mp4.ErrFile) {
+	if !errors.Is(err, errInitSize) && (errors.Is(err, storage.ErrNotFound) || errors.Is(err, mp4.ErrFile)) {
 		err = fmt.Errorf("%w: %w", errEmpty, err)
 	}
 	return h, err
@@ -211,8 +215,12 @@ func readInit(ctx context.Context, store storage.Store, key string) (*mp4.Header
 	}
 	b, err := io.ReadAll(io.LimitReader(body, maxInit))
 	body.Close()
-	if err == nil && int64(len(b)) < info.Size {
-		err = fmt.Errorf("it has %d bytes", info.Size)
+	switch {
+	case err != nil:
+	case info.Size > maxInit:
+		err = fmt.Errorf("%w: %d bytes, at most %d are read", errInitSize, info.Size, maxInit)
+	case int64(len(b)) < info.Size:
+		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
 		return nil, fmt.Errorf("recorder: %s: %w", key, err)

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
 
 	"klive/infra/bus"
-	"klive/infra/config"
 	"klive/infra/kaltura"
 )
 
@@ -137,7 +135,11 @@ func (s *Server) joinGroup(ctx context.Context, entry *entryDoc, g group, files 
 			}
 		}
 		began := time.Now()
-		f, err := s.join(ctx, files)
+		fitting, err := s.fit(ctx, entry, g, files)
+		if err != nil {
+			return err
+		}
+		f, err := s.join(ctx, fitting)
 		if err != nil {
 			return err
 		}
@@ -178,7 +180,7 @@ func (s *Server) prune(ctx context.Context, entry *entryDoc) error {
 		over[g.vod] = true
 		if err != nil || vod.Flavors[i].Own {
 			for _, f := range files[g] {
-				gone = append(gone, f.Chunks...)
+				gone = append(append(gone, f.Chunks...), f.Fit...)
 			}
 		}
 	}
@@ -255,15 +257,7 @@ func (d *entryDoc) flavorAsset(entry *entryDoc, params int, now int64) {
 // join makes one MP4 of several: each is remuxed to MPEG-TS without transcoding, on a time line
 // of its own place, and those behind each other are one stream (contract §3.6, effects 3 and 5).
 func (s *Server) join(ctx context.Context, files []recordedSegment) (*incoming, error) {
-	if s.config.FFmpeg == "" || s.config.Recorded == nil || s.config.Files == nil {
-		return nil, errors.New("no ffmpeg here: install it, or name it in the PATH")
-	}
-	if s.config.Work != "" {
-		if err := os.MkdirAll(s.config.Work, 0o700); err != nil {
-			return nil, err
-		}
-	}
-	dir, err := os.MkdirTemp(s.config.Work, "join-")
+	dir, err := s.workFolder()
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +266,7 @@ func (s *Server) join(ctx context.Context, files []recordedSegment) (*incoming, 
 	if err := s.remux(ctx, files, whole); err != nil {
 		return nil, err
 	}
-	if err := s.ffmpeg(ctx, nil, nil, "-i", whole, "-map", "0", "-c", "copy", "-movflags", "+faststart", out); err != nil {
+	if err := s.ffmpeg(ctx, prompt, nil, nil, "-i", whole, "-map", "0", "-c", "copy", "-movflags", "+faststart", out); err != nil {
 		return nil, err
 	}
 	joined, err := os.Open(out)
@@ -288,6 +282,19 @@ func (s *Server) join(ctx context.Context, files []recordedSegment) (*incoming, 
 	return f, nil
 }
 
+// workFolder makes a folder for ffmpeg's files. Who gets it removes it.
+func (s *Server) workFolder() (string, error) {
+	if s.config.FFmpeg == "" || s.config.Recorded == nil || s.config.Files == nil {
+		return "", errors.New("no ffmpeg here: install it, or name it in the PATH")
+	}
+	if s.config.Work != "" {
+		if err := os.MkdirAll(s.config.Work, 0o700); err != nil {
+			return "", err
+		}
+	}
+	return os.MkdirTemp(s.config.Work, "join-")
+}
+
 // tsStart keeps sound that begins before the pictures above zero.
 const tsStart = 10.0
 
@@ -300,9 +307,13 @@ func (s *Server) remux(ctx context.Context, files []recordedSegment, path string
 	defer w.Close()
 	at := tsStart
 	for i, f := range files {
-		body := &chunkReader{ctx: ctx, files: s.config.Recorded, chunks: f.Chunks}
-		err := s.ffmpeg(ctx, body, w, "-copyts", "-i", "pipe:0", "-map", "0", "-c", "copy", "-muxdelay", "0", "-muxpreload", "0",
-			"-output_ts_offset", strconv.FormatFloat(at, 'f', 6, 64), "-f", "mpegts", "pipe:1")
+		chunks, offset := f.Chunks, at
+		if len(f.Fit) > 0 {
+			chunks, offset = f.Fit, at-tsStart
+		}
+		body := &chunkReader{ctx: ctx, files: s.config.Recorded, chunks: chunks}
+		err := s.ffmpeg(ctx, prompt, body, w, "-copyts", "-i", "pipe:0", "-map", "0", "-c", "copy", "-muxdelay", "0", "-muxpreload", "0",
+			"-output_ts_offset", strconv.FormatFloat(offset, 'f', 6, 64), "-f", "mpegts", "pipe:1")
 		body.Close()
 		if err != nil {
 			return fmt.Errorf("file %d of %d: %w", i+1, len(files), err)
@@ -310,36 +321,6 @@ func (s *Server) remux(ctx context.Context, files []recordedSegment, path string
 		at += f.Second
 	}
 	return w.Close()
-}
-
-// ffmpegWait bounds one run.
-const ffmpegWait = 30 * time.Minute
-
-func (s *Server) ffmpeg(ctx context.Context, in io.Reader, out io.Writer, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, ffmpegWait)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, s.config.FFmpeg, append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-y"}, args...)...)
-	cmd.Stdin, cmd.Stdout = in, out
-	cmd.Env = config.ChildEnviron()
-	cmd.WaitDelay = 5 * time.Second
-	words := &tail{}
-	cmd.Stderr = words
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("ffmpeg: %w: %s", err, words.text)
-	}
-	return nil
-}
-
-// tail keeps the end of what a process says.
-type tail struct{ text []byte }
-
-func (t *tail) Write(p []byte) (int, error) {
-	const most = 2000
-	t.text = append(t.text, p...)
-	if n := len(t.text); n > most {
-		t.text = slices.Clone(t.text[n-most:])
-	}
-	return len(p), nil
 }
 
 // chunkReader reads a file that lies in pieces, from any place.

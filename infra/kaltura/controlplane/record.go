@@ -52,6 +52,10 @@ type recordedSegment struct {
 	// Path is the server file that it was copied from. Its repeat changes nothing (row 98).
 	Path   string  `json:"path,omitempty"`
 	Chunks []chunk `json:"chunks"`
+	// Fit is what is joined in the file's place where it does not go together with the others as
+	// it is: an MPEG-TS whose time line begins at tsStart. FitTo says what was encoded, and how.
+	Fit   []chunk `json:"fit,omitempty"`
+	FitTo string  `json:"fitTo,omitempty"`
 }
 
 const (

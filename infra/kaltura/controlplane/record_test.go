@@ -115,7 +115,7 @@ func (r *recordings) upload(b []byte) kaltura.Resource {
 // vod waits until the recorded entry's only flavor holds so many files, and returns it.
 func (r *recordings) vod(files int) []byte {
 	r.t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		list, err := r.VODs(r.t.Context())
 		if err != nil {
 			r.t.Fatal(err)

@@ -179,11 +179,11 @@ func (s *Server) removeUpload(ctx context.Context, doc uploadDoc) error {
 	return s.state.Delete(ctx, uploadKey(doc.Token.ID), 0)
 }
 
-// removeChunks removes pieces that were uploaded again.
+// removeChunks removes pieces whose place others have taken.
 func (s *Server) removeChunks(ctx context.Context, chunks []chunk) {
 	for _, c := range chunks {
 		if err := s.removeFile(ctx, c.File); err != nil {
-			s.log.Warn("a piece that was uploaded again could not be removed", "file", fileKey(c.File), "err", err)
+			s.log.Warn("a piece of a file whose place another has taken could not be removed", "file", fileKey(c.File), "err", err)
 		}
 	}
 }
