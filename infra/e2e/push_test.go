@@ -8,7 +8,7 @@ import (
 	"klive/infra/publisher"
 )
 
-// pushLines are the shortest command lines that a user would write; README.md has them, with -ignore_io_errors, which
+// pushLines are the shortest command lines that a user would write, as README.md has them; -ignore_io_errors, which it names,
 // would hide errors from the tests. "HTTP" stands for host and port.
 var pushLines = map[string]string{
 	"mpegts":   `-f mpegts -method POST http://HTTP/ingest/ENTRY_1?p=102&t=TOKEN`,
