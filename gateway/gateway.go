@@ -51,6 +51,8 @@ type AccessUnit struct {
 	// Offset is presentation minus decode time in ticks.
 	Offset int32
 	Key    bool
+	// Came is when it arrived, where that is not when it is written; zero is now.
+	Came time.Time
 	// Payload becomes the frame's: see [media.Frame]. The gateway keeps it.
 	Payload []byte
 }
