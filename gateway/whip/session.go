@@ -130,7 +130,7 @@ func (s *session) publishSlot(to *slot) (gateway.Publication, error) {
 	id := s.to.ID
 	id.Suffix += to.index
 	pub, err := s.server.cfg.Gateway.Publish(ctx, s.permit, gateway.Publish{
-		Name: id.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Suits: s.offer.suits,
+		Name: id.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Suits: s.offer.suits, Joins: true,
 		Link: func() live.LinkStats { return s.figures(&to.link) },
 	})
 	if err != nil {
