@@ -22,6 +22,8 @@ type cutterConfig struct {
 	target time.Duration
 	// starts says that this feed starts a broadcast: the first segment is cut early.
 	starts bool
+	// joins says that it begins where the others' segments do.
+	joins bool
 	// emit takes the parts, in order. onTarget hears the target duration once it is decided
 	// here; may be nil.
 	emit     func(*live.Part)
@@ -57,7 +59,7 @@ func newCutter(c cutterConfig) *cutter {
 		tick:  max(media.FromTicks(1, c.clock.Rate), time.Second/90000),
 	}
 	t.seg = segmenter{
-		grid: c.grid, part: c.part, target: c.target, early: c.starts, lanes: &t.order, onTarget: c.onTarget,
+		grid: c.grid, part: c.part, target: c.target, early: c.starts && !c.joins, onGrid: c.joins, lanes: &t.order, onTarget: c.onTarget,
 		emit: func(p live.Part) {
 			p.Feed = c.feed
 			c.emit(&p)

@@ -27,6 +27,9 @@ type Publish struct {
 	// Encoder is what the encoder calls itself; may be empty.
 	Encoder string
 	Clock   SourceClock
+	// Joins says that the stream is another bitrate of one that is on the air, with its keyframes
+	// in the same pictures: it begins where a segment of that one does.
+	Joins bool
 	// Link tells how the connection does, for the feed's record; nil where the protocol knows
 	// nothing of it. It is called from another goroutine, once a second.
 	Link func() live.LinkStats
@@ -51,6 +54,8 @@ type AccessUnit struct {
 	// Offset is presentation minus decode time in ticks.
 	Offset int32
 	Key    bool
+	// Came is when it arrived, where that is not when it is written; zero is now.
+	Came time.Time
 	// Payload becomes the frame's: see [media.Frame]. The gateway keeps it.
 	Payload []byte
 }

@@ -94,7 +94,7 @@ func (h *health) score(now time.Time, frames, lost uint64) int {
 // and before they came here. The caller holds s.mu.
 func (s *Session) lostUnits(link *live.LinkStats) (n uint64) {
 	for cause := range dropCauses {
-		if cause != dropEarlySound { // each connect has some
+		if cause != dropEarlySound && cause != dropJoins { // each connect has some
 			n += s.cut.seg.dropped[cause]
 		}
 	}

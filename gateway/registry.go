@@ -164,7 +164,7 @@ func (g *Gateway) open(ctx context.Context, p *Permit, pub Publish, o opening) (
 	}
 	s.cut = newCutter(cutterConfig{
 		feed: s.feed, clock: pub.Clock, peers: (&anchorer{s: s, feeds: feeds, lastEnd: lastEnd}).anchor,
-		grid: grid, part: g.cfg.PartDuration, target: target, starts: starts,
+		grid: grid, part: g.cfg.PartDuration, target: target, starts: starts, joins: pub.Joins,
 		emit: s.emit, onTarget: s.decided,
 	})
 	if err := s.write(ctx, s.record); err != nil {

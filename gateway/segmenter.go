@@ -18,12 +18,13 @@ const (
 	dropOverlap                     // audio before the end of the audio that is there
 	dropLeading                     // leading picture of a keyframe at a cut
 	dropOutside                     // audio that no segment covers: at a start, a gap, a change
+	dropJoins                       // pictures of another bitrate before a segment begins
 	dropData                        // timed data that came before the media, or too much of it
 	dropCauses
 )
 
 func (c dropCause) String() string {
-	return [...]string{"no-keyframe", "early-sound", "late", "overlap", "leading", "outside", "data"}[c]
+	return [...]string{"no-keyframe", "early-sound", "late", "overlap", "leading", "outside", "joins", "data"}[c]
 }
 
 // maxUndecided bounds the bytes of the parts that wait for the target duration.
@@ -36,6 +37,8 @@ type segmenter struct {
 	part     time.Duration
 	target   time.Duration // 0 until it is known
 	early    bool          // the next keyframe cut is the broadcast's first
+	onGrid   bool          // the feed begins where the segments of others do
+	from     media.Time    // where that can be; 0 before the first keyframe
 	lanes    *interleaver
 	emit     func(live.Part)
 	dropped  [dropCauses]uint64
@@ -75,6 +78,10 @@ func (s *segmenter) take(it item) {
 func (s *segmenter) video(it item) {
 	f := &it.frame
 	if s.cur == nil || !s.cur.video {
+		if s.cur == nil && !s.enters(f) {
+			s.dropped[dropJoins]++
+			return
+		}
 		if !f.Key {
 			s.dropped[dropNoKeyframe]++
 			return
@@ -106,6 +113,15 @@ func (s *segmenter) video(it item) {
 		return
 	}
 	s.cur.add(it.frame, media.Video)
+}
+
+// enters reports whether the feed may begin with a picture. One that joins others does not before
+// the next multiple of the grid: with the first keyframe behind it they begin a segment too.
+func (s *segmenter) enters(f *media.Frame) bool {
+	if s.onGrid && f.Key && s.from == 0 {
+		s.from = boundary(f.PTS, s.grid)
+	}
+	return f.PTS >= s.from
 }
 
 // due reports whether the segment has to end before the frame.

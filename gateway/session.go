@@ -92,7 +92,11 @@ func (s *Session) Write(au AccessUnit) error {
 	if s.ended {
 		return s.why()
 	}
-	if err := s.cut.write(&au, media.At(time.Now())); err != nil {
+	came := au.Came
+	if came.IsZero() {
+		came = time.Now()
+	}
+	if err := s.cut.write(&au, media.At(came)); err != nil {
 		return err
 	}
 	if t := s.cut.track(au.Track); t != nil {

@@ -95,7 +95,7 @@ func (l *layer) setTrack(t media.Track) error {
 }
 
 // write hands on a layer's picture, when it is one of those that are used.
-func (l *layer) write(au gateway.AccessUnit) error {
+func (l *layer) write(u *handed) error {
 	g := l.set
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -107,7 +107,7 @@ func (l *layer) write(au gateway.AccessUnit) error {
 		}
 		g.rank()
 	}
-	if au.Key {
+	if u.key && l.t.line.ready(now) {
 		g.take(l, now)
 	}
 	if l.slot == nil || l.slot.pub == nil {
@@ -124,7 +124,7 @@ func (l *layer) write(au gateway.AccessUnit) error {
 		err = l.slot.pub.SetTrack(media.Track{ID: media.VideoTrack, Params: l.params})
 	}
 	if err == nil {
-		err = l.slot.pub.Write(au)
+		err = l.slot.pub.Write(u.accessUnit())
 	}
 	if err == nil || l.slot.index == 0 {
 		return err
@@ -239,7 +239,7 @@ func (g *layers) needs(l *layer, now time.Time) (urgent, regular bool) {
 		return false, false
 	}
 	to := g.place(l, now)
-	return to != nil && to != l.slot, l.runs(now) && (l.slot != nil || to != nil && !g.one)
+	return to != nil && to != l.slot && l.t.line.ready(now), l.runs(now) && (l.slot != nil || to != nil && !g.one)
 }
 
 // publish puts the slots behind the first on the air, each as the stream that another bitrate

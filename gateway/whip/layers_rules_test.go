@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/gateway"
@@ -125,7 +126,8 @@ func newSender(t *testing.T, suffixes int) *sender {
 	}
 	x.s.layers = newLayers(x.s, names)
 	for _, rid := range names {
-		tr := &track{s: x.s, rid: rid, id: media.VideoTrack}
+		tr := &track{s: x.s, rid: rid, id: media.VideoTrack, line: x.s.lines.add(90000, false)}
+		tr.line.heard(&rtcp.SenderReport{NTPTime: ntp(0)}, time.Now())
 		tr.wanted.Store(time.Now().Add(time.Hour).UnixNano()) // nobody to ask for keyframes
 		x.layers[rid] = x.s.layers.add(tr)
 	}
@@ -152,7 +154,10 @@ func (x *sender) send(long time.Duration, layers, keys string) {
 					x.t.Fatal(err)
 				}
 			}
-			if err := l.write(gateway.AccessUnit{Key: key, Payload: []byte(rid)}); err != nil {
+			now := time.Now()
+			u := &handed{t: l.t, time: uint32(now.Sub(x.s.lines.begun) * 9 / 100_000), key: key, payload: []byte(rid), came: now}
+			l.t.line.came(u.time, now)
+			if err := l.write(u); err != nil {
 				x.t.Fatal(err)
 			}
 		}

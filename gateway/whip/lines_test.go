@@ -41,8 +41,8 @@ func TestSync(t *testing.T) {
 			if d := time.Duration(off) * time.Second / ticks; d != late {
 				t.Errorf("before the reports the offset is %v", d)
 			}
-			sound.heard(&rtcp.SenderReport{NTPTime: ntp(at), RTPTime: rtpS(at)})
-			pictures.heard(&rtcp.SenderReport{NTPTime: ntp(at + time.Second), RTPTime: rtpV(at + time.Second)})
+			sound.heard(&rtcp.SenderReport{NTPTime: ntp(at), RTPTime: rtpS(at)}, begin.Add(at))
+			pictures.heard(&rtcp.SenderReport{NTPTime: ntp(at + time.Second), RTPTime: rtpV(at + time.Second)}, begin.Add(at))
 		}
 	}
 	if d := time.Duration(off) * time.Second / ticks; d.Abs() > 2*time.Millisecond {
@@ -55,12 +55,11 @@ func TestOddReports(t *testing.T) {
 	begin := time.Unix(5000, 0)
 	set := newLines(begin)
 	sound, pictures := set.add(48000, true), set.add(90000, false)
-	sound.heard(&rtcp.SenderReport{NTPTime: ntp(0)}) // before anything came
+	sound.heard(&rtcp.SenderReport{NTPTime: ntp(0)}, begin) // before anything came
 	sound.at(0, begin)
 	before := pictures.at(0, begin)
-	sound.heard(&rtcp.SenderReport{NTPTime: ntp(0), RTPTime: 0})
-	pictures.heard(&rtcp.SenderReport{NTPTime: ntp(time.Hour), RTPTime: 0})
-	pictures.heard(&rtcp.SenderReport{}) // says nothing
+	pictures.heard(&rtcp.SenderReport{NTPTime: ntp(time.Hour), RTPTime: 0}, begin)
+	pictures.heard(&rtcp.SenderReport{}, begin) // says nothing
 	if after := pictures.at(90000, begin.Add(time.Second)); after != before+ticks {
 		t.Errorf("the pictures have moved by %d ticks", int64(after-before)-ticks)
 	}

@@ -177,6 +177,20 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
+// TestTakeoverOfNobody lets an encoder in when the one before has an answer and never connects.
+func TestTakeoverOfNobody(t *testing.T) {
+	r := newRig(t, nil)
+	if res, _ := r.send("POST", address+"?p=102&t=secret-token", anOffer, "Content-Type", "application/sdp"); res.StatusCode != http.StatusCreated {
+		t.Fatal(res.Status)
+	}
+	first := r.gw.Sessions()[0].Feed
+	r.play(r.mustDial(nil))
+	r.wait("the second", func() bool {
+		list := r.gw.Sessions()
+		return len(list) == 1 && list[0].Feed.Epoch > first.Epoch && list[0].Stats.Frames > 10
+	})
+}
+
 // TestNobodyConnects ends a session whose encoder never comes, and one that says nothing more.
 func TestNobodyConnects(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.Publish, c.Idle = 300*time.Millisecond, 500*time.Millisecond })

@@ -45,6 +45,7 @@ type session struct {
 	pub    gateway.Publication
 	layers *layers // nil where the pictures come in one size
 	lines  *lines
+	start  start
 
 	done    chan struct{} // closed when it is to end
 	gone    chan struct{} // closed when it has ended
@@ -103,7 +104,9 @@ func (s *session) publish(ctx context.Context, permit *gateway.Permit) error {
 	if err != nil {
 		return err
 	}
-	pub.Expect(s.offer.kinds()...)
+	kinds := s.offer.kinds()
+	pub.Expect(kinds...)
+	s.start.waiting.Store(len(kinds) > 1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pub, s.permit = pub, permit // before any track comes: the encoder has no answer yet
@@ -127,7 +130,7 @@ func (s *session) publishSlot(to *slot) (gateway.Publication, error) {
 	id := s.to.ID
 	id.Suffix += to.index
 	pub, err := s.server.cfg.Gateway.Publish(ctx, s.permit, gateway.Publish{
-		Name: id.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Suits: s.offer.suits,
+		Name: id.StreamName(), Encoder: s.agent, Clock: gateway.SourceClock{Rate: ticks, Bits: 64}, Suits: s.offer.suits, Joins: true,
 		Link: func() live.LinkStats { return s.figures(&to.link) },
 	})
 	if err != nil {
@@ -167,6 +170,9 @@ func (s *session) watch() {
 			}
 			s.keepKeyframes(now)
 			s.watchSilence(begun, now)
+			if err := s.start.expire(s.lines, now); err != nil {
+				s.fail(err)
+			}
 		}
 	}
 }
@@ -295,7 +301,7 @@ func (s *session) reports(receiver *webrtc.RTPReceiver, t *track) error {
 		}
 		for _, p := range list {
 			if r, ok := p.(*rtcp.SenderReport); ok && r.SSRC == t.ssrc {
-				t.line.heard(r)
+				t.line.heard(r, time.Now())
 			}
 		}
 	}
@@ -308,9 +314,9 @@ func (s *session) trackList() []*track {
 }
 
 // setTrack and write reach the publication.
-func (s *session) setTrack(t media.Track) error      { return s.pub.SetTrack(t) }
-func (s *session) write(au gateway.AccessUnit) error { return s.pub.Write(au) }
-func (s *session) fail(err error)                    { s.end(endMedia, err) }
+func (s *session) setTrack(t media.Track) error { return s.pub.SetTrack(t) }
+func (s *session) write(u *handed) error        { return s.pub.Write(u.accessUnit()) }
+func (s *session) fail(err error)               { s.end(endMedia, err) }
 func (s *session) failed() bool {
 	select {
 	case <-s.done:
@@ -336,6 +342,9 @@ func (s *session) finish() {
 	s.look()
 	_ = s.pc.GracefulClose()
 	s.reading.Wait()
+	if err := s.start.end(s.lines); err != nil {
+		s.log.Debug("the end of a WHIP stream is lost", "error", err)
+	}
 	s.mu.Lock()
 	cause, what := s.cause, s.ended
 	s.mu.Unlock()

@@ -25,10 +25,10 @@ func (o *sound) add(p *packet, lost bool) error {
 	}
 	if !o.told {
 		// RTP always announces two channels; a decoder makes two of one.
-		if err := o.t.to.setTrack(media.Track{ID: o.t.id, Params: &media.Opus{ChannelCount: 2}}); err != nil {
+		if err := o.t.setTrack(&media.Opus{ChannelCount: 2}); err != nil {
 			return err
 		}
 		o.told = true
 	}
-	return o.t.write(p.time, 0, true, bytes.Clone(p.payload))
+	return o.t.write(p.time, true, bytes.Clone(p.payload))
 }

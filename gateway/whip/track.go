@@ -10,7 +10,6 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
-	"klive/gateway"
 	"klive/infra/live"
 	"klive/infra/media"
 )
@@ -48,7 +47,7 @@ type track struct {
 // outlet is where a track's access units go: the session's publication, or a layer.
 type outlet interface {
 	setTrack(media.Track) error
-	write(gateway.AccessUnit) error
+	write(*handed) error
 }
 
 // depacketizer puts a track's access units together.
@@ -120,6 +119,7 @@ func (t *track) packet(b []byte, now time.Time) {
 		payload = payload[:len(payload)-pad]
 	}
 	t.heard.Store(now.UnixNano())
+	t.line.came(h.Timestamp, now)
 	ref := t.order.newest
 	if !t.order.started {
 		ref = int64(h.SequenceNumber)
@@ -150,14 +150,19 @@ func (t *track) leaveOut() {
 	t.s.server.metrics.damaged.Inc()
 }
 
+// setTrack hands parameters on, for the access units that follow.
+func (t *track) setTrack(p media.Params) error {
+	return t.s.start.pass(t.s.lines, &handed{t: t, params: p, came: time.Now()})
+}
+
 // write hands an access unit on.
-func (t *track) write(rtpTime uint32, offset int32, key bool, payload []byte) error {
+func (t *track) write(rtpTime uint32, key bool, payload []byte) error {
 	now := time.Now()
 	if key {
 		t.keyframe.Store(now.UnixNano())
 	}
 	t.begun.Store(true)
-	return t.to.write(gateway.AccessUnit{Track: t.id, Time: t.line.at(rtpTime, now), Offset: offset, Key: key, Payload: payload})
+	return t.s.start.pass(t.s.lines, &handed{t: t, time: rtpTime, key: key, payload: payload, came: now})
 }
 
 // count makes the order's figures readable to others.

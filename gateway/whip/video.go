@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"klive/gateway"
-	"klive/infra/media"
 	"klive/infra/media/nal"
 )
 
@@ -118,7 +117,7 @@ func (v *video) finish() error {
 		return &gateway.Refusal{Reason: gateway.ReasonMedia, Text: err.Error()}
 	}
 	if u.Params != nil {
-		if err := v.t.to.setTrack(media.Track{ID: v.t.id, Params: u.Params}); err != nil {
+		if err := v.t.setTrack(u.Params); err != nil {
 			return err
 		}
 	}
@@ -135,7 +134,7 @@ func (v *video) finish() error {
 	if err := v.ordered(); err != nil {
 		return err
 	}
-	return v.t.write(v.time, 0, u.Key, u.Payload)
+	return v.t.write(v.time, u.Key, u.Payload)
 }
 
 // maxBackward is how many pictures from a keyframe to the next may be shown before the one that

@@ -41,7 +41,8 @@ type published struct {
 	Layers []struct {
 		RID                              string
 		Width, Height, Frames, Keyframes int
-		NACKs, Repeats                   int // repeats by a stream of their own
+		NACKs, Repeats                   int
+		Repeating                        bool // it has a stream of its own for repeats
 	}
 }
 

@@ -113,6 +113,9 @@ func (x *index) look(now time.Time) view {
 	v := view{stored: x.stored, partner: x.partner}
 	for _, f := range x.feeds {
 		v.partner = f.Grant.PartnerID
+		if f.Clock.LastArrival == 0 && !x.registered {
+			continue // it is connected, and nobody knows whether it will send anything
+		}
 		stale := f.Beat.Add(live.FeedStale)
 		if f.Alive(now) {
 			if !v.alive || f.Opened.Before(v.opened) {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"klive/infra/live"
+	"klive/infra/media"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -104,10 +105,18 @@ func (g *rig) end() { g.cancel(); <-g.done }
 
 // feed is on the air for d; its record is refreshed while it is.
 func (g *rig) feed(index live.Index, suffix int, d time.Duration) {
+	g.feedFrom(time.Now(), index, suffix, d)
+}
+
+// feedFrom is a feed that is connected for d, and sends from an instant on.
+func (g *rig) feedFrom(first time.Time, index live.Index, suffix int, d time.Duration) {
 	r := live.FeedRecord{Opened: time.Now(), Grant: live.Grant{PartnerID: 102, Unstarted: g.unstarted}}
 	r.Feed = live.Feed{FeedID: live.FeedID{Entry: entry, Index: index, Suffix: suffix}, Epoch: uint64(time.Now().UnixMilli())}
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(min(time.Second, time.Until(end))) {
 		r.Beat = time.Now()
+		if !r.Beat.Before(first) {
+			r.Clock.LastArrival = media.At(r.Beat)
+		}
 		g.Feed(r)
 	}
 	r.Beat, r.Closed = time.Now(), time.Now()
@@ -170,6 +179,23 @@ func TestShortFeed(t *testing.T) {
 	})
 }
 
+// TestNothingSent: an encoder that is connected and sends nothing is not registered; one that sends late is as soon as it does, and
+// one that is back within the grace and has not sent anything yet keeps its registration.
+func TestNothingSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, Options{})
+		defer g.end()
+		g.feedFrom(time.Now().Add(time.Hour), live.Primary, 1, 15*time.Second)
+		time.Sleep(15 * time.Second)
+		g.expect(t)
+		g.feedFrom(time.Now().Add(8*time.Second), live.Primary, 1, 20*time.Second)
+		time.Sleep(4 * time.Second)
+		g.feedFrom(time.Now().Add(3*time.Second), live.Primary, 1, 20*time.Second)
+		time.Sleep(time.Minute)
+		g.expect(t, "38s register"+primaryCall+" status=2", "1m19s unregister"+primaryCall)
+	})
+}
+
 func TestReconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, Options{})
@@ -212,7 +238,7 @@ func TestDeadGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t, Options{})
 		defer g.end()
-		r := live.FeedRecord{Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{PartnerID: 102}}
+		r := live.FeedRecord{Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{PartnerID: 102}, Clock: live.ClockRecord{LastArrival: media.At(time.Now())}}
 		r.Feed = live.Feed{FeedID: live.FeedID{Entry: entry, Suffix: 1}, Epoch: 1}
 		for range 9 {
 			r.Beat = time.Now()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"klive/infra/live"
+	"klive/infra/media"
 )
 
 // resumed runs a registrar that goes on for another one, which stored an item each four
@@ -30,7 +31,7 @@ func resumed(t *testing.T, since time.Duration, registered bool) *rig {
 
 func (g *rig) record(opened, ended time.Duration) {
 	now := time.Now()
-	r := live.FeedRecord{Opened: now.Add(-opened), Beat: now, Grant: live.Grant{PartnerID: 102}}
+	r := live.FeedRecord{Opened: now.Add(-opened), Beat: now, Grant: live.Grant{PartnerID: 102}, Clock: live.ClockRecord{LastArrival: media.At(now)}}
 	r.Feed = live.Feed{FeedID: live.FeedID{Entry: entry, Suffix: 1}, Epoch: 1}
 	if ended > 0 {
 		r.Closed = now.Add(-ended)

@@ -1,6 +1,6 @@
 // node publish-layers.mjs CONSOLE WHIP TOKEN RELAY SECONDS: publishes a canvas in three sizes at a time (simulcast) for SECONDS, by a
 // WHIP client of a few lines whose media all go to RELAY, host:port. Prints
-// {answer, layers: [{rid, width, height, frames, nacks, repeats, keyframes}], errors} as JSON.
+// {answer, layers: [{rid, width, height, frames, nacks, repeats, repeating, keyframes}], errors} as JSON.
 import { launch } from './chromium.mjs';
 
 const [console_, whip, token, relay, seconds] = process.argv.slice(2);
@@ -39,7 +39,7 @@ async function publish({ whip, token, relay }) {
 async function sent() {
   const layers = [];
   (await window.__pc.getStats()).forEach((s) => {
-    if (s.type === 'outbound-rtp') layers.push({ rid: s.rid, width: s.frameWidth ?? 0, height: s.frameHeight ?? 0, frames: s.framesSent, nacks: s.nackCount, repeats: s.rtxSsrc ? s.retransmittedPacketsSent : 0, keyframes: s.keyFramesEncoded });
+    if (s.type === 'outbound-rtp') layers.push({ rid: s.rid, width: s.frameWidth ?? 0, height: s.frameHeight ?? 0, frames: s.framesSent, nacks: s.nackCount, repeats: s.retransmittedPacketsSent, repeating: Boolean(s.rtxSsrc), keyframes: s.keyFramesEncoded });
   });
   return layers;
 }
