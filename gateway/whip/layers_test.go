@@ -71,12 +71,9 @@ func TestLayersAreStreams(t *testing.T) {
 	bad := clear
 	bad.Loss = 0.03
 	relay.Set(bad, bad)
-	enough := func(n uint64) func() bool {
-		return func() bool {
-			return !slices.ContainsFunc(r.gw.Sessions(), func(s live.FeedRecord) bool { return s.Stats.Frames < n })
-		}
-	}
-	r.wait("pictures of all layers", enough(150))
+	r.wait("pictures of all layers", func() bool { // those behind the first begin with a segment of its
+		return !slices.ContainsFunc(r.gw.Sessions(), func(s live.FeedRecord) bool { return len(r.frames(s.Feed)) < 150 })
+	})
 	relay.Set(clear, clear)
 	time.Sleep(3200 * time.Millisecond) // for what was lost last
 	records := r.gw.Sessions()
