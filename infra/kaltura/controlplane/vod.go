@@ -73,7 +73,7 @@ func (s *Server) ServeVOD(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the recording can't be looked up now; try again", http.StatusServiceUnavailable)
 		return
 	}
-	at := slices.IndexFunc(doc.Flavors, func(f vodFlavor) bool { return f.Params == params })
+	at := slices.IndexFunc(doc.Flavors, func(f vodFlavor) bool { return f.Params == params && len(f.Chunks) > 0 })
 	if err != nil || at < 0 || doc.Entry.Status == kaltura.EntryStatusDeleted {
 		http.NotFound(w, r)
 		return
