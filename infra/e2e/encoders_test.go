@@ -127,7 +127,7 @@ func waitListed(t *testing.T, p *process) {
 func holdPlayed(t *testing.T, p *process) {
 	t.Helper()
 	w := watch(t, p, false, 20*time.Second)
-	if len(w.Stats.Errors)+len(w.Stats.Fatal) > 0 || w.Stats.Decoded < 15*fps || w.Stats.Width != 640 {
+	if len(w.Stats.Errors)+len(w.Stats.Fatal) > 0 || w.Stats.Decoded < 10*fps || w.Stats.Width != 640 {
 		t.Errorf("Chromium: %+v", w.Stats)
 	}
 }
