@@ -93,8 +93,11 @@ func (s *av1Sequence) skipTools(r *bitReader) {
 		if order {
 			r.skip(2)
 		}
-		screen := r.flag() || r.flag() // chosen by picture, or always
-		if screen && !r.flag() {       // seq_choose_integer_mv
+		screen := r.flag() // chosen by picture
+		if !screen {
+			screen = r.flag() // or always
+		}
+		if screen && !r.flag() { // seq_choose_integer_mv
 			r.skip(1)
 		}
 		if order {
