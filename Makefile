@@ -29,7 +29,7 @@ TEST = $(if $(wildcard .tools/bin/gotestsum),.tools/bin/gotestsum --format pkgna
 # Packages whose tests need neither a cluster of processes nor images.
 UNIT = $$($(GO) list ./... | grep -vE '/infra/(e2e|images)|/terraform')
 
-.PHONY: run build test test-unit test-e2e test-infra images prove bench fuzz lint setup-run setup-test clean help
+.PHONY: run build test test-unit test-e2e test-infra images encoders prove bench fuzz lint setup-run setup-test clean help
 
 ## run: install what is missing, build, and run klive with everything in one process
 run: build
@@ -65,6 +65,11 @@ test-infra: setup-test $(BUNDLE) .tools/infra .tools/bin/tflint
 images:
 	.ci/install --optional buildah=buildah=crun=fuse-overlayfs mmdebstrap=mmdebstrap
 	infra/images/build
+
+## encoders: ffmpeg 7 and 9, OBS and GStreamer from newer Debians, in folders of their own, for make prove (as root; 2 GB)
+encoders:
+	.ci/install mmdebstrap=mmdebstrap unshare=util-linux
+	infra/e2e/encoders $(CURDIR)/.tools/encoders
 
 ## prove: the points at their stated length (PROVE=regexp chooses)
 prove: setup-test build
@@ -145,7 +150,7 @@ $(BUNDLE): $(CONSOLE)/node_modules/.stamp $(CONSOLE)/build.mjs $(wildcard $(CONS
 
 ## clean: remove what was built; data/ and installed packages stay
 clean:
-	rm -rf bin .tools $(CONSOLE)/node_modules $(BROWSER)/node_modules $(CLIENTS)/node_modules
+	rm -rf --one-file-system bin .tools $(CONSOLE)/node_modules $(BROWSER)/node_modules $(CLIENTS)/node_modules
 	find $(CONSOLE)/dist -mindepth 1 -not -name .keep -delete
 
 ## help: this list

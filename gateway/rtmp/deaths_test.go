@@ -139,6 +139,24 @@ func TestHarmless(t *testing.T) {
 	}
 }
 
+// TestUnreadableIsTold holds that the log says once why a track is missing whose parameters can't be read.
+func TestUnreadableIsTold(t *testing.T) {
+	inBubble(t, nil, func(r *rig) {
+		c := r.client()
+		c.publishing()
+		for range 3 {
+			c.send(message{typ: typeVideo, stream: 1, body: []byte("\x90av01\x81\x00\x00\x00")})
+		}
+		c.send(keyframe(100, 20))
+		if c.left() {
+			t.Fatalf("the connection ended:\n%s", r.log)
+		}
+		if n := strings.Count(r.log.String(), "it has no sequence header"); n != 1 {
+			t.Errorf("the log says %d times why:\n%s", n, r.log)
+		}
+	})
+}
+
 func TestAggregate(t *testing.T) {
 	tag := func(typ byte, time uint32, body []byte) []byte {
 		n := len(body)

@@ -79,9 +79,14 @@ func (c *conn) tag(st *stream, m message, id byte, body []byte) error {
 	return c.write(st, track, unit, m.time)
 }
 
-// unreadable counts malformed tags; too many in a row end the publication.
+// unreadable counts malformed tags; too many in a row end the publication. The first one is told: after a codec's
+// parameters that can't be read the track is missing, and nothing else says why.
 func (c *conn) unreadable(st *stream, err error) error {
 	c.drop(dropMalformed)
+	if !st.told {
+		st.told = true
+		c.log.Warn("a message of the encoder's can't be read and is left out", "entry", c.client.entry, "stream", printable(st.name, 64), "error", err)
+	}
 	if st.bad++; st.bad < maxBad {
 		return nil
 	}

@@ -23,8 +23,9 @@ type stream struct {
 	audio  [maxAudio]audioTrack
 	// more are the video tracks beyond the first (Enhanced RTMP v2): publications of their own.
 	more map[byte]*videoTrack
-	// bad counts malformed tags since the last sound one.
-	bad int
+	// bad counts malformed tags since the last sound one; told says that the log has the first.
+	bad  int
+	told bool
 }
 
 // over reports whether the gateway has ended the publication.

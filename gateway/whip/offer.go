@@ -282,13 +282,14 @@ func trim(m *sdp.MediaDescription, keep map[string]string) {
 	}
 }
 
-// answer puts the offer's own format parameters into an answer.
+// answer puts the offer's own format parameters into an answer, and its candidates in order.
 func (o *offer) answer(text string) (string, error) {
 	var d sdp.SessionDescription
 	if err := d.UnmarshalString(text); err != nil {
 		return "", err
 	}
 	for _, m := range d.MediaDescriptions {
+		orderCandidates(m)
 		m.Attributes = slices.DeleteFunc(m.Attributes, func(a sdp.Attribute) bool {
 			n, _, _ := strings.Cut(a.Value, " ")
 			_, ours := o.formats[n]

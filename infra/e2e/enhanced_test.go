@@ -15,7 +15,8 @@ import (
 	"klive/infra/publisher"
 )
 
-// recordedVideo is a second of video by SVT-AV1 or libvpx, one GOP of 25 pictures.
+// recordedVideo is a second of video by SVT-AV1, libvpx or x265, one GOP of 25 pictures; x265's are not sent in the
+// order in which they are shown.
 func recordedVideo(t testing.TB, name string) []mp4.MovieUnit {
 	t.Helper()
 	b, err := os.ReadFile("../media/mp4/testdata/" + name)
@@ -71,12 +72,12 @@ func (r *recordedOpus) Unit(u ts.Unit) error {
 	return nil
 }
 
-// TestEnhancedRTMP publishes recorded AV1 and VP9 with Opus by their FourCCs: the playlist names
-// the codec and the AAC that the profile wants of Opus, and Chromium plays them.
+// TestEnhancedRTMP publishes recorded AV1, HEVC and VP9 with Opus by their FourCCs: the playlist names
+// the codec and the AAC that the profile wants of Opus. Chromium plays them; HEVC, which it does not know, ffprobe decodes.
 func TestEnhancedRTMP(t *testing.T) {
 	beside(t)
-	clips := map[string]string{"av1.mp4": `av01\.0\.00M\.08`}
-	if proving() { // both take as many programs again, and longer than there is room for otherwise
+	clips := map[string]string{"av1.mp4": `av01\.0\.00M\.08`, "hevc.mp4": `hvc1\.1\.6\.L30\.90`}
+	if proving() { // it takes as many programs as AV1, and longer than there is room for otherwise
 		clips["vp9.mp4"] = `vp09\.00\.10\.08`
 	}
 	for name, codec := range clips {
@@ -108,6 +109,14 @@ func enhanced(t *testing.T, video []mp4.MovieUnit, codec string) {
 	master := p.get(t.Context(), p.playlist("0_demolive"))
 	if !regexp.MustCompile(`CODECS="` + codec + `,mp4a\.40\.2"`).MatchString(master) {
 		t.Errorf("the playlist is\n%s", master)
+	}
+	if video[0].Params.Codec() == "HEVC" {
+		for _, s := range probe(t, p, "hevc", "aac") {
+			if s.Type == "video" && (s.Width != 160 || s.Height != 90) {
+				t.Errorf("ffprobe found %+v", s)
+			}
+		}
+		return
 	}
 	waitLive(t, p)
 	w := watch(t, p, false, 6*time.Second)
@@ -144,7 +153,8 @@ func playTags(t testing.TB, pub *publisher.Publisher, video []mp4.MovieUnit, sou
 		}
 		if i%2 == 0 {
 			u := &video[i/2%len(video)]
-			if tag, err = flv.AppendFrame(nil, video[0].Params, u.Payload, 0, u.Key); !send(pub.WriteVideo, i*20, tag, err) {
+			offset := int32(u.Offset * 1000 / int64(u.Track.Timescale))
+			if tag, err = flv.AppendFrame(nil, video[0].Params, u.Payload, offset, u.Key); !send(pub.WriteVideo, i*20, tag, err) {
 				return
 			}
 		}

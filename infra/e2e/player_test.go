@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,7 +113,7 @@ func TestPlayers(t *testing.T) {
 	t.Run("native", func(t *testing.T) {
 		smooth(t, look(t, p, true, length(30*time.Second, 8*time.Second)), "native")
 	})
-	t.Run("ffprobe", func(t *testing.T) { probe(t, p) })
+	t.Run("ffprobe", func(t *testing.T) { probe(t, p, "h264", "aac") })
 }
 
 // fps is the frame rate of the encoder that players watch.
@@ -165,37 +167,42 @@ func smooth(t *testing.T, w watching, engine string) {
 	}
 }
 
-// probe has ffprobe read a few seconds of the stream.
-func probe(t *testing.T, p *process) {
+// probed is a stream that ffprobe has read and decoded.
+type probed struct {
+	Type       string `json:"codec_type"`
+	Codec      string `json:"codec_name"`
+	Width      int    `json:"width"`
+	Height     int    `json:"height"`
+	SampleRate string `json:"sample_rate"`
+	Frames     string `json:"nb_read_frames"`
+}
+
+// probe has ffprobe decode a few seconds of the demo entry, which has to have streams in these codecs and no others.
+func probe(t *testing.T, p *process, codecs ...string) []probed {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), ffprobe(t), "-v", "error", "-read_intervals", "%+4",
-		"-show_entries", "stream=codec_name,width,height,sample_rate,nb_read_packets", "-count_packets", "-of", "json", p.playlist("0_demolive"))
+		"-show_entries", "stream=codec_type,codec_name,width,height,sample_rate,nb_read_frames", "-count_frames", "-of", "json", p.playlist("0_demolive"))
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	out, err := cmd.Output()
 	if err != nil || complaints.Len() > 0 {
 		t.Fatalf("ffprobe: %v\n%s", err, complaints.String())
 	}
-	var found struct {
-		Streams []struct {
-			Codec      string `json:"codec_name"`
-			Width      int    `json:"width"`
-			SampleRate string `json:"sample_rate"`
-			Packets    string `json:"nb_read_packets"`
-		} `json:"streams"`
-	}
+	var found struct{ Streams []probed }
 	if err := json.Unmarshal(out, &found); err != nil {
 		t.Fatal(err)
 	}
-	codecs := map[string]bool{}
+	var names []string
 	for _, s := range found.Streams {
-		codecs[s.Codec] = true
-		var n int
-		if fmt.Sscan(s.Packets, &n); n < 60 {
-			t.Errorf("%s has %d packets in 4 s", s.Codec, n)
+		names = append(names, s.Codec)
+		if n, err := strconv.Atoi(s.Frames); err != nil || n < 60 {
+			t.Errorf("%s has %s frames in 4 s", s.Codec, s.Frames)
 		}
 	}
-	if !codecs["h264"] || !codecs["aac"] {
-		t.Errorf("ffprobe found %+v", found.Streams)
+	slices.Sort(names)
+	slices.Sort(codecs)
+	if !slices.Equal(names, codecs) {
+		t.Errorf("ffprobe found %+v, want %q", found.Streams, codecs)
 	}
+	return found.Streams
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/av1"
 )
 
 // AV1 are the parameters of an AV1 track: its AV1CodecConfigurationRecord ("AV1 Codec ISO
@@ -33,38 +31,38 @@ func NewAV1(config []byte) (*AV1, error) {
 		return nil, errAV1
 	}
 	p := &AV1{Config: config}
-	found := false
-	err := WalkOBUs(config[av1Header:], func(typ byte, obu, _ []byte) {
-		var h av1.SequenceHeader
-		if typ != obuSequence || found || h.Unmarshal(obu) != nil {
-			return
-		}
-		found = true
-		p.width, p.height = h.Width(), h.Height()
-		if t := h.TimingInfo; t != nil && t.NumUnitsInDisplayTick > 0 {
-			p.frameRate = saneRate(float64(t.TimeScale) / float64(t.NumUnitsInDisplayTick))
-		}
-	})
+	h, err := findAV1Sequence(config[av1Header:])
 	if err != nil {
 		return nil, err
 	}
-	if !found {
+	p.width, p.height, p.frameRate = h.width, h.height, h.frameRate
+	return p, nil
+}
+
+// findAV1Sequence reads the first sequence header among OBUs.
+func findAV1Sequence(obus []byte) (h *av1Sequence, err error) {
+	found := false
+	walked := WalkOBUs(obus, func(typ byte, _, payload []byte) {
+		if typ == obuSequence && !found {
+			found = true
+			h, err = readAV1Sequence(payload)
+		}
+	})
+	switch {
+	case walked != nil:
+		return nil, walked
+	case !found:
 		return nil, fmt.Errorf("%w: it has no sequence header", errAV1)
 	}
-	return p, nil
+	return h, err
 }
 
 // NewAV1Sequence makes the parameters of a stream whose sequence header comes within it: the OBU
 // with its size.
 func NewAV1Sequence(obu []byte) (*AV1, error) {
-	var h av1.SequenceHeader
-	err := WalkOBUs(obu, func(typ byte, _, payload []byte) {
-		if typ == obuSequence {
-			_ = h.Unmarshal(append([]byte{obuSequence << 3}, payload...))
-		}
-	})
-	if err != nil || len(h.SeqLevelIdx) == 0 || len(h.SeqTier) == 0 {
-		return nil, errAV1
+	h, err := findAV1Sequence(obu)
+	if err != nil {
+		return nil, err
 	}
 	flag := func(set bool, bit byte) byte {
 		if set {
@@ -72,10 +70,9 @@ func NewAV1Sequence(obu []byte) (*AV1, error) {
 		}
 		return 0
 	}
-	c := &h.ColorConfig
-	config := []byte{av1Version, h.SeqProfile<<5 | h.SeqLevelIdx[0]&0x1f,
-		flag(h.SeqTier[0], 7) | flag(c.HighBitDepth, 6) | flag(c.TwelveBit, 5) | flag(c.MonoChrome, 4) |
-			flag(c.SubsamplingX, 3) | flag(c.SubsamplingY, 2) | byte(c.ChromaSamplePosition)&3, 0}
+	config := []byte{av1Version, h.profile<<5 | h.level,
+		flag(h.highTier, 7) | flag(h.highDepth, 6) | flag(h.twelveBit, 5) | flag(h.mono, 4) |
+			flag(h.subsampleX, 3) | flag(h.subsampleY, 2) | h.chromaPosition, 0}
 	return NewAV1(append(config, obu...))
 }
 
