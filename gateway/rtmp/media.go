@@ -85,7 +85,7 @@ func (c *conn) unreadable(st *stream, err error) error {
 	c.drop(dropMalformed)
 	if !st.told {
 		st.told = true
-		c.log.Warn("a message of the encoder's can't be read and is left out", "entry", c.client.entry, "stream", printable(st.name, 64), "error", err)
+		c.log.Warn("a message of the encoder's can't be read and is left out", "entry", c.client.entry, "stream", gateway.Printable(st.name, 64), "error", err)
 	}
 	if st.bad++; st.bad < maxBad {
 		return nil
