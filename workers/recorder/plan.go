@@ -69,6 +69,22 @@ func (p *planner) tracks() (changed bool) {
 		if t := &p.session.Tracks[at]; t.Asset == "" && r.Rung.AssetID != "" {
 			t.Asset, t.Anchor, changed = r.Rung.AssetID, slices.Contains(r.Rung.Tags, anchorTag), true
 		}
+		changed = p.inherit(&p.session.Tracks[at]) || changed
+	}
+	return changed
+}
+
+// inherit has a track go on where another one of its live asset ends: sound that begins before
+// its pictures has the asset until they come, and files of an asset follow each other.
+func (p *planner) inherit(t *ledger.Track) (changed bool) {
+	for i := range p.session.Tracks {
+		o := &p.session.Tracks[i]
+		r := p.b.Rendition(o.Rendition)
+		if o.Rendition == t.Rendition || t.Asset == "" || o.Asset != t.Asset || r != nil && r.Rung.AssetID == o.Asset {
+			continue
+		}
+		p.say("pictures have come to what was sound alone; sound that is in no file yet is left out of the recording", "rendition", t.Rendition)
+		t.NextSeq, o.Asset, changed = max(t.NextSeq, o.NextSeq), "", true
 	}
 	return changed
 }

@@ -17,7 +17,9 @@ import (
 	"klive/infra/check"
 	"klive/infra/kaltura"
 	"klive/infra/live"
+	"klive/infra/media"
 	"klive/storage/ledger"
+	"klive/storage/timeline"
 	"klive/workers/recorder"
 )
 
@@ -346,6 +348,45 @@ func TestOddBroadcasts(t *testing.T) {
 				everyFrame(t, k, assets[0], c.frames, c.name == "a reconnect")
 				if n := len(k.of(assets[0])); n != c.files {
 					t.Errorf("%d files, want %d", n, c.files)
+				}
+			})
+		})
+	}
+}
+
+// TestPicturesComeLater records a broadcast whose sound begins before its pictures: the live asset
+// is the sound's until they come, and the pictures' from then on.
+func TestPicturesComeLater(t *testing.T) {
+	for name, alone := range map[string]int{"at once": 1, "after files of sound": 40} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, k := newStream(1, true), &kalturaAPI{}
+				whole := s.b.Renditions
+				rung := whole[0].Rung
+				s.b.Renditions = []timeline.Rendition{{Name: entry + "_a1", Kind: media.Audio, Rung: rung, First: 1}}
+				r := newRecorder(t, s, s.store, k, options(time.Minute))
+				done := make(chan error, 1)
+				go func() { done <- r.Run(t.Context()) }()
+				for range alone {
+					s.add(100)
+				}
+				time.Sleep(10 * time.Second)
+				before := len(k.of(assets[0]))
+				s.mu.Lock()
+				s.frame, whole[0].First = 0, s.state.NextSeq+1
+				s.b.Renditions = whole
+				s.mu.Unlock()
+				s.add(100)
+				s.add(100)
+				time.Sleep(time.Second)
+				s.end()
+				if err := <-done; err != nil {
+					t.Fatal(err)
+				}
+				k.inOrder(t, assets[0], true)
+				everyFrame(t, k, assets[0], 200, true)
+				if n, want := len(k.of(assets[0])), alone*4/60; before != want || n != want+1 {
+					t.Errorf("%d files of sound and %d in all, want %d and one more", before, n, want)
 				}
 			})
 		})
