@@ -66,7 +66,7 @@ images:
 	.ci/install --optional buildah=buildah=crun=fuse-overlayfs mmdebstrap=mmdebstrap
 	infra/images/build
 
-## encoders: ffmpeg 7 and 9, OBS and GStreamer from newer Debians, in folders of their own, for make prove (as root; 2 GB)
+## encoders: ffmpeg 7 and 9 and OBS from newer Debians, in folders of their own, for make prove (as root; 2 GB)
 encoders:
 	.ci/install mmdebstrap=mmdebstrap unshare=util-linux
 	infra/e2e/encoders $(CURDIR)/.tools/encoders

@@ -202,7 +202,7 @@ func (f *Forwarder) Keep(ctx context.Context, id live.FeedID) bool {
 	case errors.Is(err, bus.ErrNotFound):
 		return f.begins(ctx, id)
 	case err != nil:
-		return true // nobody else gets it meanwhile
+		return true // it is asked again, and the claim outlives a short outage
 	case f.isOther(string(kv.Value)):
 		return false
 	}

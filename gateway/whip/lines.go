@@ -241,6 +241,7 @@ func (l *line) steer(passed int64) {
 	if !ok || near(off, slack) || !near(off, maxSkew) {
 		return
 	}
+	passed = min(passed, ticks/2) // behind a hole it would take other layers before what they have sent
 	move := min(max(off, -passed/slew), passed/slew)
 	if l != l.set.lead {
 		l.offset += move
@@ -265,7 +266,7 @@ func (l *line) heard(r *rtcp.SenderReport, now time.Time) {
 		l.before = *r
 	default:
 		l.report(r)
-		if own := l.unwrap(r.RTPTime); own > l.newest { // of a layer that is not used nothing else tells
+		if own := l.unwrap(r.RTPTime); own > l.newest && !l.jumped(own-l.newest, now) { // of a layer that is not used nothing else tells
 			l.newest, l.arrival = own, now
 		}
 	}

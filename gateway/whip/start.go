@@ -11,8 +11,8 @@ import (
 
 const (
 	// startWithin is how long the start waits for reports that tell how sound and pictures lie to
-	// each other. Browsers report sound only after 1.6 s, and by then nothing new: the packets that
-	// came quickest within half a second were 10 ms off at most.
+	// each other. Chromium reports sound only after 1.6 s, and then little that is new: the packets that
+	// came quickest within a second were 6 to 9 ms off.
 	startWithin = 500 * time.Millisecond
 	// maxStart bounds what waits in bytes, each access unit with handedCost: beyond it the start
 	// waits no longer.
@@ -43,7 +43,7 @@ func (u *handed) accessUnit() gateway.AccessUnit {
 }
 
 // start holds back what the tracks of a session bring at first, until each of them has its place
-// on the common time line. Nothing of it is lost. What comes later passes it untouched; so does
+// on the common time line. It loses nothing. What comes later passes it untouched; so does
 // everything in a session that need not wait, the zero start.
 type start struct {
 	waiting atomic.Bool

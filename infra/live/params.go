@@ -14,8 +14,8 @@ var ErrParams = errors.New("codec parameters that are too large")
 const (
 	// maxTrackParams bounds the parameters of a track, in bytes; those of usual encoders have fifty.
 	maxTrackParams = maxParamBytes
-	// maxTrackSets bounds its parameter sets of one kind: an MP4 file can't name more (ISO/IEC
-	// 14496-15 §5.3.3.1.2).
+	// maxTrackSets bounds its parameter sets of one kind: an MP4 file can't name more SPS (ISO/IEC
+	// 14496-15 §5.3.3.1.2), and parts carry no more than maxParamSets of any.
 	maxTrackSets = 31
 )
 

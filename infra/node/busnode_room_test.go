@@ -100,7 +100,7 @@ func TestBusNodeUnderALowLimit(t *testing.T) {
 	}
 	says("ready")
 	for _, want := range []string{"may run out of file descriptors", "clients are refused as they come", "hardly room for more connections", "has room for connections again"} {
-		if n := len(p.Said(want)); n != 1 {
+		if n := len(p.Said(want)); n < 1 || n > 3 { // once a minute, on a machine of any speed
 			t.Errorf("the log says %d times that %q", n, want)
 		}
 	}

@@ -77,7 +77,10 @@ func (n *Node) transcode(ctx context.Context) error {
 			}
 		}
 		w.Encoder = encoder
-		if err := w.Run(ctx); !errors.Is(err, transcode.ErrStart) {
+		if err = w.Run(ctx); !errors.Is(err, transcode.ErrStart) {
+			return err
+		}
+		if err = n.restFromJobs(ctx, err); err != nil {
 			return err
 		}
 	}
@@ -98,14 +101,22 @@ func (n *Node) awaitEncoder(ctx context.Context) (transcode.Encoder, error) {
 		if ctx.Err() != nil {
 			return encoder, ctx.Err()
 		}
-		why := err.Error()
-		n.jobless.Store(&why)
-		n.log.Error("nothing can be transcoded here; rungs that need it show gaps unless other workers make them", "error", err)
-		select {
-		case <-ctx.Done():
-			return encoder, ctx.Err()
-		case <-time.After(encoderAgain):
+		if err := n.restFromJobs(ctx, err); err != nil {
+			return encoder, err
 		}
+	}
+}
+
+// restFromJobs takes no jobs for a while, and says why.
+func (n *Node) restFromJobs(ctx context.Context, why error) error {
+	text := why.Error()
+	n.jobless.Store(&text)
+	n.log.Error("nothing can be transcoded here; rungs that need it show gaps unless other workers make them", "error", why)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(encoderAgain):
+		return nil
 	}
 }
 

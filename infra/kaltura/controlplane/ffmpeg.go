@@ -11,8 +11,11 @@ import (
 	"klive/infra/config"
 )
 
-// ffmpegWait bounds one run.
-const ffmpegWait = 30 * time.Minute
+// ffmpegWait bounds one run, patientWait one that encodes behind all else.
+const (
+	ffmpegWait  = 30 * time.Minute
+	patientWait = 2 * time.Hour
+)
 
 // haste says how a program shares the processor.
 type haste int
@@ -24,7 +27,11 @@ const (
 )
 
 func (s *Server) ffmpeg(ctx context.Context, h haste, in io.Reader, out io.Writer, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, ffmpegWait)
+	wait := ffmpegWait
+	if h == patient {
+		wait = patientWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.config.FFmpeg, append([]string{"-nostdin", "-hide_banner", "-loglevel", "error", "-y"}, args...)...)
 	cmd.Stdin, cmd.Stdout = in, out

@@ -308,8 +308,8 @@ func TestEncodingAnewFails(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for !strings.Contains(log.String(), "Unknown encoder aac") {
-		if t.Context().Err() != nil {
+	for end := time.Now().Add(3 * time.Minute); !strings.Contains(log.String(), "Unknown encoder aac"); {
+		if time.Now().After(end) {
 			t.Fatal(&log)
 		}
 		time.Sleep(20 * time.Millisecond)

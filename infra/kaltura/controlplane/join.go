@@ -66,9 +66,13 @@ func (s *Server) nudgeJoins() {
 	}
 }
 
-// joinRest is how much longer than a join the joiner rests: each join takes all files of a
-// flavor anew, and a long broadcast appends many.
-const joinRest = 3
+const (
+	// joinRest is how much longer than a join the joiner rests: each join takes all files of a
+	// flavor anew, and a long broadcast appends many.
+	joinRest = 3
+	// maxRest bounds it: files that were encoded anew take long, and are not encoded again.
+	maxRest = time.Minute
+)
 
 // joinAll makes recorded entries of appended files until the context ends.
 func (s *Server) joinAll(ctx context.Context) {
@@ -79,7 +83,7 @@ func (s *Server) joinAll(ctx context.Context) {
 		if err := s.joinOnce(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("recorded entries could not all be brought up to date, trying again", "err", err)
 		}
-		rest := time.NewTimer(joinRest * time.Since(began))
+		rest := time.NewTimer(min(joinRest*time.Since(began), maxRest))
 		select {
 		case <-ctx.Done():
 			rest.Stop()
@@ -163,8 +167,7 @@ func (s *Server) joinGroup(ctx context.Context, entry *entryDoc, g group, files 
 // once they are joined: nothing is added to them any more.
 func (s *Server) prune(ctx context.Context, entry *entryDoc) error {
 	order, files := groups(entry)
-	over := map[string]bool{}
-	var gone []chunk
+	over, own := map[string]bool{}, map[group]bool{}
 	for _, g := range order {
 		if g.vod == entry.Entry.RecordedEntryID {
 			continue
@@ -178,18 +181,25 @@ func (s *Server) prune(ctx context.Context, entry *entryDoc) error {
 			return nil // not yet
 		}
 		over[g.vod] = true
-		if err != nil || vod.Flavors[i].Own {
-			for _, f := range files[g] {
-				gone = append(append(gone, f.Chunks...), f.Fit...)
-			}
-		}
+		own[g] = err != nil || vod.Flavors[i].Own
 	}
 	if len(over) == 0 {
 		return nil
 	}
+	var gone []chunk
 	_, err := change(ctx, s.state, entryKey(entry.Entry.ID), func(doc *entryDoc) error {
 		if doc.Recording == nil {
 			return errKeep
+		}
+		gone = nil
+		_, files := groups(doc) // with what joins have added to them meanwhile
+		for g := range own {
+			if !own[g] {
+				continue
+			}
+			for _, f := range files[g] {
+				gone = append(append(gone, f.Chunks...), f.Fit...)
+			}
 		}
 		left := slices.DeleteFunc(slices.Clone(doc.Recording.Segments), func(g recordedSegment) bool { return over[g.VOD] })
 		doc.Recording = &recording{Segments: left}
