@@ -94,7 +94,7 @@ func (p *feedPinCmd) Run(ctx context.Context, g *global) error {
 	if p.Index == "auto" {
 		fmt.Printf("%s: the primary while it is healthy, else the backup\n", entry)
 	} else {
-		fmt.Printf("%s: the %s from now on, while it sends\n", entry, p.Index)
+		fmt.Printf("%s: the %s while it sends, as soon as a keyframe of it fits\n", entry, p.Index)
 	}
 	return nil
 }

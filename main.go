@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 	var c commands
 	parser, err := kong.New(&c,
 		kong.Name("klive"),
-		kong.Description("Live-video ingest for Kaltura: RTMP in, HLS out."),
+		kong.Description("Live-video ingest for Kaltura: RTMP, SRT, WebRTC and HTTP in, HLS and DASH out."),
 		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.KindMapper(reflect.Int, kong.MapperFunc(wholeNumber)),

@@ -45,6 +45,8 @@ func TestNodeLogNoise(t *testing.T) {
 	l := &nodeLogger{log: slog.New(slog.NewTextHandler(&log, nil))}
 	l.Errorf("Error trying to connect to route (attempt %v): %v", 61, "dial tcp 127.0.0.1:6222: connect: connection refused")
 	l.Warnf("Filestore [KV_feeds] Stream state outdated, last block has additional entries, will rebuild")
+	l.Warnf("Filestore [KV_feeds] Recovering stream state from index errored: prior state file")
+	l.Warnf("Filestore [KV_feeds] TTL state is outdated; attempting to recover using linear scan (seq 1 to 9)")
 	text := log.String()
 	if strings.Count(text, "\n") != 1 || !strings.Contains(text, `level=WARN msg="nats: another bus node is not reached`) || !strings.Contains(text, "connection refused") || strings.Contains(text, "attempt") {
 		t.Errorf("the log:\n%s", text)
