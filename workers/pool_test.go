@@ -163,6 +163,7 @@ func (h *house) publish(epoch uint64, d time.Duration) {
 	for n := int64(0); at(n*perPart) < base.Add(d); n++ {
 		if n%3 == 0 {
 			r.Beat = time.Now()
+			r.Clock.LastArrival = media.At(r.Beat)
 			h.record(r)
 		}
 		seg := n / parts
