@@ -84,6 +84,9 @@ func (c *Control) Healthy() error {
 	return c.leaderError("ask for the account's state", err)
 }
 
+// Connected says whether there is a connection, whoever answers on it.
+func (c *Control) Connected() bool { return c.nc.IsConnected() }
+
 // leaderError is [busError] for what the cluster's leader is asked: no answer means [ErrElecting]
 // where the server itself is reached.
 func (c *Control) leaderError(doing string, err error) error {

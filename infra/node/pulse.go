@@ -29,20 +29,22 @@ const (
 // by anybody, and at each connect of an encoder; it takes what the last question brought.
 type pulse struct {
 	check func() error
+	lost  func() bool // whether the connection is gone: a question on its way has no answer then
 	log   *slog.Logger
 	up    prometheus.Gauge
 	rtt   prometheus.Gauge
 
 	// mu guards the fields below.
 	mu    sync.Mutex
+	asked time.Time // when the question was asked that has no answer yet
 	err   error
 	since time.Time // when the first of the questions was asked that brought err, or no more errors
 	took  time.Duration
 }
 
-func newPulse(check func() error, log *slog.Logger, r prometheus.Registerer) *pulse {
+func newPulse(check func() error, lost func() bool, log *slog.Logger, r prometheus.Registerer) *pulse {
 	p := &pulse{
-		check: check, log: log,
+		check: check, lost: lost, log: log,
 		up: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "klive_bus_up", Help: "1 while the bus answers this process.",
 		}),
@@ -71,8 +73,12 @@ func (p *pulse) run(ctx context.Context) {
 
 func (p *pulse) ask() {
 	began := time.Now()
+	p.mu.Lock()
+	p.asked = began
+	p.mu.Unlock()
 	err := p.check()
 	p.mu.Lock()
+	p.asked = time.Time{}
 	was, since := p.err, p.since
 	if p.err = err; err == nil {
 		p.took = time.Since(began)
@@ -100,6 +106,9 @@ func (p *pulse) failing() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil {
+		if silent := time.Since(p.asked); !p.asked.IsZero() && silent >= pulsePatience && p.lost() {
+			return fmt.Errorf("the bus has not answered for %v: %w: the connection is lost", silent.Round(time.Second), bus.ErrUnavailable)
+		}
 		return nil
 	}
 	patience := pulsePatience

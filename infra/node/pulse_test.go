@@ -29,7 +29,7 @@ func TestPulse(t *testing.T) {
 				return down
 			}
 			return nil
-		}, slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+		}, func() bool { return false }, slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
 		done := make(chan struct{})
 		go func() { defer close(done); p.run(t.Context()) }()
 		t.Cleanup(func() { <-done })
@@ -63,7 +63,7 @@ func TestPulse(t *testing.T) {
 // than gateways hold what they can't write.
 func TestPulseInElections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPulse(func() error { return fmt.Errorf("%w: %w", bus.ErrUnavailable, bus.ErrElecting) }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		p := newPulse(func() error { return fmt.Errorf("%w: %w", bus.ErrUnavailable, bus.ErrElecting) }, func() bool { return false }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		time.Sleep(9*time.Second + pulseEvery)
 		p.ask()
 		if err := p.failing(); err != nil {
@@ -72,6 +72,43 @@ func TestPulseInElections(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if err := p.failing(); !errors.Is(err, bus.ErrElecting) {
 			t.Errorf("after twelve seconds: %v", err)
+		}
+	})
+}
+
+// A connection that is lost while a question is on its way makes a node unready as soon as any other
+// loss does, however long the question waits.
+func TestPulseWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lost atomic.Bool
+		answer := make(chan error)
+		first := true
+		p := newPulse(func() error {
+			if first {
+				first = false
+				return nil
+			}
+			return <-answer
+		}, lost.Load, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		go p.ask()
+		time.Sleep(time.Second)
+		lost.Store(true)
+		if err := p.failing(); err != nil {
+			t.Errorf("too early: %v", err)
+		}
+		time.Sleep(time.Second)
+		if err := p.failing(); !errors.Is(err, bus.ErrUnavailable) {
+			t.Errorf("after two seconds: %v", err)
+		}
+		lost.Store(false) // it is made anew
+		if err := p.failing(); err != nil {
+			t.Errorf("connected again: %v", err)
+		}
+		answer <- nil
+		synctest.Wait()
+		lost.Store(true)
+		if err := p.failing(); err != nil {
+			t.Errorf("nothing is asked: %v", err)
 		}
 	})
 }

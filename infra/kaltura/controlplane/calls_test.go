@@ -203,7 +203,9 @@ func TestPanicsAndStateFaultsAreErrorsOfOneCall(t *testing.T) {
 	f := start(t)
 	f.services["livestream"]["panic"] = &action{service: "liveStream", name: "panic", access: anyone, run: nil}
 	has(t, f.formAs("", "", "liveStream.panic", "format", "1"), `"code":"INTERNAL_SERVERL_ERROR"`)
+	f.state.mu.Lock()
 	f.state.fail = errors.New("disk on fire")
+	f.state.mu.Unlock()
 	body := f.formAs("", "", "liveStream.isLive", "format", "1", "id", DemoEntry)
 	has(t, body, `"code":"INTERNAL_DATABASE_ERROR"`)
 	lacks(t, body, "fire")
