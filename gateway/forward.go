@@ -31,7 +31,7 @@ const (
 	// ownerSilent is how old a gateway's last word of a feed may be before it is tried whether it can be
 	// reached, and ownerDial how long that may take: a feed's record outlives its gateway for long,
 	// because the bus may be what keeps it from being written.
-	ownerSilent = 3 * live.FeedBeat
+	ownerSilent = live.FeedBeat + live.FeedLook
 	ownerDial   = time.Second
 )
 

@@ -79,8 +79,11 @@ func (g *Gateway) vacate(ctx context.Context, id live.FeedID) (revision uint64, 
 			r := s.last()
 			arrival = lastSign(&r)
 		} else {
-			// The record of another gateway's feed is up to a beat old.
+			// What another gateway's feed has sent since its record was written is not known yet.
 			arrival, limit = lastSign(record), patience+live.FeedBeat
+			if record.Quiet() {
+				limit = patience + live.FeedLook
+			}
 		}
 		if time.Since(arrival) >= limit {
 			if s == nil {

@@ -55,10 +55,11 @@ type Session struct {
 	err     error // why the gateway ended it
 	record  live.FeedRecord
 
-	revision uint64     // of the record in the bucket; run's own
-	lost     bool       // the record belongs to another feed now; run's own
-	forced   forcedCuts // what was said of cuts without a keyframe; run's own
-	late     uint64     // the part that was called late in the log; the outbox's own
+	revision uint64          // of the record in the bucket; run's own
+	lost     bool            // the record belongs to another feed now; run's own
+	told     live.FeedRecord // as the bucket has it; run's own
+	forced   forcedCuts      // what was said of cuts without a keyframe; run's own
+	late     uint64          // the part that was called late in the log; the outbox's own
 }
 
 // SetTrack announces a track, or its new parameters, for the access units that follow.
@@ -181,15 +182,15 @@ func (s *Session) run() {
 		defer close(published)
 		s.out.run(ctx)
 	}()
-	beat := time.NewTimer(untilBeat(time.Now()))
-	defer beat.Stop()
+	look := time.NewTimer(untilLook(time.Now()))
+	defer look.Stop()
 	for running := true; running; {
 		select {
-		case <-beat.C:
-			s.beat()
-			beat.Reset(untilBeat(time.Now()))
+		case <-look.C:
+			s.beat(false)
+			look.Reset(untilLook(time.Now()))
 		case <-s.touch:
-			s.beat()
+			s.beat(true)
 		case <-s.stop:
 			running = false
 		}
@@ -211,15 +212,15 @@ func (s *Session) run() {
 	s.stateMu.Lock()
 	s.record.Closed = time.Now()
 	s.stateMu.Unlock()
-	s.beat()
+	s.beat(true)
 	s.gw.remove(s)
 	close(s.finished)
 }
 
-// untilBeat is the time to the next beat. All feeds of a process beat at the same instants,
-// so that one pass through the scheduler and the bus serves them all.
-func untilBeat(now time.Time) time.Duration {
-	return now.Truncate(live.FeedBeat).Add(live.FeedBeat).Sub(now)
+// untilLook is the time to the next look at the feed. All feeds of a process are looked at in the
+// same instants, so that one pass through the scheduler and the bus serves them all.
+func untilLook(now time.Time) time.Duration {
+	return now.Truncate(live.FeedLook).Add(live.FeedLook).Sub(now)
 }
 
 // emit takes a part from the cutter.
@@ -231,7 +232,7 @@ func (s *Session) decided(target time.Duration) {
 	s.refresh()
 }
 
-// refresh has the record written without waiting for the next beat.
+// refresh has the record written without waiting for the next look.
 func (s *Session) refresh() {
 	select {
 	case s.touch <- struct{}{}:
@@ -288,9 +289,9 @@ func (s *Session) last() live.FeedRecord {
 	return r
 }
 
-// beat writes the feed record and logs what was dropped. When another feed has taken the
-// record, the session ends.
-func (s *Session) beat() {
+// beat logs what was dropped and writes the feed record when it is due, when it says something
+// new, and when it must. When another feed has taken the record, the session ends.
+func (s *Session) beat(must bool) {
 	s.reportDrops()
 	s.watchKeyframes()
 	if s.lost {
@@ -298,6 +299,10 @@ func (s *Session) beat() {
 	}
 	s.count()
 	record := s.snapshot(time.Now())
+	// Looks come a little early or late.
+	if due := record.Beat.Sub(s.told.Beat) >= live.FeedBeat-live.FeedLook/2; !must && !due && !record.Tells(&s.told) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
 	err := s.write(ctx, record)
@@ -308,6 +313,8 @@ func (s *Session) beat() {
 		s.end(&Refusal{Reason: ReasonTakenOver, Text: fmt.Sprintf("stream %s is published by another connection now", s.feed.StreamName()), Err: err})
 	case err != nil:
 		s.log.Warn("the feed record was not written; going on", "err", err)
+	default:
+		s.told = record
 	}
 }
 

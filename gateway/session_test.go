@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -278,6 +279,45 @@ func TestPublishOnAir(t *testing.T) {
 		if err := s.Write(AccessUnit{Track: 0, Payload: []byte{1}}); err == nil {
 			t.Error("a closed session takes frames")
 		}
+	})
+}
+
+// countedBucket counts what is written.
+type countedBucket struct {
+	Bucket
+	writes atomic.Int64
+}
+
+func (b *countedBucket) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	b.writes.Add(1)
+	return b.Bucket.Update(ctx, key, value, revision)
+}
+
+// TestRecordIsWrittenWhenItTells holds that the record of a feed that goes on as it did is written each beat,
+// and that a look tells when media come no more, and when they come again.
+func TestRecordIsWrittenWhenItTells(t *testing.T) {
+	inWorld(t, func(w *world) {
+		counted := &countedBucket{Bucket: w.cfg.Feeds}
+		w.cfg.Feeds = counted
+		s := w.publish(w.gateway(), live.Primary, "")
+		play := func(length time.Duration) { w.play(s, source{fps: 25, gop: 25, audio: 48000, length: length}) }
+		play(10 * time.Second)
+		from, begin := counted.writes.Load(), time.Now()
+		play(20 * time.Second)
+		if n := counted.writes.Load() - from; n < 9 || n > 11 {
+			t.Errorf("%d writes in %v", n, time.Since(begin))
+		}
+		stopped := time.Now()
+		time.Sleep(live.FeedBeat + 50*time.Millisecond) // a look finds nothing new for up to a second, the next one a whole second without media
+		if r := w.record(testID); !r.Quiet() || r.Clock.LastArrival.Std().After(stopped) {
+			t.Errorf("%v after the last media: %+v", time.Since(stopped), r.Clock)
+		}
+		time.Sleep(5 * time.Second)
+		play(live.FeedLook + 50*time.Millisecond)
+		if r := w.record(testID); r.Quiet() {
+			t.Errorf("media come again: %+v", r.Clock)
+		}
+		s.Close(nil)
 	})
 }
 

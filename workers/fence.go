@@ -50,21 +50,12 @@ func (g *guard) check(ctx context.Context) error {
 // fresh reports whether the last renewal is too young for anybody to have taken the entry.
 func (g *guard) fresh() bool { return time.Since(g.lease.Renewed()) < g.within }
 
-// watch calls lost when the lease is, and until then renews it so often that writers need not
-// ask as a rule, and that whoever watches the lease sees a sign of life in time.
+// watch calls lost when the lease is.
 func (g *guard) watch(ctx context.Context, lost func(error)) {
-	tick := time.NewTicker(g.within / 2)
-	defer tick.Stop()
-	for {
-		select {
-		case <-g.lease.Lost():
-			lost(errors.Join(bus.ErrLeaseLost, g.lease.Err()))
-			return
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			_ = g.lease.Renew(ctx) // one that fails is asked for again, and at last makes the lease lost
-		}
+	select {
+	case <-g.lease.Lost():
+		lost(errors.Join(bus.ErrLeaseLost, g.lease.Err()))
+	case <-ctx.Done():
 	}
 }
 

@@ -44,27 +44,20 @@ func TestGuardAsksOnce(t *testing.T) {
 	})
 }
 
-// TestGuardKeepsTheLeaseFresh holds that nobody who watches the lease finds its holder
-// silent, and that the owner is told when it is lost.
-func TestGuardKeepsTheLeaseFresh(t *testing.T) {
+// TestGuardTellsOfTheLoss robs an owner that writes nothing: it hears of it with its next renewal.
+func TestGuardTellsOfTheLoss(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		f := newFences(t, storagetest.NewMemory())
 		g := &guard{lease: f.lease, within: 2 * time.Second}
 		lost := make(chan error, 1)
 		var wg sync.WaitGroup
 		wg.Go(func() { g.watch(t.Context(), func(err error) { lost <- err }) })
-		for range 600 {
-			time.Sleep(100 * time.Millisecond)
-			if old := time.Since(f.lease.Renewed()); old > 1100*time.Millisecond {
-				t.Fatalf("the last renewal is %v old", old)
-			}
-		}
-		time.Sleep(50 * time.Millisecond) // between two renewals
+		time.Sleep(time.Minute + 50*time.Millisecond) // between two renewals
 		if _, err := bus.StealLease(t.Context(), f.leases, entry, "b", 15*time.Second, f.lease.Revision()); err != nil {
 			t.Fatal(err)
 		}
 		stolen := time.Now()
-		if err := <-lost; !errors.Is(err, bus.ErrLeaseLost) || time.Since(stolen) > 1100*time.Millisecond {
+		if err := <-lost; !errors.Is(err, bus.ErrLeaseLost) || time.Since(stolen) > 3*time.Second {
 			t.Errorf("told %v after %v", err, time.Since(stolen))
 		}
 		wg.Wait()

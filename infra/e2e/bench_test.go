@@ -136,7 +136,7 @@ func writePlainly(b *testing.B, dir string) (seconds float64, segments int) {
 }
 
 // ownCPU is what this process has taken so far.
-func ownCPU(b *testing.B) time.Duration {
+func ownCPU(b testing.TB) time.Duration {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
 		b.Fatal(err)

@@ -47,6 +47,8 @@ type shape struct {
 	in              func(name string) *fault.Namespace
 	admin           func(name string) string
 	busHost, s3Host string
+	// direct leaves the relays out: nothing can happen to the store, and nothing costs this process.
+	direct bool
 }
 
 func (s shape) complete() shape {
@@ -266,12 +268,16 @@ func (c *cluster) adminOf(name string) string {
 
 // storageURL is the bucket as one process reaches it: through a relay of its own.
 func (c *cluster) storageURL(name string) string {
-	r := c.relays[name]
-	if r == nil {
-		r = fault.NewStoreRelayOn(c.t, c.shape.s3Host, name, c.storeAddr, c.journal)
-		c.relays[name] = r
+	at := c.storeAddr
+	if !c.shape.direct {
+		r := c.relays[name]
+		if r == nil {
+			r = fault.NewStoreRelayOn(c.t, c.shape.s3Host, name, c.storeAddr, c.journal)
+			c.relays[name] = r
+		}
+		at = r.Addr()
 	}
-	return "s3://" + bucket + "/klive?region=us-east-1&pathStyle=true&endpoint=http://" + r.Addr()
+	return "s3://" + bucket + "/klive?region=us-east-1&pathStyle=true&endpoint=http://" + at
 }
 
 func (c *cluster) ready(ctx context.Context, admin string) error {

@@ -37,17 +37,24 @@ func publish(t testing.TB, url string, clip *publisher.Clip, limit time.Duration
 // publishOn publishes a clip on a connection that has been accepted.
 func publishOn(t testing.TB, pub *publisher.Publisher, clip *publisher.Clip, limit time.Duration) *feed {
 	t.Helper()
+	f := &feed{pub: pub}
+	f.play(t, publisher.Play{Clip: clip, Limit: limit, Sent: f.note})
+	return f
+}
+
+// play begins to play until stop.
+func (f *feed) play(t testing.TB, play publisher.Play) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &feed{pub: pub, cancel: cancel}
+	f.cancel = cancel
 	f.wg.Go(func() {
-		f.err = pub.Play(ctx, publisher.Play{Clip: clip, Limit: limit, Sent: f.note})
+		f.err = f.pub.Play(ctx, play)
 		if errors.Is(f.err, context.Canceled) {
 			f.err = nil
 		}
-		pub.Close()
+		f.pub.Close()
 	})
 	t.Cleanup(func() { f.stop() })
-	return f
 }
 
 func (f *feed) note(u publisher.Unit) {

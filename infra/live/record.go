@@ -83,16 +83,18 @@ func ParseKick(data []byte) Kick {
 	return k
 }
 
-// FeedBeat is how often a gateway refreshes the record of a feed it holds, and FeedStale
-// the age at which a record that was not refreshed counts as a dead gateway's: longer than a
-// cluster of NATS servers needs to elect a leader, when no record can be written.
+// FeedBeat is how often a gateway refreshes the record of a feed it holds, FeedLook how often it
+// looks whether the record has to say something else sooner, and FeedStale the age at which a
+// record that was not refreshed counts as a dead gateway's: longer than a cluster of NATS servers
+// needs to elect a leader, when no record can be written.
 const (
-	FeedBeat  = time.Second
+	FeedBeat  = 2 * time.Second
+	FeedLook  = time.Second
 	FeedStale = 12 * time.Second
 )
 
-// FeedRecord is what the control plane knows of a feed. Its gateway writes it at open,
-// each [FeedBeat] and at close.
+// FeedRecord is what the control plane knows of a feed. Its gateway writes it at open, each
+// [FeedBeat], within [FeedLook] of what [FeedRecord.Tells] finds, and at close.
 type FeedRecord struct {
 	Version int  `json:"v"`
 	Feed    Feed `json:"feed"`
@@ -132,6 +134,23 @@ func (r *FeedRecord) Recent(now time.Time, within time.Duration) bool {
 	}
 	return now.Sub(last) <= within
 }
+
+// Quiet reports whether nothing had come for a while when the record was written.
+func (r *FeedRecord) Quiet() bool {
+	return r.Clock.LastArrival == 0 || r.Beat.Sub(r.Clock.LastArrival.Std()) >= FeedLook
+}
+
+// Tells reports whether the record, that of a feed whose record was before until now, says what
+// others decide by and can't wait for: that media come or come no more, how good they are, and what
+// they are.
+func (r *FeedRecord) Tells(before *FeedRecord) bool {
+	return r.Quiet() != before.Quiet() || !equal(r.Stats.Health, before.Stats.Health) ||
+		r.Stats.Video != before.Stats.Video || r.Stats.Audio != before.Stats.Audio ||
+		r.Stats.Width != before.Stats.Width || r.Stats.Height != before.Stats.Height
+}
+
+// equal reports whether two scores that may be unknown are the same.
+func equal(a, b *int) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // BroadcastRecord is what gateways need to know of an entry's current broadcast. The
 // entry's owner writes it when it has adopted an item and when the broadcast ends.

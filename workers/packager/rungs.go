@@ -17,7 +17,7 @@ import (
 // at its deadline is a gap.
 type rungs struct {
 	w    *writer
-	news chan struct{} // 1: something was ordered, perhaps with an earlier deadline
+	news chan struct{} // 1: something was ordered
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -43,7 +43,7 @@ type rungResult struct {
 const (
 	// endsAgain is the pause before the log of ends is followed again.
 	endsAgain = 300 * time.Millisecond
-	// deadlineCheck is how often deadlines are looked at.
+	// deadlineCheck is how often deadlines are looked at while there are any.
 	deadlineCheck = 200 * time.Millisecond
 	// fetchWait bounds the reading of a result, which is on the bus.
 	fetchWait = 5 * time.Second
@@ -139,6 +139,10 @@ func (r *rungs) expect(x *rung, j *live.Job) {
 		x.video = &j.Video[0] // a job of one output
 	}
 	r.pending[j.EndSubject(x.media.Rendition)] = x
+	select {
+	case r.news <- struct{}{}:
+	default:
+	}
 }
 
 // take gives out what is expected under a subject, once; nil when it is not.
@@ -211,25 +215,41 @@ func (r *rungs) late() error {
 
 // expire gives up what is late.
 func (r *rungs) expire(ctx context.Context) {
-	for sleep(ctx, deadlineCheck) {
-		now := time.Now()
-		var late []*rung
-		r.mu.Lock()
-		for subject, x := range r.pending {
-			if now.After(x.deadline) {
-				late = append(late, x)
-				delete(r.pending, subject)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.news:
+		}
+		for more := true; more; {
+			if !sleep(ctx, deadlineCheck) {
+				return
 			}
-		}
-		r.mu.Unlock()
-		if len(late) == 0 {
-			continue
-		}
-		why := r.late()
-		for _, x := range late {
-			x.gap(r.w, why)
+			more = r.expireNow(time.Now())
 		}
 	}
+}
+
+// expireNow gives up what is late by now, and reports whether anything is left to wait for.
+func (r *rungs) expireNow(now time.Time) (more bool) {
+	var late []*rung
+	r.mu.Lock()
+	for subject, x := range r.pending {
+		if now.After(x.deadline) {
+			late = append(late, x)
+			delete(r.pending, subject)
+		}
+	}
+	more = len(r.pending) > 0
+	r.mu.Unlock()
+	if len(late) == 0 {
+		return more
+	}
+	why := r.late()
+	for _, x := range late {
+		x.gap(r.w, why)
+	}
+	return more
 }
 
 // follow reads the ends of the entry's jobs, from the oldest that is kept: an owner before
