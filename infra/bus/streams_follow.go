@@ -14,6 +14,9 @@ const (
 	// followHeartbeat is how often the server says that it still serves a follower
 	// that waits; after two that failed to come the follower asks anew.
 	followHeartbeat = time.Second
+	// followBatch is how many messages are asked for at a time, as long as they are no more than the
+	// largest one may be: to ask for each costs the bus as many messages again.
+	followBatch     = 8
 	followRetry     = 50 * time.Millisecond
 	followRetryMost = time.Second
 
@@ -39,8 +42,8 @@ func (e *UnreadableError) Unwrap() []error {
 	return []error{e.Err, &AgedOutError{Subject: e.Subject, Want: e.Seq, First: e.Seq + 1}}
 }
 
-// streamFollower reads one subject. Nothing is read ahead of Next: what the reader
-// has not asked for yet is the servers' to keep and to bound.
+// streamFollower reads one subject. Little is read ahead of Next: what the reader has not asked
+// for yet is the servers' to keep and to bound.
 type streamFollower struct {
 	streams *Streams
 	shard   *shard
@@ -213,8 +216,8 @@ func (f *streamFollower) open(ctx context.Context) error {
 	if info := cons.CachedInfo(); f.want == 0 && info != nil && info.NumPending == 0 {
 		f.want = 1
 	}
-	// One message at a time, asked for by Next.
-	it, err := cons.Messages(jetstream.PullMaxMessages(1), jetstream.PullHeartbeat(followHeartbeat),
+	largest := int(f.streams.control.nc.MaxPayload()) + headerBytes
+	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(followBatch, largest), jetstream.PullHeartbeat(followHeartbeat),
 		jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		f.shard.forget(cons)

@@ -35,15 +35,14 @@ const manyEntries = 200
 func TestClusterManyEntries(t *testing.T) {
 	proveOnly(t)
 	c := startCluster(t, shape{settings: []string{"log.level=info"}, direct: true})
-	const entries = manyEntries
-	table := &check.Table{Title: fmt.Sprintf("%d entries at 300 kbit/s", entries)}
+	table := &check.Table{Title: fmt.Sprintf("%d entries at 300 kbit/s", manyEntries)}
 	t.Cleanup(func() { t.Log(table) })
 	clip := demoClip(t, publisher.Synthetic{Width: 640, Height: 360, Bitrate: 300_000})
 	idle, begin := c.usage(), time.Now()
 	time.Sleep(20 * time.Second)
 	rest, span := c.usage(), time.Since(begin)
 	var feeds []*feed
-	for i, e := range (controlPlane{c.client, c.control.admin}).addEntries(t, entries) {
+	for i, e := range (controlPlane{c.client, c.control.admin}).addEntries(t, manyEntries) {
 		feeds = append(feeds, publishLightly(t, c.gateways[i%len(c.gateways)].ingest(e, 0), clip))
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -53,7 +52,7 @@ func TestClusterManyEntries(t *testing.T) {
 		eventually(t, 4*time.Minute, what, func() error {
 			m := c.owned()
 			var n int
-			if n, most, least = shares(m); n != entries || len(m) != workers {
+			if n, most, least = shares(m); n != manyEntries || len(m) != workers {
 				return errShares
 			}
 			return nil
@@ -63,8 +62,8 @@ func TestClusterManyEntries(t *testing.T) {
 		return most, least
 	}
 	most, least := settled("three workers", 3)
-	if most > 2*entries/3 || least < entries/10 {
-		t.Errorf("a worker owns %d and another %d of %d entries", most, least, entries)
+	if most > 2*manyEntries/3 || least < manyEntries/10 {
+		t.Errorf("a worker owns %d and another %d of %d entries", most, least, manyEntries)
 	}
 	time.Sleep(20 * time.Second)
 	before, written, idling, own, from := c.usage(), c.written(), idleHost(t), ownCPU(t), time.Now()
@@ -73,12 +72,12 @@ func TestClusterManyEntries(t *testing.T) {
 	table.Add("publishers and store: CPU s a minute", []float64{(ownCPU(t) - own).Seconds() / minutes, (after["store"].cpu - before["store"].cpu) / minutes}, "")
 	idleCores := (idleHost(t) - idling).Minutes() / minutes
 	table.Add("cores of this host that had nothing to do", fmt.Sprintf("%.2f of %d", idleCores, runtime.NumCPU()), "")
-	costs := ceiling{entries: entries, most: most, least: least, roles: map[string]cost{}}
+	costs := ceiling{entries: manyEntries, most: most, least: least, roles: map[string]cost{}}
 	for _, role := range ceilingRoles {
 		standing := (rest[role].cpu - idle[role].cpu) / span.Minutes()
 		costs.roles[role] = cost{
-			cpu:    ((after[role].cpu-before[role].cpu)/minutes - standing) / float64(entries),
-			memory: (after[role].memory - rest[role].memory) / float64(entries),
+			cpu:    ((after[role].cpu-before[role].cpu)/minutes - standing) / float64(manyEntries),
+			memory: (after[role].memory - rest[role].memory) / float64(manyEntries),
 		}
 		table.Add(role+": CPU s a minute, idle and with all entries", []float64{standing, (after[role].cpu - before[role].cpu) / minutes}, "")
 	}

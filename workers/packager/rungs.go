@@ -16,8 +16,10 @@ import (
 // ends: the first end of an output counts, for every owner of the entry alike. What has none
 // at its deadline is a gap.
 type rungs struct {
-	w    *writer
-	news chan struct{} // 1: something was ordered
+	w     *writer
+	news  chan struct{} // 1: something was ordered
+	first chan struct{} // closed when something was ordered for the first time
+	begin sync.Once     // closes first
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -50,7 +52,7 @@ const (
 )
 
 func newRungs(w *writer) *rungs {
-	return &rungs{w: w, pending: map[string]*rung{}, news: make(chan struct{}, 1)}
+	return &rungs{w: w, pending: map[string]*rung{}, news: make(chan struct{}, 1), first: make(chan struct{})}
 }
 
 // start follows the ends of jobs and looks at the deadlines until the context ends.
@@ -139,6 +141,7 @@ func (r *rungs) expect(x *rung, j *live.Job) {
 		x.video = &j.Video[0] // a job of one output
 	}
 	r.pending[j.EndSubject(x.media.Rendition)] = x
+	r.begin.Do(func() { close(r.first) })
 	select {
 	case r.news <- struct{}{}:
 	default:
@@ -252,9 +255,15 @@ func (r *rungs) expireNow(now time.Time) (more bool) {
 	return more
 }
 
-// follow reads the ends of the entry's jobs, from the oldest that is kept: an owner before
-// this one may have died between an end and what it would have written of it.
+// follow reads the ends of the entry's jobs, once there are jobs: many entries have none, ever. It
+// begins with the oldest that is kept: an owner before this one may have died between an end and
+// what it would have written of it.
 func (r *rungs) follow(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-r.first:
+	}
 	for {
 		err := r.followOnce(ctx)
 		if ctx.Err() != nil {
