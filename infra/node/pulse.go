@@ -38,6 +38,7 @@ type pulse struct {
 	mu    sync.Mutex
 	asked time.Time // when the question was asked that has no answer yet
 	err   error
+	cut   bool      // err came of a connection that was lost
 	since time.Time // when the first of the questions was asked that brought err, or no more errors
 	took  time.Duration
 }
@@ -77,8 +78,9 @@ func (p *pulse) ask() {
 	p.asked = began
 	p.mu.Unlock()
 	err := p.check()
+	cut := err != nil && (errors.Is(err, bus.ErrClosed) || p.lost())
 	p.mu.Lock()
-	p.asked = time.Time{}
+	p.asked, p.cut = time.Time{}, cut
 	was, since := p.err, p.since
 	if p.err = err; err == nil {
 		p.took = time.Since(began)
@@ -112,7 +114,8 @@ func (p *pulse) failing() error {
 		return nil
 	}
 	patience := pulsePatience
-	if errors.Is(p.err, bus.ErrElecting) {
+	// Where the connection is back and asked again, what becomes of that counts.
+	if errors.Is(p.err, bus.ErrElecting) || p.cut && !p.asked.IsZero() && !p.lost() {
 		patience = electionPatience
 	}
 	if time.Since(p.since) < patience {

@@ -112,3 +112,24 @@ func TestPulseWithoutAnswer(t *testing.T) {
 		}
 	})
 }
+
+// A bus node that dies takes the connection with it: once there is another, the node stays ready for as long as an
+// election may keep the others from answering.
+func TestPulseOnAnotherConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan error, 1)
+		answer <- fmt.Errorf("%w: nats: connection closed", bus.ErrClosed)
+		var lost atomic.Bool
+		p := newPulse(func() error { return <-answer }, lost.Load, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		go p.ask()
+		time.Sleep(pulsePatience + time.Second)
+		if err := p.failing(); err != nil {
+			t.Errorf("connected again, and not answered yet: %v", err)
+		}
+		lost.Store(true)
+		if err := p.failing(); !errors.Is(err, bus.ErrClosed) {
+			t.Errorf("the other connection is lost as well: %v", err)
+		}
+		answer <- nil
+	})
+}
