@@ -32,7 +32,6 @@ func TestClusterRolesKilled(t *testing.T) {
 	}
 	s.finish()
 	s.stalls(rolesKilledStall)
-	s.promise.Recovery = -1 // of nine faults there is no one
 	s.fenced(nil)
 }
 
