@@ -89,7 +89,7 @@ func (p plan) run(t *testing.T) (wrong []string) {
 	r.heal()
 	<-published
 	r.ended = time.Now()
-	time.Sleep(5 * time.Minute)
+	time.Sleep(4 * time.Minute)
 	for _, x := range r.slots {
 		x.stop()
 	}

@@ -43,7 +43,7 @@ func TestViewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := v.WaitFor(ctx, 2); err != nil {
 		t.Fatal(err)
@@ -54,7 +54,13 @@ func TestViewer(t *testing.T) {
 	files[list] = window(3)
 	listed := time.Now()
 	show()
-	for len(v.Failures()) < 2 && ctx.Err() == nil {
+	isListed := func() bool {
+		v.listed.mu.Lock()
+		defer v.listed.mu.Unlock()
+		r := v.listed.follower.Renditions[list]
+		return r != nil && len(r.Items) > 0 && r.Items[len(r.Items)-1].Seq == 3
+	}
+	for (len(v.Failures()) < 2 || !isListed()) && ctx.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
 	}
 	files["/kLive/0_demolive_32/b/"+name(2)] = segment
