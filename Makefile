@@ -12,6 +12,8 @@ ARGS        ?=
 FUZZTIME    ?= 10s
 PROVE       ?= .
 BENCH       ?= .
+# Tests that are skipped under the race detector (check.Calculation).
+CALCULATIONS := TestAnyDisturbance|TestAnyStream|TestBitratesAndBackup|TestChapters|TestCostOfWindow|TestDayLongBroadcast|TestHeadTooLarge|TestJitterDrift|TestMemoryOfAVastFile|TestPlaylistsKeepTheRules|TestReconnects|TestSoundBeforeTheFirstPicture|TestSyncOverHours|TestTransportWrap
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOTESTSUM   := gotest.tools/gotestsum@v1.13.0
 VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
@@ -50,7 +52,7 @@ test: setup-test build
 test-unit: setup-test $(BUNDLE)
 	$(TEST) -race -p 3 -timeout 12m $(UNIT)
 	$(GO) test -tags previous -run TestPreviousForms ./storage/timeline
-	$(GO) test -run 'TestDayLong|VastFile|CostOfWindow|KeepTheRules' ./workers/recorder ./workers/packager ./storage/playlist
+	$(GO) test -run '$(CALCULATIONS)' ./gateway ./storage/playlist ./storage/timeline ./workers/packager ./workers/recorder
 
 test-e2e: setup-test build
 	$(TEST) -count=1 -timeout 18m -parallel 4 ./infra/e2e/...
@@ -73,7 +75,7 @@ encoders:
 
 ## prove: the points at their stated length (PROVE=regexp chooses)
 prove: setup-test build
-	KLIVE_PROVE=1 $(GO) test -count=1 -v -p 1 -timeout 240m -run '$(PROVE)' ./infra/e2e/... ./gateway ./gateway/srt ./gateway/whip ./workers/... ./storage/origin
+	KLIVE_PROVE=1 $(GO) test -count=1 -v -p 1 -timeout 240m -run '$(PROVE)' ./infra/e2e/... ./gateway ./gateway/srt ./gateway/whip ./workers/... ./storage/origin ./storage/playlist
 
 ## bench: CPU, memory and allocations per stream (BENCH=regexp chooses)
 bench: setup-test build

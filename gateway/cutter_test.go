@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"klive/infra/check"
 	"klive/infra/media"
 )
 
@@ -140,6 +141,7 @@ func TestRules(t *testing.T) {
 }
 
 func TestJitterDrift(t *testing.T) {
+	check.Calculation(t)
 	for _, tt := range []struct {
 		name   string
 		src    source

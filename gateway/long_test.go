@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"klive/infra/check"
 	"klive/infra/live"
 	"klive/infra/media"
 )
@@ -19,6 +20,7 @@ func wireMs(seconds float64) uint64 { return uint64(math.Floor(seconds*1000)) & 
 // distance of sound and picture must stay what it is at the source, also while the source's
 // audio clock drifts by 100 ppm.
 func TestSyncOverHours(t *testing.T) {
+	check.Calculation(t)
 	length := 10 * time.Hour
 	if testing.Short() {
 		length = 20 * time.Minute
@@ -90,6 +92,7 @@ func measureSync(t *testing.T, length time.Duration, drift float64) (worst time.
 // twice and media time does not go back behind what was announced, except within the window
 // in which clocks count as one.
 func TestReconnects(t *testing.T) {
+	check.Calculation(t)
 	rapid.Check(t, func(t *rapid.T) {
 		var clocks []live.ClockRecord
 		var lastEnd media.Time

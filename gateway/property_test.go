@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"klive/infra/check"
 	"klive/infra/live"
 	"klive/infra/media"
 )
@@ -35,6 +36,7 @@ func drawSource(t *rapid.T) source {
 
 // TestAnyStream holds the cutter to what is true of every stream without disturbance.
 func TestAnyStream(t *testing.T) {
+	check.Calculation(t)
 	rapid.Check(t, func(t *rapid.T) {
 		src := drawSource(t)
 		starts := rapid.Bool().Draw(t, "starts")
@@ -53,6 +55,7 @@ func TestAnyStream(t *testing.T) {
 // TestSoundBeforeTheFirstPicture begins with sound: a broadcast keeps what lies within the
 // bound before its first picture, each frame once and in order; another publish keeps none.
 func TestSoundBeforeTheFirstPicture(t *testing.T) {
+	check.Calculation(t)
 	rapid.Check(t, func(t *rapid.T) {
 		src := drawSource(t)
 		src.audioLag = 0
@@ -136,6 +139,7 @@ func checkGrid(t tb, parts []*live.Part, starts bool) {
 
 // TestBitratesAndBackup runs three bitrates and a backup encoder against each other.
 func TestBitratesAndBackup(t *testing.T) {
+	check.Calculation(t)
 	rapid.Check(t, func(t *rapid.T) {
 		src := drawSource(t)
 		src.audioLag = 0
@@ -192,6 +196,7 @@ func TestBitratesAndBackup(t *testing.T) {
 // TestAnyDisturbance sends streams with everything wrong at once: what is left must still
 // be in order.
 func TestAnyDisturbance(t *testing.T) {
+	check.Calculation(t)
 	rapid.Check(t, func(t *rapid.T) {
 		src := drawSource(t)
 		src.jitter = time.Duration(rapid.IntRange(0, 25).Draw(t, "jitter")) * time.Millisecond

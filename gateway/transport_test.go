@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"klive/infra/check"
 	"klive/infra/media"
 	"klive/infra/media/ts"
 )
@@ -155,6 +156,7 @@ func (l *loop) play(rounds int, times func(round int) uint64, change func(round 
 
 // TestTransportWrap runs over the wrap of the 33-bit clock, 26.5 hours of it when proving.
 func TestTransportWrap(t *testing.T) {
+	check.Calculation(t)
 	rounds := 300
 	if os.Getenv("KLIVE_PROVE") == "1" {
 		rounds = int(27 * time.Hour / loopPeriod)

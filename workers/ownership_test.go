@@ -2,9 +2,7 @@ package workers
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -16,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"klive/infra/bus/bustest"
+	"klive/infra/check"
 	"klive/storage/timeline"
 )
 
@@ -52,28 +51,10 @@ func drawPlan(t *rapid.T) plan {
 	return p
 }
 
-func proving() bool { return os.Getenv("KLIVE_PROVE") == "1" }
-
-// checks is how many plans a test runs: few as part of all tests, many when proving.
-func checks(t *testing.T, few, many int) {
-	t.Helper()
-	n := few
-	if proving() {
-		n = many
-	}
-	for name, value := range map[string]string{"rapid.checks": strconv.Itoa(n), "rapid.nofailfile": "true"} {
-		before := flag.Lookup(name).Value.String()
-		if err := flag.Set(name, value); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = flag.Set(name, before) })
-	}
-}
-
 // TestOwnership lets workers be killed, stopped, cut off and ended while their store and log
 // lose answers, and holds what is left against what must be.
 func TestOwnership(t *testing.T) {
-	checks(t, 12, 250)
+	check.Checks(t, 6, 250)
 	bustest.Prepare(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		p := drawPlan(rt)
@@ -108,7 +89,7 @@ func (p plan) run(t *testing.T) (wrong []string) {
 	r.heal()
 	<-published
 	r.ended = time.Now()
-	time.Sleep(5 * time.Minute)
+	time.Sleep(4 * time.Minute)
 	for _, x := range r.slots {
 		x.stop()
 	}

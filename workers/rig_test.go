@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"klive/infra/bus"
+	"klive/infra/check"
 	"klive/infra/live"
 	"klive/storage"
 	"klive/storage/storagetest"
@@ -116,7 +117,7 @@ func (w *world) start(name string) *process {
 	p.beats, err = bus.StartBeats(ctx, p.control, bus.BeatsConfig{Name: name, Payload: p.payload})
 	fail(err)
 	var out io.Writer = io.Discard
-	if testing.Verbose() && !proving() {
+	if testing.Verbose() && !check.Proving() {
 		out = os.Stderr
 	}
 	if w.logs != nil {

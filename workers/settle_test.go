@@ -91,7 +91,7 @@ func TestRegistrationIsHandedOver(t *testing.T) {
 				w := newWorld(t)
 				defer w.stopAll()
 				a := w.start("a")
-				time.AfterFunc(14*time.Second, func() { w.away(20 * time.Minute) })
+				time.AfterFunc(14*time.Second, func() { w.away(9 * time.Minute) })
 				time.Sleep(4 * time.Second)
 				w.publish(1, 12*time.Second)
 				b := w.start("b")
@@ -105,12 +105,12 @@ func TestRegistrationIsHandedOver(t *testing.T) {
 				if holder := w.holder(); holder != b.name || time.Since(begin) > 6*time.Second {
 					t.Errorf("after %v the entry is held by %q", time.Since(begin), holder)
 				}
-				time.Sleep(20 * time.Minute)
+				time.Sleep(9 * time.Minute)
 				w.house.mu.Lock()
 				defer w.house.mu.Unlock()
 				n := 0
 				for _, call := range w.calls {
-					if strings.HasPrefix(call, "20m") || strings.HasPrefix(call, "21m") {
+					if strings.HasPrefix(call, "9m") || strings.HasPrefix(call, "10m") {
 						n++
 					}
 				}

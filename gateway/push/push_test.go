@@ -471,26 +471,6 @@ func fragmented(t *testing.T, streams ...string) []byte {
 	return b
 }
 
-// TestTracksApart sends each track in a long request of its own, as CMAF ingest does, and ends
-// them by closing: they are one feed, which Kaltura is asked about once.
-func TestTracksApart(t *testing.T) {
-	r := newRig(t, nil)
-	var group sync.WaitGroup
-	for name, s := range map[string]string{"video.cmfv": "0:v", "audio.cmfa": "0:a:0"} {
-		b := fragmented(t, s)
-		group.Go(func() {
-			if code, detail := r.send(http.MethodPost, address+"/Streams("+name+")?p=102&t=secret-token", bytes.NewReader(b)); code != 200 {
-				t.Errorf("%s: %d %s", name, code, detail)
-			}
-		})
-	}
-	group.Wait()
-	r.wait("pictures and sound", func() bool { s := r.stats(); return s.Video == "H264" && s.Audio == "AAC" && s.Frames > 0 })
-	if n := r.api.count(); n != 1 {
-		t.Errorf("Kaltura was asked %d times", n)
-	}
-}
-
 // TestMovieEnd ends a feed by an empty mfra.
 func TestMovieEnd(t *testing.T) {
 	r := newRig(t, nil)

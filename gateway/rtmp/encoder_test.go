@@ -130,7 +130,7 @@ func counter(t *testing.T, reg *prometheus.Registry, name string) float64 {
 // waitClosed waits for the end of a publication: ffmpeg does not wait for ours.
 func waitClosed(t *testing.T, p *fakePublication) (int, error) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if n, cause := p.state(); n > 0 {
 			return n, cause
 		}
@@ -289,7 +289,7 @@ func TestRTMPS(t *testing.T) {
 
 func waitPub(t *testing.T, gw *fakeGateway, i int) *fakePublication {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		gw.mu.Lock()
 		n := len(gw.pubs)
 		gw.mu.Unlock()

@@ -382,6 +382,7 @@ func TestManyViewers(t *testing.T) {
 						t.Errorf("%s: %d", p, r.StatusCode)
 					}
 				}
+				time.Sleep(time.Millisecond) // viewers without a pause leave the writer no processor
 			}
 		})
 	}
@@ -398,7 +399,7 @@ func TestManyViewers(t *testing.T) {
 		t.Error(err)
 	}
 
-	time.Sleep(50 * time.Millisecond) // the view has read the log's end
+	s.follows()
 	s.do("GET", multi)
 	before := s.metric("klive_origin_renders_total")
 	for range 1000 {
@@ -409,6 +410,21 @@ func TestManyViewers(t *testing.T) {
 	}
 	if s.metric("klive_origin_requests_total") < 1000 || s.metric("klive_origin_bytes_total") <= 0 {
 		t.Error("requests are not counted")
+	}
+}
+
+// follows waits until the view has read the log's end.
+func (s *station) follows() {
+	s.t.Helper()
+	for {
+		st, err := s.view.State(s.t.Context(), tt.Entry)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if st.LogSeq == s.writer.State().LogSeq {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -246,9 +246,8 @@ func (w *world) hold(i int) {
 
 // Whatever comes, every version of every playlist keeps the rules.
 func TestPlaylistsKeepTheRules(t *testing.T) {
-	if check.RaceDetector {
-		t.Skip("SKIP: whole broadcasts by chance go without the race detector")
-	}
+	check.Calculation(t)
+	check.Checks(t, 30, 300)
 	total := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t, rt)

@@ -266,6 +266,7 @@ func TestViewConcurrency(t *testing.T) {
 						t.Errorf("chapter %d: %v", c.FirstSeq, err)
 					}
 				}
+				time.Sleep(time.Millisecond) // readers without a pause leave the writer no processor
 			}
 		})
 	}

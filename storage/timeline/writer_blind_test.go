@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"klive/infra/check"
 	"klive/storage/timeline"
 	tt "klive/storage/timeline/timelinetest"
 )
@@ -148,6 +149,7 @@ func claimOf(t *testing.T, epoch uint64) []byte {
 
 // A head that nobody would read is not written.
 func TestHeadTooLarge(t *testing.T) {
+	check.Calculation(t)
 	f := newFixture(t)
 	sc := tt.NewScript()
 	w := f.mustOpen(1)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"klive/infra/check"
 	"klive/storage"
 	"klive/storage/storagetest"
 	"klive/storage/timeline"
@@ -288,6 +289,7 @@ func (f *fixture) run(w *timeline.Writer, sc *tt.Script, length time.Duration) {
 
 // The head must not grow with the window, and every item must be found once.
 func TestChapters(t *testing.T) {
+	check.Calculation(t)
 	f := newFixture(t)
 	var size, largest, puts int
 	f.store.Before = func(_ context.Context, op, key string) error {

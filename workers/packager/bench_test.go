@@ -12,7 +12,7 @@ import (
 	"klive/storage"
 )
 
-// nullStore takes media without keeping it; the rest goes to the disk.
+// nullStore takes media without keeping it; the rest goes to the memory.
 type nullStore struct{ storage.Store }
 
 func (s nullStore) Put(ctx context.Context, key string, data [][]byte, opt storage.PutOptions) (storage.Info, error) {

@@ -91,9 +91,7 @@ func cost(t *testing.T, window time.Duration) (w *weighed, segments int, mediaBy
 // What a segment costs does not grow with the DVR window; the stored playlists of the window,
 // which are as long as it is, are written less often the longer they are.
 func TestCostOfWindow(t *testing.T) {
-	if check.RaceDetector {
-		t.Skip("SKIP: virtual hours go without the race detector")
-	}
+	check.Calculation(t)
 	windows := []time.Duration{10 * time.Minute, 2 * time.Hour}
 	if os.Getenv("KLIVE_PROVE") == "1" {
 		windows = append(windows, 24*time.Hour)

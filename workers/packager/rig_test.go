@@ -22,8 +22,8 @@ import (
 	"klive/infra/media"
 	"klive/infra/media/mp4"
 	"klive/storage"
-	"klive/storage/disk"
 	"klive/storage/playlist"
+	"klive/storage/storagetest"
 	"klive/storage/timeline"
 	"klive/storage/timeline/timelinetest"
 )
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const entry = "0_demolive"
 
-// rig is a packager over the real ring (or the streams), disk store and timeline.
+// rig is a packager over the real ring (or the streams), a store in memory and the timeline.
 type rig struct {
 	t     testing.TB
 	ring  bus.Media
@@ -58,7 +58,7 @@ type rig struct {
 	records map[live.FeedID]live.FeedRecord // the newest of each place
 }
 
-// hookStore is the disk with faults.
+// hookStore is a store with faults.
 type hookStore struct {
 	storage.Store
 	// put fails a write when it returns an error; once a packager runs, set changes it.
@@ -107,12 +107,7 @@ func (s *hookStore) set(put func(key string) error) {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	d, err := disk.Open(disk.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.Close)
-	g := &rig{t: t, ring: bus.NewRing(bus.RingConfig{}), log: timelinetest.NewLog(), store: &hookStore{Store: d}, sent: map[media.TrackID][]media.Frame{}, parts: map[live.Feed][]*live.Part{}, records: map[live.FeedID]live.FeedRecord{}}
+	g := &rig{t: t, ring: bus.NewRing(bus.RingConfig{}), log: timelinetest.NewLog(), store: &hookStore{Store: storagetest.NewMemory()}, sent: map[media.TrackID][]media.Frame{}, parts: map[live.Feed][]*live.Part{}, records: map[live.FeedID]live.FeedRecord{}}
 	return g
 }
 

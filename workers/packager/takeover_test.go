@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"klive/infra/bus"
+	"klive/infra/check"
 	"klive/infra/live"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -421,6 +422,7 @@ func TestHandOverOfNothing(t *testing.T) {
 // TestKilledAgainAndAgain ends owners at random moments, with a store that fails at random:
 // every frame is stored once, whatever was under way.
 func TestKilledAgainAndAgain(t *testing.T) {
+	check.Checks(t, 20, 300)
 	rapid.Check(t, func(r *rapid.T) {
 		kills := rapid.SliceOfN(rapid.IntRange(200, 12_000), 1, 4).Draw(r, "milliseconds between kills")
 		leaves := rapid.SliceOfN(rapid.Bool(), len(kills), len(kills)).Draw(r, "handed over instead")

@@ -218,7 +218,7 @@ func TestCodecChangesEveryMinute(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- r.Run(t.Context()) }()
 		time.Sleep(time.Second)
-		const minutes = 20
+		const minutes = 10
 		for i := range minutes {
 			for range 15 {
 				s.add(100)

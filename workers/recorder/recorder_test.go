@@ -395,9 +395,7 @@ func TestPicturesComeLater(t *testing.T) {
 
 // TestDayLongBroadcast records 26 h: Kaltura takes 25.
 func TestDayLongBroadcast(t *testing.T) {
-	if check.RaceDetector {
-		t.Skip("SKIP: virtual days go without the race detector")
-	}
+	check.Calculation(t)
 	synctest.Test(t, func(t *testing.T) {
 		s, k := newStream(1, true), &kalturaAPI{}
 		k.refuse = func(r kaltura.AppendRequest) error {

@@ -448,7 +448,7 @@ func (k *kalturaAPI) inOrder(t interface{ Errorf(string, ...any) }, asset string
 
 // options are quick.
 func options(segment time.Duration) recorder.Options {
-	return recorder.Options{Segment: segment, Poll: 50 * time.Millisecond, Retry: 10 * time.Millisecond, RetryMost: 100 * time.Millisecond, Unknown: 10 * time.Millisecond}
+	return recorder.Options{Segment: segment, Poll: 250 * time.Millisecond, Retry: 10 * time.Millisecond, RetryMost: 100 * time.Millisecond, Unknown: 10 * time.Millisecond}
 }
 
 func newRecorder(t testing.TB, s *stream, store recorder.Recordings, api recorder.API, o recorder.Options) *recorder.Recorder {

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"klive/infra/check"
 	"klive/infra/media"
 	"klive/storage/playlist"
 	"klive/storage/timeline"
@@ -336,6 +337,7 @@ func (w *world) run(skew time.Duration) (wrong string) {
 // Whatever owners do, and whenever: nothing that a timeline names is removed. And when all
 // is quiet, nothing is left that no timeline names.
 func TestNeverRemovesWhatIsNamed(t *testing.T) {
+	check.Checks(t, 30, 300)
 	sweeps, swept := 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &world{put: map[string]bool{}, choices: rapid.SliceOfN(rapid.Byte(), 20, 400).Draw(rt, "choices")}

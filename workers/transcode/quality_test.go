@@ -131,11 +131,16 @@ func TestOverload(t *testing.T) {
 		}
 		return list
 	}
-	began := time.Now() // by the first one the worker learns how fast it is
-	if list := gone(order(time.Minute)); len(list) > 0 {
-		t.Fatalf("the first segment went without %v", list)
+	// By the first ones the worker learns how fast it is. The quickest is the measure: beside other tests one may take
+	// several times as long as the next, and what follows would be no load.
+	cost := time.Minute
+	for range 3 {
+		began := time.Now()
+		if list := gone(order(time.Minute)); len(list) > 0 {
+			t.Fatalf("a segment without load went without %v", list)
+		}
+		cost = min(cost, time.Since(began))
 	}
-	cost := time.Since(began)
 	var jobs []*live.Job
 	for range 14 {
 		jobs = append(jobs, order(3*cost))

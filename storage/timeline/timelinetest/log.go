@@ -2,8 +2,10 @@
 package timelinetest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"klive/storage/timeline"
@@ -18,20 +20,27 @@ type Log struct {
 	// mu guards the fields below.
 	mu      sync.Mutex
 	seq     uint64
-	records []record
+	records []record      // by their numbers
 	changed chan struct{} // closed at each append
+	// ids and last find records by what appends ask for; some may be trimmed by now.
+	ids  map[recordID]uint64
+	last map[string]uint64
 }
 
+type recordID struct{ subject, id string }
+
 type record struct {
-	seq         uint64
-	subject, id string
-	data        []byte
+	seq     uint64
+	subject string
+	data    []byte
 }
 
 var _ timeline.Log = (*Log)(nil)
 
 // NewLog returns an empty log.
-func NewLog() *Log { return &Log{changed: make(chan struct{})} }
+func NewLog() *Log {
+	return &Log{changed: make(chan struct{}), ids: map[recordID]uint64{}, last: map[string]uint64{}}
+}
 
 // Append implements [timeline.Log].
 func (l *Log) Append(ctx context.Context, subject, id string, data []byte, expectLast uint64) (uint64, error) {
@@ -53,35 +62,34 @@ func (l *Log) Append(ctx context.Context, subject, id string, data []byte, expec
 func (l *Log) append(subject, id string, data []byte, expectLast uint64) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var last uint64
-	for _, r := range l.records {
-		if r.subject == subject {
-			if r.id == id {
-				return r.seq, nil
-			}
-			last = r.seq
-		}
+	if seq := l.held(l.ids[recordID{subject, id}]); seq != 0 {
+		return seq, nil
 	}
+	last := l.held(l.last[subject])
 	if last != expectLast {
 		return 0, fmt.Errorf("%w: last is %d, not %d", timeline.ErrConflict, last, expectLast)
 	}
 	l.seq++
-	l.records = append(l.records, record{l.seq, subject, id, data})
+	l.records = append(l.records, record{l.seq, subject, data})
+	l.ids[recordID{subject, id}], l.last[subject] = l.seq, l.seq
 	close(l.changed)
 	l.changed = make(chan struct{})
 	return l.seq, nil
+}
+
+// held is the number of a record that is still there, or 0.
+func (l *Log) held(seq uint64) uint64 {
+	if len(l.records) == 0 || seq < l.records[0].seq {
+		return 0
+	}
+	return seq
 }
 
 // Last implements [timeline.Log].
 func (l *Log) Last(ctx context.Context, subject string) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := len(l.records) - 1; i >= 0; i-- {
-		if l.records[i].subject == subject {
-			return l.records[i].seq, ctx.Err()
-		}
-	}
-	return 0, ctx.Err()
+	return l.held(l.last[subject]), ctx.Err()
 }
 
 // Follow implements [timeline.Log].
@@ -103,6 +111,8 @@ func (l *Log) Wipe() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.records, l.seq = nil, 0
+	clear(l.ids)
+	clear(l.last)
 }
 
 // Count returns how many records there are.
@@ -137,8 +147,9 @@ func (f *follower) Next(ctx context.Context) (uint64, []byte, error) {
 func (f *follower) read() (uint64, []byte, chan struct{}) {
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
-	for _, r := range f.log.records {
-		if r.subject == f.subject && r.seq >= f.next {
+	from, _ := slices.BinarySearchFunc(f.log.records, f.next, func(r record, seq uint64) int { return cmp.Compare(r.seq, seq) })
+	for _, r := range f.log.records[from:] {
+		if r.subject == f.subject {
 			return r.seq, r.data, nil
 		}
 	}
