@@ -118,7 +118,7 @@ const allPath = "/kLive/smil:0_demolive_all.smil/"
 func TestCDN(t *testing.T) {
 	t.Parallel()
 	c := startChain(t)
-	clip := x264Clip(t, "12", "0")
+	clip := x264Clip(t)
 	first := publish(t, c.demo(), clip, 9*time.Second)
 	const window = 26 * time.Second
 	var follow check.DASH

@@ -16,7 +16,7 @@ import (
 // before its pictures: the encoder has B-frames and sends 150 ms more of sound first.
 func TestPlayersFromTheStart(t *testing.T) {
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s")
-	f := publish(t, p.demo(), x264Clip(t, "14", "0.15"), 12*time.Second)
+	f := publish(t, p.demo(), (&encoded{seconds: "14", late: "0.15"}).encode(t), 12*time.Second)
 	done := make(chan struct{})
 	go func() { defer close(done); f.wait() }()
 	follower := follow(t, p, "0_demolive", done)

@@ -15,7 +15,7 @@ import (
 func TestTransportStream(t *testing.T) {
 	t.Parallel()
 	p := start(t, "KLIVE_HLS_CONTAINER=ts")
-	publish(t, p.demo(), x264Clip(t, "12", "0"), 0)
+	publish(t, p.demo(), x264Clip(t), 0)
 	waitPlayable(t, p)
 	rules := check.NewPlaylist(check.PlaylistConfig{})
 	seen := map[string]string{}
@@ -74,7 +74,7 @@ func TestPictures(t *testing.T) {
 	if code, header := p.status(t, at("thumbnail.jpg")); code != 404 || header.Get("Cache-Control") != "max-age=1" {
 		t.Errorf("before the broadcast: %d %v", code, header)
 	}
-	publish(t, p.demo(), x264Clip(t, "12", "0"), 0)
+	publish(t, p.demo(), x264Clip(t), 0)
 	waitPlayable(t, p)
 	poster := p.get(t.Context(), at("poster.jpg"))
 	first := p.get(t.Context(), at("thumbnail.jpg"))
