@@ -19,7 +19,8 @@ import (
 )
 
 // beside lets a test that mostly waits run beside others. At their stated
-// length, where times are measured, tests run alone.
+// length, where times are measured, tests run alone. So do, always, those in virtual
+// time: the bus's client library keeps timers for all who use it (see bustest.Prepare).
 func beside(t *testing.T) {
 	if !proving() {
 		t.Parallel()

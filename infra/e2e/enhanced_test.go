@@ -166,6 +166,7 @@ func playTags(t testing.TB, pub *publisher.Publisher, video []mp4.MovieUnit, sou
 
 // TestEnhancedFourCCs holds that a codec that is not taken is refused by its name.
 func TestEnhancedFourCCs(t *testing.T) {
+	beside(t)
 	p := start(t)
 	pub, err := publisher.Dial(t.Context(), publisher.Config{URL: p.demo()})
 	if err != nil {
