@@ -169,7 +169,7 @@ func surviveKills(t *testing.T, strategy string) {
 		return nil
 	})
 	for i := range length(36, 4) {
-		time.Sleep(length(10*time.Second, 4*time.Second))
+		time.Sleep(length(10*time.Second, 3*time.Second))
 		victim := c.control
 		if i%2 == 0 {
 			victim = c.owner(e.ID)
