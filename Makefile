@@ -53,7 +53,7 @@ test-unit: setup-test $(BUNDLE)
 	$(GO) test -run 'TestDayLong|VastFile|CostOfWindow|KeepTheRules' ./workers/recorder ./workers/packager ./storage/playlist
 
 test-e2e: setup-test build
-	$(TEST) -count=1 -timeout 18m -parallel 4 ./infra/e2e/...
+	$(TEST) -count=1 -timeout 18m -parallel 5 ./infra/e2e/...
 
 ## test-infra: static binaries for both processors, images, deployment
 test-infra: setup-test $(BUNDLE) .tools/infra .tools/bin/tflint
