@@ -55,7 +55,7 @@ test-unit: setup-test $(BUNDLE)
 	$(GO) test -run '$(CALCULATIONS)' ./gateway ./storage/playlist ./storage/timeline ./workers/packager ./workers/recorder
 
 test-e2e: setup-test build
-	$(TEST) -count=1 -timeout 18m -parallel 4 ./infra/e2e/...
+	$(TEST) -count=1 -timeout 18m -parallel 5 ./infra/e2e/...
 
 ## test-infra: static binaries for both processors, images, deployment
 test-infra: setup-test $(BUNDLE) .tools/infra .tools/bin/tflint

@@ -119,11 +119,6 @@ func (f *Follower) Poll(ctx context.Context) error {
 		if err := f.pollMedia(ctx, u); err != nil && !errors.Is(err, ErrNoPlaylist) {
 			return err
 		}
-		if text := f.last[u.Path]; text != "" {
-			if err := f.Manifests.HLS(u.Path, text); err != nil {
-				return err
-			}
-		}
 	}
 	return f.pollManifest(ctx)
 }
@@ -227,7 +222,7 @@ func (f *Follower) pollMedia(ctx context.Context, u *url.URL) error {
 		r.Items = append(r.Items, item.Item)
 	}
 	f.unread[u.Path] = false
-	return nil
+	return f.Manifests.HLS(u.Path, text)
 }
 
 // read fetches an item's segment and takes it apart.

@@ -147,13 +147,19 @@ func (l *Light) play(ctx context.Context, pub *publisher.Publisher, url string) 
 	from := l.connected(url, u.PTS)
 	sender := publisher.NewSender(pub)
 	err := sender.Begin(l.cfg.Clip, uint32(publisher.Millis(u.DTS)))
+	var last opening
 	for err == nil {
-		if err = l.until(ctx, pub, u.DTS); err != nil {
+		running := ctx
+		if last.mute {
+			running = context.WithoutCancel(ctx)
+		}
+		if err = l.until(running, pub, u.DTS); err != nil {
 			break
 		}
 		if u.PTS >= from {
 			err = sender.Send(u, 0)
 			l.note(u, err)
+			last.sent(u, l.cfg.Clip.Audio != nil)
 		}
 		u = l.next()
 	}
@@ -162,6 +168,22 @@ func (l *Light) play(ctx context.Context, pub *publisher.Publisher, url string) 
 		pub.Close()
 	}
 	return err
+}
+
+// opening is the newest keyframe that was sent. An encoder that stops behind it, before its sound, leaves a segment in which
+// a track is silent, rightly a gap: so one that is told to stop goes on for that moment.
+type opening struct {
+	picture time.Duration
+	mute    bool // its sound has not been sent yet
+}
+
+func (o *opening) sent(u publisher.Unit, sound bool) {
+	switch {
+	case u.Kind == media.Video && u.Key:
+		o.picture, o.mute = u.PTS, sound
+	case u.Kind == media.Audio && u.PTS >= o.picture:
+		o.mute = false
+	}
 }
 
 func (l *Light) next() publisher.Unit { return l.cursor.Next() }

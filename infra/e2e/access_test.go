@@ -29,8 +29,8 @@ func TestSignedURLs(t *testing.T) {
 	now, before := origin.Key{ID: "k2", Secret: "second-secret-of-viewers"}, origin.Key{ID: "k1", Secret: "first-secret-of-viewers"}
 	file, rotate := keyFile(t)
 	rotate(now, before)
-	p := start(t, "KLIVE_VIEWER_KEYS=file:"+file, "KLIVE_VIEWER_SHIELD_HEADER=X-Shield",
-		"KLIVE_VIEWER_SHIELD_SECRETS="+shieldSecret)
+	p := start(t, append([]string{"KLIVE_VIEWER_KEYS=file:" + file, "KLIVE_VIEWER_SHIELD_HEADER=X-Shield",
+		"KLIVE_VIEWER_SHIELD_SECRETS=" + shieldSecret}, shortSegments...)...)
 	cdn := startNginx(t, "origin.conf", map[string]string{"ORIGIN": p.http, "SHIELD": shieldSecret})
 	publish(t, p.demo(), demoClip(t, publisher.Synthetic{GOP: time.Second}), 0)
 	later := time.Now().Add(time.Hour)
@@ -153,7 +153,7 @@ func (p *process) readsAll(t *testing.T, address string) {
 // TestCacheHits prints what share of the requests of 200 viewers nginx answers itself.
 func TestCacheHits(t *testing.T) {
 	t.Parallel()
-	p := start(t)
+	p := start(t, shortSegments...)
 	cdn := startNginx(t, "origin.conf", map[string]string{"ORIGIN": p.http, "SHIELD": ""})
 	publish(t, p.demo(), demoClip(t, publisher.Synthetic{GOP: time.Second, BFrames: 2}), 0)
 	waitPlayable(t, p)

@@ -117,10 +117,10 @@ const allPath = "/kLive/smil:0_demolive_all.smil/"
 // TestCDN plays live and the DVR window through nginx, from the origin and from the bare bucket.
 func TestCDN(t *testing.T) {
 	t.Parallel()
-	c := startChain(t)
-	clip := x264Clip(t, "12", "0")
+	c := startChain(t, shortSegments...)
+	clip := x264Clip(t)
 	first := publish(t, c.demo(), clip, 9*time.Second)
-	const window = 26 * time.Second
+	window := length(26*time.Second, 18*time.Second)
 	var follow check.DASH
 	begun := time.Now()
 	waitPlayable(t, c.process)

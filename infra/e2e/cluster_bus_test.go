@@ -23,7 +23,7 @@ func TestClusterBusLeaderKilled(t *testing.T) {
 	beside(t)
 	c := startCluster(t, shape{settings: clusterSegments})
 	s := c.air("the leader of a stream on the bus is killed")
-	rest := length(30*time.Second, 9*time.Second)
+	rest := length(30*time.Second, 4*time.Second)
 	subjects := []struct{ name, subject string }{
 		{"media", "klive.media.*.m." + s.entry.ID + ".>"},
 		{"leases", "$KV.owners." + s.entry.ID},

@@ -56,6 +56,13 @@ func (e *election) ask(ctx context.Context, nc *nats.Conn, subject string) {
 	e.since = now
 }
 
+// led says whether a leader has answered a moment ago.
+func (e *election) led() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return time.Since(e.since) < time.Second
+}
+
 // end returns the longest time without a leader, and when it was over.
 func (e *election) end() (time.Duration, time.Time) {
 	e.cancel()
@@ -83,6 +90,12 @@ func (s *show) elected(what string, during func()) outage {
 	during()
 	var longest time.Duration
 	for _, e := range watched {
+		s.eventually(time.Minute, "all streams to have a leader again", func() error {
+			if !e.led() {
+				return nats.ErrNoResponders
+			}
+			return nil
+		})
 		without, back := e.end()
 		longest = max(longest, without)
 		if back.After(o.end) {

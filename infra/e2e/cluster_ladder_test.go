@@ -25,7 +25,7 @@ func TestClusterTranscodersKilled(t *testing.T) {
 		m.WaitReady()
 	}
 	e := controlPlane{c.client, c.control.admin}.addEntriesOf(t, cloudTranscode, 1)[0]
-	f := publish(t, c.gateways[0].ingest(e, 0), x264Clip(t, "12", "0"), length(2*time.Minute, 20*time.Second))
+	f := publish(t, c.gateways[0].ingest(e, 0), x264Clip(t), length(2*time.Minute, 15*time.Second))
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { f.wait(); close(done) })

@@ -3,9 +3,9 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"os"
+	"fmt"
 	"os/exec"
-	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -13,27 +13,44 @@ import (
 	"klive/infra/publisher"
 )
 
-// x264Clip is a clip by a real encoder with B-frames, 29.97 fps and 44.1 kHz audio. Its
-// pictures begin late seconds after the sound.
-func x264Clip(t testing.TB, seconds, late string) *publisher.Clip {
+// encoded is a clip by a real encoder with B-frames, 29.97 fps and 44.1 kHz audio, made once for all tests. Its pictures begin late
+// seconds after the sound.
+type encoded struct {
+	seconds, late string
+	once          sync.Once
+	clip          *publisher.Clip
+	err           error
+}
+
+var theClip = encoded{seconds: "12", late: "0"}
+
+// x264Clip is the clip that tests share.
+func x264Clip(t testing.TB) *publisher.Clip {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "clip.flv")
-	cmd := exec.CommandContext(t.Context(), ffmpeg(t), "-loglevel", "error", "-nostdin",
-		"-itsoffset", late, "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30000/1001", "-f", "lavfi", "-i", "anoisesrc=sample_rate=44100:amplitude=0.1",
-		"-t", seconds, "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-b_strategy", "0", "-g", "60", "-sc_threshold", "0",
-		"-pix_fmt", "yuv420p", "-b:v", "1M", "-c:a", "aac", "-b:a", "96k", "-f", "flv", file)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("ffmpeg: %v\n%s", err, out)
+	return theClip.encode(t)
+}
+
+func (e *encoded) encode(t testing.TB) *publisher.Clip {
+	t.Helper()
+	program := ffmpeg(t)
+	e.once.Do(func() {
+		cmd := exec.Command(program, "-loglevel", "error", "-nostdin",
+			"-itsoffset", e.late, "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30000/1001", "-f", "lavfi", "-i", "anoisesrc=sample_rate=44100:amplitude=0.1",
+			"-t", e.seconds, "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-b_strategy", "0", "-g", "60", "-sc_threshold", "0",
+			"-pix_fmt", "yuv420p", "-b:v", "1M", "-c:a", "aac", "-b:a", "96k", "-f", "flv", "-flvflags", "no_duration_filesize", "pipe:1")
+		var complaints bytes.Buffer
+		cmd.Stderr = &complaints
+		file, err := cmd.Output()
+		if err != nil {
+			e.err = fmt.Errorf("ffmpeg: %w\n%s", err, complaints.Bytes())
+			return
+		}
+		e.clip, e.err = publisher.ReadFLV(file, 30000, 1001)
+	})
+	if e.err != nil {
+		t.Fatal(e.err)
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	clip, err := publisher.ReadFLV(b, 30000, 1001)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return clip
+	return e.clip
 }
 
 // encodeLive runs ffmpeg as an encoder until the test ends: x264 and AAC in real time.

@@ -27,7 +27,7 @@ func TestLadderOverload(t *testing.T) {
 	}
 	p := start(t, "KLIVE_TRANSCODE_PRESET=medium", "KLIVE_TRANSCODE_JOBS=1", "KLIVE_TRANSCODE_THREADS=1", "KLIVE_SEGMENT_DURATION=2s", "KLIVE_BROADCAST_RESUME=12s")
 	e := controlPlane{p.client, p.admin}.addEntriesOf(t, cloudTranscode, 1)[0]
-	f := publish(t, fmt.Sprintf("rtmp://%s/kLive/?p=102&e=%s&i=0&t=%s/%s_1", p.rtmp, e.ID, e.Token, e.ID), x264Clip(t, "12", "0"), 100*time.Second)
+	f := publish(t, fmt.Sprintf("rtmp://%s/kLive/?p=102&e=%s&i=0&t=%s/%s_1", p.rtmp, e.ID, e.Token, e.ID), x264Clip(t), 100*time.Second)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { f.wait(); close(done) })

@@ -153,8 +153,8 @@ func TestLadder(t *testing.T) {
 	ffmpeg(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=3s", "KLIVE_TRANSCODE_PRESET="+lightPreset())
 	e := controlPlane{p.client, p.admin}.addEntriesOf(t, cloudTranscode, 1)[0]
-	clip := x264Clip(t, "12", "0")
-	f := publish(t, fmt.Sprintf("rtmp://%s/kLive/?p=102&e=%s&i=0&t=%s/%s_1", p.rtmp, e.ID, e.Token, e.ID), clip, length(5*time.Minute, 14*time.Second))
+	clip := x264Clip(t)
+	f := publish(t, fmt.Sprintf("rtmp://%s/kLive/?p=102&e=%s&i=0&t=%s/%s_1", p.rtmp, e.ID, e.Token, e.ID), clip, length(5*time.Minute, 10*time.Second))
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { f.wait(); close(done) })

@@ -145,7 +145,7 @@ func TestFirstPlayable(t *testing.T) {
 func TestFrameAudit(t *testing.T) {
 	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s")
-	clip := x264Clip(t, "12", "0")
+	clip := x264Clip(t)
 	run := length(130*time.Second, 15*time.Second)
 	f := publish(t, p.demo(), clip, run)
 	done := make(chan struct{})

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -39,6 +40,11 @@ func length(stated, short time.Duration) time.Duration {
 	}
 	return short
 }
+
+// shortSegments are settings for a process whose test waits for segments: where it is not held to its stated length they are short,
+// in a window that lasts as long as the usual one. Tests that look for each stall, or for each segment of a ladder, do without: long
+// segments are what a busy machine has to spare.
+var shortSegments = []string{"KLIVE_SEGMENT_DURATION=" + length(4*time.Second, 2*time.Second).String(), fmt.Sprintf("KLIVE_HLS_WINDOW=%d", length(5, 10))}
 
 // tool finds a program or skips the test by the program's name.
 func tool(t testing.TB, name, hint string) string {

@@ -23,6 +23,7 @@ const maxHeap = 200 << 20
 // TestMutatedSessions sends mutated RTMP sessions at a running service: it lives, its heap
 // stays small, and a healthy feed beside them loses nothing.
 func TestMutatedSessions(t *testing.T) {
+	beside(t)
 	promised(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_LOG_LEVEL=error")
 	// In the first half each worker goes round entries of its own, so that most sessions come

@@ -15,8 +15,9 @@ import (
 // TestPlayersFromTheStart plays a broadcast from its first segment, whose sound begins
 // before its pictures: the encoder has B-frames and sends 150 ms more of sound first.
 func TestPlayersFromTheStart(t *testing.T) {
+	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s")
-	f := publish(t, p.demo(), x264Clip(t, "14", "0.15"), 12*time.Second)
+	f := publish(t, p.demo(), (&encoded{seconds: "14", late: "0.15"}).encode(t), 12*time.Second)
 	done := make(chan struct{})
 	go func() { defer close(done); f.wait() }()
 	follower := follow(t, p, "0_demolive", done)
@@ -25,8 +26,12 @@ func TestPlayersFromTheStart(t *testing.T) {
 		t.Fatal(f.err)
 	}
 	lead := soundBefore(t, follower)
-	t.Run("hls.js", func(t *testing.T) { fromTheStart(t, p, "hls.js") })
-	t.Run("native", func(t *testing.T) { fromTheStart(t, p, "native") })
+	for _, engine := range []string{"hls.js", "native"} {
+		t.Run(engine, func(t *testing.T) {
+			beside(t)
+			fromTheStart(t, p, engine)
+		})
+	}
 	t.Run("ffprobe", func(t *testing.T) { probeStart(t, p, lead) })
 }
 

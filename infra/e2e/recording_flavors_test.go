@@ -131,7 +131,7 @@ func TestRecordingOfALadder(t *testing.T) {
 	segment := length(time.Minute, 6*time.Second)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_RECORDING_SEGMENT="+segment.String(), "KLIVE_RECORDING_SCAN=1s", "KLIVE_CONTROL_SWEEP=1s", "KLIVE_TRANSCODE_PRESET="+lightPreset())
 	e := controlPlane{p.client, p.admin}.addRecorded(t)
-	f := publish(t, p.broadcast(e.ID, e.Token), x264Clip(t, "12", "0"), length(6*time.Minute, 10*time.Second))
+	f := publish(t, p.broadcast(e.ID, e.Token), x264Clip(t), length(6*time.Minute, 10*time.Second))
 	if err := f.wait(); err != nil {
 		t.Fatal(err)
 	}

@@ -155,7 +155,7 @@ func surviveKills(t *testing.T, strategy string) {
 		c.launch("transcoder", "worker", "--roles", "transcode").WaitReady()
 		e = controlPlane{c.client, api}.addRecorded(t)
 		var err error
-		if encoder, err = check.StartLight(check.LightConfig{Clip: x264Clip(t, "12", "0"), URLs: []string{c.gateways[0].ingest(e, 0)}}); err != nil {
+		if encoder, err = check.StartLight(check.LightConfig{Clip: x264Clip(t), URLs: []string{c.gateways[0].ingest(e, 0)}}); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(encoder.Stop)
@@ -169,7 +169,7 @@ func surviveKills(t *testing.T, strategy string) {
 		return nil
 	})
 	for i := range length(36, 4) {
-		time.Sleep(length(10*time.Second, 4*time.Second))
+		time.Sleep(length(10*time.Second, 3*time.Second))
 		victim := c.control
 		if i%2 == 0 {
 			victim = c.owner(e.ID)
@@ -293,7 +293,7 @@ func TestRecordingOfChanges(t *testing.T) {
 		of: map[string][]string{"worker-1": {"transcode.encoder=none"}},
 	})
 	e := controlPlane{c.client, c.control.admin}.addRecorded(t)
-	clip := x264Clip(t, "12", "0")
+	clip := x264Clip(t)
 	each := length(40*time.Second, 3*time.Second)
 	for range 2 { // the second time it comes back
 		f := publish(t, c.gateways[0].ingest(e, 0), clip, each)

@@ -175,9 +175,9 @@ func auditFiles(t testing.TB, paths []string, sent []check.Sent, allowed func(ki
 func TestRecordingBecomesVOD(t *testing.T) {
 	ffmpeg(t)
 	beside(t)
-	segment := length(time.Minute, 10*time.Second)
-	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_RECORDING_SEGMENT="+segment.String(), "KLIVE_RECORDING_SCAN=1s", "KLIVE_CONTROL_SWEEP=1s")
-	run := length(6*time.Minute, 23*time.Second)
+	segment := length(time.Minute, 5*time.Second)
+	p := start(t, append([]string{"KLIVE_BROADCAST_RESUME=2s", "KLIVE_RECORDING_SEGMENT=" + segment.String(), "KLIVE_RECORDING_SCAN=1s", "KLIVE_CONTROL_SWEEP=1s"}, shortSegments...)...)
+	run := length(6*time.Minute, 15*time.Second)
 	f := publish(t, p.demo(), demoClip(t, publisher.Synthetic{GOP: 2 * time.Second, BFrames: 2}), run)
 	if err := f.wait(); err != nil {
 		t.Fatal(err)

@@ -154,7 +154,7 @@ func TestSRTBadNetwork(t *testing.T) {
 // TestSRTInChromium plays what comes over SRT in a browser.
 func TestSRTInChromium(t *testing.T) {
 	beside(t)
-	p := start(t)
+	p := start(t, shortSegments...)
 	run(t, ffmpeg(t), "-loglevel", "error", "-nostdin", "-re", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30",
 		"-re", "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100", "-c:v", "libx264", "-preset", "ultrafast", "-threads", "1",
 		"-pix_fmt", "yuv420p", "-g", "60", "-b:v", "1M", "-c:a", "aac", "-b:a", "96k", "-f", "mpegts",

@@ -14,13 +14,13 @@ import (
 // TestTransportStream plays HLS in MPEG-TS, live and the DVR window.
 func TestTransportStream(t *testing.T) {
 	t.Parallel()
-	p := start(t, "KLIVE_HLS_CONTAINER=ts")
-	publish(t, p.demo(), x264Clip(t, "12", "0"), 0)
+	p := start(t, append([]string{"KLIVE_HLS_CONTAINER=ts"}, shortSegments...)...)
+	publish(t, p.demo(), x264Clip(t), 0)
 	waitPlayable(t, p)
 	rules := check.NewPlaylist(check.PlaylistConfig{})
 	seen := map[string]string{}
 	segments := map[string]bool{}
-	for end := time.Now().Add(length(60*time.Second, 14*time.Second)); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
+	for end := time.Now().Add(length(60*time.Second, 8*time.Second)); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
 		for _, path := range []string{allPath + "playlist.m3u8", "/kLive/0_demolive_32/ts.m3u8", "/kLive/0_demolive_32/ts-dvr.m3u8"} {
 			text := p.get(t.Context(), "http://"+p.http+path)
 			if text == "" || text == seen[path] {
@@ -68,13 +68,13 @@ func (p *process) fetchTS(t *testing.T, text string, segments map[string]bool) {
 // TestPictures asks for an entry's thumbnail and poster.
 func TestPictures(t *testing.T) {
 	t.Parallel()
-	p := start(t, "KLIVE_THUMBNAIL_EVERY=2s", "KLIVE_THUMBNAIL_WIDTH=320")
+	p := start(t, append([]string{"KLIVE_THUMBNAIL_EVERY=2s", "KLIVE_THUMBNAIL_WIDTH=320"}, shortSegments...)...)
 	ffmpeg(t)
 	at := func(leaf string) string { return "http://" + p.http + allPath + leaf }
 	if code, header := p.status(t, at("thumbnail.jpg")); code != 404 || header.Get("Cache-Control") != "max-age=1" {
 		t.Errorf("before the broadcast: %d %v", code, header)
 	}
-	publish(t, p.demo(), x264Clip(t, "12", "0"), 0)
+	publish(t, p.demo(), x264Clip(t), 0)
 	waitPlayable(t, p)
 	poster := p.get(t.Context(), at("poster.jpg"))
 	first := p.get(t.Context(), at("thumbnail.jpg"))

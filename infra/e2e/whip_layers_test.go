@@ -17,6 +17,7 @@ import (
 // TestWHIPLayers publishes three layers over WebRTC to an entry whose profile takes three bitrates: one
 // multivariant playlist offers them all, and their segments begin together.
 func TestWHIPLayers(t *testing.T) {
+	beside(t)
 	p := start(t, "KLIVE_BROADCAST_RESUME=2s", "KLIVE_SEGMENT_DURATION=1s")
 	e := p.addEntries(t, 1)[0]
 	var clips []*publisher.Clip
