@@ -14,7 +14,7 @@ type forcedCuts struct {
 	at   time.Time
 }
 
-// report is called with each beat; cuts counts since the feed began.
+// report is called with each look; cuts counts since the feed began.
 func (f *forcedCuts) report(log *slog.Logger, cuts uint64, longest time.Duration, now time.Time) {
 	if cuts == f.told || !f.at.IsZero() && now.Sub(f.at) < forcedAgain {
 		return

@@ -68,7 +68,7 @@ func (h *health) arrive(end media.Time, now time.Time) {
 }
 
 // score is 0 to 100, over the last ten seconds or since the first media. It is called with each
-// beat, with the access units that were used and that were left out so far.
+// look, with the access units that were used and that were left out so far.
 func (h *health) score(now time.Time, frames, lost uint64) int {
 	if !h.arrived {
 		return 0

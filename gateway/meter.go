@@ -19,7 +19,7 @@ type meter struct {
 	clock SourceClock
 	last  uint64
 	ticks int64
-	// past holds the totals at the last beats, oldest first.
+	// past holds the totals at the last looks, oldest first.
 	past []meterSample
 }
 

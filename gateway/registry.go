@@ -79,11 +79,7 @@ func (g *Gateway) vacate(ctx context.Context, id live.FeedID) (revision uint64, 
 			r := s.last()
 			arrival = lastSign(&r)
 		} else {
-			// What another gateway's feed has sent since its record was written is not known yet.
-			arrival, limit = lastSign(record), patience+live.FeedBeat
-			if record.Quiet() {
-				limit = patience + live.FeedLook
-			}
+			arrival, limit = lastSign(record), patience+record.Behind() // another gateway's
 		}
 		if time.Since(arrival) >= limit {
 			if s == nil {
@@ -177,6 +173,7 @@ func (g *Gateway) open(ctx context.Context, p *Permit, pub Publish, o opening) (
 		}
 		return nil, fmt.Errorf("writing the feed record: %w", err)
 	}
+	s.told = s.record
 	if err := g.add(s); err != nil {
 		return nil, err
 	}

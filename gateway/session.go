@@ -280,7 +280,7 @@ func (s *Session) snapshot(now time.Time) live.FeedRecord {
 	return s.record
 }
 
-// last returns the record as it was written last, with the clock as it is.
+// last returns the record as of the last look, with the clock as it is.
 func (s *Session) last() live.FeedRecord {
 	s.stateMu.Lock()
 	defer s.stateMu.Unlock()
@@ -299,8 +299,8 @@ func (s *Session) beat(must bool) {
 	}
 	s.count()
 	record := s.snapshot(time.Now())
-	// Looks come a little early or late.
-	if due := record.Beat.Sub(s.told.Beat) >= live.FeedBeat-live.FeedLook/2; !must && !due && !record.Tells(&s.told) {
+	// A look a little before the beat writes, or the next one would be late.
+	if due := record.Beat.Sub(s.told.Beat) >= live.FeedBeat-live.FeedLook*9/10; !must && !due && !record.Tells(&s.told) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
@@ -313,6 +313,7 @@ func (s *Session) beat(must bool) {
 		s.end(&Refusal{Reason: ReasonTakenOver, Text: fmt.Sprintf("stream %s is published by another connection now", s.feed.StreamName()), Err: err})
 	case err != nil:
 		s.log.Warn("the feed record was not written; going on", "err", err)
+		s.told = live.FeedRecord{} // the next look tries again
 	default:
 		s.told = record
 	}

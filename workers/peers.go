@@ -89,7 +89,17 @@ func (p *Pool) ready() bool {
 // silent reports whether the holder of a lease has given no sign of life for so long that
 // another may take it: no beat that this process could have heard, and no renewal.
 func (p *Pool) silent(l seenLease, now time.Time) bool {
-	return p.Beats != nil && now.Sub(l.at) >= p.StealAfter && p.Beats.Silence(l.holder) >= p.StealAfter
+	return p.Beats != nil && gone(p.Beats.Silence(l.holder), now.Sub(l.at), p.StealAfter)
+}
+
+// gone decides it by the time since the last beat and since the last renewal. A holder that renewed long
+// after its last beat lives, and is not heard here: nodes of the bus that lost their route to each other
+// still share its records. Then only renewals count, which come more seldom than beats.
+func gone(unheard, unrenewed, limit time.Duration) bool {
+	if unheard-unrenewed >= limit {
+		limit += bus.MostRenewWait
+	}
+	return unheard >= limit && unrenewed >= limit
 }
 
 // hearing tells the packager for how long this process has heard the bus without a hole, and

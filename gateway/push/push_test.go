@@ -403,7 +403,7 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// frames counts the frames that the feed has taken; the record is a beat old.
+// frames counts the frames that the feed has taken, as of the last look at it.
 func (r *rig) frames() uint64 {
 	r.t.Helper()
 	var n uint64

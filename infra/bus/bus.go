@@ -53,7 +53,8 @@ type Media interface {
 type Follower interface {
 	// Next returns the next message and waits for it if need be. When messages that
 	// the follower had not read yet have left the engine, it returns an [AgedOutError]
-	// once and goes on with the oldest kept message at the following call.
+	// once and goes on with the oldest kept message at the following call. A call that may
+	// wait no longer than [FollowerPatience] does not notice that what it asked for was lost.
 	Next(ctx context.Context) (Message, error)
 	// Close ends the follower and wakes a waiting Next, which returns ErrClosed.
 	Close()

@@ -11,14 +11,16 @@ import (
 )
 
 const (
-	leaseVersion  = 1
-	minLeaseTTL   = 2 * time.Second
-	mostRenewWait = 3 * time.Second
+	leaseVersion = 1
+	minLeaseTTL  = 2 * time.Second
 	// renewAttempt bounds one attempt to renew, and renewRetry is the wait after one
 	// that failed: whom it was sent to may be gone, and the next leader known soon.
 	renewAttempt = 2 * time.Second
 	renewRetry   = 250 * time.Millisecond
 )
+
+// MostRenewWait is how long a lease goes at most without a renewal while its holder reaches the bus.
+const MostRenewWait = 3 * time.Second
 
 // ErrLeaseLost is why a lease ended that its holder did not release.
 var ErrLeaseLost = errors.New("bus: lease lost")
@@ -252,7 +254,7 @@ func (l *Lease) remove(ctx context.Context, revision uint64) error {
 
 // renew renews until the lease is released, which is nil, or lost, and says why.
 func (l *Lease) renew(ctx context.Context) error {
-	every := min(l.ttl/5, mostRenewWait)
+	every := min(l.ttl/5, MostRenewWait)
 	// The server's clock starts no earlier than a renewal, so the ttl is not over before
 	// this; the rest is for the holder to stop in.
 	deadline := func() time.Time { return l.Renewed().Add(l.ttl - every) }

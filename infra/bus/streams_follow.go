@@ -10,6 +10,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// FollowerPatience is how long a follower waits before it asks anew for what may have been lost.
+const FollowerPatience = 2*followHeartbeat + 500*time.Millisecond
+
 const (
 	// followHeartbeat is how often the server says that it still serves a follower
 	// that waits; after two that failed to come the follower asks anew.

@@ -67,6 +67,7 @@ func (b *batchedConn) flush() {
 // Close sends what is left.
 func (b *batchedConn) Close() error {
 	b.once.Do(func() {
+		b.Conn.SetWriteDeadline(time.Now().Add(time.Second)) // a batch may wait for a server that reads no more
 		close(b.ended)
 		b.wg.Wait()
 		b.flush()

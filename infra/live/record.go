@@ -140,6 +140,14 @@ func (r *FeedRecord) Quiet() bool {
 	return r.Clock.LastArrival == 0 || r.Beat.Sub(r.Clock.LastArrival.Std()) >= FeedLook
 }
 
+// Behind is how much later than LastArrival media may have come that the record says nothing of.
+func (r *FeedRecord) Behind() time.Duration {
+	if r.Quiet() {
+		return FeedLook
+	}
+	return FeedBeat
+}
+
 // Tells reports whether the record, that of a feed whose record was before until now, says what
 // others decide by and can't wait for: that media come or come no more, how good they are, and what
 // they are.

@@ -12,8 +12,9 @@ import (
 	"klive/storage/timeline"
 )
 
-// silentAfter is how long a feed may send nothing before an operator sees it as silent.
-const silentAfter = 3 * time.Second
+// silentAfter is how long a feed may send nothing before an operator sees it as silent. Its record is up to
+// a beat old, and clocks may differ by a second.
+const silentAfter = 2 * live.FeedBeat
 
 // streams tells the console what is on the air: the feed records of the whole deployment,
 // with what their entries' timelines say.

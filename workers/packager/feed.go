@@ -72,7 +72,7 @@ func (f *feed) flowing(now time.Time, limit time.Duration) bool {
 	}
 	arrived := f.record.Clock.LastArrival
 	return !f.heard && f.record.Alive(now) && now.Sub(f.record.Opened) < firstParts &&
-		arrived != 0 && now.Sub(arrived.Std()) < limit+live.FeedBeat
+		arrived != 0 && now.Sub(arrived.Std()) < limit+f.record.Behind()
 }
 
 // score is the feed's health as its gateway measures it: 0 to 100. What is not known is good.

@@ -17,7 +17,6 @@ import (
 // at its deadline is a gap.
 type rungs struct {
 	w     *writer
-	news  chan struct{} // 1: something was ordered
 	first chan struct{} // closed when something was ordered for the first time
 	begin sync.Once     // closes first
 
@@ -45,14 +44,14 @@ type rungResult struct {
 const (
 	// endsAgain is the pause before the log of ends is followed again.
 	endsAgain = 300 * time.Millisecond
-	// deadlineCheck is how often deadlines are looked at while there are any.
+	// deadlineCheck is how often deadlines are looked at once there are any.
 	deadlineCheck = 200 * time.Millisecond
 	// fetchWait bounds the reading of a result, which is on the bus.
 	fetchWait = 5 * time.Second
 )
 
 func newRungs(w *writer) *rungs {
-	return &rungs{w: w, pending: map[string]*rung{}, news: make(chan struct{}, 1), first: make(chan struct{})}
+	return &rungs{w: w, pending: map[string]*rung{}, first: make(chan struct{})}
 }
 
 // start follows the ends of jobs and looks at the deadlines until the context ends.
@@ -142,10 +141,6 @@ func (r *rungs) expect(x *rung, j *live.Job) {
 	}
 	r.pending[j.EndSubject(x.media.Rendition)] = x
 	r.begin.Do(func() { close(r.first) })
-	select {
-	case r.news <- struct{}{}:
-	default:
-	}
 }
 
 // take gives out what is expected under a subject, once; nil when it is not.
@@ -218,51 +213,45 @@ func (r *rungs) late() error {
 
 // expire gives up what is late.
 func (r *rungs) expire(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.news:
-		}
-		for more := true; more; {
-			if !sleep(ctx, deadlineCheck) {
-				return
+	if !r.began(ctx) {
+		return
+	}
+	for sleep(ctx, deadlineCheck) {
+		now := time.Now()
+		var late []*rung
+		r.mu.Lock()
+		for subject, x := range r.pending {
+			if now.After(x.deadline) {
+				late = append(late, x)
+				delete(r.pending, subject)
 			}
-			more = r.expireNow(time.Now())
+		}
+		r.mu.Unlock()
+		if len(late) == 0 {
+			continue
+		}
+		why := r.late()
+		for _, x := range late {
+			x.gap(r.w, why)
 		}
 	}
 }
 
-// expireNow gives up what is late by now, and reports whether anything is left to wait for.
-func (r *rungs) expireNow(now time.Time) (more bool) {
-	var late []*rung
-	r.mu.Lock()
-	for subject, x := range r.pending {
-		if now.After(x.deadline) {
-			late = append(late, x)
-			delete(r.pending, subject)
-		}
-	}
-	more = len(r.pending) > 0
-	r.mu.Unlock()
-	if len(late) == 0 {
-		return more
-	}
-	why := r.late()
-	for _, x := range late {
-		x.gap(r.w, why)
-	}
-	return more
-}
-
-// follow reads the ends of the entry's jobs, once there are jobs: many entries have none, ever. It
-// begins with the oldest that is kept: an owner before this one may have died between an end and
-// what it would have written of it.
-func (r *rungs) follow(ctx context.Context) {
+// began waits until something is ordered; many entries never do that.
+func (r *rungs) began(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
-		return
+		return false
 	case <-r.first:
+		return true
+	}
+}
+
+// follow reads the ends of the entry's jobs, once there are jobs, from the oldest that is kept: an
+// owner before this one may have died between an end and what it would have written of it.
+func (r *rungs) follow(ctx context.Context) {
+	if !r.began(ctx) {
+		return
 	}
 	for {
 		err := r.followOnce(ctx)

@@ -161,7 +161,7 @@ func playTime(part *live.Part) (longest time.Duration) {
 }
 
 // attentive is how long the bus must have been heard before silence means anything: until
-// then each living feed's record has come more than once.
+// then each living feed's record has come.
 const attentive = 2 * live.FeedBeat
 
 // listen looks whether the silence of feeds means anything. While the process does not hear

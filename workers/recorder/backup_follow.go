@@ -99,9 +99,9 @@ func (r *Recorder) followBackup(ctx context.Context, wg *sync.WaitGroup, f live.
 	})
 }
 
-// quietAfter is how many seconds without a part a feed that is over is listened to: what is on
-// its way still comes.
-const quietAfter = 3
+// quietAfter is how long without a part a feed that is over is listened to: what is on its way still
+// comes. It is no shorter than [bus.FollowerPatience].
+const quietAfter = 3 * time.Second
 
 // follow stores a feed's segments as they are completed, until the feed is over.
 func (b *backup) follow(ctx context.Context, f live.FeedRecord) error {
@@ -115,7 +115,7 @@ func (b *backup) follow(ctx context.Context, f live.FeedRecord) error {
 	}
 	defer in.Close()
 	var a *live.Assembly
-	for quiet := 0; ; {
+	for {
 		seq, p, err := b.part(ctx, in)
 		var aged *bus.AgedOutError
 		switch {
@@ -126,14 +126,13 @@ func (b *backup) follow(ctx context.Context, f live.FeedRecord) error {
 			a = nil
 			continue
 		case errors.Is(err, context.DeadlineExceeded):
-			if quiet++; b.onAir(f.Feed) || quiet < quietAfter {
+			if b.onAir(f.Feed) {
 				continue
 			}
 			return b.keep(ctx, a, &f.Grant, true)
 		case err != nil:
 			return err
 		}
-		quiet = 0
 		if a, err = b.gather(a, p, seq); err != nil {
 			b.r.Log.Error("a segment of the backup's own feed is not recorded", "feed", f.Feed, "error", err)
 		}
@@ -147,9 +146,9 @@ func (b *backup) follow(ctx context.Context, f live.FeedRecord) error {
 	}
 }
 
-// part reads the next part, and waits a second for it.
+// part reads the next part, and waits for it until the feed is quiet.
 func (b *backup) part(ctx context.Context, in bus.Follower) (uint64, *live.Part, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, quietAfter)
 	defer cancel()
 	msg, err := in.Next(ctx)
 	if err != nil {
