@@ -59,7 +59,7 @@ func clip(t *testing.T) *httptest.Server {
 
 func runNode(t *testing.T, result any, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // Chromium starts slowly on a busy machine
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", args...)
 	cmd.Dir = browserFolder
