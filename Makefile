@@ -75,7 +75,7 @@ encoders:
 
 ## prove: the points at their stated length (PROVE=regexp chooses)
 prove: setup-test build
-	KLIVE_PROVE=1 $(GO) test -count=1 -v -p 1 -timeout 240m -run '$(PROVE)' ./infra/e2e/... ./gateway ./gateway/srt ./gateway/whip ./workers/... ./storage/origin ./storage/playlist
+	KLIVE_PROVE=1 $(GO) test -count=1 -v -p 1 -timeout 240m -run '$(PROVE)' ./infra/e2e/... ./infra/bus ./gateway ./gateway/srt ./gateway/whip ./workers/... ./storage/origin ./storage/playlist
 
 ## bench: CPU, memory and allocations per stream (BENCH=regexp chooses)
 bench: setup-test build

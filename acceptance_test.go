@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
@@ -158,14 +159,16 @@ func checkTest(room, name, sub string) error {
 	if err != nil {
 		return err
 	}
-	begin := regexp.MustCompile(`(?m)^func ` + name + `\(`) // as gofmt writes it
+	begin := []byte("\nfunc " + name + "(") // as gofmt writes it; searched as bytes, for there are hundreds of proofs
 	found := false
 	for _, path := range files {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		found = found || begin.Match(text)
+		if found = bytes.Contains(text, begin); found {
+			break
+		}
 	}
 	if !found {
 		return fmt.Errorf("there is no test %s in %s", name, room)
@@ -190,7 +193,7 @@ func isSubtest(room, sub string) bool {
 			if err != nil {
 				return err
 			}
-			found = strings.Contains(string(text), strconv.Quote(sub))
+			found = bytes.Contains(text, []byte(strconv.Quote(sub)))
 		}
 		return nil
 	})

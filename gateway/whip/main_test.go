@@ -190,10 +190,10 @@ func (r *rig) mustDial(change func(*publisher.WHIPConfig)) *publisher.WHIP {
 	}
 }
 
-// wait polls for a condition.
+// wait polls for a condition, for as long as a machine with too much to do may need.
 func (r *rig) wait(what string, ok func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			r.t.Fatalf("waited in vain for %s", what)
 		}

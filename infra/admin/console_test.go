@@ -42,7 +42,7 @@ func clip(t *testing.T) *httptest.Server {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "ffmpeg", "-v", "error",
-		"-f", "lavfi", "-i", "testsrc2=size=640x360:rate=30:duration=24", "-f", "lavfi", "-i", "sine=frequency=440:duration=24",
+		"-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30:duration=24", "-f", "lavfi", "-i", "sine=frequency=440:duration=24",
 		"-c:v", "libx264", "-preset", "ultrafast", "-g", "60", "-pix_fmt", "yuv420p", "-c:a", "aac",
 		"-f", "hls", "-hls_time", "4", "-hls_list_size", "0", "-hls_segment_type", "fmp4", filepath.Join(dir, "playlist.m3u8"))
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -59,7 +59,7 @@ func clip(t *testing.T) *httptest.Server {
 
 func runNode(t *testing.T, result any, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // Chromium starts slowly on a busy machine
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", args...)
 	cmd.Dir = browserFolder

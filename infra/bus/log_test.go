@@ -90,7 +90,8 @@ func TestLogFollow(t *testing.T) {
 		must(t, err)
 		defer early.Close()
 		var seqs []uint64
-		for i := range 1000 {
+		count := atLength(300, 1000) // several of a follower's batches
+		for i := range count {
 			seq, err := addTo(ctx, l, "0_abc", fmt.Sprint(i), fmt.Append(nil, i))
 			must(t, err)
 			seqs = append(seqs, seq)
@@ -104,8 +105,8 @@ func TestLogFollow(t *testing.T) {
 				t.Fatalf("record %d: number %d holds %s", i, r.Seq, r.Data)
 			}
 		}
-		if got := records(t, l, "0_abc", seqs[990]); len(got) != 10 || got[0].Seq != seqs[990] {
-			t.Errorf("%d records from the 990th, want 10", len(got))
+		if got := records(t, l, "0_abc", seqs[count-10]); len(got) != 10 || got[0].Seq != seqs[count-10] {
+			t.Errorf("%d records from the last but nine, want 10", len(got))
 		}
 		time.AfterFunc(time.Hour, early.Close)
 		_, err = early.Next(ctx)

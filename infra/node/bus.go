@@ -122,7 +122,7 @@ func busTLS(c *config.Config) bus.TLSFiles {
 // startPulse begins to watch over the bus.
 func (n *Node) startPulse(ctx context.Context) error {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	n.pulse = newPulse(func() error { return n.checkBus(ctx) }, func() bool { return !n.control.Connected() }, n.log, n.cfg.Registry)
+	n.pulse = newPulse(ctx, func() error { return n.checkBus(ctx) }, func() bool { return !n.control.Connected() }, n.log, n.cfg.Registry)
 	n.running.Go(func() { n.pulse.run(ctx) })
 	n.onClose(func(context.Context) { stop() })
 	return nil

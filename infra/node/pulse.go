@@ -43,7 +43,7 @@ type pulse struct {
 	took  time.Duration
 }
 
-func newPulse(check func() error, lost func() bool, log *slog.Logger, r prometheus.Registerer) *pulse {
+func newPulse(ctx context.Context, check func() error, lost func() bool, log *slog.Logger, r prometheus.Registerer) *pulse {
 	p := &pulse{
 		check: check, lost: lost, log: log,
 		up: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -54,7 +54,7 @@ func newPulse(check func() error, lost func() bool, log *slog.Logger, r promethe
 		}),
 	}
 	r.MustRegister(p.up, p.rtt)
-	p.ask()
+	p.ask(ctx)
 	return p
 }
 
@@ -67,17 +67,21 @@ func (p *pulse) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			p.ask()
+			p.ask(ctx)
 		}
 	}
 }
 
-func (p *pulse) ask() {
+// ask asks once. When the context ends meanwhile nobody waits for the answer, and there may be none.
+func (p *pulse) ask(ctx context.Context) {
 	began := time.Now()
 	p.mu.Lock()
 	p.asked = began
 	p.mu.Unlock()
 	err := p.check()
+	if ctx.Err() != nil {
+		return
+	}
 	cut := err != nil && (errors.Is(err, bus.ErrClosed) || p.lost())
 	p.mu.Lock()
 	p.asked, p.cut = time.Time{}, cut

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,7 +24,7 @@ func TestPulse(t *testing.T) {
 		var asked atomic.Int64
 		var away atomic.Bool
 		down := errors.New("no route")
-		p := newPulse(func() error {
+		p := newPulse(t.Context(), func() error {
 			asked.Add(1)
 			if away.Load() {
 				return down
@@ -63,9 +64,9 @@ func TestPulse(t *testing.T) {
 // than gateways hold what they can't write.
 func TestPulseInElections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPulse(func() error { return fmt.Errorf("%w: %w", bus.ErrUnavailable, bus.ErrElecting) }, func() bool { return false }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		p := newPulse(t.Context(), func() error { return fmt.Errorf("%w: %w", bus.ErrUnavailable, bus.ErrElecting) }, func() bool { return false }, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		time.Sleep(9*time.Second + pulseEvery)
-		p.ask()
+		p.ask(t.Context())
 		if err := p.failing(); err != nil {
 			t.Errorf("in an election: %v", err)
 		}
@@ -83,14 +84,14 @@ func TestPulseWithoutAnswer(t *testing.T) {
 		var lost atomic.Bool
 		answer := make(chan error)
 		first := true
-		p := newPulse(func() error {
+		p := newPulse(t.Context(), func() error {
 			if first {
 				first = false
 				return nil
 			}
 			return <-answer
 		}, lost.Load, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		go p.ask()
+		go p.ask(t.Context())
 		time.Sleep(time.Second)
 		lost.Store(true)
 		if err := p.failing(); err != nil {
@@ -120,8 +121,8 @@ func TestPulseOnAnotherConnection(t *testing.T) {
 		answer := make(chan error, 1)
 		answer <- fmt.Errorf("%w: nats: connection closed", bus.ErrClosed)
 		var lost atomic.Bool
-		p := newPulse(func() error { return <-answer }, lost.Load, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-		go p.ask()
+		p := newPulse(t.Context(), func() error { return <-answer }, lost.Load, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		go p.ask(t.Context())
 		time.Sleep(pulsePatience + time.Second)
 		if err := p.failing(); err != nil {
 			t.Errorf("connected again, and not answered yet: %v", err)
@@ -132,4 +133,21 @@ func TestPulseOnAnotherConnection(t *testing.T) {
 		}
 		answer <- nil
 	})
+}
+
+// A question that is on its way when the process ends has no answer, and nobody says that it has none.
+func TestPulseEndsQuietly(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var log buffer
+	asked := 0
+	p := newPulse(ctx, func() error {
+		if asked++; asked > 1 {
+			cancel()
+		}
+		return ctx.Err()
+	}, func() bool { return false }, slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+	p.ask(ctx)
+	if asked != 2 || log.String() != "" {
+		t.Errorf("asked %d times; the log says %q", asked, log.String())
+	}
 }

@@ -285,7 +285,7 @@ func TestUploadFaults(t *testing.T) {
 func TestUploadsAreSweptAfterADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files := newFolder()
-		f := start(t, func(c *Config) { c.Files = files })
+		f := start(t, func(c *Config) { c.Files, c.Sweep = files, 10*time.Minute }) // a day of the usual ones is 3000
 		session, err := kaltura.SignV1(testSecret, kaltura.KS{PartnerID: 102, Expiry: time.Now().Unix() + 5*day, Type: 2})
 		if err != nil {
 			t.Fatal(err)
