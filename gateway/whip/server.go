@@ -19,7 +19,7 @@ type Server struct {
 	api     *webrtc.API
 	udp     *ice.UDPMuxDefault
 	tcp     *ice.TCPMuxDefault // nil without one
-	told    telemetry.Throttle // of refusals
+	told    telemetry.Throttle // of refusals, and of sessions that were ended
 
 	running sync.WaitGroup // sessions and undecided requests
 
