@@ -24,7 +24,7 @@ type Server struct {
 	cfg       Config
 	metrics   *metrics
 	listeners []srt.Listener
-	told      telemetry.Throttle // of refusals
+	told      telemetry.Throttle // of refusals, and of handshakes that were dropped
 
 	ctx  context.Context // of every caller
 	stop context.CancelFunc
@@ -45,7 +45,7 @@ func Listen(cfg Config) (*Server, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Registerer), ctx: ctx, stop: stop}
 	for _, address := range cfg.Addresses {
-		l, err := listen(&s.cfg, address)
+		l, err := s.listen(address)
 		if err != nil {
 			s.Close()
 			return nil, err
@@ -55,8 +55,10 @@ func Listen(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-func listen(cfg *Config, address string) (srt.Listener, error) {
+func (s *Server) listen(address string) (srt.Listener, error) {
+	cfg := &s.cfg
 	c := srt.DefaultConfig()
+	c.Logger = &handshakes{server: s, listen: address}
 	c.ReceiverLatency, c.PeerLatency = cfg.Latency, cfg.Latency
 	c.PeerIdleTimeout = cfg.Peer
 	c.ListenerControl = func(_, _ string, raw syscall.RawConn) error { return tuneSocket(raw, cfg.Buffer) }
