@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	srt "github.com/datarhei/gosrt"
-
-	"klive/gateway"
 )
 
 // handshakes hears of the handshakes that the library drops or refuses by itself, which nobody learned of otherwise:
@@ -51,6 +49,6 @@ func (h *handshakes) tell(what string) {
 	if i := strings.IndexAny(what, "(0123456789"); i >= 0 {
 		key = what[:i] // without what differs from caller to caller
 	}
-	level, repeats := gateway.Loudness(&h.server.told, "", reason+" "+key)
+	level, repeats := h.server.told.Loudness(reason, "", key)
 	h.server.cfg.Logger.Log(context.Background(), level, "SRT handshake dropped", append([]any{"listener", h.listen, "reason", reason, "text", text}, repeats...)...)
 }

@@ -13,7 +13,6 @@ import (
 	srt "github.com/datarhei/gosrt"
 
 	"klive/gateway"
-	"klive/infra/telemetry"
 )
 
 // ErrClosed is returned by Serve after Close.
@@ -24,7 +23,7 @@ type Server struct {
 	cfg       Config
 	metrics   *metrics
 	listeners []srt.Listener
-	told      telemetry.Throttle // of refusals, and of handshakes that were dropped
+	told      gateway.Refusals // and handshakes that were dropped
 
 	ctx  context.Context // of every caller
 	stop context.CancelFunc
@@ -189,7 +188,7 @@ func (s *Server) take(req srt.ConnRequest) {
 	if s.closed || s.count >= s.cfg.MaxConnections {
 		req.Reject(srt.REJX_OVERLOAD)
 		s.metrics.refused.WithLabelValues(reasonConnections).Inc()
-		level, repeats := gateway.Loudness(&s.told, req.RemoteAddr().String(), reasonConnections)
+		level, repeats := s.told.Loudness(reasonConnections, req.RemoteAddr().String(), reasonConnections)
 		s.cfg.Logger.Log(s.ctx, level, "SRT caller refused", append([]any{"peer", req.RemoteAddr(), "reason", reasonConnections, "connections", s.count}, repeats...)...)
 		return
 	}
