@@ -14,6 +14,7 @@ import (
 	"klive/infra/kaltura"
 	"klive/infra/media"
 	"klive/infra/media/mp4"
+	"klive/infra/telemetry"
 )
 
 // form is how a file's tracks are coded; nil is no such track.
@@ -161,7 +162,7 @@ func (f form) String() string {
 		words = append(words, fmt.Sprintf("%s of %dx%d", f.video.Codec(), w, h))
 	}
 	if f.audio != nil {
-		words = append(words, fmt.Sprintf("%s of %d Hz with %d channels", f.audio.Codec(), f.audio.SampleRate(), f.audio.Channels()))
+		words = append(words, fmt.Sprintf("%s of %d Hz with %s", f.audio.Codec(), f.audio.SampleRate(), telemetry.Count(f.audio.Channels(), "channel", "channels")))
 	} else {
 		words = append(words, "no sound")
 	}

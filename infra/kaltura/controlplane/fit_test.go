@@ -354,7 +354,7 @@ func TestEncodingAnewFails(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		r.nudgeJoins()
 	}
-	if want := "file 2 of 2 has H264 of 160x90 and AAC of 44100 Hz with 1 channels"; !strings.Contains(log.String(), want) {
+	if want := "file 2 of 2 has H264 of 160x90 and AAC of 44100 Hz with 1 channel,"; !strings.Contains(log.String(), want) {
 		t.Errorf("the log does not say %q:\n%s", want, &log)
 	}
 	if got := r.vod(1); !bytes.Equal(got, first) {
