@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"klive/infra/admin"
+	"klive/infra/telemetry"
 )
 
 // drainPoll is how often "klive drain" looks whether the process has let go of everything.
@@ -33,15 +34,22 @@ func (d *drainCmd) Run(ctx context.Context, g *global) error {
 	if d.Cancel {
 		return d.takeBack(ctx, g, client)
 	}
-	wait := d.Wait
-	if wait < 0 {
-		wait = c.Gateway.Drain + c.Worker.Drain
-	}
 	var held admin.Held
 	if err := client.ask(ctx, http.MethodPost, "/v1/drain", nil, &held); err != nil {
 		return err
 	}
-	for end := time.Now().Add(wait); held.Feeds+held.Owned > 0 && time.Now().Before(end); {
+	wait := d.Wait
+	if wait < 0 {
+		wait = c.Gateway.Drain + c.Worker.Drain
+		if held.Alone {
+			wait = c.Gateway.Drain
+		}
+	}
+	if held.Alone && held.Left() && !g.JSON {
+		fmt.Printf("this klive runs alone, nobody can take over its %s: what has not left within %v ends with the process\n",
+			telemetry.Count(held.Feeds, "stream", "streams"), wait)
+	}
+	for end := time.Now().Add(wait); held.Left() && time.Now().Before(end); {
 		select {
 		case <-time.After(drainPoll):
 		case <-ctx.Done():
@@ -56,14 +64,26 @@ func (d *drainCmd) Run(ctx context.Context, g *global) error {
 			return err
 		}
 	}
-	left := held.Feeds+held.Owned > 0
+	return d.outcome(held, wait, c.Broadcast.Resume, g.JSON)
+}
+
+// outcome says what has become of the drain.
+func (*drainCmd) outcome(held admin.Held, waited, resume time.Duration, quiet bool) error {
+	owned := telemetry.Count(held.Owned, "owned entry", "owned entries")
+	here := telemetry.Count(held.Feeds, "stream", "streams")
+	if !held.Alone {
+		here += ", " + owned
+	}
 	switch {
-	case left && wait > 0:
-		return fmt.Errorf("after %v there are still %d streams and %d owned entries here: they end with the process; "+
-			`wait longer (--wait, gateway.drain), or take the drain back ("klive drain --cancel")`, wait, held.Feeds, held.Owned)
-	case g.JSON:
-	case left:
-		fmt.Printf("draining; still here: %d streams, %d owned entries\n", held.Feeds, held.Owned)
+	case held.Left() && waited > 0:
+		return fmt.Errorf("after %v still here: %s, which the end of the process ends too; "+
+			`wait longer (--wait, gateway.drain), or take the drain back ("klive drain --cancel")`, waited, here)
+	case quiet:
+	case held.Left():
+		fmt.Println("draining; still here:", here)
+	case held.Owned > 0:
+		fmt.Printf("no encoder is left here; %s: this klive runs alone, nobody else can take them. End it now (SIGTERM): "+
+			"a broadcast goes on when klive and its encoder are back within %v (broadcast.resume)\n", owned, resume)
 	default:
 		fmt.Println("nothing is left here")
 	}

@@ -15,7 +15,6 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/live"
-	"klive/infra/telemetry"
 )
 
 // Config is what a Gateway is made of. API, Media, Feeds and Epochs have no default.
@@ -104,7 +103,7 @@ type Gateway struct {
 	cfg       Config
 	admission admission
 	metrics   *metrics
-	told      telemetry.Throttle // of refusals
+	told      Refusals
 	unkick    func()
 	// anchorMu is held while a clock anchors.
 	anchorMu sync.Mutex
@@ -147,7 +146,7 @@ func (g *Gateway) Connect(ctx context.Context, c Connect) (*Permit, error) {
 	log := g.cfg.Log.With("entry", c.Params.Entry, "protocol", c.Protocol, "peer", c.Peer)
 	p, err := g.connect(ctx, c, log)
 	if err != nil {
-		return nil, g.refused(log, c.Peer, "connect refused", err)
+		return nil, g.refused(log, &c, "connect refused", err)
 	}
 	return p, nil
 }
@@ -207,7 +206,7 @@ func (g *Gateway) Publish(ctx context.Context, p *Permit, pub Publish) (Publicat
 	log := g.cfg.Log.With("entry", p.Entry(), "protocol", p.connect.Protocol, "peer", p.connect.Peer)
 	s, err := g.publish(ctx, p, pub, log)
 	if err != nil {
-		return nil, g.refused(log.With("stream", shownName(pub.Name)), p.connect.Peer, "publish refused", err)
+		return nil, g.refused(log.With("stream", shownName(pub.Name)), &p.connect, "publish refused", err)
 	}
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func TestRefusalsAreToldOnce(t *testing.T) {
 		}
 		refuse := func(peer, text string) {
 			t.Helper()
-			err := g.refused(w.cfg.Log.With("peer", peer), peer, "connect refused", &Refusal{Reason: ReasonAuth, Text: text})
+			err := g.refused(w.cfg.Log.With("peer", peer), &Connect{Protocol: "rtmp", Peer: peer}, "connect refused", &Refusal{Reason: ReasonAuth, Text: text})
 			if reason(err) != ReasonAuth {
 				t.Errorf("refused with %v", err)
 			}
@@ -44,4 +45,33 @@ func TestRefusalsAreToldOnce(t *testing.T) {
 			t.Errorf("the log does not say how often:\n%s", w.log.String())
 		}
 	})
+}
+
+// TestStormHidesNoOther: more hosts than a limiter remembers, all refused for one reason over one protocol, silence
+// neither another reason nor another protocol; and kinds without end share a limiter.
+func TestStormHidesNoOther(t *testing.T) {
+	inWorld(t, func(w *world) {
+		g := w.gateway()
+		refuse := func(protocol, peer string, reason Reason, text string) {
+			_ = g.refused(w.cfg.Log.With("peer", peer), &Connect{Protocol: protocol, Peer: peer}, "connect refused", &Refusal{Reason: reason, Text: text})
+		}
+		for i := range 3000 {
+			refuse("rtmp", fmt.Sprintf("10.0.%d.%d:5000", i/250, i%250), ReasonAuth, "the token is wrong")
+		}
+		refuse("srt", "192.0.2.1:5000", ReasonAuth, "the only SRT caller")
+		refuse("rtmp", "192.0.2.1:5000", ReasonParams, "the only address without e=")
+		refuse("rtmp", "192.0.2.1:5000", ReasonAuth, "one of the storm")
+		for text, want := range map[string]int{"the only SRT caller": 1, "the only address": 1, "one of the storm": 0} {
+			if n := strings.Count(w.log.String(), text); n != want {
+				t.Errorf("%q is in the log %d times, want %d", text, n, want)
+			}
+		}
+	})
+	var r Refusals
+	for i := range 3 * maxKinds {
+		r.Loudness(fmt.Sprint(i), "192.0.2.1:5000", "x")
+	}
+	if n := len(r.kinds); n > maxKinds+1 {
+		t.Errorf("%d limiters", n)
+	}
 }

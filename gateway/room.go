@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"klive/infra/live"
+	"klive/infra/telemetry"
 )
 
 // room refuses a connect that would be one stream too many for this gateway. An encoder that
@@ -52,5 +53,6 @@ func (g *Gateway) partnerRoom(ctx context.Context, partner int, id live.FeedID) 
 		return nil
 	}
 	return &Refusal{Reason: ReasonLimit,
-		Text: fmt.Sprintf("partner %d has %d streams on the air and may have %d; stop one of them, or ask this server's operator", partner, others, most)}
+		Text: fmt.Sprintf("partner %d has %s on the air and may have %d; stop one of them, or ask this server's operator",
+			partner, telemetry.Count(others, "stream", "streams"), most)}
 }

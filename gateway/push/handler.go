@@ -14,14 +14,13 @@ import (
 
 	"klive/gateway"
 	"klive/infra/live"
-	"klive/infra/telemetry"
 )
 
 // Handler answers what lies under [Prefix].
 type Handler struct {
 	cfg     Config
 	metrics *metrics
-	told    telemetry.Throttle // of refusals
+	told    gateway.Refusals
 
 	running sync.WaitGroup
 
@@ -261,7 +260,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, err error, entr
 	level := slog.LevelDebug // the log has it already, or the encoder went away within a body
 	if !refusal.Told && (refusal == err || r.Context().Err() == nil) {
 		var repeats []any
-		level, repeats = gateway.Loudness(&h.told, r.RemoteAddr, entry+" "+refusal.Text)
+		level, repeats = h.told.Loudness(string(refusal.Reason), r.RemoteAddr, entry+" "+refusal.Text)
 		args = append(args, repeats...)
 	}
 	h.cfg.Logger.Log(r.Context(), level, "push request refused", args...)

@@ -286,7 +286,7 @@ func (c *conn) logRefusal(what, reason string, r *gateway.Refusal) {
 	level := slog.LevelDebug
 	if !r.Told {
 		var repeats []any
-		level, repeats = gateway.Loudness(c.told, c.peer, what+" "+r.Text)
+		level, repeats = c.told.Loudness(reason, c.peer, what+" "+r.Text)
 		args = append(args, repeats...)
 	}
 	c.log.Log(c.ctx, level, what, args...)

@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 
 	"klive/gateway"
-	"klive/infra/telemetry"
 )
 
 var (
@@ -47,7 +46,7 @@ type conn struct {
 	protocol string
 	peer     string
 	log      *slog.Logger
-	told     *telemetry.Throttle // of refusals
+	told     *gateway.Refusals
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -277,7 +276,7 @@ func (c *conn) finish(err error) {
 	reason := endReason(err)
 	if reason != "" {
 		c.metrics.refused.WithLabelValues(reason).Inc()
-		level, repeats := gateway.Loudness(c.told, c.peer, reason)
+		level, repeats := c.told.Loudness(reason, c.peer, reason)
 		c.log.Log(c.ctx, level, "RTMP connection closed", append([]any{"entry", c.client.entry, "peer", c.peer, "reason", reason, "error", err}, repeats...)...)
 	} else {
 		c.log.Debug("RTMP connection ended", "entry", c.client.entry, "peer", c.peer, "error", err)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"klive/gateway"
-	"klive/infra/telemetry"
 )
 
 // ErrClosed is returned by Serve after Close.
@@ -21,7 +20,7 @@ type Server struct {
 	cfg     Config
 	metrics *metrics
 	engines *engines
-	told    telemetry.Throttle // of refusals
+	told    gateway.Refusals
 
 	// stop ends the context of every connection.
 	ctx  context.Context
@@ -174,7 +173,7 @@ func (s *Server) take(raw net.Conn, protocol string) {
 		c.cancel()
 		if !s.closed {
 			s.metrics.refused.WithLabelValues(reasonConnections).Inc()
-			level, repeats := gateway.Loudness(&s.told, c.peer, reasonConnections)
+			level, repeats := s.told.Loudness(reasonConnections, c.peer, reasonConnections)
 			s.cfg.Logger.Log(s.ctx, level, "RTMP connection refused", append([]any{"peer", c.peer, "reason", reasonConnections, "connections", len(s.conns)}, repeats...)...)
 		}
 		return

@@ -281,7 +281,7 @@ func (c *caller) refused(what string, err error) {
 	level := slog.LevelDebug
 	if !told {
 		var repeats []any
-		level, repeats = gateway.Loudness(&c.server.told, c.peer, what+" "+err.Error())
+		level, repeats = c.server.told.Loudness(reason, c.peer, what+" "+err.Error())
 		args = append(args, repeats...)
 	}
 	c.log.Log(c.server.ctx, level, what, args...)

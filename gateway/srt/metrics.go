@@ -54,4 +54,6 @@ const (
 	reasonConnections = "connections" // the connection limit
 	reasonTimeout     = "timeout"     // nothing came in time
 	reasonAccept      = "accept"      // the connection could not be set up
+	reasonStreamID    = "stream-id"   // it is longer than SRT allows
+	reasonHandshake   = "handshake"   // the library dropped or refused it
 )

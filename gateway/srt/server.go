@@ -13,7 +13,6 @@ import (
 	srt "github.com/datarhei/gosrt"
 
 	"klive/gateway"
-	"klive/infra/telemetry"
 )
 
 // ErrClosed is returned by Serve after Close.
@@ -24,7 +23,7 @@ type Server struct {
 	cfg       Config
 	metrics   *metrics
 	listeners []srt.Listener
-	told      telemetry.Throttle // of refusals
+	told      gateway.Refusals // and handshakes that were dropped
 
 	ctx  context.Context // of every caller
 	stop context.CancelFunc
@@ -45,7 +44,7 @@ func Listen(cfg Config) (*Server, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Registerer), ctx: ctx, stop: stop}
 	for _, address := range cfg.Addresses {
-		l, err := listen(&s.cfg, address)
+		l, err := s.listen(address)
 		if err != nil {
 			s.Close()
 			return nil, err
@@ -55,8 +54,10 @@ func Listen(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-func listen(cfg *Config, address string) (srt.Listener, error) {
+func (s *Server) listen(address string) (srt.Listener, error) {
+	cfg := &s.cfg
 	c := srt.DefaultConfig()
+	c.Logger = &handshakes{server: s, listen: address}
 	c.ReceiverLatency, c.PeerLatency = cfg.Latency, cfg.Latency
 	c.PeerIdleTimeout = cfg.Peer
 	c.ListenerControl = func(_, _ string, raw syscall.RawConn) error { return tuneSocket(raw, cfg.Buffer) }
@@ -187,7 +188,7 @@ func (s *Server) take(req srt.ConnRequest) {
 	if s.closed || s.count >= s.cfg.MaxConnections {
 		req.Reject(srt.REJX_OVERLOAD)
 		s.metrics.refused.WithLabelValues(reasonConnections).Inc()
-		level, repeats := gateway.Loudness(&s.told, req.RemoteAddr().String(), reasonConnections)
+		level, repeats := s.told.Loudness(reasonConnections, req.RemoteAddr().String(), reasonConnections)
 		s.cfg.Logger.Log(s.ctx, level, "SRT caller refused", append([]any{"peer", req.RemoteAddr(), "reason", reasonConnections, "connections", s.count}, repeats...)...)
 		return
 	}

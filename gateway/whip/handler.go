@@ -249,7 +249,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, entry string, er
 	level := slog.LevelDebug // the log has it already
 	if !refusal.Told {
 		var repeats []any
-		level, repeats = gateway.Loudness(&s.told, r.RemoteAddr, entry+" "+refusal.Text)
+		level, repeats = s.told.Loudness(string(refusal.Reason), r.RemoteAddr, entry+" "+refusal.Text)
 		args = append(args, repeats...)
 	}
 	s.cfg.Logger.Log(r.Context(), level, "WHIP request refused", args...)

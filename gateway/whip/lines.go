@@ -66,6 +66,8 @@ type line struct {
 
 	placed bool
 	offset int64 // common ticks minus the track's own
+
+	asked, given uint64 // of the newest picture of a layer: its time, and the one that it got
 }
 
 func newLines(now time.Time) *lines { return &lines{begun: now} }
@@ -107,20 +109,40 @@ func (s *lines) fix() {
 }
 
 // match gives a picture the time that another layer's has which lies next to it: both are the same
-// picture, and segments are to begin with it in all layers.
-func (s *lines) match(at uint64) uint64 {
+// picture, and segments are to begin with it in all layers. Pictures of one layer may lie as close;
+// they stay in order, with times of their own.
+func (l *line) match(at uint64) uint64 {
+	if at == l.asked {
+		return l.given
+	}
+	s, after := l.set, uint64(0)
+	if at > l.asked {
+		after = l.given
+	}
+	found := uint64(0)
 	for _, o := range s.recent {
-		if d := int64(at - o); d <= onePicture && d >= -onePicture {
-			return o
+		if d := int64(at - o); d <= onePicture && d >= -onePicture && o > after && (found == 0 || o < found) {
+			found = o
 		}
 	}
+	if found == 0 {
+		found = max(at, after+1)
+		s.remember(found)
+	}
+	if at > l.asked {
+		l.asked, l.given = at, found
+	}
+	return found
+}
+
+// remember keeps a picture's time for the other layers.
+func (s *lines) remember(at uint64) {
 	if len(s.recent) < keptPictures {
 		s.recent = append(s.recent, at)
-	} else {
-		s.recent[s.oldest] = at
-		s.oldest = (s.oldest + 1) % keptPictures
+		return
 	}
-	return at
+	s.recent[s.oldest] = at
+	s.oldest = (s.oldest + 1) % keptPictures
 }
 
 // scale turns the track's own ticks into common ones.
@@ -156,6 +178,7 @@ func (l *line) at(rtp uint32, came time.Time) uint64 {
 	defer l.set.mu.Unlock()
 	if l.begun && l.jumped(l.unwrap(rtp)-l.newest, came) {
 		l.begun, l.placed, l.wall, l.early, l.before = false, false, reports{}, least{}, rtcp.SenderReport{}
+		l.asked, l.given = 0, 0
 	}
 	l.note(rtp, came)
 	own := l.unwrap(rtp)
@@ -171,7 +194,7 @@ func (l *line) at(rtp uint32, came time.Time) uint64 {
 	}
 	at := uint64(l.scale(own) + l.offset)
 	if !l.sound && l.set.layers > 1 {
-		return l.set.match(at)
+		return l.match(at)
 	}
 	return at
 }

@@ -79,3 +79,38 @@ func TestClockSetAnew(t *testing.T) {
 		t.Errorf("a jump: %d ticks for 61 s", after-first)
 	}
 }
+
+// TestPicturesCloseTogether sends pictures 1 ms apart in two layers, whose times differ a little: each layer's are in
+// order, no two of them alike, and those of one picture are.
+func TestPicturesCloseTogether(t *testing.T) {
+	begin := time.Unix(5000, 0)
+	set := newLines(begin)
+	large, small := set.add(90000, false), set.add(90000, false)
+	const off = 30 // ticks of 90 kHz that the smaller one's are behind: a third of a millisecond
+	var last, lastSmall uint64
+	for n := range 40 {
+		at := time.Duration(n/4)*40*time.Millisecond + time.Duration(n%4)*time.Millisecond // in fours
+		rtp, came := uint32(at*9/100_000), begin.Add(at)
+		one := large.at(rtp, came)
+		if again := large.at(rtp, came); again != one {
+			t.Fatalf("picture %d is at %d, and at %d when asked again", n, one, again)
+		}
+		two := small.at(rtp+off, came)
+		if n > 0 && (one <= last || two <= lastSmall) {
+			t.Fatalf("picture %d is %d and %d ticks after the one before", n, int64(one-last), int64(two-lastSmall))
+		}
+		if one != two {
+			t.Fatalf("picture %d has times that are %d ticks apart", n, int64(two-one))
+		}
+		last, lastSmall = one, two
+	}
+	// A layer whose picture was put on one that lies later goes on behind that.
+	rtp := uint32(100 * 90000)
+	later := large.at(rtp+100, begin.Add(100*time.Second))
+	if first := small.at(rtp, begin.Add(100*time.Second)); first != later {
+		t.Errorf("the picture is %d ticks from the other layer's", int64(first-later))
+	}
+	if next := small.at(rtp+60, begin.Add(100*time.Second)); next <= later {
+		t.Errorf("the next one is %d ticks before it", int64(later-next))
+	}
+}

@@ -199,8 +199,13 @@ func TestNobodyConnects(t *testing.T) {
 		t.Fatalf("%s, %d on the air", res.Status, r.onAir())
 	}
 	r.wait("the end", func() bool { return r.onAir() == 0 })
+	_, _ = r.send("POST", address+"?p=102&t=secret-token", anOffer, "Content-Type", "application/sdp")
+	r.wait("the end of the next one", func() bool { return r.onAir() == 0 })
 	if !strings.Contains(r.text(), "webrtc.listen must be reachable") {
 		t.Error("the log does not say what to do")
+	}
+	if n := strings.Count(r.text(), `level=WARN msg="WHIP publication ended"`); n != 1 {
+		t.Errorf("%d warnings of one host within a minute", n)
 	}
 	w := r.mustDial(nil)
 	defer w.Vanish()

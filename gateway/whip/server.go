@@ -9,7 +9,6 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"klive/gateway"
-	"klive/infra/telemetry"
 )
 
 // Server answers what lies under [Prefix], and holds the sessions.
@@ -19,7 +18,7 @@ type Server struct {
 	api     *webrtc.API
 	udp     *ice.UDPMuxDefault
 	tcp     *ice.TCPMuxDefault // nil without one
-	told    telemetry.Throttle // of refusals
+	told    gateway.Refusals   // and sessions that were ended
 
 	running sync.WaitGroup // sessions and undecided requests
 

@@ -353,7 +353,8 @@ func (s *session) finish() {
 	}
 	var r *gateway.Refusal
 	if errors.As(cause, &r) && !r.Told && what != endGateway {
-		s.log.Warn("WHIP publication ended", "reason", r.Reason, "text", r.Text)
+		level, repeats := s.server.told.Loudness(string(r.Reason), s.peer, "ended "+r.Text)
+		s.log.Log(context.Background(), level, "WHIP publication ended", append([]any{"reason", r.Reason, "text", r.Text}, repeats...)...)
 	}
 	s.server.metrics.ended.WithLabelValues(what).Inc()
 	s.pub.Close(cause)

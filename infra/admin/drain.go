@@ -28,7 +28,12 @@ type Held struct {
 	// Feeds are encoders that are connected here, Owned entries that this worker owns.
 	Feeds int `json:"feeds"`
 	Owned int `json:"owned"`
+	// Alone says that the process does all by itself: its entries stay with it until it ends, because nobody can take them.
+	Alone bool `json:"alone,omitempty"`
 }
+
+// Left reports whether something is here that a drain can still wait for.
+func (h Held) Left() bool { return h.Feeds > 0 || !h.Alone && h.Owned > 0 }
 
 // held answers GET /v1/drain.
 func (h *Handler) held(w http.ResponseWriter, _ *http.Request) { writeJSON(w, h.config.Drain.Held()) }

@@ -15,7 +15,7 @@ type State string
 const (
 	// StateStarting: the encoder is connected, viewers can't play it yet.
 	StateStarting State = "starting"
-	// StateLive: it plays.
+	// StateLive: it plays, or is what viewers get next because the other encoder is gone.
 	StateLive State = "live"
 	// StateStandby: it arrives and could play, but viewers see the other encoder.
 	StateStandby State = "standby"
@@ -57,8 +57,8 @@ type Stream struct {
 	// Rungs are the renditions of the entry that transcode workers make.
 	Rungs []Rung `json:"rungs,omitempty"`
 	// Health is how much of the last ten seconds the feed brought media for, 0 to 100, less the share of its
-	// newest segments that are gaps for viewers; nil when its gateway does not say. Problem names those. Pinned
-	// says that an operator prefers it.
+	// newest segments that are gaps for viewers; nil when its gateway does not say, and once the encoder is gone.
+	// Problem names those gaps. Pinned says that an operator prefers it.
 	Health  *int   `json:"health,omitempty"`
 	Problem string `json:"problem,omitempty"`
 	Pinned  bool   `json:"pinned,omitempty"`

@@ -8,6 +8,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/config"
+	"klive/infra/telemetry"
 	"klive/storage"
 	"klive/storage/disk"
 )
@@ -41,7 +42,7 @@ func CheckBus(ctx context.Context, c *config.Config) (found string, err error) {
 	if err := b.Delete(ctx, key, 0); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s stores with %d replicas, in %v", withoutPasswords(setup.URL), setup.Replicas, took.Round(100*time.Microsecond)), nil
+	return fmt.Sprintf("%s stores with %s, in %v", withoutPasswords(setup.URL), telemetry.Count(setup.Replicas, "replica", "replicas"), took.Round(100*time.Microsecond)), nil
 }
 
 // CheckFolder writes, reads and removes an object in a folder that holds a store.

@@ -175,7 +175,7 @@ func (n *Node) vacated(ctx context.Context) bool {
 // Held is what this process holds that should not end with it: [admin.Drainer].
 func (n *Node) Held() admin.Held {
 	since, draining := n.drain.begun()
-	h := admin.Held{Draining: draining}
+	h := admin.Held{Draining: draining, Alone: !cluster(n.settings)}
 	if draining {
 		h.Since, h.Until = since, n.drainUntil()
 	}

@@ -26,7 +26,7 @@ func TestDrainBeforeTheEnd(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- e.play(2 * time.Minute) }()
 		time.Sleep(5 * time.Second)
-		if h := r.node.Held(); h.Draining || h.Feeds != 1 || h.Owned != 1 {
+		if h := r.node.Held(); h.Draining || h.Feeds != 1 || h.Owned != 1 || !h.Alone {
 			t.Errorf("before: %+v", h)
 		}
 		r.node.Drain()

@@ -12,6 +12,7 @@ import (
 	"klive/infra/admin"
 	"klive/infra/bus"
 	"klive/infra/live"
+	"klive/infra/telemetry"
 	"klive/storage/timeline"
 	"klive/workers"
 )
@@ -181,8 +182,8 @@ type gaps struct {
 }
 
 func (g gaps) String() string {
-	return fmt.Sprintf("%d of its %d newest segments are gaps for viewers, in %s: they were lost on the way or could not be stored; the log of its owner says why",
-		g.gaps, g.segments, strings.Join(g.in, ", "))
+	return fmt.Sprintf("of its %s %s for viewers, in %s: lost on the way, or not stored; the log of its owner says why",
+		telemetry.Count(g.segments, "newest segment", "newest segments"), telemetry.Count(g.gaps, "is a gap", "are gaps"), strings.Join(g.in, ", "))
 }
 
 // newestGaps looks at a broadcast's newest items, with feed only at what was made of that. What was lost on the way is

@@ -43,6 +43,10 @@ func (s streams) Streams(ctx context.Context) ([]admin.Stream, error) {
 		records = append(records, r)
 	}
 	slices.SortFunc(records, func(a, b live.FeedRecord) int { return cmp.Compare(a.Feed.FeedID.String(), b.Feed.FeedID.String()) })
+	here := map[live.FeedID]bool{}
+	for i := range records {
+		here[records[i].Feed.FeedID] = records[i].Alive(now)
+	}
 	out := make([]admin.Stream, 0, len(records))
 	states := map[string]*timeline.Broadcast{}
 	for i := range records {
@@ -50,7 +54,7 @@ func (s streams) Streams(ctx context.Context) ([]admin.Stream, error) {
 		if _, ok := states[entry]; !ok {
 			states[entry] = s.broadcast(ctx, entry)
 		}
-		one := stream(&records[i], states[entry], now)
+		one := stream(&records[i], states[entry], here, now)
 		one.Pinned = chosen[entry] == one.Index
 		out = append(out, one)
 	}
@@ -70,20 +74,24 @@ func (s streams) broadcast(ctx context.Context, entry string) *timeline.Broadcas
 	return b
 }
 
-func stream(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.Stream {
+// stream is a feed with what its entry's broadcast says of it; here are the feeds that are connected.
+func stream(r *live.FeedRecord, b *timeline.Broadcast, here map[live.FeedID]bool, now time.Time) admin.Stream {
 	out := admin.Stream{
 		Entry: r.Feed.Entry, Feed: r.Feed.FeedID.String(), Name: r.Feed.StreamName(), Index: r.Feed.Index.String(),
-		State: state(r, b, now),
+		State: state(r, b, here, now),
 		Video: r.Stats.Video, Audio: r.Stats.Audio, Width: r.Stats.Width, Height: r.Stats.Height,
 		FrameRate: r.Stats.FrameRate, Bitrate: r.Stats.Bitrate, Frames: r.Stats.Frames, Bytes: r.Stats.Bytes,
 		Opened: r.Opened, Protocol: r.Protocol, Encoder: r.Encoder, Peer: r.Peer, Gateway: r.Gateway, Link: r.Stats.Link, Health: r.Stats.Health,
 	}
-	switch {
-	case out.State != admin.StateGone:
-	case r.Closed.IsZero():
+	if now.Sub(r.Beat) > silentAfter {
+		out.Health = nil // its gateway is dead, or can't say: what it said last is not so any more
+	}
+	if out.State == admin.StateGone {
 		out.Gone = r.Beat
-	default:
-		out.Gone = r.Closed
+		if !r.Closed.IsZero() {
+			out.Gone = r.Closed
+		}
+		out.Health, out.Bitrate, out.FrameRate = nil, 0, 0
 	}
 	if b != nil && out.State == admin.StateLive {
 		lower(&out, newestGaps(b, &r.Feed.FeedID))
@@ -135,8 +143,8 @@ func rungs(b *timeline.Broadcast) (out []admin.Rung) {
 }
 
 // state says what viewers have of a feed. A feed that made the newest item is live; one
-// that arrives beside it stands by.
-func state(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.State {
+// that arrives beside it stands by, until the other is gone: then the next item is made of it.
+func state(r *live.FeedRecord, b *timeline.Broadcast, here map[live.FeedID]bool, now time.Time) admin.State {
 	switch {
 	case !r.Alive(now):
 		return admin.StateGone
@@ -153,12 +161,19 @@ func state(r *live.FeedRecord, b *timeline.Broadcast, now time.Time) admin.State
 			return admin.StateLive
 		}
 	}
+	other, connected := false, false
 	for _, m := range newest {
-		if feed, _ := m.MadeOf(); feed.Index != r.Feed.Index {
-			return admin.StateStandby
-		}
+		feed, _ := m.MadeOf()
+		other = other || feed.Index != r.Feed.Index
+		connected = connected || here[feed.FeedID]
 	}
-	return admin.StateStarting
+	switch {
+	case !other:
+		return admin.StateStarting
+	case connected:
+		return admin.StateStandby
+	}
+	return admin.StateLive
 }
 
 // isBehind reports whether the newest item of a broadcast is older than it may be.

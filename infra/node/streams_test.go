@@ -33,27 +33,33 @@ func TestState(t *testing.T) {
 		b.Items = append(b.Items, timeline.Item{Start: media.At(now), Media: []timeline.Media{{Rendition: "0_demolive_32", Gap: true}}})
 		return b
 	}
+	gone, both := map[live.FeedID]bool{feed(live.Backup).FeedID: true}, map[live.FeedID]bool{feed(live.Backup).FeedID: true, feed(live.Primary).FeedID: true}
+	backup := record(0, 0)
+	backup.Feed = feed(live.Backup)
 	old := items(feed(live.Primary))
 	old.Items[0].Start = media.At(now.Add(-9 * time.Second))
 	for _, c := range []struct {
 		name      string
 		record    *live.FeedRecord
 		broadcast *timeline.Broadcast
+		here      map[live.FeedID]bool
 		want      admin.State
 	}{
-		{"closed in order", closed, items(feed(live.Primary)), admin.StateGone},
-		{"its gateway is dead", record(live.FeedStale, 0), items(feed(live.Primary)), admin.StateGone},
-		{"sends nothing", record(0, silentAfter+time.Millisecond), items(feed(live.Primary)), admin.StateSilent},
-		{"has sent nothing yet", &live.FeedRecord{Feed: feed(live.Primary), Beat: now}, nil, admin.StateStarting},
-		{"nothing stored yet", record(0, 0), nil, admin.StateStarting},
-		{"an empty broadcast", record(0, 0), items(), admin.StateStarting},
-		{"made the newest item", record(0, 0), items(feed(live.Backup), feed(live.Primary)), admin.StateLive},
-		{"the backup made it", record(0, 0), items(feed(live.Primary), feed(live.Backup)), admin.StateStandby},
-		{"nothing but a gap", record(0, 0), gap(items()), admin.StateStarting},
-		{"nothing new for long", record(0, 0), old, admin.StateStalled},
-		{"a gap is newest", record(0, 0), gap(items(feed(live.Primary))), admin.StateLive},
+		{"closed in order", closed, items(feed(live.Primary)), both, admin.StateGone},
+		{"its gateway is dead", record(live.FeedStale, 0), items(feed(live.Primary)), both, admin.StateGone},
+		{"sends nothing", record(0, silentAfter+time.Millisecond), items(feed(live.Primary)), both, admin.StateSilent},
+		{"has sent nothing yet", &live.FeedRecord{Feed: feed(live.Primary), Beat: now}, nil, both, admin.StateStarting},
+		{"nothing stored yet", record(0, 0), nil, both, admin.StateStarting},
+		{"an empty broadcast", record(0, 0), items(), both, admin.StateStarting},
+		{"made the newest item", record(0, 0), items(feed(live.Backup), feed(live.Primary)), both, admin.StateLive},
+		{"the backup made it", record(0, 0), items(feed(live.Primary), feed(live.Backup)), both, admin.StateStandby},
+		{"nothing but a gap", record(0, 0), gap(items()), both, admin.StateStarting},
+		{"nothing new for long", record(0, 0), old, both, admin.StateStalled},
+		{"a gap is newest", record(0, 0), gap(items(feed(live.Primary))), both, admin.StateLive},
+		{"beside the other", backup, items(feed(live.Primary)), both, admin.StateStandby},
+		{"the other is gone", backup, items(feed(live.Primary)), gone, admin.StateLive},
 	} {
-		if got := state(c.record, c.broadcast, now); got != c.want {
+		if got := state(c.record, c.broadcast, c.here, now); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
@@ -91,13 +97,16 @@ func TestStreamsOfARunningNode(t *testing.T) {
 			l[0].FrameRate < 29 || l[0].FrameRate > 31 || l[0].PlayPath != "/kLive/smil:0_demolive_all.smil/playlist.m3u8" || l[0].Index != "primary" {
 			t.Errorf("on the air: %+v", l)
 		}
+		if h := l[0].Health; h == nil || *h < 90 {
+			t.Errorf("on the air with a health of %v", h)
+		}
 		time.Sleep(5 * time.Second)
-		if l := list(); len(l) != 1 || l[0].State != admin.StateSilent {
+		if l := list(); len(l) != 1 || l[0].State != admin.StateSilent || l[0].Health == nil {
 			t.Errorf("silent: %+v", l)
 		}
 		e.Close()
 		time.Sleep(time.Second)
-		if l := list(); len(l) != 1 || l[0].State != admin.StateGone {
+		if l := list(); len(l) != 1 || l[0].State != admin.StateGone || l[0].Health != nil || l[0].Bitrate != 0 || l[0].FrameRate != 0 || l[0].Frames == 0 {
 			t.Errorf("gone: %+v", l)
 		}
 		time.Sleep(200 * time.Second)

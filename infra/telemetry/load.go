@@ -169,7 +169,7 @@ func (m Marks) Over(l Load, streams int, bits int64) error {
 		errs = append(errs, fmt.Errorf("the streams bring %.1f Mbit/s (limits.network is %.1f)", float64(bits)/1e6, float64(m.Network)/1e6))
 	}
 	if m.Streams > 0 && streams >= m.Streams {
-		errs = append(errs, fmt.Errorf("%d streams (limits.streams is %d)", streams, m.Streams))
+		errs = append(errs, fmt.Errorf("%s (limits.streams is %d)", Count(streams, "stream", "streams"), m.Streams))
 	}
 	return errors.Join(errs...)
 }

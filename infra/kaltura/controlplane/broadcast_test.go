@@ -1,8 +1,10 @@
 package controlplane
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -137,7 +139,8 @@ func TestRecordedEntryPerSession(t *testing.T) {
 // TestSweeper lets a media server fall silent: the entry is off air after 120 to 150 s.
 func TestSweeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t)
+		var out bytes.Buffer
+		f := start(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&out, nil)) })
 		f.register(0, "ms1", kaltura.StatusPlayable)
 		for range 3 {
 			time.Sleep(60 * time.Second)
@@ -164,7 +167,9 @@ func TestSweeper(t *testing.T) {
 		ended := f.stored().Entry.LastBroadcastEndTime
 		f.Close()
 		// Eight days of sweeps each half minute would be 23,000.
-		rarely := start(t, func(c *Config) { c.State, c.Sweep = f.state, time.Hour })
+		rarely := start(t, func(c *Config) {
+			c.State, c.Sweep, c.Logger = f.state, time.Hour, slog.New(slog.NewTextHandler(&out, nil))
+		})
 		time.Sleep(6 * 24 * time.Hour)
 		if doc := f.stored(); len(doc.Nodes) != 1 {
 			t.Errorf("after 6 days: registrations %+v, want the one that waits for its recording", doc.Nodes)
@@ -174,19 +179,28 @@ func TestSweeper(t *testing.T) {
 			t.Errorf("after 8 days: registrations %+v, end %d, was %d", doc.Nodes, doc.Entry.LastBroadcastEndTime, ended)
 		}
 		rarely.Close()
+		for what, want := range map[string]int{"media server stopped calling": 2, "the recording did not come": 1} {
+			if n := strings.Count(out.String(), what); n != want {
+				t.Errorf("%q stands %d times in the log, want %d:\n%s", what, n, want, out.String())
+			}
+		}
 	})
 }
 
-// TestEncoderThatOnlyAuthenticates leaves no trace of a broadcast.
+// TestEncoderThatOnlyAuthenticates leaves no trace of a broadcast, and no line in the log: no media server has failed.
 func TestEncoderThatOnlyAuthenticates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := start(t)
+		var out bytes.Buffer
+		f := start(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&out, nil)) })
 		f.form("livestream.authenticate", "entryId", DemoEntry, "token", DemoToken, "hostname", "ms1", "mediaServerIndex", "0")
 		time.Sleep(151 * time.Second)
 		if doc := f.stored(); len(doc.Nodes) != 0 || doc.Entry.CurrentBroadcastStartTime != 0 || doc.Entry.LastBroadcastEndTime != 0 {
 			t.Errorf("left behind: %+v, start %v, end %d", doc.Nodes, doc.Entry.CurrentBroadcastStartTime, doc.Entry.LastBroadcastEndTime)
 		}
 		f.Close()
+		if out.Len() > 0 {
+			t.Errorf("the log says %s", out.String())
+		}
 	})
 }
 

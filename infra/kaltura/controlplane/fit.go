@@ -14,6 +14,7 @@ import (
 	"klive/infra/kaltura"
 	"klive/infra/media"
 	"klive/infra/media/mp4"
+	"klive/infra/telemetry"
 )
 
 // form is how a file's tracks are coded; nil is no such track.
@@ -26,7 +27,8 @@ func (f form) none() bool { return f.video == nil && f.audio == nil }
 
 // fitting is what the files of a flavor are made to share where they differ: players set a
 // decoder up once, and play no more of what is coded otherwise later on. What is encoded becomes
-// H.264 of the first pictures' size and AAC of the first sound's rate and channels.
+// H.264 of the first pictures' size and AAC of the first sound's rate and channels; what a file lacks of the two is
+// black, or silent.
 type fitting struct {
 	// width and height are the pictures' size, sarX to sarY the shape of a pixel; zero when all
 	// pictures go together as they are.
@@ -48,7 +50,7 @@ func newFitting(forms []form) (x fitting) {
 		}
 	}
 	for _, f := range forms {
-		if f.video != nil && (!samePictures(first.video, f.video) || !carried(f.video)) {
+		if !f.none() && first.video != nil && (f.video == nil || !samePictures(first.video, f.video) || !carried(f.video)) {
 			x.takeSize(first.video)
 		}
 		if !f.none() && first.audio != nil && (f.audio == nil || !sameSound(first.audio, f.audio)) {
@@ -57,6 +59,9 @@ func newFitting(forms []form) (x fitting) {
 	}
 	return x
 }
+
+// blackRate is how many pictures a second has where there is sound alone: few, because they are all alike.
+const blackRate = 5
 
 // maxChannels is 5.1: the most that ffmpeg's AAC and all players know alike.
 const maxChannels = 6
@@ -89,8 +94,11 @@ func (x *fitting) takeSize(p media.VideoParams) {
 
 // pictures reports whether a file's pictures must be encoded, sound whether its sound must be.
 func (x *fitting) pictures(f form) bool {
-	if x.width == 0 || f.video == nil {
+	if x.width == 0 || f.none() {
 		return false
+	}
+	if f.video == nil {
+		return true // black ones
 	}
 	w, h := f.video.Size()
 	return f.video.Codec() != "H264" || w != x.width || h != x.height
@@ -154,7 +162,7 @@ func (f form) String() string {
 		words = append(words, fmt.Sprintf("%s of %dx%d", f.video.Codec(), w, h))
 	}
 	if f.audio != nil {
-		words = append(words, fmt.Sprintf("%s of %d Hz with %d channels", f.audio.Codec(), f.audio.SampleRate(), f.audio.Channels()))
+		words = append(words, fmt.Sprintf("%s of %d Hz with %s", f.audio.Codec(), f.audio.SampleRate(), telemetry.Count(f.audio.Channels(), "channel", "channels")))
 	} else {
 		words = append(words, "no sound")
 	}
@@ -250,12 +258,16 @@ func (d *entryDoc) setFit(f *recordedSegment, fit []chunk, to string) bool {
 // args are ffmpeg's: from a file to an MPEG-TS on the same time line, tsStart later.
 func (x *fitting) args(has form, seconds float64) []string {
 	args := []string{"-copyts", "-i", "pipe:0"}
-	sound := "0:a:0?"
-	if has.audio == nil && x.sound(has) { // silence
+	pictures, sound := "0:v:0?", "0:a:0?"
+	switch { // a file has one of them at least
+	case has.video == nil && x.pictures(has): // black
+		pictures = "1:v"
+		args = append(args, "-f", "lavfi", "-i", fmt.Sprintf("color=c=black:s=%dx%d:r=%d:d=%.6f", x.width, x.height, blackRate, max(seconds, 0.1)))
+	case has.audio == nil && x.sound(has): // silence
 		sound = "1:a"
 		args = append(args, "-f", "lavfi", "-i", fmt.Sprintf("anullsrc=r=%d:cl=mono:d=%.6f", x.rate, max(seconds, 0.1)))
 	}
-	args = append(args, "-map", "0:v:0?", "-map", sound, "-c", "copy")
+	args = append(args, "-map", pictures, "-map", sound, "-c", "copy")
 	if x.pictures(has) {
 		dw, dh := x.width, x.height
 		if x.sarX != x.sarY {

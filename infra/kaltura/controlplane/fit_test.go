@@ -169,6 +169,9 @@ func TestFitting(t *testing.T) {
 		{"no AAC at all", []form{{nil, opus}, {nil, opus}}, "- -"},
 		{"what MPEG-TS does not carry", []form{{vp9, nil}, {vp9, nil}}, "p p"},
 		{"with sound from the second on", []form{{vp9, nil}, {small, two}}, "ps p"},
+		{"sound alone, and pictures", []form{{nil, two}, {vp9, two}, {nil, two}}, "p p p"},
+		{"pictures alone, and sound alone", []form{{vp9, nil}, {nil, two}}, "ps p"},
+		{"a file that can't be read, and pictures", []form{{}, {vp9, two}}, "- p"},
 		{"a file that can't be read", []form{{nil, two}, {}, {nil, six}}, "- - s"},
 	} {
 		x := newFitting(c.forms)
@@ -226,6 +229,42 @@ func TestFirstFileWithoutSound(t *testing.T) {
 		t.Errorf("the sound has levels %.0f", level)
 	}
 	evenly(t, path, 100)
+}
+
+// TestSoundAlone appends files of sound alone before and behind one with pictures: the recorded entry has the sound of
+// all, and is black where there was nothing else.
+func TestSoundAlone(t *testing.T) {
+	var log said
+	r := startRecordings(t, log.with)
+	path := r.appendAll(
+		clipOf(t, "160x90", "-vn", stereo),
+		clipOf(t, "160x90", avc, stereo),
+		clipOf(t, "160x90", "-vn", stereo),
+		clipOf(t, "160x90", avc, ""),
+	)
+	if level := loudness(t, path); len(level) != 4 || min(level[0], level[1], level[2]) < 50 || level[3] > 50 {
+		t.Errorf("the sound has levels %.0f", level)
+	}
+	var at []float64
+	for _, line := range probed(t, path, "-select_streams", "v", "-show_entries", "frame=best_effort_timestamp_time,width,height") {
+		var v float64
+		var w, h int
+		if _, err := fmt.Sscanf(strings.TrimRight(line, ","), "%f,%d,%d", &v, &w, &h); err != nil || w != 160 || h != 90 {
+			t.Fatalf("a picture is %q, %v", line, err)
+		}
+		at = append(at, v)
+	}
+	if want := 100 + 2*2*blackRate; len(at) != want || at[0] > 0.1 {
+		t.Fatalf("%d pictures from %v on, want %d", len(at), at[:min(1, len(at))], want)
+	}
+	for i := range at[1:] {
+		if d := at[i+1] - at[i]; d < 0.039 || d > 1.01/blackRate {
+			t.Errorf("picture %d is shown %v s after the one before", i+1, d)
+		}
+	}
+	if n := strings.Count(log.String(), "pictures=true"); n != 2 {
+		t.Errorf("%d files got black pictures, want 2:\n%s", n, &log)
+	}
 }
 
 // TestPicturesThatDiffer appends files whose pictures have another size, and another codec: the
@@ -315,7 +354,7 @@ func TestEncodingAnewFails(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		r.nudgeJoins()
 	}
-	if want := "file 2 of 2 has H264 of 160x90 and AAC of 44100 Hz with 1 channels"; !strings.Contains(log.String(), want) {
+	if want := "file 2 of 2 has H264 of 160x90 and AAC of 44100 Hz with 1 channel,"; !strings.Contains(log.String(), want) {
 		t.Errorf("the log does not say %q:\n%s", want, &log)
 	}
 	if got := r.vod(1); !bytes.Equal(got, first) {

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"strconv"
 	"time"
@@ -294,6 +295,20 @@ func (s *Server) lapsed(doc entryDoc, now int64) []int {
 	return out
 }
 
+// tellLapsed logs a registration's end. Only that of one that was on the air says that something is wrong: encoders that
+// were let in and never sent are not unregistered (contract row 54), and recordings may stay out for a week.
+func (s *Server) tellLapsed(doc *entryDoc, index int) {
+	n := doc.Nodes[index]
+	level, what := slog.LevelInfo, "media server stopped calling; entry taken off it"
+	switch n.Status {
+	case kaltura.StatusAuthenticated:
+		level, what = slog.LevelDebug, "an encoder was let in and no stream of it began"
+	case kaltura.StatusMarkedForDeletion:
+		what = "the recording did not come; it is waited for no longer"
+	}
+	s.log.Log(context.Background(), level, what, "entry", doc.Entry.ID, "index", index, "hostname", n.Hostname)
+}
+
 func (s *Server) sweepEntry(ctx context.Context, doc entryDoc, now int64) error {
 	ready, err := s.delivered(ctx, doc)
 	if err != nil {
@@ -305,7 +320,7 @@ func (s *Server) sweepEntry(ctx context.Context, doc entryDoc, now int64) error 
 			return errKeep
 		}
 		for _, index := range gone {
-			s.log.Info("media server stopped calling; entry taken off it", "entry", doc.Entry.ID, "index", index, "hostname", doc.Nodes[index].Hostname)
+			s.tellLapsed(doc, index)
 			if s.config.Generation == Generation2015 {
 				// In 2015 the batch left redirect and start time alone (contract §3.5).
 				delete(doc.Nodes, index)
