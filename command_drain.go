@@ -16,7 +16,7 @@ const drainPoll = 500 * time.Millisecond
 
 type drainCmd struct {
 	Cancel bool          `help:"Take a drain back, while nothing has ended yet: new streams are taken again."`
-	Wait   time.Duration `default:"-1s" help:"How long to wait for it at most; -1s is until gateway.drain and worker.drain are over, 0s does not wait."`
+	Wait   time.Duration `default:"-1s" help:"How long to wait for it at most; -1s is until gateway.drain and worker.drain are over (where klive runs alone, gateway.drain), 0s does not wait."`
 }
 
 // Run has the klive that runs here take nothing on any more, and waits until it holds nothing:

@@ -8,7 +8,9 @@ import (
 )
 
 // waitedForCPU is how long the threads of a process have been ready to run while others had the
-// processors, all together (proc(5), schedstat). It is 0 where the system does not tell.
+// processors, all together (proc(5), schedstat). It is 0 where the system does not tell. What it is
+// taken from holds on a machine with a processor to spare alone: on a busy one it may be more than
+// the time that went by.
 func waitedForCPU(pid int) (sum time.Duration) {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil {

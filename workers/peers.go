@@ -94,7 +94,9 @@ func (p *Pool) silent(l seenLease, now time.Time) bool {
 
 // gone decides it by the time since the last beat and since the last renewal. A holder that renewed long
 // after its last beat lives, and is not heard here: nodes of the bus that lost their route to each other
-// still share its records. Then only renewals count, which come more seldom than beats.
+// still share its records. Then only renewals count, which come more seldom than beats. Before the first
+// of them it may be robbed, as a dead one is at once; whoever is not heard then is left alone, so entries
+// don't go to and fro.
 func gone(unheard, unrenewed, limit time.Duration) bool {
 	if unheard-unrenewed >= limit {
 		limit += bus.MostRenewWait

@@ -353,7 +353,7 @@ func (s *session) finish() {
 	}
 	var r *gateway.Refusal
 	if errors.As(cause, &r) && !r.Told && what != endGateway {
-		level, repeats := s.server.told.Loudness(string(r.Reason), s.peer, "ended "+r.Text)
+		level, repeats := s.server.told.Loudness(string(r.Reason), s.peer, s.permit.Entry()+" ended "+r.Text)
 		s.log.Log(context.Background(), level, "WHIP publication ended", append([]any{"reason", r.Reason, "text", r.Text}, repeats...)...)
 	}
 	s.server.metrics.ended.WithLabelValues(what).Inc()

@@ -3,7 +3,7 @@ package check
 import "testing"
 
 // Calculation skips a test under the race detector: what it calculates has nothing for the
-// detector to find, and takes it ten times as long. "make test-unit" runs it without, by its name.
+// detector that other tests don't show it, and takes it ten times as long. "make test-unit" runs it without, by its name.
 func Calculation(t testing.TB) {
 	t.Helper()
 	if RaceDetector {

@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ func TestCalculationsAreRunByMake(t *testing.T) {
 	listed, in := strings.Split(string(names[1]), "|"), strings.Fields(string(folders[1]))
 	slices.Sort(listed)
 	var found []string
+	calls := 0
 	function := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\) \{\n\tcheck\.Calculation\(t\)$`)
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if name := d.Name(); err == nil && d.IsDir() && path != root && (name == "node_modules" || name[0] == '.') {
@@ -34,6 +36,7 @@ func TestCalculationsAreRunByMake(t *testing.T) {
 			return err
 		}
 		text, err := os.ReadFile(path)
+		calls += bytes.Count(text, []byte("check."+"Calculation(t)"))
 		for _, m := range function.FindAllSubmatch(text, -1) {
 			found = append(found, string(m[1]))
 			if folder := "./" + filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), root+"/")); !slices.Contains(in, folder) {
@@ -46,6 +49,9 @@ func TestCalculationsAreRunByMake(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(found)
+	if calls != len(found) {
+		t.Errorf("of %d calls of check.Calculation %d stand first in a test", calls, len(found))
+	}
 	if !slices.Equal(found, listed) {
 		t.Errorf("calculations are\n%s\nand the Makefile runs\n%s", strings.Join(found, "|"), strings.Join(listed, "|"))
 	}

@@ -45,7 +45,7 @@ func encodeBitrates(t *testing.T, p *process) {
 
 // TestBitratesOfOneEncoder publishes three bitrates of one encoder: their segments begin
 // together, one multivariant playlist offers them all, and hls.js switches through them without
-// a stall.
+// a stall; in short runs one look of three has to be without.
 func TestBitratesOfOneEncoder(t *testing.T) {
 	beside(t)
 	p := start(t)

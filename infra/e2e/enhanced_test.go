@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -118,10 +119,34 @@ func enhanced(t *testing.T, video []mp4.MovieUnit, codec string) {
 		return
 	}
 	waitLive(t, p)
+	p.wait(t, 40*time.Second, "a window without gaps", func() bool { return !p.gaps(t) }) // the same
 	w := watch(t, p, false, 6*time.Second)
 	if len(w.Stats.Errors)+len(w.Stats.Fatal) > 0 || w.Stats.Decoded < 100 || w.Stats.Width != 160 {
 		t.Errorf("Chromium: %+v", w.Stats)
 	}
+}
+
+// mediaPlaylist finds the address of a media playlist in a multivariant one.
+var mediaPlaylist = regexp.MustCompile(`(?m)^([^#\s]\S*)$|^#EXT-X-MEDIA:.*URI="([^"]+)"`)
+
+// gaps reports whether a media playlist of the demo entry has a gap, or can't be read.
+func (p *process) gaps(t testing.TB) bool {
+	t.Helper()
+	base, err := url.Parse(p.playlist("0_demolive"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := mediaPlaylist.FindAllStringSubmatch(p.get(t.Context(), base.String()), -1)
+	for _, m := range list {
+		at, err := base.Parse(m[1] + m[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := p.get(t.Context(), at.String()); text == "" || strings.Contains(text, "#EXT-X-GAP") {
+			return true
+		}
+	}
+	return len(list) == 0
 }
 
 // playTags sends 25 pictures and 50 packets a second, over and over.

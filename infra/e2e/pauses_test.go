@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// hops are the processes that a picture passes between an encoder and a viewer.
-const hops = 5
+// hops are the processes that a picture passes between an encoder and a viewer. mostAllowance bounds
+// what is allowed for: a machine that stands still for longer shows nothing.
+const (
+	hops          = 5
+	mostAllowance = 5 * time.Second
+)
 
 // pauses measures how long the machine lets a process wait that has something to do.
 type pauses struct {
@@ -46,7 +50,7 @@ func (p *pauses) allowance() time.Duration {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return hops * p.worst
+	return min(hops*p.worst, mostAllowance)
 }
 
 // TestPauses holds that the allowance is that of the longest pause, and that none is noted before one was.

@@ -140,7 +140,7 @@ func (r *FeedRecord) Quiet() bool {
 	return r.Clock.LastArrival == 0 || r.Beat.Sub(r.Clock.LastArrival.Std()) >= FeedLook
 }
 
-// Behind is how much later than LastArrival media may have come that the record says nothing of.
+// Behind is how long after it was written a record may be all that is known of when media came last.
 func (r *FeedRecord) Behind() time.Duration {
 	if r.Quiet() {
 		return FeedLook

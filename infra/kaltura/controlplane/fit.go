@@ -160,6 +160,8 @@ func (f form) String() string {
 	if f.video != nil {
 		w, h := f.video.Size()
 		words = append(words, fmt.Sprintf("%s of %dx%d", f.video.Codec(), w, h))
+	} else {
+		words = append(words, "no pictures")
 	}
 	if f.audio != nil {
 		words = append(words, fmt.Sprintf("%s of %d Hz with %s", f.audio.Codec(), f.audio.SampleRate(), telemetry.Count(f.audio.Channels(), "channel", "channels")))
