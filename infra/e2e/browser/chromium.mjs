@@ -9,6 +9,15 @@ const flags = [
 // With these it has a camera, microphones and a screen, which it makes up.
 export const fakeDevices = ['--use-fake-device-for-media-stream=fps=30', '--auto-select-desktop-capture-source=Entire screen'];
 
+// launch tries again when Chromium ends by itself while it starts, as it does now and then.
 export async function launch(...more) {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: [...flags, ...more] });
+  const options = { executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: [...flags, ...more] };
+  for (let tries = 3; ; tries--) {
+    try {
+      return await chromium.launch(options);
+    } catch (err) {
+      if (tries === 1 || !String(err).includes('has been closed')) throw err;
+      console.error('Chromium ended while it started; trying again');
+    }
+  }
 }
