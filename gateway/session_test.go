@@ -258,7 +258,7 @@ func TestPublishOnAir(t *testing.T) {
 		if st := on.Stats; st.Video != "H264" || st.Audio != "AAC" || st.Width != 640 || st.FrameRate < 19 || st.FrameRate > 26 || st.Bitrate < 5000 {
 			t.Errorf("stats: %+v", st)
 		}
-		if on.Clock.LastArrival == 0 || time.Since(on.Clock.LastArrival.Std()) > 2*time.Second {
+		if on.Clock.LastArrival == 0 || time.Since(on.Clock.LastArrival.Std()) > live.FeedBeat+live.FeedLook {
 			t.Errorf("clock: %+v", on.Clock)
 		}
 		if list := g.Sessions(); len(list) != 1 || list[0].Feed != s.feed {

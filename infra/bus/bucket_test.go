@@ -19,7 +19,12 @@ import (
 func bubble(t *testing.T, run func(t *testing.T, n *bus.Node)) {
 	t.Helper()
 	bustest.Prepare(t)
-	synctest.Test(t, func(t *testing.T) { run(t, bustest.StartNode(t)) })
+	synctest.Test(t, func(t *testing.T) {
+		n := bustest.StartNode(t)
+		// A server that ends sleeps with a lock in its hand: what it was asked has to be done before, or time stands still.
+		t.Cleanup(synctest.Wait)
+		run(t, n)
+	})
 }
 
 func openBucket(t *testing.T, c *bus.Control, config bus.BucketConfig) *bus.Bucket {

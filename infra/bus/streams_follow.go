@@ -17,9 +17,6 @@ const (
 	// followHeartbeat is how often the server says that it still serves a follower
 	// that waits; after two that failed to come the follower asks anew.
 	followHeartbeat = time.Second
-	// followBatch is how many messages are asked for at a time, as long as they are no more than the
-	// largest one may be: to ask for each costs the bus as many messages again.
-	followBatch     = 8
 	followRetry     = 50 * time.Millisecond
 	followRetryMost = time.Second
 
@@ -45,8 +42,8 @@ func (e *UnreadableError) Unwrap() []error {
 	return []error{e.Err, &AgedOutError{Subject: e.Subject, Want: e.Seq, First: e.Seq + 1}}
 }
 
-// streamFollower reads one subject. Little is read ahead of Next: what the reader has not asked
-// for yet is the servers' to keep and to bound.
+// streamFollower reads one subject. Nothing is read ahead of Next: what the reader
+// has not asked for yet is the servers' to keep and to bound.
 type streamFollower struct {
 	streams *Streams
 	shard   *shard
@@ -79,6 +76,9 @@ type arrival struct {
 func (s *Streams) Follow(ctx context.Context, subject string, from uint64) (Follower, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if s.ctx.Err() != nil {
+		return nil, ErrClosed
 	}
 	wire, err := encodeKey(subject)
 	if err != nil {
@@ -219,8 +219,9 @@ func (f *streamFollower) open(ctx context.Context) error {
 	if info := cons.CachedInfo(); f.want == 0 && info != nil && info.NumPending == 0 {
 		f.want = 1
 	}
-	largest := int(f.streams.control.nc.MaxPayload()) + headerBytes
-	it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(followBatch, largest), jetstream.PullHeartbeat(followHeartbeat),
+	// One message at a time, asked for by Next. The client library gives a larger batch a channel of just its size, into
+	// which the server's words of waiting go as well: messages are dropped then, and it asks for no others.
+	it, err := cons.Messages(jetstream.PullMaxMessages(1), jetstream.PullHeartbeat(followHeartbeat),
 		jetstream.WithMessagesErrOnMissingHeartbeat(true))
 	if err != nil {
 		f.shard.forget(cons)
