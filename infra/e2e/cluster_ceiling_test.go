@@ -84,11 +84,12 @@ func (c ceiling) carries(role string, processes, cores int, gib float64) (entrie
 // text is what README.md says.
 func (c ceiling) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured with %d entries of 300 kbit/s, passed through, from encoders that send each %v what they have, on three bus nodes that\n"+
-		"all keep everything, on one host of %d cores with store and encoders (`TestClusterManyEntries`). Three workers owned between %d and %d each;\n"+
-		"when one was told to end, all entries were owned again after %s. Leases cost the bus %.0f writes a second, one for each entry in %.1f s.\n"+
+	fmt.Fprintf(&b, "Measured with %d entries of 300 kbit/s, passed through, in parts of %v (`part.duration`), from encoders that send each %v\n"+
+		"what they have, on three bus nodes that all keep everything, on one host of %d cores with store and encoders\n"+
+		"(`TestClusterManyEntries`). Three workers owned between %d and %d each; when one was told to end, all entries\n"+
+		"were owned again after %s. Leases cost the bus %.0f writes a second, one for each entry in %.1f s.\n"+
 		"What all processes of a role take together, beyond what they take without entries:\n\n",
-		c.entries, batchEvery, runtime.NumCPU(), c.least, c.most, secondsText(c.moved), c.leases, float64(c.entries)/c.leases)
+		c.entries, manyPart, batchEvery, runtime.NumCPU(), c.least, c.most, secondsText(c.moved), c.leases, float64(c.entries)/c.leases)
 	b.WriteString("| role | CPU s per entry and minute | entries per core | MB per entry | entries per GiB |\n|---|---|---|---|---|\n")
 	for _, role := range ceilingRoles {
 		fmt.Fprintf(&b, "| %s | %.3f | %s | %.2f | %s |\n", role, max(0, c.roles[role].cpu), whole(c.perCore(role)), max(0, c.roles[role].memory), whole(c.perGiB(role)))

@@ -29,12 +29,16 @@ var errShares = errors.New("not all entries are owned, or not by all workers")
 // they take all of a host of two cores, which then can't do anything beside it.
 const manyEntries = 200
 
+// manyPart is their parts' duration: who carries many small streams on a small bus takes longer parts,
+// because each is a message whatever it weighs.
+const manyPart = 750 * time.Millisecond
+
 // TestClusterManyEntries puts entries of 300 kbit/s on the air and measures how they are
 // spread over the workers, what moves when a worker leaves and when it comes back, what an entry
 // costs, and what the leases cost the bus. README.md states the ceiling that follows.
 func TestClusterManyEntries(t *testing.T) {
 	proveOnly(t)
-	c := startCluster(t, shape{settings: []string{"log.level=info"}, direct: true})
+	c := startCluster(t, shape{settings: []string{"log.level=info", "part.duration=" + manyPart.String()}, direct: true})
 	table := &check.Table{Title: fmt.Sprintf("%d entries at 300 kbit/s", manyEntries)}
 	t.Cleanup(func() { t.Log(table) })
 	clip := demoClip(t, publisher.Synthetic{Width: 640, Height: 360, Bitrate: 300_000})
