@@ -57,7 +57,7 @@ type Session struct {
 
 	revision uint64          // of the record in the bucket; run's own
 	lost     bool            // the record belongs to another feed now; run's own
-	told     live.FeedRecord // as the bucket has it; run's own
+	told     live.FeedRecord // what was written last, zero when that failed; run's own
 	forced   forcedCuts      // what was said of cuts without a keyframe; run's own
 	late     uint64          // the part that was called late in the log; the outbox's own
 }

@@ -157,10 +157,7 @@ func (l *loop) play(rounds int, times func(round int) uint64, change func(round 
 // TestTransportWrap runs over the wrap of the 33-bit clock, 26.5 hours of it when proving.
 func TestTransportWrap(t *testing.T) {
 	check.Calculation(t)
-	rounds := 300
-	if os.Getenv("KLIVE_PROVE") == "1" {
-		rounds = int(27 * time.Hour / loopPeriod)
-	}
+	rounds := check.Length(int(27*time.Hour/loopPeriod), 300)
 	l := newLoop(t)
 	start := uint64(1<<33) - uint64(min(rounds/2, 150))*2*ts.Rate
 	breaks, count, stats := l.play(rounds, func(i int) uint64 { return start + uint64(i)*2*ts.Rate }, nil)

@@ -2,21 +2,18 @@ package whip
 
 import (
 	"math"
-	"os"
 	"runtime"
 	"testing"
 	"time"
 
+	"klive/infra/check"
 	"klive/infra/publisher"
 )
 
 // TestCycles connects and disconnects over and over, in order and without a word: nothing is
 // left of it.
 func TestCycles(t *testing.T) {
-	cycles := 30
-	if os.Getenv("KLIVE_PROVE") == "1" {
-		cycles = 1000
-	}
+	cycles := check.Length(1000, 30)
 	r := newRig(t, nil)
 	c := clip(t, func(s *publisher.Synthetic) { s.Width, s.Height = 64, 64 })
 	one := func(n int) {

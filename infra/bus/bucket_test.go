@@ -13,6 +13,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/bus/bustest"
+	"klive/infra/check"
 )
 
 // bubble runs a test with a memory node in virtual time.
@@ -230,7 +231,7 @@ func TestWatch(t *testing.T) {
 		if c := nextChange(t, w); c.Key != "feed.a" || !c.Deleted {
 			t.Errorf("a deleted key: %+v", c)
 		}
-		time.Sleep(atLength(4*time.Hour, 12*time.Hour)) // idle connections and markers come and go unseen
+		time.Sleep(check.Length(12*time.Hour, 4*time.Hour)) // idle connections and markers come and go unseen
 		_, err = b.Put(ctx, "feed.d", nil)
 		must(t, err)
 		if c := nextChange(t, w); c.Key != "feed.d" {

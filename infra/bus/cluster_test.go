@@ -132,15 +132,6 @@ func (c *cluster) connect(t testing.TB, replicas int) *bus.Control {
 	return control
 }
 
-// atLength is how much of something a test does: as much as shows it, or what is stated when that is
-// to be proven.
-func atLength[T int | time.Duration](shows, stated T) T {
-	if os.Getenv("KLIVE_PROVE") == "1" {
-		return stated
-	}
-	return shows
-}
-
 // patience is how long a cluster is given for what it comes to by itself. On an idle machine that
 // takes seconds; one with too much to do delays its elections again and again.
 const patience = 2 * time.Minute

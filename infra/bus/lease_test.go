@@ -9,6 +9,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/bus/bustest"
+	"klive/infra/check"
 )
 
 func isLost(l *bus.Lease) bool {
@@ -32,7 +33,7 @@ func TestLeaseHasOneHolder(t *testing.T) {
 		if !errors.As(err, &held) || !errors.Is(err, bus.ErrConflict) || held.Holder != "worker-1" || held.Revision != l.Revision() {
 			t.Fatalf("a held lease: %v", err)
 		}
-		time.Sleep(atLength(30*time.Minute, 3*time.Hour))
+		time.Sleep(check.Length(3*time.Hour, 30*time.Minute))
 		if isLost(l) || l.Err() != nil {
 			t.Fatalf("lost after hundreds of renewals: %v", l.Err())
 		}
@@ -124,7 +125,7 @@ func TestLeaseIsStolen(t *testing.T) {
 func TestLeaseIsReleasedWhileItRenews(t *testing.T) {
 	bubble(t, func(t *testing.T, n *bus.Node) {
 		b := openBucket(t, n.Control(), bus.BucketConfig{Name: "leases"})
-		for i := range atLength(50, 200) {
+		for i := range check.Length(200, 50) {
 			l, err := bus.AcquireLease(t.Context(), b, "a", fmt.Sprint(i), 15*time.Second)
 			must(t, err)
 			time.Sleep(3 * time.Second) // the very moment of a renewal
@@ -161,7 +162,7 @@ func TestLeaseRace(t *testing.T) {
 			b := openBucket(t, bustest.Connect(t, n, fmt.Sprint(i)), bus.BucketConfig{Name: "leases"})
 			wg.Go(func() {
 				name := fmt.Sprint("worker-", i)
-				for range atLength(50, 200) {
+				for range check.Length(200, 50) {
 					l, err := bus.AcquireLease(t.Context(), b, "a", name, 15*time.Second)
 					if err != nil {
 						time.Sleep(time.Duration(100+i) * time.Millisecond)

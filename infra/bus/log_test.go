@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"klive/infra/bus"
+	"klive/infra/check"
 )
 
 // addTo appends to a log whatever its last record is.
@@ -90,7 +91,7 @@ func TestLogFollow(t *testing.T) {
 		must(t, err)
 		defer early.Close()
 		var seqs []uint64
-		count := atLength(300, 1000) // several of a follower's batches
+		count := check.Length(1000, 300) // several of a follower's batches
 		for i := range count {
 			seq, err := addTo(ctx, l, "0_abc", fmt.Sprint(i), fmt.Append(nil, i))
 			must(t, err)

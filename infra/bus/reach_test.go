@@ -10,6 +10,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/bus/bustest"
+	"klive/infra/check"
 )
 
 // A follower in a cluster begins at once, through whichever server it is connected and
@@ -21,7 +22,7 @@ func TestClusterFollowersBegin(t *testing.T) {
 		t.Skip("takes 5 s")
 	}
 	const subjects, parts = 8, 2
-	follows := atLength(30, 100) // through each of three connections
+	follows := check.Length(100, 30) // through each of three connections
 	nodes := startCluster(t, 3)
 	config := bus.StreamsConfig{MaxAge: time.Minute, MaxTotalBytes: 256 << 20, Decode: bustest.DecodeBody}
 	c := nodes.connect(t, 3)

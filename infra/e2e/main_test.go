@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"klive/infra/check"
 )
 
 func TestMain(m *testing.M) {
@@ -31,14 +33,11 @@ func TestMain(m *testing.M) {
 }
 
 // proving reports whether tests run at their stated lengths.
-func proving() bool { return os.Getenv("KLIVE_PROVE") == "1" }
+func proving() bool { return check.Proving() }
 
 // length picks a test's length: the stated one when proving, else the short one.
 func length(stated, short time.Duration) time.Duration {
-	if proving() {
-		return stated
-	}
-	return short
+	return check.Length(stated, short)
 }
 
 // shortSegments are settings for a process whose test waits for segments: where it is not held to its stated length they are short,

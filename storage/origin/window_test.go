@@ -2,13 +2,13 @@ package origin_test
 
 import (
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	"klive/infra/check"
 	"klive/infra/check/fault"
 	"klive/storage"
 	"klive/storage/origin"
@@ -53,7 +53,7 @@ func openBucket(t *testing.T, endpoint string) storage.Store {
 // buildWindow fills a window in the store near, and asks an origin that has the store far. When
 // proving the window is a day.
 func buildWindow(t *testing.T, near, far storage.Store, window time.Duration) {
-	proving := os.Getenv("KLIVE_PROVE") == "1"
+	proving := check.Proving()
 	if proving {
 		window = 24 * time.Hour
 	}

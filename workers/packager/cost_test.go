@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -93,7 +92,7 @@ func cost(t *testing.T, window time.Duration) (w *weighed, segments int, mediaBy
 func TestCostOfWindow(t *testing.T) {
 	check.Calculation(t)
 	windows := []time.Duration{10 * time.Minute, 2 * time.Hour}
-	if os.Getenv("KLIVE_PROVE") == "1" {
+	if check.Proving() {
 		windows = append(windows, 24*time.Hour)
 	}
 	var first float64

@@ -100,8 +100,8 @@ func (r *Recorder) followBackup(ctx context.Context, wg *sync.WaitGroup, f live.
 }
 
 // quietAfter is how long without a part a feed that is over is listened to: what is on its way still
-// comes. It is no shorter than [bus.FollowerPatience].
-const quietAfter = 3 * time.Second
+// comes, and what was lost of it is asked for anew.
+const quietAfter = max(3*time.Second, bus.FollowerPatience)
 
 // follow stores a feed's segments as they are completed, until the feed is over.
 func (b *backup) follow(ctx context.Context, f live.FeedRecord) error {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -131,10 +130,7 @@ func TestRecordingIsNeverDoubled(t *testing.T) {
 
 // seeds is how many runs a random test makes.
 func seeds() int {
-	if os.Getenv("KLIVE_PROVE") == "1" {
-		return 300
-	}
-	return 8
+	return check.Length(300, 8)
 }
 
 func survive(t *testing.T, seed uint64, strategy recorder.Strategy) {

@@ -2,10 +2,10 @@ package transcode
 
 import (
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
+	"klive/infra/check"
 	"klive/infra/live"
 )
 
@@ -22,7 +22,7 @@ const motion1080 = "testsrc2=s=1920x1080:r=30"
 
 // benchSeconds is how long the clip of the benchmarks is.
 func benchSeconds() string {
-	if os.Getenv("KLIVE_PROVE") != "" {
+	if check.Proving() {
 		return "60"
 	}
 	return "32"

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"klive/infra/check"
 	"klive/infra/live"
 	"klive/infra/media"
 	"klive/infra/media/mp4"
@@ -160,10 +161,7 @@ func TestOverload(t *testing.T) {
 	if shed == 0 {
 		t.Error("nothing was shed under twice the load")
 	}
-	most := 15
-	if os.Getenv("KLIVE_PROVE") != "" {
-		most = 3
-	}
+	most := check.Length(3, 15)
 	for i := range most + 1 {
 		list := gone(order(6 * cost))
 		t.Logf("when the load has fallen, segment %d: without %v", i, list)

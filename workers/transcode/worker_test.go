@@ -20,6 +20,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/bus/bustest"
+	"klive/infra/check"
 	"klive/infra/live"
 	"klive/infra/media"
 )
@@ -151,7 +152,7 @@ func video(id, width, height, bitrate int, profile string) live.VideoJob {
 
 // length is how much of a clip is tested, in seconds.
 func length() string {
-	if os.Getenv("KLIVE_PROVE") != "" {
+	if check.Proving() {
 		return "300"
 	}
 	return "6.5"
@@ -159,10 +160,7 @@ func length() string {
 
 // patience is how long all jobs of a test may take together on a machine that has other things to do.
 func patience() time.Duration {
-	if os.Getenv("KLIVE_PROVE") != "" {
-		return 30 * time.Minute
-	}
-	return 8 * time.Minute
+	return check.Length(30*time.Minute, 8*time.Minute)
 }
 
 const (
