@@ -46,8 +46,12 @@ func (d *drainCmd) Run(ctx context.Context, g *global) error {
 		}
 	}
 	if held.Alone && held.Left() && !g.JSON {
-		fmt.Printf("this klive runs alone, nobody can take over its %s: what has not left within %v ends with the process\n",
-			telemetry.Count(held.Feeds, "stream", "streams"), wait)
+		left := fmt.Sprintf("what has not left within %v", wait)
+		if wait == 0 {
+			left = "what is still here then"
+		}
+		fmt.Printf("this klive runs alone, nobody can take over its %s: %s ends with the process\n",
+			telemetry.Count(held.Feeds, "stream", "streams"), left)
 	}
 	for end := time.Now().Add(wait); held.Left() && time.Now().Before(end); {
 		select {
