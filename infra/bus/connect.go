@@ -225,7 +225,7 @@ func connect(ctx context.Context, s controlSetup) (*Control, error) {
 
 // dialIn connects to a server whatever it can do.
 func dialIn(ctx context.Context, s controlSetup) (*Control, error) {
-	c := &Control{streams: map[string]opened{}, incomplete: map[string]struct{}{}, replicas: s.replicas, memory: s.memory, beat: s.beat, log: s.log, healthy: s.healthy}
+	c := &Control{link: make(chan struct{}), streams: map[string]opened{}, incomplete: map[string]struct{}{}, replicas: s.replicas, memory: s.memory, beat: s.beat, log: s.log, healthy: s.healthy}
 	timeout := connectTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))
@@ -244,7 +244,10 @@ func dialIn(ctx context.Context, s controlSetup) (*Control, error) {
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { s.log.Debug("bus: not connected yet", "error", err) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { s.log.Info("bus: connected again", "server", nc.ConnectedServerName()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			s.log.Info("bus: connected again", "server", nc.ConnectedServerName())
+			c.relinked()
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.log.Warn(describe(err)) }),
 	}, s.options...)...)
 	if err != nil {

@@ -37,6 +37,7 @@ type Control struct {
 	// mu guards the fields below.
 	mu           sync.Mutex
 	closed       bool
+	link         chan struct{}       // closed, and replaced, when the connection is made anew
 	owned        sync.WaitGroup      // the goroutines of watchers, followers, leases and subscriptions
 	streams      map[string]opened   // by name
 	incomplete   map[string]struct{} // of streams, those with fewer copies than asked for
@@ -86,6 +87,21 @@ func (c *Control) Healthy() error {
 
 // Connected says whether there is a connection, whoever answers on it.
 func (c *Control) Connected() bool { return c.nc.IsConnected() }
+
+// linked returns what is closed when the connection has been made anew.
+func (c *Control) linked() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link
+}
+
+// relinked tells those who wait that the connection has been made anew.
+func (c *Control) relinked() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.link)
+	c.link = make(chan struct{})
+}
 
 // leaderError is [busError] for what the cluster's leader is asked: no answer means [ErrElecting]
 // where the server itself is reached.

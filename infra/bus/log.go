@@ -204,16 +204,16 @@ func (f *LogFollower) Next(ctx context.Context) (Record, error) {
 		if err != nil {
 			return Record{}, err
 		}
-		if m.msg == nil {
+		if m.Msg == nil {
 			continue
 		}
-		wire := strings.TrimPrefix(m.msg.Subject(), f.log.subject(""))
+		wire := strings.TrimPrefix(m.Subject, f.log.subject(""))
 		return Record{
 			Subject: decodeKey(wire),
 			Seq:     m.meta.Sequence.Stream,
-			ID:      strings.TrimPrefix(m.msg.Headers().Get(jetstream.MsgIDHeader), messageID(wire, "")),
+			ID:      strings.TrimPrefix(m.Header.Get(jetstream.MsgIDHeader), messageID(wire, "")),
 			At:      m.meta.Timestamp,
-			Data:    m.msg.Data(),
+			Data:    m.Data,
 		}, nil
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type network struct {
 	node *bus.Node
 	down bool
 	cuts int
+	tell bool // connections that were cut break with the next thing that would come over them
 }
 
 func newNetwork(n *bus.Node) *network { return &network{node: n} }
@@ -62,6 +64,14 @@ func (f *network) cut() {
 	f.cuts++
 }
 
+// snap breaks all connections: the next thing that comes over each is lost, and its end.
+func (f *network) snap() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cuts++
+	f.tell = true
+}
+
 func (f *network) heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,11 +97,20 @@ func (c *farConn) dead() bool {
 	return cuts != c.cuts
 }
 
+func (c *farConn) told() bool {
+	c.network.mu.Lock()
+	defer c.network.mu.Unlock()
+	return c.network.tell
+}
+
 func (c *farConn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
-		if err != nil || !c.dead() {
+		switch {
+		case err != nil || !c.dead():
 			return n, err
+		case c.told():
+			return 0, syscall.ECONNRESET
 		}
 	}
 }

@@ -39,23 +39,16 @@ type pump struct {
 	lastAt  time.Time                // when the stream took that
 	short   time.Time                // since when the stream ends before it; zero while it does not
 
-	out    chan pumped
+	out    chan pulled   // without a message, the word that all that was there at the beginning has been passed on
 	done   chan struct{} // closed when the pump has ended, by itself or by stop
 	err    error         // why it ended by itself; read after done
 	stop   func()
 	caught bool
 }
 
-// pumped is a message or, with a nil message, the word that everything that was
-// there at the beginning has been passed on.
-type pumped struct {
-	msg  jetstream.Msg
-	meta *jetstream.MsgMetadata
-}
-
 // openPump starts a pump. The consumer exists when it returns.
 func (c *Control) openPump(ctx context.Context, s jetstream.Stream, filter string, start jetstream.ConsumerConfig) (*pump, error) {
-	p := &pump{control: c, name: s.CachedInfo().Config.Name, filter: filter, beat: c.beat, start: start, out: make(chan pumped, pumpBatch), done: make(chan struct{})}
+	p := &pump{control: c, name: s.CachedInfo().Config.Name, filter: filter, beat: c.beat, start: start, out: make(chan pulled, pumpBatch), done: make(chan struct{})}
 	cons, err := p.consumer(ctx)
 	if err != nil {
 		return nil, err
@@ -68,7 +61,7 @@ func (c *Control) openPump(ctx context.Context, s jetstream.Stream, filter strin
 }
 
 // next waits for a message; the marker comes once.
-func (p *pump) next(ctx context.Context) (pumped, error) {
+func (p *pump) next(ctx context.Context) (pulled, error) {
 	select {
 	case m := <-p.out:
 		return m, nil
@@ -78,9 +71,9 @@ func (p *pump) next(ctx context.Context) (pumped, error) {
 	case m := <-p.out:
 		return m, nil
 	case <-p.done:
-		return pumped{}, p.err
+		return pulled{}, p.err
 	case <-ctx.Done():
-		return pumped{}, ctx.Err()
+		return pulled{}, ctx.Err()
 	}
 }
 
@@ -190,25 +183,18 @@ func (p *pump) read(ctx context.Context, cons jetstream.Consumer) (any bool) {
 	if info := cons.CachedInfo(); info != nil && info.NumPending == 0 && !p.caughtUp(ctx) {
 		return false
 	}
-	it, err := cons.Messages(jetstream.PullMaxMessages(pumpBatch), jetstream.PullHeartbeat(p.beat), jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	messages, err := p.control.pull(cons, pumpBatch, p.beat)
 	if err != nil {
 		return false
 	}
-	defer it.Stop()
-	for want := uint64(1); ; want++ {
-		msg, err := it.Next(jetstream.NextContext(ctx))
-		if err != nil {
+	defer messages.close()
+	for {
+		m, err := messages.next(ctx)
+		if err != nil || !p.send(ctx, m) {
 			return any
 		}
-		meta, err := msg.Metadata()
-		if err != nil || meta.Sequence.Consumer != want {
-			return any
-		}
-		if !p.send(ctx, pumped{msg, meta}) {
-			return any
-		}
-		p.last, p.lastAt, any = meta.Sequence.Stream, meta.Timestamp, true
-		if meta.NumPending == 0 && !p.caughtUp(ctx) {
+		p.last, p.lastAt, any = m.meta.Sequence.Stream, m.meta.Timestamp, true
+		if m.meta.NumPending == 0 && !p.caughtUp(ctx) {
 			return any
 		}
 	}
@@ -219,10 +205,10 @@ func (p *pump) caughtUp(ctx context.Context) bool {
 		return true
 	}
 	p.caught = true
-	return p.send(ctx, pumped{})
+	return p.send(ctx, pulled{})
 }
 
-func (p *pump) send(ctx context.Context, m pumped) bool {
+func (p *pump) send(ctx context.Context, m pulled) bool {
 	select {
 	case p.out <- m:
 		return true

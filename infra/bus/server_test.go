@@ -279,7 +279,9 @@ func TestClusterRollingRestart(t *testing.T) {
 				return err
 			})
 			longest = max(longest, time.Since(start))
-			receive(t, f, n, fmt.Sprint(n))
+			bound, cancel := context.WithTimeout(t.Context(), patience)
+			receiveBy(t, bound, f, n, fmt.Sprint(n))
+			cancel()
 			time.Sleep(20 * time.Millisecond)
 		}
 		t.Logf("restart of node %d: the longest publish took %v", i+1, longest)

@@ -11,12 +11,14 @@ import (
 )
 
 // FollowerPatience is how long a follower waits before it asks anew for what may have been lost.
-const FollowerPatience = 2*followHeartbeat + 500*time.Millisecond
+const FollowerPatience = pullSilence * followHeartbeat / 2
 
 const (
 	// followHeartbeat is how often the server says that it still serves a follower
 	// that waits; after two that failed to come the follower asks anew.
 	followHeartbeat = time.Second
+	// followBatch is how many messages a follower has asked for, or not read yet, at most.
+	followBatch     = 8
 	followRetry     = 50 * time.Millisecond
 	followRetryMost = time.Second
 
@@ -42,8 +44,8 @@ func (e *UnreadableError) Unwrap() []error {
 	return []error{e.Err, &AgedOutError{Subject: e.Subject, Want: e.Seq, First: e.Seq + 1}}
 }
 
-// streamFollower reads one subject. Nothing is read ahead of Next: what the reader
-// has not asked for yet is the servers' to keep and to bound.
+// streamFollower reads one subject. No more than followBatch messages are read ahead of Next: what
+// lies behind them is the servers' to keep and to bound.
 type streamFollower struct {
 	streams *Streams
 	shard   *shard
@@ -54,19 +56,17 @@ type streamFollower struct {
 	cancel context.CancelFunc
 
 	// mu guards the fields below; Next holds it all the while.
-	mu        sync.Mutex
-	want      uint64 // number of the next message; 0: whichever is the oldest
-	cons      jetstream.Consumer
-	it        jetstream.MessagesContext // nil while there is none
-	delivered uint64                    // by cons
-	held      *arrival                  // read, to be returned after an AgedOutError
+	mu       sync.Mutex
+	want     uint64 // number of the next message; 0: whichever is the oldest
+	cons     jetstream.Consumer
+	messages *puller  // of cons; nil while there is none
+	held     *arrival // read, to be returned after an AgedOutError
 }
 
 // arrival is a message as it came.
 type arrival struct {
 	number uint64
-	msg    jetstream.Msg
-	at     time.Time
+	pulled
 }
 
 // Follow implements [Media]. A from above 1 that the bus has dropped makes the
@@ -160,7 +160,7 @@ func (f *streamFollower) next(ctx context.Context) (arrival, error) {
 // fails, until ctx ends.
 func (f *streamFollower) read(ctx context.Context) (*arrival, error) {
 	for wait := followRetry; ; wait = min(2*wait, followRetryMost) {
-		if f.it != nil {
+		if f.messages != nil {
 			if a := f.tryRead(ctx); a != nil {
 				return a, nil
 			}
@@ -189,19 +189,14 @@ func (f *streamFollower) read(ctx context.Context) (*arrival, error) {
 // tryRead returns nil when the consumer is of no more use, or ctx has ended.
 func (f *streamFollower) tryRead(ctx context.Context) *arrival {
 	for {
-		msg, err := f.it.Next(jetstream.NextContext(ctx))
+		m, err := f.messages.next(ctx)
 		if err != nil {
 			return nil
 		}
-		meta, err := msg.Metadata()
-		if err != nil || meta.Sequence.Consumer != f.delivered+1 {
-			return nil
+		if number := numberOf(m.Header); number > 0 {
+			return &arrival{number, m}
 		}
-		f.delivered++
-		if number := numberOf(msg.Headers()); number > 0 {
-			return &arrival{number: number, msg: msg, at: meta.Timestamp}
-		}
-		f.streams.unreadable(f.subject, meta.Sequence.Stream, errors.New("it has no number"))
+		f.streams.unreadable(f.subject, m.meta.Sequence.Stream, errors.New("it has no number"))
 	}
 }
 
@@ -219,15 +214,12 @@ func (f *streamFollower) open(ctx context.Context) error {
 	if info := cons.CachedInfo(); f.want == 0 && info != nil && info.NumPending == 0 {
 		f.want = 1
 	}
-	// One message at a time, asked for by Next. The client library gives a larger batch a channel of just its size, into
-	// which the server's words of waiting go as well: messages are dropped then, and it asks for no others.
-	it, err := cons.Messages(jetstream.PullMaxMessages(1), jetstream.PullHeartbeat(followHeartbeat),
-		jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	messages, err := f.streams.control.pull(cons, followBatch, followHeartbeat)
 	if err != nil {
 		f.shard.forget(cons)
 		return busError(doing, err)
 	}
-	f.cons, f.it, f.delivered = cons, it, 0
+	f.cons, f.messages = cons, messages
 	return nil
 }
 
@@ -253,13 +245,13 @@ func (f *streamFollower) start(ctx context.Context) (jetstream.ConsumerConfig, e
 }
 
 func (f *streamFollower) decode(a arrival) (Message, error) {
-	body, err := f.streams.config.Decode(a.msg.Data())
+	body, err := f.streams.config.Decode(a.Data)
 	if err != nil {
 		f.streams.unreadable(f.subject, a.number, err)
 		return Message{}, &UnreadableError{Subject: f.subject, Seq: a.number, Err: err}
 	}
 	f.streams.metrics.followed.Inc()
-	return Message{Seq: a.number, ID: a.msg.Headers().Get(headerID), At: a.at, Body: body}, nil
+	return Message{Seq: a.number, ID: a.Header.Get(headerID), At: a.meta.Timestamp, Body: body}, nil
 }
 
 // unreadable tells the operator, now and then, of what followers cannot read.
@@ -280,12 +272,12 @@ func (s *Streams) unreadable(subject string, seq uint64, err error) {
 
 // drop gives the consumer back.
 func (f *streamFollower) drop() {
-	if f.it == nil {
+	if f.messages == nil {
 		return
 	}
-	f.it.Stop()
+	f.messages.close()
 	f.shard.forget(f.cons)
-	f.it, f.cons = nil, nil
+	f.messages, f.cons = nil, nil
 }
 
 // Close implements [Follower].

@@ -36,28 +36,22 @@ func (sh *shard) scan(ctx context.Context, wire string, each func(scanned) bool)
 	if info == nil || info.NumPending == 0 {
 		return nil
 	}
-	it, err := cons.Messages(jetstream.PullMaxMessages(scanBatch), jetstream.PullHeartbeat(followHeartbeat),
-		jetstream.WithMessagesErrOnMissingHeartbeat(true))
+	messages, err := sh.streams.control.pull(cons, scanBatch, followHeartbeat)
 	if err != nil {
 		return busError(doing, err)
 	}
-	defer it.Stop()
-	for want := uint64(1); ; want++ {
-		msg, err := it.Next(jetstream.NextContext(ctx))
+	defer messages.close()
+	for {
+		m, err := messages.next(ctx)
 		if err != nil {
 			return busError(doing, err)
 		}
-		meta, err := msg.Metadata()
-		if err != nil || meta.Sequence.Consumer != want {
-			return busError(doing, nats.ErrTimeout) // some were lost on the way: try again
-		}
-		h := msg.Headers()
-		size, _ := strconv.ParseInt(h.Get(nats.MsgSize), 10, 64)
-		number := numberOf(h)
-		if number > 0 && !each(scanned{h.Get(headerID), number, meta.Sequence.Stream, size, meta.Timestamp}) {
+		size, _ := strconv.ParseInt(m.Header.Get(nats.MsgSize), 10, 64)
+		number := numberOf(m.Header)
+		if number > 0 && !each(scanned{m.Header.Get(headerID), number, m.meta.Sequence.Stream, size, m.meta.Timestamp}) {
 			return nil
 		}
-		if meta.NumPending == 0 {
+		if m.meta.NumPending == 0 {
 			return nil
 		}
 	}

@@ -43,9 +43,15 @@ func send(t *testing.T, s *bus.Streams, id, body string) uint64 {
 	return seq
 }
 
+// receive waits for a message, in a bubble for as long as it takes.
 func receive(t *testing.T, f bus.Follower, seq uint64, id string) {
 	t.Helper()
-	m, err := f.Next(t.Context())
+	receiveBy(t, t.Context(), f, seq, id)
+}
+
+func receiveBy(t *testing.T, ctx context.Context, f bus.Follower, seq uint64, id string) {
+	t.Helper()
+	m, err := f.Next(ctx)
 	if err != nil || m.Seq != seq || m.ID != id {
 		t.Fatalf("got message %d %q, %v; want %d %q", m.Seq, m.ID, err, seq, id)
 	}
@@ -166,21 +172,25 @@ func TestStreamsServerForgets(t *testing.T) {
 		s := openStreams(t, net.connect(t), bus.StreamsConfig{})
 		other := openStreams(t, net.connect(t), bus.StreamsConfig{})
 		f := followFrom(t, other, 0)
-		for i := 1; i <= 3; i++ {
+		for i := 1; i <= 20; i++ {
 			send(t, s, fmt.Sprint(i), "part")
 		}
 		receive(t, f, 1, "1")
 		n.Close()
 		net.move(bustest.StartNode(t))
 		time.Sleep(5 * time.Second)
-		if seq := send(t, s, "4", "part"); seq != 4 {
-			t.Errorf("after the loss the publisher went on at %d, want 4", seq)
+		if seq := send(t, s, "21", "part"); seq != 21 {
+			t.Errorf("after the loss the publisher went on at %d, want 21", seq)
 		}
-		wantAged(t, f, 2, 4)
-		receive(t, f, 4, "4")
+		next := uint64(2) // what it has read ahead is not lost
+		for ; next <= 8; next++ {
+			receive(t, f, next, fmt.Sprint(next))
+		}
+		wantAged(t, f, next, 21)
+		receive(t, f, 21, "21")
 		late := followFrom(t, other, 3)
-		wantAged(t, late, 3, 4)
-		receive(t, late, 4, "4")
+		wantAged(t, late, 3, 21)
+		receive(t, late, 21, "21")
 	})
 }
 

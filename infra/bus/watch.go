@@ -52,16 +52,16 @@ func (w *Watcher) Next(ctx context.Context) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	if m.msg == nil {
+	if m.Msg == nil {
 		return Change{InitialDone: true}, nil
 	}
 	change := Change{KeyValue: KeyValue{
-		Key:      decodeKey(strings.TrimPrefix(m.msg.Subject(), w.bucket.subject(""))),
+		Key:      decodeKey(strings.TrimPrefix(m.Subject, w.bucket.subject(""))),
 		Revision: m.meta.Sequence.Stream,
 		At:       m.meta.Timestamp,
 	}}
-	if change.Deleted = removed(m.msg.Headers()); !change.Deleted {
-		change.Value = m.msg.Data()
+	if change.Deleted = removed(m.Header); !change.Deleted {
+		change.Value = m.Data
 	}
 	return change, nil
 }

@@ -191,18 +191,19 @@ func mediaClose(t *testing.T, e MediaEngine) {
 func mediaAge(t *testing.T, e MediaEngine) {
 	m := e.Open(t, Retention{MaxAge: 10 * time.Second, MaxBytes: 1 << 20})
 	behind := follow(t, m, "a", 0)
-	for i := 1; i <= 3; i++ {
+	const old = 2 * readAhead
+	for i := 1; i <= old; i++ {
 		publish(t, m, "a", fmt.Sprint(i), Body(fmt.Sprint(i)))
 	}
 	want(t, behind, 1, "1")
 	time.Sleep(15 * time.Second)
-	publish(t, m, "a", "4", Body("4"))
-	wantAged(t, behind, 2, 4)
-	want(t, behind, 4, "4")
-	want(t, follow(t, m, "a", 0), 4, "4")
+	publish(t, m, "a", "new", Body("new"))
+	wantAgedBehind(t, behind, 2, old+1)
+	want(t, behind, old+1, "new")
+	want(t, follow(t, m, "a", 0), old+1, "new")
 	late := follow(t, m, "a", 2)
-	wantAged(t, late, 2, 4)
-	want(t, late, 4, "4")
+	wantAged(t, late, 2, old+1)
+	want(t, late, old+1, "new")
 }
 
 func mediaBytes(t *testing.T, e MediaEngine) {
