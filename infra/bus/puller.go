@@ -153,23 +153,24 @@ func (p *puller) relink() {
 	p.ask()
 }
 
-// ask is more, with mu held: half a batch or less is unread or on its way.
+// ask is more, with mu held: all that was asked for has come, and half of it is read. There is one
+// request at a time, because the server beats for each that gets no messages.
 func (p *puller) ask() {
-	waiting := p.asked + len(p.unread)
-	if p.err != nil || waiting > p.batch/2 {
+	unread := len(p.unread)
+	if p.err != nil || p.asked > 0 || unread > p.batch/2 {
 		return
 	}
 	request, err := json.Marshal(struct {
 		Expires   time.Duration `json:"expires"`
 		Batch     int           `json:"batch"`
 		Heartbeat time.Duration `json:"idle_heartbeat"`
-	}{pullExpires, p.batch - waiting, p.beat})
+	}{pullExpires, p.batch - unread, p.beat})
 	if err == nil {
 		err = p.control.nc.PublishRequest(p.subject, p.sub.Subject, request)
 	}
 	switch {
 	case err == nil:
-		p.asked, p.heard = p.asked+p.batch-waiting, time.Now()
+		p.asked, p.heard = p.batch-unread, time.Now()
 	case !errors.Is(err, nats.ErrReconnectBufExceeded): // without a connection; it is asked again over the next
 		p.fail(err)
 	}
