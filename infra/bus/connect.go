@@ -239,6 +239,7 @@ func dialIn(ctx context.Context, s controlSetup) (*Control, error) {
 		nats.IgnoreAuthErrorAbort(), // a password that is changed on the servers first must not end this process
 		nats.ReconnectBufSize(-1),   // a late notice or beat is worse than none
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			c.unlinked()
 			if err != nil {
 				s.log.Warn("bus: connection lost, connecting again", "error", err)
 			}

@@ -38,6 +38,7 @@ type Control struct {
 	mu           sync.Mutex
 	closed       bool
 	link         chan struct{}       // closed, and replaced, when the connection is made anew
+	cutOff       bool                // the connection is lost and not made anew yet
 	owned        sync.WaitGroup      // the goroutines of watchers, followers, leases and subscriptions
 	streams      map[string]opened   // by name
 	incomplete   map[string]struct{} // of streams, those with fewer copies than asked for
@@ -88,11 +89,19 @@ func (c *Control) Healthy() error {
 // Connected says whether there is a connection, whoever answers on it.
 func (c *Control) Connected() bool { return c.nc.IsConnected() }
 
-// linked returns what is closed when the connection has been made anew.
-func (c *Control) linked() <-chan struct{} {
+// linked returns what stands for the connection, and is closed when another one has been made, and
+// whether the connection is there still. Other than [Control.Connected] it does not wait while one is made.
+func (c *Control) linked() (link <-chan struct{}, up bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.link
+	return c.link, !c.cutOff
+}
+
+// unlinked notes that the connection is lost.
+func (c *Control) unlinked() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cutOff = true
 }
 
 // relinked tells those who wait that the connection has been made anew.
@@ -100,7 +109,7 @@ func (c *Control) relinked() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(c.link)
-	c.link = make(chan struct{})
+	c.link, c.cutOff = make(chan struct{}), false
 }
 
 // leaderError is [busError] for what the cluster's leader is asked: no answer means [ErrElecting]

@@ -2,8 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -56,21 +54,21 @@ type puller struct {
 	subject string // where the consumer is asked
 	batch   int
 	beat    time.Duration
-	sub     *nats.Subscription
 	unread  chan pulled
 	broken  chan struct{} // closed when err is set
 
-	link <-chan struct{} // closed when the connection of the last request was replaced; next's own
+	link <-chan struct{} // of the connection that was asked over, see [Control.linked]; next's own
 
 	// mu guards the fields below.
 	mu    sync.Mutex
-	asked int       // messages that were asked for and have not come
-	count uint64    // messages that have come
-	heard time.Time // when the server was last heard, or asked
+	sub   *nats.Subscription // what was asked over link comes here
+	asked int                // messages that were asked for over link and have not come
+	count uint64             // messages that have come
+	heard time.Time          // when the server was last heard, or asked
 	err   error
 }
 
-// pull begins to read a consumer that nobody has read.
+// pull begins to read a consumer that nobody has read. It asks for the first batch.
 func (c *Control) pull(cons jetstream.Consumer, batch int, beat time.Duration) (*puller, error) {
 	info := cons.CachedInfo()
 	if info == nil {
@@ -78,48 +76,38 @@ func (c *Control) pull(cons jetstream.Consumer, batch int, beat time.Duration) (
 	}
 	p := &puller{
 		control: c, subject: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", info.Stream, info.Name), batch: batch, beat: beat,
-		unread: make(chan pulled, 2*batch), // requests are made anew when the connection is
-		broken: make(chan struct{}), link: c.linked(),
+		unread: make(chan pulled, batch), broken: make(chan struct{}),
 	}
-	sub, err := c.nc.Subscribe(c.nc.NewInbox(), p.take)
-	if err != nil {
+	p.link, _ = c.linked()
+	if err := p.relink(); err != nil {
 		return nil, err
 	}
-	p.sub = sub
 	return p, nil
 }
 
 // next waits for the next message. After an error that is not ctx's the puller is of no more use.
 func (p *puller) next(ctx context.Context) (pulled, error) {
-	select {
-	case m := <-p.unread:
-		p.more()
-		return m, nil
-	default:
-	}
-	p.more()
-	timer := time.NewTimer(p.patience())
-	defer timer.Stop()
 	for {
+		select {
+		case m := <-p.unread: // also what came before it broke
+			p.more()
+			return m, nil
+		default:
+		}
+		left := p.patience()
+		if left <= 0 {
+			p.end(errPullSilent)
+		}
 		select {
 		case m := <-p.unread:
 			p.more()
 			return m, nil
 		case <-p.broken:
-			select {
-			case m := <-p.unread: // came before
-				return m, nil
-			default:
+			if len(p.unread) == 0 {
 				return pulled{}, p.err
 			}
 		case <-p.link:
-			p.relink()
-		case <-timer.C:
-			left := p.patience()
-			if left <= 0 {
-				p.end(errPullSilent)
-			}
-			timer.Reset(left)
+		case <-time.After(left):
 		case <-ctx.Done():
 			return pulled{}, ctx.Err()
 		}
@@ -133,46 +121,57 @@ func (p *puller) more() {
 	p.ask()
 }
 
-// patience is for how much longer the server may be silent. Without a connection it says nothing.
+// patience is for how much longer the server may be silent. Over a new connection it is asked
+// anew, and without one it says nothing. The client library is not asked whether there is one:
+// while it makes one, it answers nobody.
 func (p *puller) patience() time.Duration {
-	if !p.control.nc.IsConnected() {
+	link, up := p.control.linked()
+	anew := link != p.link
+	p.link = link
+	if !up {
 		return p.beat
+	}
+	if anew {
+		_ = p.relink() // has broken the puller if it failed
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return pullSilence*p.beat/2 - time.Since(p.heard)
 }
 
-// relink asks again, over a new connection: what was asked over the old one may be forgotten, or
-// answered over it.
-func (p *puller) relink() {
-	p.link = p.control.linked()
+// relink asks anew, and to have it sent elsewhere: what was asked before may be forgotten, or
+// answered over a connection that is gone, or served still, beyond what is asked now.
+func (p *puller) relink() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.asked = 0
+	sub, err := p.control.nc.Subscribe(p.control.nc.NewInbox(), p.take)
+	if err != nil {
+		p.fail(err)
+		return err
+	}
+	if p.sub != nil {
+		_ = p.sub.Unsubscribe() // fails when the connection is closed
+	}
+	p.sub, p.asked, p.heard = sub, 0, time.Now()
 	p.ask()
+	return nil
 }
 
 // ask is more, with mu held: all that was asked for has come, and half of it is read. There is one
-// request at a time, because the server beats for each that gets no messages.
+// request at a time, because the server beats for each that gets no messages. Between connections
+// it does nothing, for it is asked anew over the next one; nor is it needed that a request gets
+// through, for the silence is noticed.
 func (p *puller) ask() {
 	unread := len(p.unread)
 	if p.err != nil || p.asked > 0 || unread > p.batch/2 {
 		return
 	}
-	request, err := json.Marshal(struct {
-		Expires   time.Duration `json:"expires"`
-		Batch     int           `json:"batch"`
-		Heartbeat time.Duration `json:"idle_heartbeat"`
-	}{pullExpires, p.batch - unread, p.beat})
-	if err == nil {
-		err = p.control.nc.PublishRequest(p.subject, p.sub.Subject, request)
+	if _, up := p.control.linked(); !up {
+		return
 	}
-	switch {
-	case err == nil:
+	request := fmt.Appendf(nil, `{"expires":%d,"batch":%d,"idle_heartbeat":%d}`, pullExpires, p.batch-unread, p.beat)
+	if p.control.nc.PublishRequest(p.subject, p.sub.Subject, request) == nil {
 		p.asked, p.heard = p.batch-unread, time.Now()
-	case !errors.Is(err, nats.ErrReconnectBufExceeded): // without a connection; it is asked again over the next
-		p.fail(err)
 	}
 }
 
@@ -180,7 +179,7 @@ func (p *puller) ask() {
 func (p *puller) take(m *nats.Msg) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err != nil {
+	if p.err != nil || m.Sub != p.sub {
 		return
 	}
 	p.heard = time.Now()
@@ -201,7 +200,7 @@ func (p *puller) take(m *nats.Msg) {
 	case p.unread <- pulled{m, meta}:
 		p.count++
 		p.asked = max(0, p.asked-1)
-	default: // several connections' requests were answered at once
+	default: // more than was asked for
 		p.fail(errPullLost)
 	}
 }
@@ -240,6 +239,8 @@ func (p *puller) fail(err error) {
 
 // close ends the puller. Its consumer stays, for whoever made it to delete.
 func (p *puller) close() {
-	p.end(ErrClosed)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fail(ErrClosed)
 	_ = p.sub.Unsubscribe() // fails when the connection is closed
 }

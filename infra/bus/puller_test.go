@@ -1,8 +1,12 @@
 package bus_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,6 +95,7 @@ func TestReaderThatIsAway(t *testing.T) {
 		f := followFrom(t, openStreams(t, newNetwork(n).connect(t), bus.StreamsConfig{MaxAge: time.Hour, Registerer: reg}), 0)
 		next := 1
 		for _, burst := range []int{1, 3, 8, 9, 40, 1} {
+			time.Sleep(100 * time.Second)
 			for i := range burst {
 				send(t, s, fmt.Sprint(next+i), "part")
 			}
@@ -98,7 +103,6 @@ func TestReaderThatIsAway(t *testing.T) {
 				receive(t, f, uint64(next), fmt.Sprint(next))
 				next++
 			}
-			time.Sleep(100 * time.Second)
 		}
 		if again := metric(t, reg, "klive_bus_media_follower_reopened_total"); again != 0 {
 			t.Errorf("the follower was set up again %v times", again)
@@ -128,4 +132,106 @@ func TestWaitForLong(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of whose connection was lost again and again, no more than a batch is sent without being read:
+// what was asked over the former connections does not add up.
+func TestReadAheadAfterReconnects(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		reg := prometheus.NewPedanticRegistry()
+		s := openStreams(t, n.Control(), bus.StreamsConfig{MaxAge: time.Hour})
+		far := newNetwork(n)
+		c := far.connect(t)
+		f := followFrom(t, openStreams(t, c, bus.StreamsConfig{MaxAge: time.Hour, Registerer: reg}), 0)
+		for range 4 {
+			far.snap()
+			wantQuiet(t, f, 3*time.Second)
+		}
+		if got := c.Traffic().Reconnects; got != 4 {
+			t.Fatalf("the connection was made anew %d times, want 4", got)
+		}
+		time.Sleep(5 * time.Minute)
+		before := c.Traffic().InMsgs
+		for i := 1; i <= 40; i++ {
+			send(t, s, fmt.Sprint(i), "part")
+		}
+		time.Sleep(100 * time.Millisecond)
+		if got := c.Traffic().InMsgs - before; got > 8+2 { // and a beat or two
+			t.Errorf("%d messages were sent to a follower that reads none", got)
+		}
+		for i := 1; i <= 40; i++ {
+			receive(t, f, uint64(i), fmt.Sprint(i))
+		}
+		if again := metric(t, reg, "klive_bus_media_follower_reopened_total"); again != 0 {
+			t.Errorf("the follower was set up again %v times", again)
+		}
+	})
+}
+
+// Readers that were away while the connection was lost and made anew keep their consumers.
+func TestReadersAwayWhileReconnecting(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		reg := prometheus.NewPedanticRegistry()
+		s := openStreams(t, n.Control(), bus.StreamsConfig{})
+		far := newNetwork(n)
+		streams := openStreams(t, far.connect(t), bus.StreamsConfig{Registerer: reg})
+		readers := make([]bus.Follower, 16)
+		send(t, s, "1", "part")
+		for i := range readers {
+			readers[i] = followFrom(t, streams, 0)
+			receive(t, readers[i], 1, "1")
+		}
+		far.cut()
+		time.Sleep(8 * time.Second)
+		far.heal()
+		time.Sleep(3 * time.Second)
+		send(t, s, "2", "part")
+		for _, f := range readers {
+			receive(t, f, 2, "2")
+		}
+		if again := metric(t, reg, "klive_bus_media_follower_reopened_total"); again != 0 {
+			t.Errorf("followers were set up again %v times", again)
+		}
+	})
+}
+
+// Who waits is not held up by a connection that is being made and takes long, beyond its own patience.
+func TestNextWhileConnecting(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		far := newNetwork(n)
+		var slow atomic.Bool
+		c, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://127.0.0.1:4222", Name: "far",
+			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+				if slow.Load() {
+					time.Sleep(4 * time.Second)
+				}
+				return far.dial(ctx, network, address)
+			}})
+		must(t, err)
+		t.Cleanup(c.Close)
+		s := openStreams(t, n.Control(), bus.StreamsConfig{})
+		f := followFrom(t, openStreams(t, c, bus.StreamsConfig{}), 0)
+		send(t, s, "1", "part")
+		receive(t, f, 1, "1")
+		slow.Store(true)
+		far.snap()
+		time.Sleep(2 * time.Second) // a beat is lost, and another connection being made
+		began := time.Now()
+		wantQuiet(t, f, 100*time.Millisecond)
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Errorf("Next returned after %v", took)
+		}
+		send(t, s, "2", "part")
+		receive(t, f, 2, "2")
+	})
+}
+
+// wantQuiet waits for a message that does not come.
+func wantQuiet(t *testing.T, f bus.Follower, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	if m, err := f.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got message %d, %v; want none", m.Seq, err)
+	}
 }
