@@ -176,16 +176,18 @@ func clusterStreams(t *testing.T, c *bus.Control, config bus.StreamsConfig) *bus
 	return s
 }
 
-// eventually tries until f succeeds, and loses its patience in the end.
+// eventually tries until f succeeds, and loses its patience in the end: with a try that began
+// when that was over, for a machine may stand still in the midst of one.
 func eventually(t testing.TB, f func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
+		last := time.Now().After(deadline)
 		err := f()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) || errors.Is(err, bus.ErrInvalid) {
+		if last || errors.Is(err, bus.ErrInvalid) {
 			t.Fatal(err)
 		}
 		time.Sleep(100 * time.Millisecond)
