@@ -176,6 +176,14 @@ func clusterStreams(t *testing.T, c *bus.Control, config bus.StreamsConfig) *bus
 	return s
 }
 
+// clusterReceive is receive with patience.
+func clusterReceive(t *testing.T, f bus.Follower, seq uint64, id string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	receiveBy(t, ctx, f, seq, id)
+}
+
 // eventually tries until f succeeds, and loses its patience in the end: with a try that began
 // when that was over, for a machine may stand still in the midst of one.
 func eventually(t testing.TB, f func() error) {

@@ -2,7 +2,6 @@ package bus_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -48,9 +47,7 @@ func TestClusterFollowersBegin(t *testing.T) {
 			watch := fault.NewStopwatch(nodes.pids()...)
 			f := opened(t, func() (bus.Follower, error) { return reader.Follow(t.Context(), subject(n), 1) })
 			for i := range parts {
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				receiveBy(t, ctx, f, uint64(i+1), fmt.Sprint("id", i))
-				cancel()
+				clusterReceive(t, f, uint64(i+1), fmt.Sprint("id", i))
 			}
 			f.Close()
 			took, _ := watch.Took()

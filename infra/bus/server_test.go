@@ -289,9 +289,7 @@ func TestClusterRollingRestart(t *testing.T) {
 			if err := watch.Beyond(5 * time.Second); err != nil {
 				t.Errorf("restart of node %d held up a publish: %v", i+1, err)
 			}
-			bound, cancel := context.WithTimeout(t.Context(), patience)
-			receiveBy(t, bound, f, n, fmt.Sprint(n))
-			cancel()
+			clusterReceive(t, f, n, fmt.Sprint(n))
 			time.Sleep(20 * time.Millisecond)
 		}
 		t.Logf("restart of node %d: the longest publish took %v", i+1, longest)
@@ -302,9 +300,7 @@ func TestClusterRollingRestart(t *testing.T) {
 	}
 	again := opened(t, func() (bus.Follower, error) { return streams.Follow(t.Context(), feedSubject, 1) })
 	defer again.Close()
-	bound, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	receiveBy(t, bound, again, 1, "1")
+	clusterReceive(t, again, 1, "1")
 	if c.Traffic().Reconnects == 0 {
 		t.Error("the connection was never lost")
 	}

@@ -36,9 +36,7 @@ func TestClusterLeaderDies(t *testing.T) {
 		publishOver(t, nodes, streams, messages, killAt)
 	}()
 	for i := 1; i <= messages; i++ {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		receiveBy(t, ctx, f, uint64(i), fmt.Sprint("id", i))
-		cancel()
+		clusterReceive(t, f, uint64(i), fmt.Sprint("id", i))
 	}
 	<-published
 	state.verify(t)
