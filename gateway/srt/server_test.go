@@ -146,11 +146,15 @@ func (r *rig) send(conn srt.Conn) {
 	}
 }
 
-// wait polls for a condition.
+// wait polls for a condition, for as long as a machine with too much to do may need.
 func (r *rig) wait(what string, ok func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		last := time.Now().After(end) // a machine may stand still in between
+		if ok() {
+			return
+		}
+		if last {
 			r.t.Fatalf("waited in vain for %s", what)
 		}
 	}

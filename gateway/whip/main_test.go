@@ -193,8 +193,12 @@ func (r *rig) mustDial(change func(*publisher.WHIPConfig)) *publisher.WHIP {
 // wait polls for a condition, for as long as a machine with too much to do may need.
 func (r *rig) wait(what string, ok func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		last := time.Now().After(end) // a machine may stand still in between
+		if ok() {
+			return
+		}
+		if last {
 			r.t.Fatalf("waited in vain for %s", what)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"klive/infra/bus"
+	"klive/infra/bus/bustest"
 	"klive/infra/check/fault"
 )
 
@@ -108,6 +109,14 @@ func (c *cluster) wipe(t testing.TB, names ...string) {
 	}
 }
 
+// pids are the nodes' processes.
+func (c *cluster) pids() (list []int) {
+	for _, cmd := range c.nodes {
+		list = append(list, cmd.Process.Pid)
+	}
+	return list
+}
+
 // kill ends a node's process without a word.
 func (c *cluster) kill(t testing.TB, name string) {
 	t.Helper()
@@ -136,16 +145,57 @@ func (c *cluster) connect(t testing.TB, replicas int) *bus.Control {
 // takes seconds; one with too much to do delays its elections again and again.
 const patience = 2 * time.Minute
 
-// eventually tries until f succeeds, and loses its patience in the end.
+// opened is what open makes or finds on a cluster, which may elect a leader for it first.
+func opened[T any](t testing.TB, open func() (T, error)) (found T) {
+	t.Helper()
+	eventually(t, func() (err error) {
+		found, err = open()
+		return err
+	})
+	return found
+}
+
+// clusterBucket, clusterLog and clusterStreams are openBucket, openLog and openStreams with patience.
+func clusterBucket(t *testing.T, c *bus.Control, config bus.BucketConfig) *bus.Bucket {
+	t.Helper()
+	return opened(t, func() (*bus.Bucket, error) { return c.Bucket(t.Context(), config) })
+}
+
+func clusterLog(t *testing.T, c *bus.Control, config bus.LogConfig) *bus.Log {
+	t.Helper()
+	return opened(t, func() (*bus.Log, error) { return c.Log(t.Context(), config) })
+}
+
+func clusterStreams(t *testing.T, c *bus.Control, config bus.StreamsConfig) *bus.Streams {
+	t.Helper()
+	if config.Decode == nil {
+		config.Decode = bustest.DecodeBody
+	}
+	s := opened(t, func() (*bus.Streams, error) { return bus.NewStreams(t.Context(), c, config) })
+	t.Cleanup(s.Close)
+	return s
+}
+
+// clusterReceive is receive with patience.
+func clusterReceive(t *testing.T, f bus.Follower, seq uint64, id string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	receiveBy(t, ctx, f, seq, id)
+}
+
+// eventually tries until f succeeds, and loses its patience in the end: with a try that began
+// when that was over, for a machine may stand still in the midst of one.
 func eventually(t testing.TB, f func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {
+		last := time.Now().After(deadline)
 		err := f()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) || errors.Is(err, bus.ErrInvalid) {
+		if last || errors.Is(err, bus.ErrInvalid) {
 			t.Fatal(err)
 		}
 		time.Sleep(100 * time.Millisecond)

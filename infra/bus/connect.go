@@ -225,7 +225,7 @@ func connect(ctx context.Context, s controlSetup) (*Control, error) {
 
 // dialIn connects to a server whatever it can do.
 func dialIn(ctx context.Context, s controlSetup) (*Control, error) {
-	c := &Control{link: make(chan struct{}), streams: map[string]opened{}, incomplete: map[string]struct{}{}, replicas: s.replicas, memory: s.memory, beat: s.beat, log: s.log, healthy: s.healthy}
+	c := &Control{link: make(chan struct{}), streams: map[string]opened{}, incomplete: map[string]struct{}{}, raising: map[string]int{}, replicas: s.replicas, memory: s.memory, beat: s.beat, log: s.log, healthy: s.healthy}
 	timeout := connectTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))

@@ -44,6 +44,7 @@ type Control struct {
 	incomplete   map[string]struct{} // of streams, those with fewer copies than asked for
 	completed    time.Time           // when they were last given the others
 	short        time.Time           // since when servers have been missing for a new stream; zero while none are
+	raising      map[string]int      // of streams that were asked to have more copies: how many they had, until the log says it
 	toldReplicas bool                // the log has said that there are more copies than asked for
 }
 

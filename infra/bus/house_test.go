@@ -26,23 +26,11 @@ type kept struct {
 func keep(t *testing.T, nodes *cluster) *kept {
 	t.Helper()
 	k := &kept{control: nodes.connect(t, 3)}
-	eventually(t, func() (err error) {
-		k.bucket, err = k.control.Bucket(t.Context(), bus.BucketConfig{Name: "feeds"})
-		return err
-	})
-	eventually(t, func() (err error) {
-		k.log, err = k.control.Log(t.Context(), bus.LogConfig{Name: "timeline"})
-		return err
-	})
-	eventually(t, func() (err error) {
-		k.media, err = bus.NewStreams(t.Context(), k.control, bus.StreamsConfig{Shards: 1, MaxAge: time.Minute, MaxTotalBytes: 64 << 20, Decode: bustest.DecodeBody})
-		return err
-	})
-	t.Cleanup(k.media.Close)
-	_, err := k.bucket.Put(t.Context(), "kept", []byte("value"))
-	must(t, err)
-	_, err = k.log.Append(t.Context(), "0_abc", "first", []byte("record"), 0)
-	must(t, err)
+	k.bucket = clusterBucket(t, k.control, bus.BucketConfig{Name: "feeds"})
+	k.log = clusterLog(t, k.control, bus.LogConfig{Name: "timeline"})
+	k.media = clusterStreams(t, k.control, bus.StreamsConfig{Shards: 1, MaxAge: time.Minute, MaxTotalBytes: 64 << 20})
+	eventually(t, func() error { _, err := k.bucket.Put(t.Context(), "kept", []byte("value")); return err })
+	eventually(t, func() error { _, err := addTo(t.Context(), k.log, "0_abc", "first", []byte("record")); return err })
 	k.publish(t)
 	return k
 }

@@ -36,23 +36,41 @@ func (c *Control) settle(ctx context.Context, name string, replicas int, m strea
 		}
 		has := there.CachedInfo().Config.Replicas
 		copies = max(replicas, has)
+		had := c.had(name, has, replicas)
 		if err := m.update(ctx, copies); err != nil {
 			if copies = has; m.fewer && has < replicas && has >= least(replicas) && noPeers(err) {
 				return m.update(ctx, has) // it was made when not all were there, and they still are not
 			}
 			return err
 		}
-		c.compareReplicas(name, has, replicas)
+		c.compareReplicas(name, had, replicas)
 		return nil
 	})
 	c.lacking(name, err == nil && copies < replicas)
 	return copies, err
 }
 
+// had returns how many copies a stream had before it was first asked for more here: when the
+// answer to that does not come in time, the next attempt finds that it has them.
+func (c *Control) had(name string, has, want int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if before, ok := c.raising[name]; ok && has == want {
+		return before
+	}
+	if has < want {
+		c.raising[name] = has
+	}
+	return has
+}
+
 // compareReplicas says what comes of a number of copies that is not the one asked for.
 func (c *Control) compareReplicas(name string, has, want int) {
 	switch {
 	case has < want:
+		c.mu.Lock()
+		delete(c.raising, name)
+		c.mu.Unlock()
 		c.log.Info("bus: a stream gets more copies, as bus.replicas says", "stream", name, "from", has, "to", want)
 	case has > want:
 		c.mu.Lock()

@@ -51,13 +51,11 @@ func TestReplicasAreNeverLowered(t *testing.T) {
 // openAll opens a bucket, a log and a media plane, as a process does that starts and ends.
 func openAll(t *testing.T, url string, replicas int, log *slog.Logger) {
 	t.Helper()
-	var c *bus.Control
-	eventually(t, func() (err error) {
-		c, err = bus.Connect(t.Context(), bus.ConnectConfig{URL: url, Replicas: replicas, Logger: log})
-		return err
+	c := opened(t, func() (*bus.Control, error) {
+		return bus.Connect(t.Context(), bus.ConnectConfig{URL: url, Replicas: replicas, Logger: log})
 	})
 	defer c.Close()
-	eventually(t, func() error { _, err := c.Bucket(t.Context(), bus.BucketConfig{Name: "feeds"}); return err })
-	eventually(t, func() error { _, err := c.Log(t.Context(), bus.LogConfig{Name: "timeline"}); return err })
-	openStreams(t, c, bus.StreamsConfig{Shards: 1, MaxTotalBytes: 16 << 20, Logger: log})
+	clusterBucket(t, c, bus.BucketConfig{Name: "feeds"})
+	clusterLog(t, c, bus.LogConfig{Name: "timeline"})
+	clusterStreams(t, c, bus.StreamsConfig{Shards: 1, MaxTotalBytes: 16 << 20, Logger: log})
 }

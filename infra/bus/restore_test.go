@@ -89,7 +89,7 @@ func watchOn(t *testing.T, b *bus.Bucket) *seen {
 
 func (s *seen) want(t *testing.T, key string) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(patience)
 	for {
 		select {
 		case got := <-s.keys:
@@ -106,7 +106,7 @@ func (s *seen) wantAnew(t *testing.T) {
 	t.Helper()
 	select {
 	case <-s.anew:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nobody said that the bucket is another one")
 	}
 }
@@ -156,7 +156,7 @@ func TestBusWithoutItsData(t *testing.T) {
 	s.want(t, "new=1")
 	_, err = l.Append(ctx, "entry", "first", nil, 0)
 	must(t, err)
-	bound, cancel := context.WithTimeout(ctx, 20*time.Second)
+	bound, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if r, err := f.Next(bound); !errors.Is(err, bus.ErrAnew) {
 		t.Errorf("the follower of the log read %+v, %v", r, err)

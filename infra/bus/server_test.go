@@ -211,11 +211,11 @@ func TestConnectToOthersServers(t *testing.T) {
 // as such.
 func TestConnectBeforeTheServer(t *testing.T) {
 	address := fault.Ports(t, 1)[0]
-	start := time.Now()
+	watch := fault.NewStopwatch()
 	_, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address})
 	wantWords(t, err, bus.ErrUnavailable, address, "refused", "bus.url")
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("an absent server was noticed after %v", took)
+	if err := watch.Beyond(time.Second); err != nil {
+		t.Errorf("an absent server was noticed, but %v", err)
 	}
 	startServer(t, bus.ServerConfig{Listen: address})
 	c, err := bus.Connect(t.Context(), bus.ConnectConfig{URL: "nats://" + address})
@@ -252,11 +252,11 @@ func TestClusterRollingRestart(t *testing.T) {
 		User: "klive", Password: "secret", TLS: bus.TLSFiles{CA: files.CA}, Replicas: 3})
 	must(t, err)
 	defer c.Close()
-	streams := openStreams(t, c, bus.StreamsConfig{Shards: 2, MaxAge: time.Minute, MaxTotalBytes: 64 << 20})
-	f := followFrom(t, streams, 0)
-	bucket := openBucket(t, c, bus.BucketConfig{Name: "feeds"})
-	_, err = bucket.Put(t.Context(), "kept", []byte("value"))
-	must(t, err)
+	streams := clusterStreams(t, c, bus.StreamsConfig{Shards: 2, MaxAge: time.Minute, MaxTotalBytes: 64 << 20})
+	f := opened(t, func() (bus.Follower, error) { return streams.Follow(t.Context(), feedSubject, 0) })
+	defer f.Close()
+	bucket := clusterBucket(t, c, bus.BucketConfig{Name: "feeds"})
+	eventually(t, func() error { _, err := bucket.Put(t.Context(), "kept", []byte("value")); return err })
 	n := uint64(0)
 	for i, s := range servers {
 		restarted := make(chan struct{})
@@ -265,34 +265,42 @@ func TestClusterRollingRestart(t *testing.T) {
 			s.Close()
 			servers[i] = startServer(t, configs[i])
 		}()
-		longest := time.Duration(0)
+		longest, late := time.Duration(0), time.Now().Add(patience)
 		for over := false; !over; {
 			select {
 			case <-restarted:
-				over = servers[i].Healthy() == nil
+				err := servers[i].Healthy()
+				if over = err == nil; !over && time.Now().After(late) {
+					t.Fatalf("node %d has been restarted and does not serve: %v", i+1, err)
+				}
 			default:
+				if time.Now().After(late) {
+					t.Fatalf("node %d does not stop and start within %v", i+1, patience)
+				}
 			}
 			n++
-			start := time.Now()
+			watch := fault.NewStopwatch()
 			eventually(t, func() error {
 				_, err := streams.Publish(t.Context(), feedSubject, fmt.Sprint(n), bustest.Body("part"))
 				return err
 			})
-			longest = max(longest, time.Since(start))
-			bound, cancel := context.WithTimeout(t.Context(), patience)
-			receiveBy(t, bound, f, n, fmt.Sprint(n))
-			cancel()
+			took, _ := watch.Took()
+			longest = max(longest, took)
+			if err := watch.Beyond(5 * time.Second); err != nil {
+				t.Errorf("restart of node %d held up a publish: %v", i+1, err)
+			}
+			clusterReceive(t, f, n, fmt.Sprint(n))
 			time.Sleep(20 * time.Millisecond)
 		}
 		t.Logf("restart of node %d: the longest publish took %v", i+1, longest)
-		if longest > 5*time.Second {
-			t.Errorf("restart of node %d held up a publish for %v", i+1, longest)
-		}
 	}
-	if kv, err := bucket.Get(t.Context(), "kept"); err != nil || string(kv.Value) != "value" {
-		t.Errorf("after the restarts the bucket holds %q, %v", kv.Value, err)
+	kv := opened(t, func() (bus.KeyValue, error) { return bucket.Get(t.Context(), "kept") })
+	if string(kv.Value) != "value" {
+		t.Errorf("after the restarts the bucket holds %q", kv.Value)
 	}
-	receive(t, followFrom(t, streams, 1), 1, "1")
+	again := opened(t, func() (bus.Follower, error) { return streams.Follow(t.Context(), feedSubject, 1) })
+	defer again.Close()
+	clusterReceive(t, again, 1, "1")
 	if c.Traffic().Reconnects == 0 {
 		t.Error("the connection was never lost")
 	}
@@ -353,9 +361,9 @@ func TestServerWithoutItsCluster(t *testing.T) {
 	_, err := bus.Connect(ctx, bus.ConnectConfig{URL: "nats://" + s.Addr().String()})
 	wantErr(t, err, bus.ErrUnavailable)
 	t.Log(err)
-	start := time.Now()
+	watch := fault.NewStopwatch()
 	s.Close()
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("it took %v to stop", took)
+	if err := watch.Beyond(5 * time.Second); err != nil {
+		t.Errorf("it stops, but %v", err)
 	}
 }

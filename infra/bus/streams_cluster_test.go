@@ -10,6 +10,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/bus/bustest"
+	"klive/infra/check/fault"
 )
 
 // The stream's leader dies without a word while media flow: no message whose
@@ -22,45 +23,34 @@ func TestClusterLeaderDies(t *testing.T) {
 	}
 	nodes := startCluster(t, 3)
 	c := nodes.connect(t, 3)
-	var streams *bus.Streams
-	eventually(t, func() (err error) {
-		streams, err = bus.NewStreams(t.Context(), c, bus.StreamsConfig{Shards: 1, MaxAge: time.Minute, MaxTotalBytes: 256 << 20, Decode: bustest.DecodeBody})
-		return err
-	})
-	defer streams.Close()
-	reader := openStreams(t, nodes.connect(t, 3), bus.StreamsConfig{Shards: 1, MaxAge: time.Minute, MaxTotalBytes: 256 << 20})
-	f, err := reader.Follow(t.Context(), "m.0_abc.0._1.7", 0)
-	must(t, err)
+	config := bus.StreamsConfig{Shards: 1, MaxAge: time.Minute, MaxTotalBytes: 256 << 20}
+	streams, reader := clusterStreams(t, c, config), clusterStreams(t, nodes.connect(t, 3), config)
+	f := opened(t, func() (bus.Follower, error) { return reader.Follow(t.Context(), feedSubject, 0) })
 	defer f.Close()
-	state := watchState(t, c, nodes.connect(t, 3))
+	state := watchState(t, nodes, c, nodes.connect(t, 3))
 
 	const messages, killAt = 60, 20
-	gaps := make(chan time.Duration, 1)
-	go func() { gaps <- publishOver(t, streams, messages, killAt, func() { killLeader(t, nodes, streams) }) }()
+	published := make(chan struct{})
+	go func() {
+		defer close(published)
+		publishOver(t, nodes, streams, messages, killAt)
+	}()
 	for i := 1; i <= messages; i++ {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		m, err := f.Next(ctx)
-		cancel()
-		if err != nil || m.Seq != uint64(i) || m.ID != fmt.Sprint("id", i) {
-			t.Fatalf("message %d: got %d %q, %v", i, m.Seq, m.ID, err)
-		}
+		clusterReceive(t, f, uint64(i), fmt.Sprint("id", i))
 	}
-	gap := <-gaps
-	t.Logf("longest time without an acknowledgement: %v", gap)
-	if gap > 10*time.Second {
-		t.Errorf("nothing could be published for %v", gap)
-	}
+	<-published
 	state.verify(t)
 }
 
-// publishOver publishes messages, each until it is stored, and returns the longest
-// time that one took.
-func publishOver(t *testing.T, s *bus.Streams, messages, at int, then func()) (longest time.Duration) {
+// publishOver publishes messages, each until it is stored and none for longer than ten seconds,
+// and kills the stream's leader after one of them.
+func publishOver(t *testing.T, nodes *cluster, s *bus.Streams, messages, killAt int) {
 	body := bustest.Body(bytes.Repeat([]byte("v"), 200_000))
+	longest := time.Duration(0)
 	for i := 1; i <= messages; i++ {
-		start := time.Now()
+		watch := fault.NewStopwatch(nodes.pids()...)
 		for t.Context().Err() == nil {
-			seq, err := s.Publish(t.Context(), "m.0_abc.0._1.7", fmt.Sprint("id", i), body)
+			seq, err := s.Publish(t.Context(), feedSubject, fmt.Sprint("id", i), body)
 			if err == nil && seq != uint64(i) {
 				t.Errorf("message %d was numbered %d", i, seq)
 			}
@@ -71,13 +61,17 @@ func publishOver(t *testing.T, s *bus.Streams, messages, at int, then func()) (l
 				t.Errorf("message %d: %v", i, err)
 			}
 		}
-		longest = max(longest, time.Since(start))
-		if i == at {
-			then()
+		took, _ := watch.Took()
+		longest = max(longest, took)
+		if err := watch.Beyond(10 * time.Second); err != nil {
+			t.Errorf("message %d could not be published: %v", i, err)
+		}
+		if i == killAt {
+			killLeader(t, nodes, s)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return longest
+	t.Logf("longest time without an acknowledgement: %v", longest)
 }
 
 func killLeader(t *testing.T, c *cluster, s *bus.Streams) {
@@ -97,23 +91,25 @@ type watchedState struct {
 	watcher *bus.Watcher
 	reader  *bus.LogFollower
 	lease   *bus.Lease
+	watch   *fault.Stopwatch
 	done    chan struct{}
 }
 
-const stateWrites = 40
+const (
+	stateWrites = 40
+	stateTTL    = 15 * time.Second // of the lease
+)
 
-func watchState(t *testing.T, near, far *bus.Control) *watchedState {
+func watchState(t *testing.T, nodes *cluster, near, far *bus.Control) *watchedState {
 	t.Helper()
-	w := &watchedState{done: make(chan struct{})}
-	w.bucket = openBucket(t, near, bus.BucketConfig{Name: "feeds"})
-	w.log = openLog(t, near, bus.LogConfig{Name: "timeline"})
-	var err error
-	w.watcher, err = openBucket(t, far, bus.BucketConfig{Name: "feeds"}).Watch(t.Context(), "n")
-	must(t, err)
-	w.reader, err = openLog(t, far, bus.LogConfig{Name: "timeline"}).Follow(t.Context(), "", 0)
-	must(t, err)
-	w.lease, err = bus.AcquireLease(t.Context(), openBucket(t, near, bus.BucketConfig{Name: "leases"}), "0_abc", "me", 15*time.Second)
-	must(t, err)
+	w := &watchedState{watch: fault.NewStopwatch(nodes.pids()...), done: make(chan struct{})}
+	w.bucket = clusterBucket(t, near, bus.BucketConfig{Name: "feeds"})
+	w.log = clusterLog(t, near, bus.LogConfig{Name: "timeline"})
+	bucket, log := clusterBucket(t, far, bus.BucketConfig{Name: "feeds"}), clusterLog(t, far, bus.LogConfig{Name: "timeline"})
+	leases := clusterBucket(t, near, bus.BucketConfig{Name: "leases"})
+	w.watcher = opened(t, func() (*bus.Watcher, error) { return bucket.Watch(t.Context(), "n") })
+	w.reader = opened(t, func() (*bus.LogFollower, error) { return log.Follow(t.Context(), "", 0) })
+	w.lease = opened(t, func() (*bus.Lease, error) { return bus.TakeLease(t.Context(), leases, "0_abc", "me", stateTTL) })
 	go func() {
 		defer close(w.done)
 		for i := 1; i <= stateWrites; i++ {
@@ -128,7 +124,7 @@ func watchState(t *testing.T, near, far *bus.Control) *watchedState {
 func (w *watchedState) write(t *testing.T, i int) {
 	text := fmt.Append(nil, i)
 	for put, appended := false, false; (!put || !appended) && t.Context().Err() == nil; {
-		start := time.Now()
+		watch := fault.NewStopwatch()
 		if !put {
 			_, err := w.bucket.Put(t.Context(), "n", text)
 			put = err == nil
@@ -137,8 +133,8 @@ func (w *watchedState) write(t *testing.T, i int) {
 			_, err := addTo(t.Context(), w.log, "0_abc", fmt.Sprint(i), text)
 			appended = err == nil
 		}
-		if took := time.Since(start); took > 11*time.Second {
-			t.Errorf("two writes took %v to fail", took)
+		if err := watch.Beyond(11 * time.Second); err != nil {
+			t.Errorf("two writes that fail: %v", err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -147,7 +143,7 @@ func (w *watchedState) write(t *testing.T, i int) {
 func (w *watchedState) verify(t *testing.T) {
 	t.Helper()
 	<-w.done
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for i := 1; i <= stateWrites; i++ {
 		r, err := w.reader.Next(ctx)
@@ -170,8 +166,10 @@ func (w *watchedState) verify(t *testing.T) {
 	}
 	select {
 	case <-w.lease.Lost():
-		t.Errorf("the lease was lost: %v", w.lease.Err())
+		if _, waited := w.watch.Took(); waited < stateTTL {
+			t.Errorf("the lease was lost: %v", w.lease.Err())
+		}
 	default:
+		must(t, w.lease.Release(ctx))
 	}
-	must(t, w.lease.Release(ctx))
 }

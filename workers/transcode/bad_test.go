@@ -2,6 +2,7 @@ package transcode
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"klive/infra/bus"
 	"klive/infra/live"
 	"klive/infra/media"
 )
@@ -190,14 +192,13 @@ func TestBadInput(t *testing.T) {
 // deadJob waits for the job that was given up.
 func (g *rig) deadJob() *live.DeadJob {
 	g.t.Helper()
-	f, err := g.dead.Follow(g.t.Context(), entry, 0)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience())
+	defer cancel()
+	f := insist(ctx, g.t, func() (*bus.LogFollower, error) { return g.dead.Follow(ctx, entry, 0) })
 	defer f.Close()
-	r, err := f.Next(g.t.Context())
+	r, err := f.Next(ctx)
 	if err != nil {
-		g.t.Fatal(err)
+		g.t.Fatalf("no job was given up: %v", err)
 	}
 	var d live.DeadJob
 	if err := json.Unmarshal(r.Data, &d); err != nil || d.Reason == "" {

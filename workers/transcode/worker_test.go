@@ -43,16 +43,13 @@ func newRig(t testing.TB, clips ...*clip) *rig {
 	ring := bus.NewRing(bus.RingConfig{MaxBytes: 512 << 20, MaxTotalBytes: 1 << 30, MaxAge: time.Hour})
 	t.Cleanup(ring.Close)
 	g.media = ring
-	var err error
-	if g.queue, err = c.Queue(t.Context(), bus.QueueConfig{Name: live.JobsQueue, MaxAge: time.Hour}); err == nil {
-		g.ends, err = c.Log(t.Context(), bus.LogConfig{Name: live.RungsLog})
-	}
-	if err == nil {
-		g.dead, err = c.Log(t.Context(), bus.LogConfig{Name: live.DeadLog})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience())
+	defer cancel()
+	g.queue = insist(ctx, t, func() (*bus.Queue, error) {
+		return c.Queue(ctx, bus.QueueConfig{Name: live.JobsQueue, MaxAge: time.Hour})
+	})
+	g.ends = insist(ctx, t, func() (*bus.Log, error) { return c.Log(ctx, bus.LogConfig{Name: live.RungsLog}) })
+	g.dead = insist(ctx, t, func() (*bus.Log, error) { return c.Log(ctx, bus.LogConfig{Name: live.DeadLog}) })
 	for _, clip := range clips {
 		for _, p := range clip.parts {
 			if _, err := g.media.Publish(t.Context(), clip.feed.Subject(), p.ID(), p); err != nil {
@@ -63,6 +60,22 @@ func newRig(t testing.TB, clips ...*clip) *rig {
 	return g
 }
 
+// insist asks the bus until it answers: on a machine with too much to do that may take longer than
+// one request waits.
+func insist[T any](ctx context.Context, t testing.TB, ask func() (T, error)) T {
+	t.Helper()
+	for {
+		got, err := ask()
+		if err == nil {
+			return got
+		}
+		if !errors.Is(err, bus.ErrUnavailable) || ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // work runs a worker until the test ends.
 func (g *rig) work(change func(*Config)) *Worker {
 	g.t.Helper()
@@ -71,7 +84,7 @@ func (g *rig) work(change func(*Config)) *Worker {
 		out = os.Stderr
 	}
 	c := Config{Name: "w", Queue: g.queue, Ends: g.ends, Dead: g.dead, Media: g.media, FFmpeg: needFFmpeg(g.t), Encoder: Encoders()[0],
-		Preset: "superfast", Jobs: 1, Threads: 1, DeadDir: g.t.TempDir(), Memory: 4 << 30, Log: slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		Preset: "superfast", Jobs: 1, Threads: 1, DeadDir: g.t.TempDir(), Memory: 4 << 30, Stall: patience(), Log: slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	if change != nil {
 		change(&c)
 	}
@@ -89,12 +102,12 @@ func (g *rig) work(change func(*Config)) *Worker {
 func (g *rig) put(j live.Job) {
 	g.t.Helper()
 	data, err := j.Marshal()
-	if err == nil {
-		err = g.queue.Put(g.t.Context(), j.ID(), data)
-	}
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience())
+	defer cancel()
+	insist(ctx, g.t, func() (struct{}, error) { return struct{}{}, g.queue.Put(ctx, j.ID(), data) })
 }
 
 // end waits for an output's end.
@@ -102,10 +115,7 @@ func (g *rig) end(j *live.Job, rendition string) live.JobEnd {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), patience())
 	defer cancel()
-	f, err := g.ends.Follow(ctx, j.EndSubject(rendition), 0)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	f := insist(ctx, g.t, func() (*bus.LogFollower, error) { return g.ends.Follow(ctx, j.EndSubject(rendition), 0) })
 	defer f.Close()
 	r, err := f.Next(ctx)
 	if err != nil {
@@ -203,9 +213,9 @@ func TestClips(t *testing.T) {
 			for _, n := range rand.Perm(len(jobs)) {
 				g.put(jobs[n])
 			}
-			if _, err := g.queue.Take(t.Context()); err != nil { // by a worker that dies with it
-				t.Fatal(err)
-			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience())
+			defer cancel()
+			insist(ctx, t, func() (*bus.Task, error) { return g.queue.Take(ctx) }) // by a worker that dies with it
 			g.work(nil)
 			g.work(func(c *Config) { c.Threads = 2 })
 			for _, r := range rungs {

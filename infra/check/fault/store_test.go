@@ -21,7 +21,7 @@ func TestStoreRelay(t *testing.T) {
 	defer store.Close()
 	var journal Journal
 	r := NewStoreRelay(t, "one", strings.TrimPrefix(store.URL, "http://"), &journal)
-	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	put := func(path, body string) (int, error) {
 		req, err := http.NewRequest(http.MethodPut, "http://"+r.Addr()+path, strings.NewReader(body))
 		if err != nil {
@@ -57,8 +57,9 @@ func TestStoreRelay(t *testing.T) {
 	if took := time.Since(begin); took < 100*time.Millisecond {
 		t.Errorf("a slow store took %v", took)
 	}
-	r.Set(Trouble{Hang: true})
-	time.AfterFunc(100*time.Millisecond, func() { r.Set(Trouble{}) })
+	arrived := make(chan struct{})
+	r.Set(Trouble{Hang: true, Match: func(*http.Request) bool { close(arrived); return true }})
+	go func() { <-arrived; time.Sleep(100 * time.Millisecond); r.Set(Trouble{}) }()
 	expect("a hanging store that recovers", 0, 0, "/b/head.json", "{}")
 
 	writes := journal.Writes(func(w *Write) bool { return w.Done() })

@@ -1,0 +1,56 @@
+package bus
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// copiesOf is a JetStream with one stream of so many copies.
+type copiesOf struct {
+	jetstream.JetStream
+	copies int
+}
+
+func (j *copiesOf) Stream(context.Context, string) (jetstream.Stream, error) {
+	return copiedStream{copies: j.copies}, nil
+}
+
+type copiedStream struct {
+	jetstream.Stream
+	copies int
+}
+
+func (s copiedStream) CachedInfo() *jetstream.StreamInfo {
+	return &jetstream.StreamInfo{Config: jetstream.StreamConfig{Replicas: s.copies}}
+}
+
+// A stream that got its copies is told of once, also when the answers to the first requests for
+// them came too late.
+func TestMoreCopiesAreToldOnce(t *testing.T) {
+	for late := range 3 {
+		var log bytes.Buffer
+		js := &copiesOf{copies: 1}
+		c := &Control{js: js, log: slog.New(slog.NewTextHandler(&log, nil)), incomplete: map[string]struct{}{}, raising: map[string]int{}}
+		answers := 0
+		raise := streamMaker{update: func(_ context.Context, replicas int) error {
+			js.copies = replicas
+			if answers++; answers <= late {
+				return context.DeadlineExceeded
+			}
+			return nil
+		}}
+		for range 2 { // who opens it again has nothing to tell
+			if copies, err := c.settle(t.Context(), "KV_feeds", 3, raise); copies != 3 || err != nil {
+				t.Fatalf("%d late answers: %d copies, %v", late, copies, err)
+			}
+		}
+		if n := strings.Count(log.String(), "gets more copies, as bus.replicas says\" stream=KV_feeds from=1 to=3"); n != 1 {
+			t.Errorf("%d late answers: the log says it %d times:\n%s", late, n, log.String())
+		}
+	}
+}
