@@ -46,7 +46,9 @@ func (c *Control) settle(ctx context.Context, name string, replicas int, m strea
 		c.compareReplicas(name, had, replicas)
 		return nil
 	})
-	c.lacking(name, err == nil && copies < replicas)
+	if err == nil {
+		c.lacking(name, copies < replicas)
+	}
 	return copies, err
 }
 

@@ -3,9 +3,11 @@ package bus
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -52,5 +54,36 @@ func TestMoreCopiesAreToldOnce(t *testing.T) {
 		if n := strings.Count(log.String(), "gets more copies, as bus.replicas says\" stream=KV_feeds from=1 to=3"); n != 1 {
 			t.Errorf("%d late answers: the log says it %d times:\n%s", late, n, log.String())
 		}
+	}
+}
+
+// A stream that has fewer copies than it should have is given the others, also after attempts
+// that failed.
+func TestCopiesAreGivenAfterFailures(t *testing.T) {
+	js := &copiesOf{copies: 2}
+	c := &Control{js: js, log: slog.New(slog.DiscardHandler), incomplete: map[string]struct{}{}, raising: map[string]int{}, streams: map[string]opened{}}
+	fails := errors.New("electing")
+	answer := error(&jetstream.APIError{ErrorCode: codeNoPeers})
+	raise := streamMaker{fewer: true, update: func(_ context.Context, replicas int) error {
+		if answer == nil || replicas == 2 && answer != fails {
+			js.copies = replicas
+			return nil
+		}
+		return answer
+	}}
+	settle := func(ctx context.Context) error {
+		_, err := c.settle(ctx, "klive_media_0", 3, raise)
+		return err
+	}
+	c.opened("klive_media_0", opened{settle: settle})
+	if err := settle(t.Context()); err != nil || js.copies != 2 {
+		t.Fatalf("without the third server: %d copies, %v", js.copies, err)
+	}
+	for _, answer = range []error{fails, answer, fails, nil} {
+		c.completed = time.Time{} // the last attempt was a while ago
+		c.Complete(t.Context())
+	}
+	if js.copies != 3 {
+		t.Errorf("the third server is there, and the stream has %d copies", js.copies)
 	}
 }
