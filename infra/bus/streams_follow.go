@@ -160,6 +160,11 @@ func (f *streamFollower) next(ctx context.Context) (arrival, error) {
 // fails, until ctx ends.
 func (f *streamFollower) read(ctx context.Context) (*arrival, error) {
 	for wait := followRetry; ; wait = min(2*wait, followRetryMost) {
+		if f.messages == nil {
+			attempt, cancel := context.WithTimeout(ctx, ackTimeout)
+			_ = f.open(attempt) // is tried again
+			cancel()
+		}
 		if f.messages != nil {
 			if a := f.tryRead(ctx); a != nil {
 				return a, nil
@@ -169,19 +174,10 @@ func (f *streamFollower) read(ctx context.Context) (*arrival, error) {
 				f.streams.metrics.reopened.Inc()
 			}
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		attempt, cancel := context.WithTimeout(ctx, ackTimeout)
-		err := f.open(attempt)
-		cancel()
-		if err == nil {
-			continue
-		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(wait):
+		case <-time.After(wait): // also where consumers are made and end at once
 		}
 	}
 }

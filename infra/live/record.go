@@ -126,13 +126,14 @@ type ClockRecord struct {
 	LastArrival media.Time `json:"lastArrival"`
 }
 
-// Recent reports whether the feed was on the air within the given time before now.
+// Recent reports whether the feed is on the air, or was within the given time before now. That may be
+// less than a record's age while its gateway still holds the feed.
 func (r *FeedRecord) Recent(now time.Time, within time.Duration) bool {
 	last := r.Beat
 	if !r.Closed.IsZero() {
 		last = r.Closed
 	}
-	return now.Sub(last) <= within
+	return r.Alive(now) || now.Sub(last) <= within
 }
 
 // Quiet reports whether nothing had come for a while when the record was written.

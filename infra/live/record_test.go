@@ -44,3 +44,28 @@ func TestFeedRecordTells(t *testing.T) {
 		}
 	}
 }
+
+// TestFeedRecordRecent holds for how long a feed may come back, which begins when it has gone.
+func TestFeedRecordRecent(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for name, c := range map[string]struct {
+		beat, closed time.Duration // before now; 0: not closed
+		within       time.Duration
+		recent       bool
+	}{
+		"on the air, a short time to come back":  {FeedBeat, 0, time.Second, true},
+		"its record is late":                     {FeedStale - 1, 0, time.Second, true},
+		"its gateway is dead":                    {FeedStale, 0, time.Second, false},
+		"its gateway is dead, and it may return": {FeedStale, 0, time.Minute, true},
+		"closed a moment ago":                    {FeedBeat, time.Second, time.Second, true},
+		"closed for too long":                    {FeedBeat, time.Second + 1, time.Second, false},
+	} {
+		r := &FeedRecord{Beat: now.Add(-c.beat)}
+		if c.closed != 0 {
+			r.Closed = now.Add(-c.closed)
+		}
+		if got := r.Recent(now, c.within); got != c.recent {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
