@@ -68,6 +68,21 @@ func (s *show) undisturbed() {
 	}
 }
 
+// recorded holds that a ledger is not of an older epoch than the newest before it, and returns the newest now.
+func (s *show) recorded(w fault.Write, newest uint64) uint64 {
+	s.t.Helper()
+	var l struct {
+		Epoch uint64 `json:"epoch"`
+	}
+	if err := json.Unmarshal(w.Body, &l); err != nil || l.Epoch == 0 {
+		s.t.Fatalf("a ledger by %s can't be read: %v: %.200q", w.From, err, w.Body)
+	}
+	if l.Epoch < newest {
+		s.t.Errorf("%s wrote a ledger of epoch %d after epoch %d", w.From, l.Epoch, newest)
+	}
+	return max(newest, l.Epoch)
+}
+
 // fenced reads the store's history: from the moment when a timeline of a higher epoch was
 // taken, no timeline or playlist of the entry may come from anybody else. Requests that
 // were on their way at that moment don't count. old, which may be nil, is an owner that must
@@ -77,9 +92,14 @@ func (s *show) fenced(old *member) {
 	var epoch uint64
 	var holder string
 	var since time.Time
+	var ledgers uint64 // their newest epoch
 	claims, written := 0, 0
 	for _, w := range s.c.journal.Writes(func(w *fault.Write) bool { return w.Method == http.MethodPut && w.Done() }) {
 		if !strings.Contains(w.Path, s.entry.ID) || !strings.HasSuffix(w.Path, ".json") && !strings.HasSuffix(w.Path, ".m3u8") {
+			continue
+		}
+		if strings.Contains(w.Path, "/ledger/") { // a recorder's, which has a lease and epochs of its own
+			ledgers = s.recorded(w, ledgers)
 			continue
 		}
 		written++
