@@ -32,6 +32,7 @@ func (c *Control) forgotten(stream string) {
 	defer c.mu.Unlock()
 	delete(c.streams, stream)
 	delete(c.incomplete, stream)
+	delete(c.raising, stream)
 }
 
 // Restore makes the streams anew that were opened on this connection and that the bus has no
