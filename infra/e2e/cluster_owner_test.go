@@ -100,7 +100,6 @@ func (s *show) fenced(old *member) {
 		}
 		if strings.Contains(w.Path, "/ledger/") { // a recorder's, which has a lease and epochs of its own
 			ledgers = s.recorded(w, ledgers)
-			continue
 		}
 		written++
 		if strings.HasSuffix(w.Path, "/head.json") {
