@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"klive/infra/check/fault"
+	"klive/storage/ledger"
 )
 
 // ownerStall is how long players may wait for a segment when its owner dies.
@@ -68,38 +69,24 @@ func (s *show) undisturbed() {
 	}
 }
 
-// recorded holds that a ledger is not of an older epoch than the newest before it, and returns the newest now.
-func (s *show) recorded(w fault.Write, newest uint64) uint64 {
-	s.t.Helper()
-	var l struct {
-		Epoch uint64 `json:"epoch"`
-	}
-	if err := json.Unmarshal(w.Body, &l); err != nil || l.Epoch == 0 {
-		s.t.Fatalf("a ledger by %s can't be read: %v: %.200q", w.From, err, w.Body)
-	}
-	if l.Epoch < newest {
-		s.t.Errorf("%s wrote a ledger of epoch %d after epoch %d", w.From, l.Epoch, newest)
-	}
-	return max(newest, l.Epoch)
-}
-
 // fenced reads the store's history: from the moment when a timeline of a higher epoch was
-// taken, no timeline or playlist of the entry may come from anybody else. Requests that
-// were on their way at that moment don't count. old, which may be nil, is an owner that must
-// have tried, or at least must not have succeeded.
+// taken, no timeline or playlist of the entry may come from anybody else; and so it is with the
+// ledgers of recorders. Requests that were on their way at that moment don't count. old, which
+// may be nil, is an owner that must have tried, or at least must not have succeeded.
 func (s *show) fenced(old *member) {
 	s.t.Helper()
 	var epoch uint64
 	var holder string
 	var since time.Time
-	var ledgers uint64 // their newest epoch
+	var ledgers []fault.Write
 	claims, written := 0, 0
 	for _, w := range s.c.journal.Writes(func(w *fault.Write) bool { return w.Method == http.MethodPut && w.Done() }) {
 		if !strings.Contains(w.Path, s.entry.ID) || !strings.HasSuffix(w.Path, ".json") && !strings.HasSuffix(w.Path, ".m3u8") {
 			continue
 		}
-		if strings.Contains(w.Path, "/ledger/") { // a recorder's, which has a lease and epochs of its own
-			ledgers = s.recorded(w, ledgers)
+		if strings.Contains(w.Path, "/"+ledger.Prefix) {
+			ledgers = append(ledgers, w)
+			continue
 		}
 		written++
 		if strings.HasSuffix(w.Path, "/head.json") {
@@ -125,6 +112,7 @@ func (s *show) fenced(old *member) {
 	}
 	s.table.Add("store: timelines and playlists taken", written, "")
 	s.table.Add("store: epochs", claims, "")
+	s.recorded(ledgers)
 	if old != nil && claims < 2 {
 		s.t.Errorf("%d epochs: no other owner has claimed the timeline", claims)
 	}
@@ -134,4 +122,27 @@ func (s *show) fenced(old *member) {
 		})
 		s.table.Add("store: refused writes of "+old.Name, len(refused), "")
 	}
+}
+
+// recorded holds the history of an entry's ledger to epochs of its own. Whoever records needs not be the
+// owner: one that was stopped for less than the 15 s of its lease goes on when the entry is another's.
+func (s *show) recorded(ledgers []fault.Write) {
+	s.t.Helper()
+	var epoch uint64
+	var holder string
+	for _, w := range ledgers {
+		var l struct {
+			Epoch uint64 `json:"epoch"`
+		}
+		if err := json.Unmarshal(w.Body, &l); err != nil || l.Epoch == 0 {
+			s.t.Fatalf("a ledger by %s can't be read: %v: %.200q", w.From, err, w.Body)
+		}
+		switch {
+		case l.Epoch > epoch:
+			epoch, holder = l.Epoch, w.From
+		case l.Epoch < epoch || w.From != holder:
+			s.t.Errorf("%s wrote a ledger of epoch %d after epoch %d, which is %s's", w.From, l.Epoch, epoch, holder)
+		}
+	}
+	s.table.Add("store: ledgers taken", len(ledgers), "")
 }

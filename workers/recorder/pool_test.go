@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,6 +108,41 @@ func TestPoolsTakeOver(t *testing.T) {
 		second.kill()
 		if err := <-second.done; !errors.Is(err, context.Canceled) {
 			t.Error(err)
+		}
+	})
+}
+
+// TestFormerOwnerGoesOnRecording moves an entry to another worker in the middle of a broadcast. Who has
+// begun to record goes on to the end, under the same epoch of the ledger, and nothing is recorded twice.
+func TestFormerOwnerGoesOnRecording(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := bustest.StartNode(t)
+		s, k := newStream(1, true), &kalturaAPI{}
+		var moved atomic.Bool
+		first := startWorker(t, n, "first", s, k, func() bool { return !moved.Load() })
+		second := startWorker(t, n, "second", s, k, func() bool { return moved.Load() })
+		var begun uint64
+		for i := range 20 {
+			s.add(100)
+			time.Sleep(4 * time.Second)
+			if i == 7 {
+				begun = loadLedger(t, s.store).Epoch
+				moved.Store(true)
+			}
+		}
+		if l := loadLedger(t, s.store); l.Owner != "first" || l.Epoch != begun {
+			t.Errorf("the ledger is %s's, epoch %d; it was first's, epoch %d", l.Owner, l.Epoch, begun)
+		}
+		s.end()
+		time.Sleep(time.Minute)
+		k.inOrder(t, assets[0], true)
+		everyFrame(t, k, assets[0], 2000)
+		for _, w := range []*worker{first, second} {
+			w.kill()
+			if err := <-w.done; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
 		}
 	})
 }
