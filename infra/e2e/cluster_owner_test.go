@@ -130,6 +130,7 @@ func (s *show) recorded(ledgers []fault.Write) {
 	s.t.Helper()
 	var epoch uint64
 	var holder string
+	var since time.Time
 	for _, w := range ledgers {
 		var l struct {
 			Epoch uint64 `json:"epoch"`
@@ -139,8 +140,9 @@ func (s *show) recorded(ledgers []fault.Write) {
 		}
 		switch {
 		case l.Epoch > epoch:
-			epoch, holder = l.Epoch, w.From
-		case l.Epoch < epoch || w.From != holder:
+			epoch, holder, since = l.Epoch, w.From, w.At
+		case l.Epoch == epoch && w.From == holder || w.Asked.Before(since):
+		default:
 			s.t.Errorf("%s wrote a ledger of epoch %d after epoch %d, which is %s's", w.From, l.Epoch, epoch, holder)
 		}
 	}
