@@ -81,6 +81,12 @@ var (
 	clusterSegments = []string{"segment.duration=" + length(4*time.Second, time.Second).String(), fmt.Sprintf("hls.window=%d", length(5, 20))}
 )
 
+// recordedSoon has files appended on the way, and the rest soon after the broadcast's end.
+var recordedSoon = []string{
+	"broadcast.resume=" + length(30*time.Second, 15*time.Second).String(), "recording.segment=" + length(2*time.Minute, 10*time.Second).String(),
+	"recording.scan=1s", "control.sweep=1s",
+}
+
 // await waits until each viewer has seen n more segments.
 func (s *show) await(n uint64) {
 	s.t.Helper()
@@ -239,6 +245,36 @@ func (s *show) stored(f *check.Follower) {
 			}
 		}
 	}
+}
+
+// vod waits until the broadcast is recorded to its end, and holds that it is one VOD with each frame
+// once, but those that may be missing for viewers too.
+func (s *show) vod() {
+	s.t.Helper()
+	var r *recorded
+	s.eventually(5*time.Minute, "the whole broadcast in one VOD", func() error {
+		if r = recordings(s.c.client, s.c.control.admin, adminToken).of(s.entry.ID); !r.over() {
+			return fmt.Errorf("%+v", r)
+		}
+		return nil
+	})
+	var paths []string
+	for _, f := range r.Recordings {
+		if f.Lost > 0 {
+			s.t.Errorf("%s lacks %d segments", f.File, f.Lost)
+		}
+		paths = append(paths, s.c.recordedFile(f.Key))
+	}
+	sent, connects := s.encoder.Sent(), s.encoder.Connects()
+	pictures := auditFiles(s.t, paths, sent, func(kind media.Kind, lost []uint64) []uint64 {
+		_, others := check.Unsent(sent, kind, lost, connects)
+		return others
+	})
+	joined, _, _ := packetsOf(s.t, fetchVOD(s.t, s.c.client, s.c.control.admin, adminToken, r.VODs[0].Flavors[0].Path))
+	if len(joined) != pictures {
+		s.t.Errorf("the VOD has %d pictures, its %d files %d", len(joined), len(paths), pictures)
+	}
+	s.table.Add("recorded: pictures in one VOD", pictures, "")
 }
 
 func (s *show) fetch(m *member, path string) ([]byte, error) {

@@ -44,7 +44,7 @@ func TestClusterRandomFaults(t *testing.T) {
 	}
 	plan := fault.RandomPlan(seed, 20*time.Minute, 15*time.Second, randomKinds)
 	t.Logf("KLIVE_SEED=%d draws %d faults:\n%s", seed, len(plan), fault.PlanText(plan))
-	c := startCluster(t, shape{settings: []string{"dvr.maxWindow=1h", "bus.retention.age=2m"}})
+	c := startCluster(t, shape{settings: append([]string{"dvr.maxWindow=1h", "bus.retention.age=2m"}, recordedSoon...)})
 	s := c.air(fmt.Sprintf("random faults, seed %d", seed))
 	others := c.mixed(t)
 	entries := []entry{s.entry}
@@ -63,6 +63,7 @@ func TestClusterRandomFaults(t *testing.T) {
 	}
 	s.finish()
 	s.stalls(randomStall)
+	s.vod()
 	s.fenced(nil)
 }
 

@@ -17,7 +17,7 @@ func TestClusterRollingRestart(t *testing.T) {
 	first := func(name string) bool { return proving() || strings.HasSuffix(name, "-1") || name == "control" }
 	old := func(name string) bool { return first(name) || strings.HasPrefix(name, "worker") }
 	c := startCluster(t, shape{
-		settings: clusterSegments,
+		settings: append(slices.Clone(clusterSegments), recordedSoon...),
 		binary: func(name string) string {
 			if old(name) {
 				return before
@@ -48,6 +48,7 @@ func TestClusterRollingRestart(t *testing.T) {
 		t.Errorf("%d frames are lost, but no connection broke", breaks)
 	}
 	s.stalls(10 * time.Second)
+	s.vod()
 }
 
 // upgrade restarts one process in order, as another program.

@@ -16,7 +16,6 @@ import (
 
 	"klive/infra/admin"
 	"klive/infra/check"
-	"klive/infra/media"
 )
 
 // addRecorded adds an entry of "Cloud transcode" that is recorded.
@@ -51,7 +50,7 @@ func (r *recorded) byAsset(entry string) (source []admin.Recording, rungs map[st
 // auditFlavors holds the appended files of an entry with a ladder: those of the source hold each
 // frame that was sent once and in order, and those of each rung a picture for each of the
 // source's, at the same time, and the same sound. Of encoders that count anew on the way, sent is nil.
-func auditFlavors(t testing.TB, r *recorded, entry string, path func(key string) string, sent []check.Sent, allowed func(media.Kind, uint64) bool) (pictures int) {
+func auditFlavors(t testing.TB, r *recorded, entry string, path func(key string) string, sent []check.Sent) (pictures int) {
 	t.Helper()
 	source, rungs := r.byAsset(entry)
 	if len(rungs) != recordedFlavors-1 {
@@ -69,7 +68,7 @@ func auditFlavors(t testing.TB, r *recorded, entry string, path func(key string)
 		pictures += len(shown[n])
 	}
 	if sent != nil {
-		auditFiles(t, paths, sent, allowed)
+		auditFiles(t, paths, sent, nil)
 	}
 	for asset, files := range rungs {
 		if len(files) != len(source) {
@@ -138,7 +137,7 @@ func TestRecordingOfALadder(t *testing.T) {
 	var r *recorded
 	p.wait(t, 5*time.Minute, "the recording to be joined", func() bool { r = recordings(p.client, p.admin, ""); return r.over() })
 	objects := func(key string) string { return filepath.Join(p.dir, "data", "store", "objects", key) }
-	pictures := auditFlavors(t, r, e.ID, objects, f.sent, func(media.Kind, uint64) bool { return false })
+	pictures := auditFlavors(t, r, e.ID, objects, f.sent)
 	for _, flavor := range r.VODs[0].Flavors {
 		path := p.fetch(t, flavor.Path)
 		if n := len(shownIn(t, path)); n != pictures || !moovFirst(t, path) || flavor.Files*recordedFlavors != len(r.Recordings) {

@@ -21,7 +21,6 @@ import (
 	"klive/infra/admin"
 	"klive/infra/check"
 	"klive/infra/check/fault"
-	"klive/infra/media"
 )
 
 // forgetful stands before the API. It lets each call through, and of the appends that the API
@@ -239,7 +238,6 @@ func decideParked(t *testing.T, c *cluster, f *forgetful, e entry, r *recorded) 
 // holdOnce holds that each file was appended once and in order, and each frame is in one.
 func (c *cluster) holdOnce(t *testing.T, f *forgetful, e entry, r *recorded, sent []check.Sent) {
 	t.Helper()
-	none := func(media.Kind, uint64) bool { return false }
 	byAsset := map[string][]admin.Recording{}
 	for _, x := range r.Recordings {
 		byAsset[x.Asset] = append(byAsset[x.Asset], x)
@@ -259,14 +257,14 @@ func (c *cluster) holdOnce(t *testing.T, f *forgetful, e entry, r *recorded, sen
 		}
 	}
 	if len(byAsset) > 1 {
-		auditFlavors(t, r, e.ID, c.recordedFile, sent, none)
+		auditFlavors(t, r, e.ID, c.recordedFile, sent)
 		return
 	}
 	var paths []string
 	for _, x := range r.Recordings {
 		paths = append(paths, c.recordedFile(x.Key))
 	}
-	auditFiles(t, paths, sent, none)
+	auditFiles(t, paths, sent, nil)
 }
 
 // recordedFile is where a recorded file lies in the bucket's folder.
@@ -323,7 +321,7 @@ func TestRecordingOfChanges(t *testing.T) {
 		}
 		return nil
 	})
-	pictures := auditFlavors(t, r, e.ID, c.recordedFile, nil, nil)
+	pictures := auditFlavors(t, r, e.ID, c.recordedFile, nil)
 	source := told.Renditions["/kLive/"+e.ID+"_32/dvr.m3u8"]
 	if source == nil {
 		t.Fatal("the source is not in the DVR window")
