@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,6 +38,37 @@ func TestClusterStoreAway(t *testing.T) {
 	s.stalls(storeStall)
 	s.undisturbed()
 	s.rests()
+}
+
+// TestClusterEndWithoutStoreAndAPI ends a broadcast while the store and Kaltura's API are away, for so long that
+// it is over before they come back. Its window is whole and ended, and it becomes one VOD.
+func TestClusterEndWithoutStoreAndAPI(t *testing.T) {
+	beside(t)
+	c := startCluster(t, shape{settings: slices.Concat(clusterSegments, recordedSoon)})
+	s := c.air("a broadcast ends without store and API")
+	store, api := length(60*time.Second, 20*time.Second), length(10*time.Minute, 25*time.Second)
+	away := s.fault("store and API away")
+	c.control.Kill()
+	c.store.Kill()
+	s.await(3)
+	s.encoder.Stop()
+	time.Sleep(time.Until(away.At.Add(store)))
+	c.store.Restart()
+	time.Sleep(time.Until(away.At.Add(api)))
+	c.control.Restart()
+	away.Until = time.Now()
+	s.finish()
+	s.stalls(storeStall)
+	s.undisturbed()
+	s.eventually(time.Minute, "the end of the broadcast", func() error {
+		told, err := checkArchive(c.client, c.origins[0].playlist(s.entry.ID, true))
+		if err == nil && !told.Main().Ended {
+			err = errSilent
+		}
+		return err
+	})
+	s.vod()
+	s.fenced(nil)
 }
 
 // drained waits until what the spools held is in the store, and two segments more.

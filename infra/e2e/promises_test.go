@@ -18,6 +18,7 @@ var promises = &check.Report{Rows: []check.Row{
 	{Fault: "kill −9 a leader of the bus", Promise: "nothing lost; stall at most 10 s", Tests: []string{"TestClusterBusLeaderKilled"}},
 	{Fault: "the store is away for 60 s", Promise: "viewers keep the live edge; everything is stored after", Tests: []string{"TestClusterStoreAway"}},
 	{Fault: "Kaltura's API is away for 10 minutes", Promise: "broadcasts and reconnects go on", Tests: []string{"TestScenarios/api-outage", "TestScenarios/api-outage-start", "TestScenarios/api-outage-end"}},
+	{Fault: "both are away when a broadcast ends", Promise: "everything is stored; one VOD", Tests: []string{"TestClusterEndWithoutStoreAndAPI"}},
 	{Fault: "the primary encoder is pulled", Promise: "viewers go on from the backup within 3 s", Tests: []string{"TestClusterPrimaryPulled"}},
 	{Fault: "the same, the backup on another protocol and 700 ms apart", Promise: "the same; nothing is repeated, one GOP at most is lost", Tests: []string{"TestClusterBackupOfAnotherProtocol/srt", "TestClusterBackupOfAnotherProtocol/push"}},
 	{Fault: "encoders flap, 700 ms apart; both are pulled", Promise: "a switch in 10 s at most; nothing repeated", Tests: []string{"TestClusterEncodersFlap", "TestScenarios/feeds-flapping", "TestScenarios/feeds-both-pulled"}},
