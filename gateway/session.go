@@ -270,7 +270,7 @@ func (s *Session) snapshot(now time.Time) live.FeedRecord {
 	}
 	s.mu.Lock()
 	target := s.target
-	stats := s.meter.beat(now)
+	stats := s.meter.beat(now, s.health.brought, s.health.due)
 	score, due := s.health.score(now, stats.Frames, s.lostUnits(link)), s.health.due
 	s.mu.Unlock()
 	stats.Link, stats.Health = link, &score
