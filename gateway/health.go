@@ -30,12 +30,17 @@ type health struct {
 	brought time.Duration // media that came, without holes
 	past    []healthSample
 	arrived bool
+	// due is when media are due again: when those will have been shown that came.
+	due time.Time
+	// low is the least that was ahead since the last look, floor the least within the window: a
+	// feed that is never less ahead than that is late by it, and owes media all the time.
+	low, floor time.Duration
 }
 
 // healthSample is a reckoning; the counts are since the feed opened.
 type healthSample struct {
 	at           time.Time
-	waited       time.Duration
+	waited, low  time.Duration
 	frames, lost uint64
 }
 
@@ -50,12 +55,13 @@ func (h *health) pass(now time.Time) {
 		h.waited += d - h.ahead
 	}
 	h.ahead = max(0, h.ahead-d)
+	h.low = min(h.low, h.ahead)
 }
 
 // arrive takes how far media reach now.
 func (h *health) arrive(end media.Time, now time.Time) {
 	if !h.arrived {
-		h.arrived, h.since, h.end = true, now, end
+		h.arrived, h.since, h.end, h.due = true, now, end, now
 		return
 	}
 	h.pass(now)
@@ -65,6 +71,7 @@ func (h *health) arrive(end media.Time, now time.Time) {
 		h.ahead = min(h.ahead+step, healthAhead)
 		h.brought += step
 	}
+	h.due = now.Add(h.ahead - min(h.low, h.floor))
 }
 
 // score is 0 to 100, over the last ten seconds or since the first media. It is called with each
@@ -74,9 +81,13 @@ func (h *health) score(now time.Time, frames, lost uint64) int {
 		return 0
 	}
 	h.pass(now)
-	h.past = append(h.past, healthSample{now, h.waited, frames, lost})
+	h.past = append(h.past, healthSample{now, h.waited, h.low, frames, lost})
 	for len(h.past) > 1 && now.Sub(h.past[1].at) >= healthWindow {
 		h.past = append(h.past[:0], h.past[1:]...)
+	}
+	h.low, h.floor = h.ahead, h.ahead
+	for i := range h.past {
+		h.floor = min(h.floor, h.past[i].low)
 	}
 	first := h.past[0]
 	span := now.Sub(first.at)

@@ -76,3 +76,46 @@ func TestHealthBeforeMedia(t *testing.T) {
 		t.Errorf("after a jump and ten seconds of silence the score is %d", got)
 	}
 }
+
+// TestHealthDue holds when media are due again, by how a feed has brought them so far.
+func TestHealthDue(t *testing.T) {
+	pieces := func(length time.Duration) func(time.Duration) time.Duration {
+		return func(t time.Duration) time.Duration { return min(t, time.Minute-1).Truncate(length) + length }
+	}
+	for name, c := range map[string]struct {
+		reach  func(time.Duration) time.Duration // until a minute
+		settle time.Duration                     // until how it goes is known
+		most   time.Duration                     // of silence in between
+		end    time.Duration                     // when media are due after the last minute
+	}{
+		"frame by frame":       {func(t time.Duration) time.Duration { return min(t, time.Minute) }, 0, 20 * time.Millisecond, time.Minute},
+		"segments of 2 s":      {pieces(2 * time.Second), 0, 0, time.Minute},
+		"segments of 6 s":      {pieces(6 * time.Second), 0, 0, time.Minute},
+		"segments of 12 s":     {pieces(12 * time.Second), 0, 0, time.Minute},
+		"longer than any":      {pieces(20 * time.Second), 20 * time.Second, 7 * time.Second, 53 * time.Second},
+		"late by 5 s":          {func(t time.Duration) time.Duration { return min(t, time.Minute) + 5*time.Second }, 12 * time.Second, 20 * time.Millisecond, time.Minute},
+		"late by 5 s, of 6 s":  {func(t time.Duration) time.Duration { return pieces(6*time.Second)(t) + 5*time.Second }, 12 * time.Second, 20 * time.Millisecond, time.Minute},
+		"a minute in one rush": {func(time.Duration) time.Duration { return time.Minute }, 0, 47 * time.Second, 13 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			begin := time.Unix(1_800_000_000, 0)
+			var h health
+			last := -20 * time.Millisecond
+			for at := time.Duration(0); at <= time.Minute; at += 20 * time.Millisecond {
+				now := begin.Add(at)
+				if silence := now.Sub(h.due); at >= c.settle && at > 0 && silence > c.most {
+					t.Fatalf("at %v it is silent for %v", at, silence)
+				}
+				for r := c.reach(at); last < r; last += 20 * time.Millisecond {
+					h.arrive(media.At(begin.Add(last+20*time.Millisecond)), now)
+				}
+				if at%time.Second == 0 {
+					h.score(now, 0, 0)
+				}
+			}
+			if off := h.due.Sub(begin.Add(c.end)).Abs(); off > 40*time.Millisecond {
+				t.Errorf("media are due at %v, want %v", h.due.Sub(begin), c.end)
+			}
+		})
+	}
+}

@@ -7,8 +7,14 @@ import (
 	"klive/infra/media"
 )
 
-// meterWindow is how many seconds the measured rates look back.
-const meterWindow = 5
+const (
+	// meterWindow is how many looks, one a second, the measured rates reach back.
+	meterWindow = 5
+	// meterMost is the same between pieces that come ahead of time: the longest, and a look.
+	meterMost = int(healthAhead/live.FeedLook) + 1
+	// meterLate is how long the next piece may be overdue.
+	meterLate = live.FeedBeat
+)
 
 // meter measures a feed as it comes in. Not safe for concurrent use.
 type meter struct {
@@ -27,6 +33,7 @@ type meterSample struct {
 	at            time.Time
 	bytes, frames uint64
 	ticks         int64
+	brought       time.Duration
 }
 
 // track notes the parameters of a track.
@@ -56,15 +63,20 @@ func (m *meter) add(kind media.Kind, au *AccessUnit) {
 	m.last = au.Time
 }
 
-// beat takes a sample and returns the rates over the last seconds.
-func (m *meter) beat(now time.Time) live.FeedStats {
-	m.past = append(m.past, meterSample{now, m.stats.Bytes, m.frames, m.ticks})
-	if len(m.past) > meterWindow+1 {
+// beat takes a sample and returns the rates over the last seconds, of a feed that has brought so much
+// media in all, and more of which are due at a time. Between pieces the rates are those of the last one.
+func (m *meter) beat(now time.Time, brought time.Duration, due time.Time) live.FeedStats {
+	m.past = append(m.past, meterSample{now, m.stats.Bytes, m.frames, m.ticks, brought})
+	if len(m.past) > meterMost+1 {
 		m.past = append(m.past[:0], m.past[1:]...)
 	}
 	s := m.stats
-	first := m.past[0]
-	if d := now.Sub(first.at).Seconds(); d > 0 {
+	at := max(0, len(m.past)-1-meterWindow)
+	for ; at > 0 && m.past[at].bytes == s.Bytes && now.Sub(due) < meterLate; at-- {
+	}
+	first := m.past[at]
+	// What came ahead of time is not to be divided by less than it plays.
+	if d := max(now.Sub(first.at), brought-first.brought).Seconds(); d > 0 {
 		s.Bitrate = int64(float64(s.Bytes-first.bytes) * 8 / d)
 	}
 	if d := m.ticks - first.ticks; d > 0 {

@@ -270,13 +270,13 @@ func (s *Session) snapshot(now time.Time) live.FeedRecord {
 	}
 	s.mu.Lock()
 	target := s.target
-	stats := s.meter.beat(now)
-	score := s.health.score(now, stats.Frames, s.lostUnits(link))
+	stats := s.meter.beat(now, s.health.brought, s.health.due)
+	score, due := s.health.score(now, stats.Frames, s.lostUnits(link)), s.health.due
 	s.mu.Unlock()
 	stats.Link, stats.Health = link, &score
 	s.stateMu.Lock()
 	defer s.stateMu.Unlock()
-	s.record.Beat, s.record.Clock, s.record.Stats, s.record.Target = now, s.clock, stats, target
+	s.record.Beat, s.record.Clock, s.record.Stats, s.record.Target, s.record.Due = now, s.clock, stats, target, due
 	return s.record
 }
 

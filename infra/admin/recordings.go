@@ -59,6 +59,8 @@ type VOD struct {
 	Created  time.Time   `json:"created"`
 	Duration float64     `json:"duration"` // seconds
 	Flavors  []VODFlavor `json:"flavors"`
+	// Problem says why recorded files are not in it yet.
+	Problem string `json:"problem,omitempty"`
 }
 
 // VODFlavor is one file of a recorded entry; Path leads to it on this listener.

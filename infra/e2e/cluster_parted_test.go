@@ -12,7 +12,7 @@ import (
 // refused.
 func TestClusterOwnerParted(t *testing.T) {
 	beside(t)
-	parted, cables := fault.NewNamespace(t, "10.251.1", "10.251.2")
+	parted, cables := fault.NewNamespace(t, 2)
 	toBus, toStore := cables[0], cables[1]
 	c := startCluster(t, shape{
 		workers: 1, settings: clusterSegments, busHost: toBus.Here, s3Host: toStore.Here,
@@ -56,7 +56,7 @@ func TestClusterOwnerParted(t *testing.T) {
 // it for dead. Nothing is lost, and nobody takes it for the end of the publish.
 func TestClusterGatewayParted(t *testing.T) {
 	beside(t)
-	parted, cables := fault.NewNamespace(t, "10.251.3", "10.251.4")
+	parted, cables := fault.NewNamespace(t, 2)
 	toBus, toOthers := cables[0], cables[1]
 	ingest := toOthers.There + ":1935"
 	c := startCluster(t, shape{

@@ -114,6 +114,10 @@ type FeedRecord struct {
 	Grant  Grant         `json:"grant"`
 	Clock  ClockRecord   `json:"clock"`
 	Stats  FeedStats     `json:"stats"`
+	// Due is when media are due again, when those will have been shown that came: later than their
+	// arrival where they come ahead of time, as those of a packager's segments do. Zero when no media
+	// came, or the gateway does not say (a release before it was measured).
+	Due time.Time `json:"due,omitzero"`
 }
 
 // ClockRecord lets another feed of the same (entry, index) join this feed's mapping from
@@ -139,6 +143,18 @@ func (r *FeedRecord) Recent(now time.Time, within time.Duration) bool {
 // Quiet reports whether nothing had come for a while when the record was written.
 func (r *FeedRecord) Quiet() bool {
 	return r.Clock.LastArrival == 0 || r.Beat.Sub(r.Clock.LastArrival.Std()) >= FeedLook
+}
+
+// Silence is for how long the feed has sent nothing that was due; 0 when no media came yet.
+func (r *FeedRecord) Silence(now time.Time) time.Duration {
+	if r.Clock.LastArrival == 0 {
+		return 0
+	}
+	since := r.Clock.LastArrival.Std()
+	if r.Due.After(since) {
+		since = r.Due
+	}
+	return max(0, now.Sub(since))
 }
 
 // Behind is how long after it was written a record may be all that is known of when media came last.

@@ -69,3 +69,30 @@ func TestFeedRecordRecent(t *testing.T) {
 		}
 	}
 }
+
+// TestFeedRecordSilence holds that what comes ahead of time is no silence until it was due.
+func TestFeedRecordSilence(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for name, c := range map[string]struct {
+		arrival, due time.Duration // before now; 0: none
+		want         time.Duration
+	}{
+		"nothing came yet":           {0, 0, 0},
+		"media a second ago":         {time.Second, time.Second, time.Second},
+		"a gateway that says no due": {3 * time.Second, 0, 3 * time.Second},
+		"nothing is due":             {5 * time.Second, -time.Second, 0},
+		"a segment is overdue":       {8 * time.Second, 2 * time.Second, 2 * time.Second},
+		"due before it came":         {time.Second, 2 * time.Second, time.Second},
+	} {
+		r := &FeedRecord{Beat: now}
+		if c.arrival != 0 {
+			r.Clock.LastArrival = media.At(now.Add(-c.arrival))
+		}
+		if c.due != 0 {
+			r.Due = now.Add(-c.due)
+		}
+		if got := r.Silence(now); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}

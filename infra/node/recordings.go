@@ -162,7 +162,7 @@ func (r recordingList) VODs(ctx context.Context) (out []admin.VOD, err error) {
 	}
 	list, err := plane.VODs(ctx)
 	for _, v := range list[:min(len(list), maxRecordings)] {
-		o := admin.VOD{ID: v.ID, Entry: v.Entry, Name: v.Name, Created: v.Created, Duration: v.Duration.Seconds(), Flavors: []admin.VODFlavor{}}
+		o := admin.VOD{ID: v.ID, Entry: v.Entry, Name: v.Name, Created: v.Created, Duration: v.Duration.Seconds(), Flavors: []admin.VODFlavor{}, Problem: v.Problem}
 		for _, f := range v.Flavors {
 			o.Flavors = append(o.Flavors, admin.VODFlavor(f))
 		}

@@ -12,8 +12,8 @@ import (
 	"klive/storage/timeline"
 )
 
-// silentAfter is how long a feed may send nothing before an operator sees it as silent. Its record is up to
-// a beat old, and clocks may differ by a second.
+// silentAfter is how long a feed may send nothing that is due before an operator sees it as silent. Its record
+// is up to a beat old, and clocks may differ by a second.
 const silentAfter = 2 * live.FeedBeat
 
 // streams tells the console what is on the air: the feed records of the whole deployment,
@@ -148,7 +148,7 @@ func state(r *live.FeedRecord, b *timeline.Broadcast, here map[live.FeedID]bool,
 	switch {
 	case !r.Alive(now):
 		return admin.StateGone
-	case r.Clock.LastArrival != 0 && now.Sub(r.Clock.LastArrival.Std()) > silentAfter:
+	case r.Silence(now) > silentAfter:
 		return admin.StateSilent
 	case b == nil:
 		return admin.StateStarting

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"klive/infra/bus/bustest"
 	"klive/infra/live"
 	"klive/infra/media"
+	"klive/infra/publisher"
 	"klive/storage/timeline"
 )
 
@@ -113,5 +115,45 @@ func TestStreamsOfARunningNode(t *testing.T) {
 		if l := list(); len(l) != 0 {
 			t.Errorf("long after: %+v", l)
 		}
+	})
+}
+
+// TestStreamInPieces: an encoder that brings long segments in one piece each is live between them, and
+// silent once the next one is overdue.
+func TestStreamInPieces(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		const length = 8 * time.Second
+		r := newRig(t, nil)
+		defer r.close()
+		state := func() admin.State {
+			t.Helper()
+			l, err := streams{r.node}.Streams(t.Context())
+			if err != nil || len(l) != 1 {
+				t.Fatalf("%+v, %v", l, err)
+			}
+			return l[0].State
+		}
+		e := r.publish()
+		piece := func(n int) {
+			t.Helper()
+			if err := e.Play(context.Background(), publisher.Play{Clip: e.clip, Start: uint32(n) * uint32(length.Milliseconds()), Limit: length, Unpaced: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 6 {
+			piece(n)
+			for range 4 * int(length/time.Second) {
+				time.Sleep(250 * time.Millisecond)
+				if s := state(); s != admin.StateLive && (n > 0 || s != admin.StateStarting) {
+					t.Fatalf("the stream is %s within piece %d", s, n)
+				}
+			}
+		}
+		time.Sleep(silentAfter + 500*time.Millisecond)
+		if s := state(); s != admin.StateSilent {
+			t.Errorf("the stream is %s when its next piece is overdue", s)
+		}
+		e.Close()
 	})
 }

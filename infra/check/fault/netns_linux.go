@@ -1,9 +1,12 @@
 package fault
 
 import (
+	"crypto/rand"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,15 +27,15 @@ type Cable struct {
 	t      testing.TB
 }
 
-// NewNamespace makes a network namespace with one cable for each network. A network is the
-// first three numbers of an IPv4 /24 that nothing else uses, "10.251.1". It skips the test
-// where namespaces can't be made: they need root and iproute2.
-func NewNamespace(t testing.TB, networks ...string) (*Namespace, []*Cable) {
+// NewNamespace makes a network namespace with so many cables, each of a network of its own that
+// nothing else on this machine uses. It skips the test where namespaces can't be made: they need
+// root and iproute2.
+func NewNamespace(t testing.TB, cables int) (*Namespace, []*Cable) {
 	t.Helper()
 	if _, err := exec.LookPath("ip"); err != nil || os.Geteuid() != 0 {
 		t.Skip("SKIP: no network namespaces; they need root and iproute2 (apt-get install iproute2)")
 	}
-	n := &Namespace{name: fmt.Sprintf("klive-%d-%s", os.Getpid(), strings.ReplaceAll(networks[0], ".", "-")), t: t}
+	n := &Namespace{name: fmt.Sprintf("klive-%d-%s", os.Getpid(), rand.Text()), t: t}
 	if out, err := ip("netns", "add", n.name); err != nil {
 		t.Skipf("SKIP: this machine makes no network namespace: %v: %s", err, out)
 	}
@@ -42,26 +45,55 @@ func NewNamespace(t testing.TB, networks ...string) (*Namespace, []*Cable) {
 		}
 	})
 	n.must("-n", n.name, "link", "set", "lo", "up")
-	cables := make([]*Cable, len(networks))
-	for i, network := range networks {
-		cables[i] = n.plug(network)
+	var plugged []*Cable
+	for range cables {
+		plugged = append(plugged, n.plug())
 	}
-	return n, cables
+	return n, plugged
 }
 
-// plug lays a cable. Names of interfaces have 15 characters at most.
-func (n *Namespace) plug(network string) *Cable {
+// networks are the IPv4 /24 that cables may have: 10.251.0 and so on.
+const networks = 256
+
+// plug lays a cable. Its interface on this host has the network's number for its name, and there are
+// no two of a name: so no two cables have one network, whichever processes lay them.
+func (n *Namespace) plug() *Cable {
 	n.t.Helper()
-	last := network[strings.LastIndexByte(network, '.')+1:]
-	here, there := fmt.Sprintf("kl%dh%s", os.Getpid(), last), fmt.Sprintf("kl%dt%s", os.Getpid(), last)
-	c := &Cable{Here: network + ".1", There: network + ".2", device: here, t: n.t}
-	n.must("link", "add", here, "type", "veth", "peer", "name", there, "netns", n.name)
-	n.t.Cleanup(func() { ip("link", "delete", here) })
-	n.must("address", "add", c.Here+"/24", "dev", here)
-	n.must("-n", n.name, "address", "add", c.There+"/24", "dev", there)
-	n.must("link", "set", here, "up")
-	n.must("-n", n.name, "link", "set", there, "up")
-	return c
+	first := os.Getpid() // others begin elsewhere
+	var last error
+	for i := range networks {
+		number := (first + i) % networks
+		network := fmt.Sprintf("10.251.%d", number)
+		c := &Cable{Here: network + ".1", There: network + ".2", device: fmt.Sprintf("klive-%d", number), t: n.t}
+		if inUse(n.t, c.Here) {
+			continue
+		}
+		if out, err := ip("link", "add", c.device, "type", "veth", "peer", "name", c.device, "netns", n.name); err != nil {
+			last = fmt.Errorf("%w: %s", err, out)
+			continue
+		}
+		n.t.Cleanup(func() { ip("link", "delete", c.device) })
+		n.must("address", "add", c.Here+"/24", "dev", c.device)
+		n.must("-n", n.name, "address", "add", c.There+"/24", "dev", c.device)
+		n.must("link", "set", c.device, "up")
+		n.must("-n", n.name, "link", "set", c.device, "up")
+		return c
+	}
+	n.t.Fatalf("no cable can be laid: the networks from 10.251.0.0/24 on are in use on this machine, or: %v", last)
+	return nil
+}
+
+// inUse says whether the address lies in a network that this host has.
+func inUse(t testing.TB, address string) bool {
+	t.Helper()
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(list, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.Contains(net.ParseIP(address))
+	})
 }
 
 func (n *Namespace) must(args ...string) {

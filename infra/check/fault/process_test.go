@@ -58,11 +58,28 @@ func TestTerminateSaysWhatWentWrong(t *testing.T) {
 	}
 }
 
+// Namespaces that are there at once, of one process or of several, have networks of their own.
+func TestNamespacesAtOnce(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIP: network namespaces are Linux's")
+	}
+	given := map[string]bool{}
+	for range 2 {
+		_, cables := NewNamespace(t, 2)
+		for _, c := range cables {
+			if given[c.Here] || given[c.There] || c.Here == c.There {
+				t.Errorf("%s and %s are given twice", c.Here, c.There)
+			}
+			given[c.Here], given[c.There] = true, true
+		}
+	}
+}
+
 func TestNamespacePartsProcesses(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("SKIP: network namespaces are Linux's")
 	}
-	ns, cables := NewNamespace(t, "10.251.7", "10.251.8")
+	ns, cables := NewNamespace(t, 2)
 	s := server(t, "0.0.0.0:8080")
 	s.In = ns
 	s.Ready = nil

@@ -223,12 +223,16 @@ func (s *Server) noteAuthenticated(ctx context.Context, c *call, doc entryDoc, p
 			// The encoder came back while the entry is on air: it stays so.
 			return errKeep
 		}
+		waiting := n.Waiting
+		if n.marked() {
+			waiting = &n
+		}
 		now := c.now.Unix()
-		n = node{ID: n.ID, Hostname: p.Hostname, Application: p.Application, Status: kaltura.StatusAuthenticated, Since: now, Seen: now}
-		if err := s.nodeID(ctx, &n); err != nil {
+		let := node{ID: n.ID, Hostname: p.Hostname, Application: p.Application, Status: kaltura.StatusAuthenticated, Since: now, Seen: now, Waiting: waiting}
+		if err := s.nodeID(ctx, &let); err != nil {
 			return err
 		}
-		doc.place(int(p.Index), n)
+		doc.place(int(p.Index), let)
 		if e := &doc.Entry; p.Index == kaltura.IndexPrimary && e.CurrentBroadcastStartTime == 0 {
 			e.CurrentBroadcastStartTime = float64(c.now.UnixMilli()) / 1000
 		}

@@ -204,6 +204,71 @@ func TestEncoderThatOnlyAuthenticates(t *testing.T) {
 	})
 }
 
+// TestRecordingIsWaitedFor lets encoders in, which don't broadcast, while an entry waits for its
+// recording: it waits on, for as long as it would have, or until the recording is there.
+func TestRecordingIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t)
+		primary := func() node { return f.stored().Nodes[kaltura.IndexPrimary] }
+		authenticate := func(host string) {
+			f.form("livestream.authenticate", "entryId", DemoEntry, "token", DemoToken, "hostname", host, "mediaServerIndex", "0")
+		}
+		f.register(0, "ms1", kaltura.StatusPlayable)
+		f.unregister(0, "ms1")
+		before := primary()
+		if !before.marked() {
+			t.Fatalf("after the broadcast: %+v", before)
+		}
+		again := func(what string) {
+			t.Helper()
+			if got := primary(); !got.marked() || got.Seen != before.Seen || got.Hostname != "ms1" || got.ID != before.ID || got.Waiting != nil {
+				t.Errorf("%s: %+v, want %+v", what, got, before)
+			}
+			if e := f.stored().Entry; e.CurrentBroadcastStartTime != 0 || e.RedirectEntryID == "" {
+				t.Errorf("%s: start %v, redirect %q", what, e.CurrentBroadcastStartTime, e.RedirectEntryID)
+			}
+		}
+		authenticate("ms1")
+		time.Sleep(time.Minute)
+		authenticate("ms2")
+		if n := primary(); n.Status != kaltura.StatusAuthenticated || n.Hostname != "ms2" {
+			t.Errorf("an encoder was let in: %+v", n)
+		}
+		time.Sleep(151 * time.Second)
+		again("it did not send")
+		authenticate("ms1")
+		f.unregister(0, "ms1")
+		again("it was unregistered before it sent")
+
+		// One that broadcasts waits for a recording of its own.
+		authenticate("ms1")
+		f.register(0, "ms1", kaltura.StatusPlayable)
+		if n := primary(); n.Waiting != nil {
+			t.Errorf("on the air: %+v", n)
+		}
+		time.Sleep(time.Second)
+		f.unregister(0, "ms1")
+		if n := primary(); !n.marked() || n.Seen <= before.Seen {
+			t.Errorf("after the second broadcast: %+v", n)
+		}
+		f.register(1, "ms3", kaltura.StatusBroadcasting)
+		has(t, f.formAs(ks(102, 2), "", "baseEntry.update", "format", "1", "entryId", DemoEntry,
+			"baseEntry:objectType", "KalturaLiveStreamEntry", "baseEntry:currentBroadcastStartTime", "1425000000"), `"currentBroadcastStartTime":1425000000`)
+		if _, err := change(t.Context(), f.state, entryKey(f.stored().Entry.RecordedEntryID), func(d *entryDoc) error {
+			d.Entry.Status = kaltura.EntryStatusReady
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(31 * time.Second)
+		doc := f.stored()
+		if _, waits := doc.Nodes[kaltura.IndexPrimary]; waits || len(doc.Nodes) != 1 || doc.Entry.CurrentBroadcastStartTime == 0 {
+			t.Errorf("the recording is there: %+v, start %v", doc.Nodes, doc.Entry.CurrentBroadcastStartTime)
+		}
+		f.Close()
+	})
+}
+
 func TestSweeper2015LeavesRedirectAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, in2015)

@@ -92,7 +92,13 @@ type node struct {
 	// Streams and Recording are what the live controller says of it.
 	Streams   []kaltura.NodeStream    `json:"streams,omitempty"`
 	Recording []kaltura.NodeRecording `json:"recording,omitempty"`
+	// Waiting is the registration that waited for its recording here before an encoder was let in;
+	// it does so again when that does not broadcast.
+	Waiting *node `json:"waiting,omitempty"`
 }
+
+// marked says that the registration is over and waits for its recording.
+func (n *node) marked() bool { return n.Status == kaltura.StatusMarkedForDeletion }
 
 // serverNode is a media server that reported itself.
 type serverNode struct {

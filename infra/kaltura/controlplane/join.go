@@ -80,9 +80,7 @@ func (s *Server) joinAll(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		began := time.Now()
-		if err := s.joinOnce(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("recorded entries could not all be brought up to date, trying again", "err", err)
-		}
+		s.joinOnce(ctx)
 		rest := time.NewTimer(min(joinRest*time.Since(began), maxRest))
 		select {
 		case <-ctx.Done():
@@ -99,29 +97,38 @@ func (s *Server) joinAll(ctx context.Context) {
 	}
 }
 
-func (s *Server) joinOnce(ctx context.Context) error {
+// joinOnce does what is to be done, but for what failed a moment ago.
+func (s *Server) joinOnce(ctx context.Context) {
 	all, err := loadAll[entryDoc](ctx, s.state, everyEntry)
+	s.setbacks.tried(ctx, task{}, err, time.Now())
 	if err != nil {
-		return err
+		return
 	}
-	var failures []error
+	there := map[task]bool{{}: true}
 	for i := range all {
-		order, files := groups(&all[i])
+		entry := &all[i]
+		order, files := groups(entry)
 		for _, g := range order {
-			if err := s.joinGroup(ctx, &all[i], g, files[g]); err != nil {
-				failures = append(failures, fmt.Errorf("recorded entry %s, flavor %d: %w", g.vod, g.params, err))
+			t := task{entry.Entry.ID, g}
+			if there[t] = true; s.setbacks.waits(t, time.Now()) {
+				continue
 			}
+			err := s.joinGroup(ctx, entry, g, files[g])
+			s.setbacks.tried(ctx, t, err, time.Now())
 		}
-		failures = append(failures, s.prune(ctx, &all[i]))
+		t := task{entry: entry.Entry.ID}
+		there[t] = true
+		err := s.prune(ctx, entry)
+		s.setbacks.tried(ctx, t, err, time.Now())
 	}
-	return errors.Join(failures...)
+	s.setbacks.keep(there)
 }
 
 // joinGroup brings a flavor up to date.
 func (s *Server) joinGroup(ctx context.Context, entry *entryDoc, g group, files []recordedSegment) error {
 	vod, err := load[entryDoc](ctx, s.state, entryKey(g.vod))
 	if errors.Is(err, bus.ErrNotFound) {
-		return nil // it was removed
+		return errRemoved
 	}
 	if err != nil {
 		return err

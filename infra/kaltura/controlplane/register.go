@@ -83,9 +83,9 @@ func checkHost(host string) error {
 func (s *Server) register(ctx context.Context, doc *entryDoc, p registerParams, now int64) (fresh bool, err error) {
 	e := &doc.Entry
 	n, known := doc.Nodes[int(p.Index)]
-	fresh = !known || n.Hostname != p.Hostname || n.Status == kaltura.StatusAuthenticated || n.Status == kaltura.StatusMarkedForDeletion
+	fresh = !known || n.Hostname != p.Hostname || n.Status == kaltura.StatusAuthenticated || n.marked()
 	if fresh {
-		n.Since, n.Streams, n.Recording = now, nil, nil
+		n.Since, n.Streams, n.Recording, n.Waiting = now, nil, nil, nil
 		e.LastBroadcast = now
 	}
 	n.Hostname, n.Application, n.Status, n.Seen = p.Hostname, p.Application, int(p.Status), now
@@ -180,7 +180,7 @@ func (s *Server) unregisterMediaServer(ctx context.Context, c *call, p unregiste
 			return fail(kaltura.CodeEntryNodeNotFound, "entry "+p.EntryID+" is not on air under index "+index,
 				"ENTRY_ID", p.EntryID, "SERVER_TYPE", index)
 		}
-		if !ok || n.Hostname != p.Hostname || n.Status == kaltura.StatusMarkedForDeletion {
+		if !ok || n.Hostname != p.Hostname || n.marked() {
 			return errKeep
 		}
 		s.leave(doc, int(p.Index), ready, c.now.Unix())
@@ -225,9 +225,13 @@ func (s *Server) leave(doc *entryDoc, index int, recordingReady bool, now int64)
 			s.offAir(e)
 		}
 	} else {
-		if index == kaltura.IndexPrimary && !recordingReady && broadcast {
+		switch {
+		case recordingReady:
+		case index == kaltura.IndexPrimary && broadcast:
 			n.Status, n.Seen = kaltura.StatusMarkedForDeletion, now
 			doc.place(index, n)
+		case n.Waiting != nil:
+			doc.place(index, *n.Waiting)
 		}
 		if bestStatus(*doc) != kaltura.StatusPlayable {
 			s.offAir(e)
@@ -273,22 +277,23 @@ func (s *Server) sweepOnce(ctx context.Context, now int64) error {
 	}
 	failures := []error{s.sweepUploads(ctx, now), s.sweepUses(ctx, now)}
 	for _, doc := range all {
-		if len(s.lapsed(doc, now)) > 0 {
+		if len(s.lapsed(doc, now, true)) > 0 {
 			failures = append(failures, s.sweepEntry(ctx, doc, now))
 		}
 	}
 	return errors.Join(failures...)
 }
 
-// lapsed lists the indexes whose media server has not called for too long.
-func (s *Server) lapsed(doc entryDoc, now int64) []int {
+// lapsed lists the indexes whose media server has not called for too long, and those that wait for
+// no recording any more.
+func (s *Server) lapsed(doc entryDoc, now int64, recordingReady bool) []int {
 	var out []int
 	for index, n := range doc.Nodes {
 		longest := int64(s.config.Alive / time.Second)
-		if n.Status == kaltura.StatusMarkedForDeletion {
+		if n.marked() {
 			longest = markedMaxAge
 		}
-		if now-n.Seen >= longest {
+		if n.marked() && recordingReady || now-n.Seen >= longest {
 			out = append(out, index)
 		}
 	}
@@ -297,13 +302,15 @@ func (s *Server) lapsed(doc entryDoc, now int64) []int {
 
 // tellLapsed logs a registration's end. Only that of one that was on the air says that something is wrong: encoders that
 // were let in and never sent are not unregistered (contract row 54), and recordings may stay out for a week.
-func (s *Server) tellLapsed(doc *entryDoc, index int) {
+func (s *Server) tellLapsed(doc *entryDoc, index int, recordingReady bool) {
 	n := doc.Nodes[index]
 	level, what := slog.LevelInfo, "media server stopped calling; entry taken off it"
-	switch n.Status {
-	case kaltura.StatusAuthenticated:
+	switch {
+	case n.Status == kaltura.StatusAuthenticated:
 		level, what = slog.LevelDebug, "an encoder was let in and no stream of it began"
-	case kaltura.StatusMarkedForDeletion:
+	case n.marked() && recordingReady:
+		level, what = slog.LevelDebug, "the recording that was waited for is there"
+	case n.marked():
 		what = "the recording did not come; it is waited for no longer"
 	}
 	s.log.Log(context.Background(), level, what, "entry", doc.Entry.ID, "index", index, "hostname", n.Hostname)
@@ -315,14 +322,16 @@ func (s *Server) sweepEntry(ctx context.Context, doc entryDoc, now int64) error 
 		return err
 	}
 	_, err = change(ctx, s.state, entryKey(doc.Entry.ID), func(doc *entryDoc) error {
-		gone := s.lapsed(*doc, now)
+		gone := s.lapsed(*doc, now, ready)
 		if len(gone) == 0 {
 			return errKeep
 		}
 		for _, index := range gone {
-			s.tellLapsed(doc, index)
-			if s.config.Generation == Generation2015 {
-				// In 2015 the batch left redirect and start time alone (contract §3.5).
+			s.tellLapsed(doc, index, ready)
+			n := doc.Nodes[index]
+			if s.config.Generation == Generation2015 || n.marked() {
+				// In 2015 the batch left redirect and start time alone (contract §3.5); one that
+				// waited went off the air when it began to.
 				delete(doc.Nodes, index)
 				continue
 			}

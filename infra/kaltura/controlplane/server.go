@@ -137,6 +137,7 @@ type Server struct {
 	uploads chan struct{}
 	// joins says that files were appended.
 	joins    chan struct{}
+	setbacks setbacks
 	stop     context.CancelFunc
 	sweeping sync.WaitGroup
 }
@@ -148,7 +149,8 @@ func New(ctx context.Context, config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, state: config.State, log: config.Logger, services: services(table()), uploads: make(chan struct{}, config.Limits.Uploads), joins: make(chan struct{}, 1)}
+	s := &Server{config: config, state: config.State, log: config.Logger, services: services(table()), uploads: make(chan struct{}, config.Limits.Uploads), joins: make(chan struct{}, 1),
+		setbacks: setbacks{log: config.Logger, pause: config.Sweep, of: map[task]setback{}}}
 	if s.metrics, err = newMetrics(config.Registerer); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ type VOD struct {
 	Created  time.Time     `json:"created"`
 	Duration time.Duration `json:"durationNs"`
 	Flavors  []Flavor      `json:"flavors"`
+	// Problem says why appended files are not in it yet; empty when nothing is the matter.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Flavor is one file of a recorded entry.
@@ -49,7 +51,7 @@ func (s *Server) VODs(ctx context.Context) ([]VOD, error) {
 			continue
 		}
 		v := VOD{ID: d.Entry.ID, Entry: d.Entry.RootEntryID, Name: d.Entry.Name, Created: time.Unix(d.Entry.CreatedAt, 0).UTC(),
-			Duration: time.Duration(d.Entry.MsDuration) * time.Millisecond, Flavors: []Flavor{}}
+			Duration: time.Duration(d.Entry.MsDuration) * time.Millisecond, Flavors: []Flavor{}, Problem: s.setbacks.problem(d.Entry.ID)}
 		for _, f := range d.Flavors {
 			v.Flavors = append(v.Flavors, Flavor{Params: f.Params, Files: f.Joined, Bytes: f.size(), Path: fmt.Sprintf("/vod/%s/%d.mp4", v.ID, f.Params)})
 		}

@@ -130,6 +130,7 @@ export interface Vod {
   created: string;
   duration: number; // seconds
   flavors: { params: number; files: number; bytes: number; path: string }[];
+  problem?: string; // why recorded files are not in it yet
 }
 
 export interface Recordings {

@@ -74,6 +74,7 @@ function VodTable({ vods, watched, watch }: { vods: Vod[]; watched: string; watc
                 </button>
               ))}
               {v.flavors.length === 0 && <span class="muted">nothing yet</span>}
+              {v.problem && <small class="muted reason"> {v.problem}</small>}
             </td>
           </tr>
         ))}
