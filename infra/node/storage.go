@@ -58,13 +58,22 @@ func access(v *config.Viewer) origin.Access {
 }
 
 func (n *Node) openFolder(dir string) error {
-	store, err := disk.Open(disk.Config{Dir: dir, Sync: n.settings.Storage.Fsync, Reserve: reserve(n.settings)})
+	store, err := n.folder(dir)
 	if err != nil {
 		return err
 	}
 	n.store = store
-	n.onClose(func(context.Context) { store.Close() })
 	return n.openSpool() // a folder may be on a disk that fills up, or on another host
+}
+
+// folder opens a folder as a store of media or recordings, until the node closes.
+func (n *Node) folder(dir string) (*disk.Store, error) {
+	store, err := disk.Open(disk.Config{Dir: dir, Sync: n.settings.Storage.Fsync, Reserve: reserve(n.settings)})
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(func(context.Context) { store.Close() })
+	return store, nil
 }
 
 func openS3(ctx context.Context, c *config.Config, address string, log *slog.Logger, r prometheus.Registerer) (*s3.Store, error) {
