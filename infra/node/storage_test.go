@@ -78,6 +78,23 @@ func TestFolderAway(t *testing.T) {
 	})
 }
 
+// TestRoomInData: what is worked on in the data folder leaves the reserve alone too.
+func TestRoomInData(t *testing.T) {
+	c := config.Default()
+	c.Data = fault.SmallDisk(t, "70m")
+	n := &Node{settings: c}
+	if err := n.roomInData(4 << 20); err != nil {
+		t.Errorf("4 of 6 MiB: %v", err)
+	}
+	if err := n.roomInData(8 << 20); !errors.Is(err, storage.ErrFull) || !strings.Contains(err.Error(), "8 MiB are wanted, 70 MiB are free, and klive leaves 64 MiB") {
+		t.Errorf("8 of 6 MiB: %v", err)
+	}
+	c.Data += "/nowhere"
+	if err := n.roomInData(8 << 20); err != nil {
+		t.Errorf("nobody knows: %v", err)
+	}
+}
+
 // TestRecordingsLeaveTheReserve writes a recording into a folder of its own whose disk comes to its end: what the bus may
 // need on that disk stays.
 func TestRecordingsLeaveTheReserve(t *testing.T) {
