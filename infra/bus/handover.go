@@ -82,6 +82,27 @@ func (l *Lease) Renew(ctx context.Context) error {
 	}
 }
 
+// Check returns nil when the newest renewal is younger than within, so that nobody can have taken the
+// lease who waits that long, or when the bus has just said that nobody has. Of many who check at once
+// one asks.
+func (l *Lease) Check(ctx context.Context, within time.Duration) error {
+	fresh := func() bool { return time.Since(l.Renewed()) < within }
+	select {
+	case <-l.lost:
+		return l.ended()
+	default:
+	}
+	if fresh() {
+		return nil
+	}
+	l.asking.Lock()
+	defer l.asking.Unlock()
+	if fresh() {
+		return nil
+	}
+	return l.Renew(ctx)
+}
+
 // ended is why a lease that is over is over.
 func (l *Lease) ended() error {
 	if err := l.Err(); err != nil {

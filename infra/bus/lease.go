@@ -76,6 +76,7 @@ type Lease struct {
 	releasing chan struct{}   // closed by Release
 	lost      chan struct{}   // closed when the renewal has ended
 	asked     chan chan error // by Renew: answered with the result of a renewal
+	asking    sync.Mutex      // held by whom Check has ask
 
 	// mu guards the fields below.
 	mu       sync.Mutex

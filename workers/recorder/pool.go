@@ -239,7 +239,7 @@ func (p *Pool) record(ctx context.Context, entry string) error {
 	})
 	r, err := New(ctx, Config{
 		Entry: entry, Owner: p.Name, Store: p.Store, Recordings: p.Recordings, Timelines: p.Timelines, API: p.API, Rungs: p.Rungs, Media: p.Media, Sign: p.Sign,
-		Guard:  func(ctx context.Context) error { return guard(ctx, lease) },
+		Guard:  func(ctx context.Context) error { return lease.Check(ctx, unasked) },
 		Live:   func() []live.FeedRecord { return alive(p.Feeds(entry)) },
 		Owed:   p.owed(entry),
 		Orders: func() []Order { return p.ordersOf(entry) },
@@ -258,19 +258,6 @@ func (p *Pool) record(ctx context.Context, entry string) error {
 	}
 	cancel(nil)
 	return err
-}
-
-// guard asks the bus when the last renewal is so old that the lease may be another's.
-func guard(ctx context.Context, l *bus.Lease) error {
-	select {
-	case <-l.Lost():
-		return errors.Join(bus.ErrLeaseLost, l.Err())
-	default:
-	}
-	if time.Since(l.Renewed()) < unasked {
-		return nil
-	}
-	return l.Renew(ctx)
 }
 
 func alive(feeds []live.FeedRecord) (out []live.FeedRecord) {
