@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -27,29 +26,10 @@ func (l *Lease) HandOver(ctx context.Context, to string) error {
 	if err := l.Err(); err != nil {
 		return err
 	}
-	revision := l.Revision()
-	_, err = l.bucket.UpdateTTL(ctx, l.key, value, revision, HandOverTTL)
-	if !errors.Is(err, ErrConflict) {
+	return l.under(ctx, func(revision uint64) error {
+		_, err := l.bucket.UpdateTTL(ctx, l.key, value, revision, HandOverTTL)
 		return err
-	}
-	// A renewal may have been stored though its answer never came.
-	if revision, err = l.ours(ctx); err != nil {
-		return err
-	}
-	_, err = l.bucket.UpdateTTL(ctx, l.key, value, revision, HandOverTTL)
-	return err
-}
-
-// ours returns the record's revision if it is still this lease's.
-func (l *Lease) ours(ctx context.Context) (uint64, error) {
-	kv, err := l.bucket.Get(ctx, l.key)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return 0, err
-	}
-	if r, e := parseLease(kv); err != nil || e != nil || r.Grip != l.record.Grip {
-		return 0, fmt.Errorf("%w: %s: another took it, or it expired", ErrLeaseLost, l.key)
-	}
-	return kv.Revision, nil
+	})
 }
 
 // Renewed is when the newest renewal began that was answered, at first the acquisition:
