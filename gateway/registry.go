@@ -175,6 +175,8 @@ func (g *Gateway) open(ctx context.Context, p *Permit, pub Publish, o opening) (
 	}
 	s.told = s.record
 	if err := g.add(s); err != nil {
+		s.record.Closed = time.Now() // or it would be on the air for others until it is stale
+		s.beat(true)
 		return nil, err
 	}
 	s.log.Info("on the air", "encoder", s.record.Encoder, "starts", starts)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -84,5 +85,48 @@ func TestDeadGatewaysFeedIsFree(t *testing.T) {
 			t.Errorf("epoch %d", s.feed.Epoch)
 		}
 		s.Close(nil)
+	})
+}
+
+// feedsThen is a bucket of feed records that calls something when one was made.
+type feedsThen struct {
+	Bucket
+	then func()
+}
+
+func (b feedsThen) Create(ctx context.Context, key string, value []byte, ttl time.Duration) (uint64, error) {
+	revision, err := b.Bucket.Create(ctx, key, value, ttl)
+	b.then()
+	return revision, err
+}
+
+// TestPublishAsTheGatewayCloses: a feed that comes too late is on the air nowhere, so the encoder finds its name
+// free at the next gateway.
+func TestPublishAsTheGatewayCloses(t *testing.T) {
+	inWorld(t, func(w *world) {
+		feeds := w.cfg.Feeds
+		var g *Gateway
+		w.cfg.Feeds = feedsThen{feeds, func() {
+			if err := g.Close(w.t.Context()); err != nil {
+				w.t.Error(err)
+			}
+		}}
+		g = w.gateway()
+		p, err := g.Connect(w.t.Context(), testConnect(live.Primary))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if _, err := g.Publish(w.t.Context(), p, testPublish("_1")); reason(err) != ReasonShutdown {
+			w.t.Errorf("it is told %v", err)
+		}
+		if r := w.record(testID); r.Alive(time.Now()) {
+			w.t.Errorf("the feed is on the air: %+v", r)
+		}
+		w.cfg.Feeds = feeds
+		begin := time.Now()
+		w.publish(w.gateway(), live.Primary, "_1").Close(nil)
+		if took := time.Since(begin); took > time.Second {
+			w.t.Errorf("the next gateway took it after %v", took)
+		}
 	})
 }

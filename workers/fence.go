@@ -23,32 +23,11 @@ type guard struct {
 	lease *bus.Lease
 	// within is how old the last renewal may be: younger than what others need to steal.
 	within time.Duration
-
-	// asking is held by who asks, so that of many writers one does.
-	asking sync.Mutex
 }
 
 // check returns nil when nobody can have taken the entry yet, or when the bus has just said
 // that nobody has.
-func (g *guard) check(ctx context.Context) error {
-	select {
-	case <-g.lease.Lost():
-		return errors.Join(bus.ErrLeaseLost, g.lease.Err())
-	default:
-	}
-	if g.fresh() {
-		return nil
-	}
-	g.asking.Lock()
-	defer g.asking.Unlock()
-	if g.fresh() {
-		return nil
-	}
-	return g.lease.Renew(ctx)
-}
-
-// fresh reports whether the last renewal is too young for anybody to have taken the entry.
-func (g *guard) fresh() bool { return time.Since(g.lease.Renewed()) < g.within }
+func (g *guard) check(ctx context.Context) error { return g.lease.Check(ctx, g.within) }
 
 // watch calls lost when the lease is.
 func (g *guard) watch(ctx context.Context, lost func(error)) {

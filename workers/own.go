@@ -33,6 +33,9 @@ func (o *owner) own(ctx context.Context, lease *bus.Lease, free time.Time) error
 	if !o.stopped() {
 		err = o.work(own, t)
 	}
+	if cause := context.Cause(own); errors.Is(cause, bus.ErrLeaseLost) && !errors.Is(err, bus.ErrLeaseLost) {
+		err = errors.Join(err, cause) // what was cut off may say something else, or nothing
+	}
 	cancel(nil)
 	wg.Wait()
 	o.judgeFence(ctx, lease, err)

@@ -122,6 +122,39 @@ func TestRegistrationIsHandedOver(t *testing.T) {
 	}
 }
 
+// A worker that has lost the entry while it waited for the API stands by for it: who has taken the entry
+// may not live to see the API again.
+func TestRegistrationOutlivesTwoWorkers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.stopAll()
+		a := w.start("a")
+		time.AfterFunc(14*time.Second, func() { w.away(9 * time.Minute) })
+		time.Sleep(4 * time.Second)
+		w.publish(1, 12*time.Second)
+		b := w.start("b")
+		time.Sleep(5 * time.Minute)
+		a.part()
+		time.Sleep(8 * time.Second)
+		a.join()
+		time.Sleep(20 * time.Second)
+		if holder := w.holder(); holder != b.name {
+			t.Fatalf("the entry is held by %q", holder)
+		}
+		b.kill()
+		time.Sleep(6 * time.Second)
+		if holder := w.holder(); holder != a.name {
+			t.Errorf("the entry is held by %q", holder)
+		}
+		time.Sleep(9 * time.Minute)
+		w.house.mu.Lock()
+		defer w.house.mu.Unlock()
+		if last := w.calls[len(w.calls)-1]; !strings.Contains(last, " unregister ") || !strings.HasPrefix(last, "9m") && !strings.HasPrefix(last, "10m") {
+			t.Errorf("the last call is %s", last)
+		}
+	})
+}
+
 // What Kaltura says of the entry with a registration holds for feeds that were admitted before
 // (row 49).
 func TestRegistrationRefreshesTheEntry(t *testing.T) {

@@ -171,18 +171,18 @@ func (b *Bucket) last(ctx context.Context, key string) (*jetstream.RawStreamMsg,
 
 // Put writes a value whatever was there, with the bucket's lifetime.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte) (revision uint64, err error) {
-	return b.write(ctx, key, value, 0)
+	return b.write(ctx, key, value, 0, nil)
 }
 
 // PutTTL is Put with a lifetime of its own; 0 means the bucket's.
 func (b *Bucket) PutTTL(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error) {
-	return b.write(ctx, key, value, ttl)
+	return b.write(ctx, key, value, ttl, nil)
 }
 
 // Create writes a value if the key has none, otherwise it returns [ErrConflict].
 // A ttl of 0 means the bucket's.
 func (b *Bucket) Create(ctx context.Context, key string, value []byte, ttl time.Duration) (revision uint64, err error) {
-	revision, err = b.write(ctx, key, value, ttl, jetstream.WithExpectLastSequencePerSubject(0))
+	revision, err = b.write(ctx, key, value, ttl, b.at(key, 0))
 	if !errors.Is(err, ErrConflict) {
 		return revision, err
 	}
@@ -191,7 +191,7 @@ func (b *Bucket) Create(ctx context.Context, key string, value []byte, ttl time.
 	if getErr != nil || !removed(raw.Header) {
 		return 0, err
 	}
-	return b.write(ctx, key, value, ttl, jetstream.WithExpectLastSequencePerSubject(raw.Sequence))
+	return b.write(ctx, key, value, ttl, b.at(key, raw.Sequence))
 }
 
 // Update writes a value if the key's revision is still the given one, otherwise
@@ -205,7 +205,7 @@ func (b *Bucket) UpdateTTL(ctx context.Context, key string, value []byte, revisi
 	if revision == 0 {
 		return 0, fmt.Errorf("%w: update of %s needs a revision: use Create for a new key", ErrInvalid, key)
 	}
-	return b.write(ctx, key, value, ttl, jetstream.WithExpectLastSequencePerSubject(revision))
+	return b.write(ctx, key, value, ttl, b.at(key, revision))
 }
 
 // Delete removes a key if its revision is still the given one, otherwise it
@@ -213,11 +213,11 @@ func (b *Bucket) UpdateTTL(ctx context.Context, key string, value []byte, revisi
 // there is no error with revision 0.
 func (b *Bucket) Delete(ctx context.Context, key string, revision uint64) error {
 	m := &nats.Msg{Header: nats.Header{headerOperation: {operationPurge}}}
-	opts := []jetstream.PublishOpt{jetstream.WithMsgTTL(markerLife)}
+	var when *condition
 	if revision > 0 {
-		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(revision))
+		when = b.at(key, revision)
 	}
-	_, err := b.publish(ctx, "delete", key, m, opts)
+	_, err := b.publish(ctx, "delete", key, m, when, jetstream.WithMsgTTL(markerLife))
 	return err
 }
 
@@ -293,7 +293,12 @@ func (b *Bucket) List(ctx context.Context, pattern string) ([]KeyValue, error) {
 
 func (b *Bucket) subject(wire string) string { return "$KV." + b.name + "." + wire }
 
-func (b *Bucket) write(ctx context.Context, key string, value []byte, ttl time.Duration, opts ...jetstream.PublishOpt) (uint64, error) {
+// at is the condition that a key's revision is the given one; 0: that it was never written.
+func (b *Bucket) at(key string, revision uint64) *condition {
+	return &condition{revision, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return b.last(ctx, key) }}
+}
+
+func (b *Bucket) write(ctx context.Context, key string, value []byte, ttl time.Duration, when *condition) (uint64, error) {
 	if err := checkTTL(ttl); err != nil {
 		return 0, err
 	}
@@ -303,13 +308,14 @@ func (b *Bucket) write(ctx context.Context, key string, value []byte, ttl time.D
 	if ttl == 0 {
 		ttl = b.ttl
 	}
+	var opts []jetstream.PublishOpt
 	if ttl > 0 {
 		opts = append(opts, jetstream.WithMsgTTL(ttl))
 	}
-	return b.publish(ctx, "write", key, &nats.Msg{Data: value}, opts)
+	return b.publish(ctx, "write", key, &nats.Msg{Data: value}, when, opts...)
 }
 
-func (b *Bucket) publish(ctx context.Context, doing, key string, m *nats.Msg, opts []jetstream.PublishOpt) (uint64, error) {
+func (b *Bucket) publish(ctx context.Context, doing, key string, m *nats.Msg, when *condition, opts ...jetstream.PublishOpt) (uint64, error) {
 	wire, err := encodeKey(key)
 	if err != nil {
 		return 0, err
@@ -317,7 +323,6 @@ func (b *Bucket) publish(ctx context.Context, doing, key string, m *nats.Msg, op
 	m.Subject = b.subject(wire)
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	last := func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return b.last(ctx, key) }
-	revision, err := b.control.publish(ctx, m, headerWrite, rand.Text(), last, opts...)
+	revision, err := b.control.publish(ctx, m, headerWrite, rand.Text(), when, opts...)
 	return revision, busError(fmt.Sprintf("%s %s in bucket %s", doing, key, b.name), err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -27,29 +26,10 @@ func (l *Lease) HandOver(ctx context.Context, to string) error {
 	if err := l.Err(); err != nil {
 		return err
 	}
-	revision := l.Revision()
-	_, err = l.bucket.UpdateTTL(ctx, l.key, value, revision, HandOverTTL)
-	if !errors.Is(err, ErrConflict) {
+	return l.under(ctx, func(revision uint64) error {
+		_, err := l.bucket.UpdateTTL(ctx, l.key, value, revision, HandOverTTL)
 		return err
-	}
-	// A renewal may have been stored though its answer never came.
-	if revision, err = l.ours(ctx); err != nil {
-		return err
-	}
-	_, err = l.bucket.UpdateTTL(ctx, l.key, value, revision, HandOverTTL)
-	return err
-}
-
-// ours returns the record's revision if it is still this lease's.
-func (l *Lease) ours(ctx context.Context) (uint64, error) {
-	kv, err := l.bucket.Get(ctx, l.key)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return 0, err
-	}
-	if r, e := parseLease(kv); err != nil || e != nil || r.Grip != l.record.Grip {
-		return 0, fmt.Errorf("%w: %s: another took it, or it expired", ErrLeaseLost, l.key)
-	}
-	return kv.Revision, nil
+	})
 }
 
 // Renewed is when the newest renewal began that was answered, at first the acquisition:
@@ -80,6 +60,27 @@ func (l *Lease) Renew(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Check returns nil when the newest renewal is younger than within, so that nobody can have taken the
+// lease who waits that long, or when the bus has just said that nobody has. Of many who check at once
+// one asks.
+func (l *Lease) Check(ctx context.Context, within time.Duration) error {
+	fresh := func() bool { return time.Since(l.Renewed()) < within }
+	select {
+	case <-l.lost:
+		return l.ended()
+	default:
+	}
+	if fresh() {
+		return nil
+	}
+	l.asking.Lock()
+	defer l.asking.Unlock()
+	if fresh() {
+		return nil
+	}
+	return l.Renew(ctx)
 }
 
 // ended is why a lease that is over is over.

@@ -48,16 +48,24 @@ func electing(err error) bool {
 		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
 }
 
-// publish stores a message in a stream, however often it must be sent. opts may hold a
-// condition on the subject's last message: last then finds that, to tell a condition that
-// this message itself has made false from one that was false before.
-func (c *Control) publish(ctx context.Context, m *nats.Msg, name, id string, last func(context.Context) (*jetstream.RawStreamMsg, error), opts ...jetstream.PublishOpt) (uint64, error) {
+// condition is that a subject's last message is number last (0: that it has none). read finds that
+// message, nil or [ErrNotFound] when there is none.
+type condition struct {
+	last uint64
+	read func(context.Context) (*jetstream.RawStreamMsg, error)
+}
+
+// publish stores a message in a stream, however often it must be sent. when may be nil.
+func (c *Control) publish(ctx context.Context, m *nats.Msg, name, id string, when *condition, opts ...jetstream.PublishOpt) (uint64, error) {
 	if m.Header == nil {
 		m.Header = nats.Header{}
 	}
 	m.Header.Set(name, id)
 	// The library's own repeats take half a second.
 	opts = append(opts, jetstream.WithRetryAttempts(1), jetstream.WithRetryWait(insistPause))
+	if when != nil {
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(when.last))
+	}
 	var seq uint64
 	err := c.insist(ctx, func(ctx context.Context) error {
 		ack, err := c.js.PublishMsg(ctx, m, opts...)
@@ -66,12 +74,36 @@ func (c *Control) publish(ctx context.Context, m *nats.Msg, name, id string, las
 		}
 		return err
 	})
-	if _, sentinel := classify(err); sentinel != ErrConflict {
+	if _, sentinel := classify(err); sentinel != ErrConflict || when == nil {
 		return seq, err
 	}
-	// The server looks at the condition before it looks whether it knows the message.
-	if raw, lastErr := last(ctx); lastErr == nil && raw != nil && raw.Header.Get(name) == id {
+	// The server looks at the condition before it looks whether it knows the message: it may be this
+	// message itself that has made it false.
+	if raw := when.found(ctx); raw != nil && raw.Header.Get(name) == id {
 		return raw.Sequence, nil
 	}
 	return 0, err
+}
+
+// behindTries is how often it is read anew what a server that is behind has answered.
+const behindTries = 20
+
+// found is the message by which the condition was false; nil when that can't be read. A server that is
+// behind answers as if it were true.
+func (w *condition) found(ctx context.Context) *jetstream.RawStreamMsg {
+	for range behindTries {
+		raw, err := w.read(ctx)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if raw == nil && w.last > 0 || raw != nil && raw.Sequence != w.last {
+			return raw
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(insistPause):
+		}
+	}
+	return nil
 }

@@ -72,10 +72,12 @@ type Lease struct {
 	ttl    time.Duration
 	record leaseRecord
 	value  []byte
+	read   func(ctx context.Context, key string) (KeyValue, error) // of bucket
 
 	releasing chan struct{}   // closed by Release
 	lost      chan struct{}   // closed when the renewal has ended
 	asked     chan chan error // by Renew: answered with the result of a renewal
+	asking    sync.Mutex      // held by whom Check has ask
 
 	// mu guards the fields below.
 	mu       sync.Mutex
@@ -151,7 +153,7 @@ func newLease(b *Bucket, key, holder string, ttl time.Duration) (*Lease, error) 
 	if err != nil {
 		return nil, fmt.Errorf("bus: lease %s: %w", key, err)
 	}
-	return &Lease{bucket: b, key: key, ttl: ttl, record: record, value: value,
+	return &Lease{bucket: b, key: key, ttl: ttl, record: record, value: value, read: b.Get,
 		releasing: make(chan struct{}), lost: make(chan struct{}), asked: make(chan chan error)}, nil
 }
 
@@ -207,13 +209,14 @@ func (l *Lease) Release(ctx context.Context) error {
 	if err := l.endRenewal(ctx); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	err, revision := l.err, l.revision
-	l.mu.Unlock()
-	if err != nil {
+	if l.Err() != nil {
 		return nil
 	}
-	return l.remove(ctx, revision)
+	err := l.under(ctx, func(revision uint64) error { return l.bucket.Delete(ctx, l.key, revision) })
+	if errors.Is(err, ErrLeaseLost) {
+		return nil
+	}
+	return err
 }
 
 // endRenewal ends the renewing and waits for one that was on its way.
@@ -232,24 +235,40 @@ func (l *Lease) endRenewal(ctx context.Context) error {
 	}
 }
 
-// remove deletes the lease's record, unless it is another's by now.
-func (l *Lease) remove(ctx context.Context, revision uint64) error {
-	err := l.bucket.Delete(ctx, l.key, revision)
-	if !errors.Is(err, ErrConflict) {
-		return err
+// under makes a write on condition that the record has the lease's revision. Renewals may have been stored
+// though their answers never came: then it is made under theirs. [ErrLeaseLost] means that another took the
+// lease, or it expired.
+func (l *Lease) under(ctx context.Context, write func(revision uint64) error) error {
+	revision := l.Revision()
+	err := write(revision)
+	for errors.Is(err, ErrConflict) {
+		if revision, err = l.unheard(ctx, revision); err == nil {
+			err = write(revision)
+		}
 	}
-	kv, err := l.bucket.Get(ctx, l.key)
-	if errors.Is(err, ErrNotFound) {
-		return nil
+	return err
+}
+
+// unheard returns the revision of a renewal of whose answer nobody has heard, behind the one by which a
+// write was refused.
+func (l *Lease) unheard(ctx context.Context, refused uint64) (revision uint64, err error) {
+	for {
+		kv, err := l.read(ctx, l.key)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return 0, err
+		}
+		if r, e := parseLease(kv); err != nil || e != nil || r.Grip != l.record.Grip {
+			return 0, fmt.Errorf("%w: %s: another took it, or it expired", ErrLeaseLost, l.key)
+		}
+		if kv.Revision > refused {
+			return kv.Revision, nil
+		}
+		select { // the server that answers is behind
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%w: %s: the record is read as it was before", ErrUnavailable, l.key)
+		case <-time.After(insistPause):
+		}
 	}
-	if err != nil {
-		return err
-	}
-	if r, err := parseLease(kv); err != nil || r.Grip != l.record.Grip {
-		return nil
-	}
-	// A renewal that was stored though its answer never came.
-	return l.bucket.Delete(ctx, l.key, kv.Revision)
 }
 
 // renew renews until the lease is released, which is nil, or lost, and says why.
@@ -274,8 +293,7 @@ func (l *Lease) renew(ctx context.Context) error {
 		switch {
 		case err == nil:
 			wait = every
-		case errors.Is(err, ErrConflict) || errors.Is(err, ErrNotFound):
-			err = fmt.Errorf("%w: %s: another took it, or it expired", ErrLeaseLost, l.key)
+		case errors.Is(err, ErrLeaseLost):
 		case !time.Now().Before(deadline()):
 			err = fmt.Errorf("%w: %s could not be renewed in time: %w", ErrLeaseLost, l.key, err)
 		}
@@ -299,18 +317,11 @@ func (l *Lease) attempt(ctx context.Context, deadline time.Time) error {
 
 func (l *Lease) renewOnce(ctx context.Context) error {
 	start := time.Now()
-	next, err := l.bucket.UpdateTTL(ctx, l.key, l.value, l.Revision(), l.ttl)
-	if errors.Is(err, ErrConflict) {
-		// Our own earlier renewal, of which we never heard, looks the same.
-		kv, getErr := l.bucket.Get(ctx, l.key)
-		if getErr != nil {
-			return getErr
-		}
-		if r, parseErr := parseLease(kv); parseErr != nil || r.Grip != l.record.Grip || kv.Revision <= l.Revision() {
-			return err
-		}
-		next, err = l.bucket.UpdateTTL(ctx, l.key, l.value, kv.Revision, l.ttl)
-	}
+	var next uint64
+	err := l.under(ctx, func(revision uint64) (err error) {
+		next, err = l.bucket.UpdateTTL(ctx, l.key, l.value, revision, l.ttl)
+		return err
+	})
 	if err != nil {
 		return err
 	}

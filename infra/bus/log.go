@@ -133,8 +133,8 @@ func (l *Log) Append(ctx context.Context, subject, id string, data []byte, last 
 	m := &nats.Msg{Subject: l.subject(wire), Data: data}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	kept := func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return l.last(ctx, subject) }
-	seq, err = l.control.publish(ctx, m, jetstream.MsgIDHeader, messageID(wire, id), kept, jetstream.WithExpectLastSequencePerSubject(last))
+	when := &condition{last, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return l.last(ctx, subject) }}
+	seq, err = l.control.publish(ctx, m, jetstream.MsgIDHeader, messageID(wire, id), when)
 	return seq, busError(fmt.Sprintf("append %s to %s of log %s", id, subject, l.name), err)
 }
 

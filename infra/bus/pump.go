@@ -18,7 +18,6 @@ const (
 	// leader is not answered. After pumpTries of them the servers may be slow instead.
 	pumpTry   = time.Second
 	pumpTries = 10
-	forgetTry = time.Second
 	// pumpShort is how long a stream may end before what was read of it: a new leader may
 	// have to catch up first.
 	pumpShort = 2 * time.Second
@@ -100,7 +99,7 @@ func (p *pump) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		return nil, err
 	}
 	if err := p.control.reach(ctx, cons); err != nil {
-		p.forget(cons)
+		p.control.forget(cons)
 		return nil, err
 	}
 	return cons, nil
@@ -153,7 +152,7 @@ func (p *pump) run(ctx context.Context, cons jetstream.Consumer) error {
 			if p.read(ctx, cons) {
 				wait = pumpRetry
 			}
-			p.forget(cons)
+			p.control.forget(cons)
 			tries = 0
 		}
 		select {
@@ -218,15 +217,15 @@ func (p *pump) send(ctx context.Context, m pulled) bool {
 }
 
 // forget tells the server in the background that a consumer is no longer read, if it can
-// be told. Otherwise it goes by itself after pumpIdle.
-func (p *pump) forget(cons jetstream.Consumer) {
+// be told. Otherwise it goes by itself when it has been idle for long enough.
+func (c *Control) forget(cons jetstream.Consumer) {
 	info := cons.CachedInfo()
 	if info == nil {
 		return
 	}
-	_, _ = p.control.run(func(ctx context.Context) { // fails when the connection is closed
-		ctx, cancel := context.WithTimeout(ctx, forgetTry)
+	_, _ = c.run(func(ctx context.Context) { // fails when the connection is closed
+		ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 		defer cancel()
-		_ = p.control.js.DeleteConsumer(ctx, p.name, info.Name)
+		_ = c.js.DeleteConsumer(ctx, info.Stream, info.Name)
 	})
 }

@@ -148,8 +148,7 @@ func (q *Queue) Put(ctx context.Context, id string, task []byte) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	none := func(context.Context) (*jetstream.RawStreamMsg, error) { return nil, nil } // there is no condition
-	_, err := q.control.publish(ctx, &nats.Msg{Subject: q.subject(), Data: task}, jetstream.MsgIDHeader, id, none)
+	_, err := q.control.publish(ctx, &nats.Msg{Subject: q.subject(), Data: task}, jetstream.MsgIDHeader, id, nil)
 	return busError("put task "+id+" into queue "+q.name, err)
 }
 

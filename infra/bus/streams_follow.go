@@ -212,7 +212,7 @@ func (f *streamFollower) open(ctx context.Context) error {
 	}
 	messages, err := f.streams.control.pull(cons, followBatch, followHeartbeat)
 	if err != nil {
-		f.shard.forget(cons)
+		f.streams.control.forget(cons)
 		return busError(doing, err)
 	}
 	f.cons, f.messages = cons, messages
@@ -272,7 +272,7 @@ func (f *streamFollower) drop() {
 		return
 	}
 	f.messages.close()
-	f.shard.forget(f.cons)
+	f.streams.control.forget(f.cons)
 	f.messages, f.cons = nil, nil
 }
 

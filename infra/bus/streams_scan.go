@@ -31,7 +31,7 @@ func (sh *shard) scan(ctx context.Context, wire string, each func(scanned) bool)
 	if err != nil {
 		return busError(doing, err)
 	}
-	defer sh.forget(cons)
+	defer sh.streams.control.forget(cons)
 	info := cons.CachedInfo()
 	if info == nil || info.NumPending == 0 {
 		return nil
@@ -84,22 +84,8 @@ func (sh *shard) consumer(ctx context.Context, wire string, c jetstream.Consumer
 		return nil, err
 	}
 	if err := sh.streams.control.reach(ctx, cons); err != nil {
-		sh.forget(cons)
+		sh.streams.control.forget(cons)
 		return nil, err
 	}
 	return cons, nil
-}
-
-// forget tells the servers in the background that a consumer is no longer read. If
-// they cannot be told, it goes by itself.
-func (sh *shard) forget(cons jetstream.Consumer) {
-	info := cons.CachedInfo()
-	if info == nil {
-		return
-	}
-	_, _ = sh.streams.control.run(func(ctx context.Context) { // fails when the connection is closed
-		ctx, cancel := context.WithTimeout(ctx, ackTimeout)
-		defer cancel()
-		_ = sh.streams.control.js.DeleteConsumer(ctx, sh.name, info.Name)
-	})
 }

@@ -1,9 +1,7 @@
 package check
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -123,20 +121,6 @@ func (r *Report) Lines(older string) string {
 		}
 	}
 	return b.String()
-}
-
-// Foreign names the tests that reported and stand in no row.
-func (r *Report) Foreign() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var out []string
-	for test := range r.found {
-		if !slices.ContainsFunc(r.Rows, func(row Row) bool { return slices.Contains(row.Tests, test) }) {
-			out = append(out, test)
-		}
-	}
-	slices.SortFunc(out, cmp.Compare[string])
-	return out
 }
 
 func figure(n int) string {

@@ -74,10 +74,6 @@ func TestReport(t *testing.T) {
 	if third, err := renamed.Into(second); err != nil || !strings.Contains(third, "| kill −9 an owner, or two | another owns it | `TestA` | 0 | 0 | 2.3 s | 4.0 s | yes |\n") {
 		t.Errorf("figures do not follow their row's new name: %v\n%s", err, third)
 	}
-	next.Add(Promise{Test: "TestOther"})
-	if got := next.Foreign(); len(got) != 1 || got[0] != "TestOther" {
-		t.Errorf("foreign: %v", got)
-	}
 	if _, err := r.Into("no place"); err == nil {
 		t.Error("a document without a place for it")
 	}

@@ -158,7 +158,7 @@ func (c *cluster) serverName(b *member) string {
 	return nc.ConnectedServerName()
 }
 
-// whole waits until every stream has all of its replicas again.
+// whole waits until every stream has as many copies as it should have, and all are up to date.
 func (c *cluster) whole() {
 	c.t.Helper()
 	nc := c.bus(c.t, c.busURLs...)
@@ -176,11 +176,14 @@ func (c *cluster) whole() {
 		}
 		for _, info := range infos {
 			if info.Cluster == nil || info.Cluster.Leader == "" {
-				return nats.ErrNoResponders
+				return fmt.Errorf("%s has no leader", info.Config.Name)
+			}
+			if n := len(info.Cluster.Replicas) + 1; n != c.shape.replicas {
+				return fmt.Errorf("%s has %d copies", info.Config.Name, n)
 			}
 			for _, r := range info.Cluster.Replicas {
 				if !r.Current || r.Offline {
-					return nats.ErrStaleConnection
+					return fmt.Errorf("%s: the copy on %s is behind", info.Config.Name, r.Name)
 				}
 			}
 		}

@@ -49,6 +49,7 @@ type clock struct {
 	bus   time.Duration // ahead of the bus's clock,
 	asked time.Time     // as of then; zero when it is not known
 	steps int
+	since time.Time             // of the last step: what was heard before it says nothing
 	heard map[string][]lateness // by peer, its newest beats
 	looks int                   // in a row by which this clock is off
 }
@@ -112,16 +113,26 @@ func (n *Node) askBusClock(ctx context.Context) {
 	n.clock.bus, n.clock.asked = off, time.Now()
 }
 
+// stamps is a bucket by which the bus tells its time.
+type stamps interface {
+	Put(ctx context.Context, key string, value []byte) (revision uint64, err error)
+	Get(ctx context.Context, key string) (bus.KeyValue, error)
+}
+
 // busOffset writes a value and compares when it was stored with when it was sent and answered.
-func busOffset(ctx context.Context, b *bus.Bucket, key string) (time.Duration, error) {
+func busOffset(ctx context.Context, b stamps, key string) (time.Duration, error) {
 	sent := time.Now()
-	if _, err := b.Put(ctx, key, nil); err != nil {
+	revision, err := b.Put(ctx, key, nil)
+	if err != nil {
 		return 0, err
 	}
 	took := time.Since(sent)
 	kv, err := b.Get(ctx, key)
 	if err != nil {
 		return 0, err
+	}
+	if kv.Revision != revision { // a server that is behind has the value before it
+		return 0, fmt.Errorf("the bus answers with revision %d of %s, not with %d", kv.Revision, key, revision)
 	}
 	return sent.Add(took / 2).Sub(kv.At), nil
 }
@@ -132,16 +143,16 @@ func (c *clock) tick(last, now time.Time) bool {
 	if by.Abs() < clockStep {
 		return false
 	}
-	c.note(by)
+	c.note(by, now)
 	return true
 }
 
 // note takes a step of the clock. What was known of the others' is known no more.
-func (c *clock) note(by time.Duration) {
+func (c *clock) note(by time.Duration, now time.Time) {
 	c.mu.Lock()
 	c.steps++
 	c.asked = time.Time{}
-	c.heard = nil
+	c.since, c.heard = now, nil
 	c.mu.Unlock()
 	c.log.Warn("this host's clock was stepped; streams that are on the air keep their time, new ones begin by the new one", "by", by.Round(10*time.Millisecond))
 }
@@ -166,7 +177,7 @@ func (c *clock) hear(peers []peer, self string) (ahead []time.Duration) {
 	defer c.mu.Unlock()
 	heard := make(map[string][]lateness, len(peers)) // who is gone is forgotten
 	for _, p := range peers {
-		if p.Name == self || p.Time.IsZero() {
+		if p.Name == self || p.Time.IsZero() || p.heard.Before(c.since) {
 			continue
 		}
 		of := c.heard[p.Name]

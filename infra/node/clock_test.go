@@ -22,7 +22,7 @@ func TestClockSteps(t *testing.T) {
 		t.Error("time that runs is a step")
 	}
 	c.asked, c.bus = last, 0
-	c.note(-5 * time.Second)
+	c.note(-5*time.Second, last)
 	if c.stepped() != 1 || !strings.Contains(log.String(), "stepped") || !strings.Contains(log.String(), "by=-5s") {
 		t.Errorf("%v steps; %s", c.stepped(), log)
 	}
@@ -49,6 +49,48 @@ func TestBusClock(t *testing.T) {
 			t.Error("an answer without a bus")
 		}
 	})
+}
+
+// behind is a bus whose server that answers has not heard of the newest write yet.
+type behind struct{ *bus.Bucket }
+
+func (b behind) Get(ctx context.Context, key string) (bus.KeyValue, error) {
+	kv, err := b.Bucket.Get(ctx, key)
+	kv.Revision, kv.At = kv.Revision-1, kv.At.Add(-busClockEvery)
+	return kv, err
+}
+
+// TestBusClockOfALateReplica: the stamp of a write before this one says nothing of the bus's time now.
+func TestBusClockOfALateReplica(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		b, err := bustest.Start(t).Bucket(t.Context(), bus.BucketConfig{Name: "claims", TTL: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if off, err := busOffset(t.Context(), behind{b}, "clock.me"); err == nil {
+			t.Errorf("the bus's clock is taken to be behind by %v", off)
+		}
+	})
+}
+
+// TestClockIsComparedAnewAfterAStep: a beat that was heard before this clock was stepped, the newest of its
+// peer for a while, does not speak for it.
+func TestClockIsComparedAnewAfterAStep(t *testing.T) {
+	c := &clock{log: slog.New(slog.DiscardHandler)}
+	now := time.Now()
+	before := beatsOf(now, 0, 0)
+	c.compare(before, "me")
+	now = now.Add(time.Second)
+	c.note(5*time.Second, now)
+	c.compare(before, "me")
+	for look := range clockLooks {
+		now = now.Add(time.Second)
+		c.compare(beatsOf(now, 5*time.Second, 5*time.Second), "me")
+		if err := c.wrong(); (err != nil) != (look == clockLooks-1) {
+			t.Errorf("look %d: %v", look, err)
+		}
+	}
 }
 
 // TestClockJury: the bus's clock is one voice among the others', and of two that differ the one

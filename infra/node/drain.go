@@ -48,13 +48,14 @@ func (d *drain) begun() (since time.Time, draining bool) {
 }
 
 // wait is the wait for the encoders, once in a drain; ok is false when the node is not draining or waits already.
-func (d *drain) wait(most time.Duration) (ctx context.Context, stop context.CancelFunc, ok bool) {
+// It has no end of its own: they may leave when their time has long been over, as long as nobody ends the process.
+func (d *drain) wait() (ctx context.Context, stop context.CancelFunc, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.since.IsZero() || d.stop != nil {
 		return nil, nil, false
 	}
-	ctx, d.stop = context.WithDeadline(context.Background(), d.since.Add(most))
+	ctx, d.stop = context.WithCancel(context.Background())
 	return ctx, d.stop, true
 }
 
@@ -127,7 +128,7 @@ func (n *Node) Undrain() error {
 
 // letGo begins to let go of what a draining node has, once. The caller holds drain.act.
 func (n *Node) letGo() {
-	ctx, stop, ok := n.drain.wait(n.settings.Gateway.Drain)
+	ctx, stop, ok := n.drain.wait()
 	if !ok {
 		return
 	}

@@ -140,3 +140,36 @@ func TestDrainOfAStartingNode(t *testing.T) {
 		}
 	})
 }
+
+// TestDrainOutlastsTheEncodersTime: where the process goes on when gateway.drain is over, it hands its entries over as soon
+// as the last encoder has left.
+func TestDrainOutlastsTheEncodersTime(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeployment(t)
+		d.start("control", Control)
+		both := d.start("both", Gateway|LiveWorker, func(c *config.Config) { c.Gateway.Drain = 5 * time.Second })
+		e, err := d.publish("both")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- e.play(40 * time.Second) }()
+		time.Sleep(10 * time.Second)
+		other := d.start("other", LiveWorker)
+		time.Sleep(5 * time.Second)
+		both.Drain()
+		time.Sleep(20 * time.Second)
+		if h := both.Held(); h.Feeds != 1 || h.Owned != 1 || other.Held().Owned != 0 {
+			t.Fatalf("with its encoder: %+v, and the other %+v", h, other.Held())
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		e.Close()
+		time.Sleep(5 * time.Second)
+		if h := both.Held(); h.Feeds != 0 || h.Owned != 0 || other.Held().Owned != 1 {
+			t.Errorf("without: %+v, and the other %+v", h, other.Held())
+		}
+	})
+}

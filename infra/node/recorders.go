@@ -11,7 +11,6 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/media"
-	"klive/storage/disk"
 	"klive/storage/timeline"
 	"klive/workers/recorder"
 	"klive/workers/sweeper"
@@ -59,13 +58,11 @@ func (n *Node) openRecordings(ctx context.Context) error {
 	dir := filepath.FromSlash(u.Path)
 	n.recordings.path = filepath.Join(dir, "{key}")
 	if own != "" {
-		store, err := disk.Open(disk.Config{Dir: dir, Sync: n.settings.Storage.Fsync})
-		if err != nil {
-			return err
+		store, err := n.folder(dir)
+		if err == nil {
+			n.recordings.store = store
 		}
-		n.onClose(func(context.Context) { store.Close() })
-		n.recordings.store = store
-		return nil
+		return err
 	}
 	return n.recordInStore()
 }

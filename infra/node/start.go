@@ -49,6 +49,7 @@ func (n *Node) startControlPlane(ctx context.Context) error {
 		Recorded:          recordedFiles{n},
 		FFmpeg:            ffmpegPath(),
 		Work:              filepath.Join(n.settings.Data, "join"),
+		WorkRoom:          n.roomInData,
 		AcceptURLResource: c.AcceptURLResource,
 		Secret:            n.secret,
 		MediaServerSecret: n.secret,

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"klive/infra/config"
+	"klive/infra/telemetry"
+	"klive/storage"
 	"klive/storage/disk"
 	"klive/storage/origin"
 	"klive/storage/s3"
@@ -58,13 +60,22 @@ func access(v *config.Viewer) origin.Access {
 }
 
 func (n *Node) openFolder(dir string) error {
-	store, err := disk.Open(disk.Config{Dir: dir, Sync: n.settings.Storage.Fsync, Reserve: reserve(n.settings)})
+	store, err := n.folder(dir)
 	if err != nil {
 		return err
 	}
 	n.store = store
-	n.onClose(func(context.Context) { store.Close() })
 	return n.openSpool() // a folder may be on a disk that fills up, or on another host
+}
+
+// folder opens a folder as a store of media or recordings, until the node closes.
+func (n *Node) folder(dir string) (*disk.Store, error) {
+	store, err := disk.Open(disk.Config{Dir: dir, Sync: n.settings.Storage.Fsync, Reserve: reserve(n.settings)})
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(func(context.Context) { store.Close() })
+	return store, nil
 }
 
 func openS3(ctx context.Context, c *config.Config, address string, log *slog.Logger, r prometheus.Registerer) (*s3.Store, error) {
@@ -105,6 +116,16 @@ const reserveMost = 64 << 20
 // have to be written still: a quarter of what has to be free for new streams, but never so much
 // that a generous limits.disk keeps streams that go on from being stored.
 func reserve(c *config.Config) int64 { return min(int64(c.Limits.Disk)/4, reserveMost) }
+
+// roomInData says why so many bytes more have no room in the data folder; nil when they have, or when that is not known.
+func (n *Node) roomInData(bytes int64) error {
+	free, err := telemetry.DiskFree(n.settings.Data)
+	if most := free - reserve(n.settings); err == nil && bytes > most {
+		return fmt.Errorf("%w: free space on the disk of the data folder %s (%d MiB are wanted, %d MiB are free, and klive leaves %d MiB)",
+			storage.ErrFull, n.settings.Data, bytes>>20, free>>20, reserve(n.settings)>>20)
+	}
+	return nil
+}
 
 // openSpool puts a spool in front of the store of a process that packages.
 func (n *Node) openSpool() (err error) {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,10 @@ import (
 
 	"klive/infra/admin"
 	"klive/infra/bus/bustest"
+	"klive/infra/check/fault"
+	"klive/infra/config"
+	"klive/infra/telemetry"
+	"klive/storage"
 )
 
 // The folder of the store goes away while an encoder publishes: viewers see every segment in
@@ -70,5 +75,46 @@ func TestFolderAway(t *testing.T) {
 		}
 		r.close()
 		e.Abort()
+	})
+}
+
+// TestRoomInData: what is worked on in the data folder leaves the reserve alone too.
+func TestRoomInData(t *testing.T) {
+	c := config.Default()
+	c.Data = fault.SmallDisk(t, "70m")
+	n := &Node{settings: c}
+	if err := n.roomInData(4 << 20); err != nil {
+		t.Errorf("4 of 6 MiB: %v", err)
+	}
+	if err := n.roomInData(8 << 20); !errors.Is(err, storage.ErrFull) || !strings.Contains(err.Error(), "8 MiB are wanted, 70 MiB are free, and klive leaves 64 MiB") {
+		t.Errorf("8 of 6 MiB: %v", err)
+	}
+	c.Data += "/nowhere"
+	if err := n.roomInData(8 << 20); err != nil {
+		t.Errorf("nobody knows: %v", err)
+	}
+}
+
+// TestRecordingsLeaveTheReserve writes a recording into a folder of its own whose disk comes to its end: what the bus may
+// need on that disk stays.
+func TestRecordingsLeaveTheReserve(t *testing.T) {
+	dir := fault.SmallDisk(t, "70m")
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(c *config.Config) { c.Storage.Recordings.URL = "file://" + dir })
+		defer r.close()
+		u, err := r.node.recordings.store.Upload(t.Context(), "recordings/a.mp4", storage.PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Abort()
+		piece := make([]byte, 256<<10)
+		for written := 0; err == nil && written < 80<<20; written += len(piece) {
+			_, err = u.Write(piece)
+		}
+		free, ferr := telemetry.DiskFree(dir)
+		if !errors.Is(err, storage.ErrFull) || ferr != nil || free < reserve(r.cfg.Settings) {
+			t.Errorf("%v; %d MiB are left, %v", err, free>>20, ferr)
+		}
 	})
 }

@@ -30,3 +30,31 @@ func TestReserve(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 }
+
+// TestReserveOutlastsUploads: an upload that began when there was room is refused as it comes to the last of
+// the disk.
+func TestReserveOutlastsUploads(t *testing.T) {
+	s, err := Open(Config{Dir: t.TempDir(), Reserve: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	u, err := s.Upload(t.Context(), "recordings/a.mp4", storage.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	piece := make([]byte, smallObject/2)
+	if _, err := u.Write(piece); err != nil {
+		t.Fatal(err)
+	}
+	s.reserve = math.MaxInt64 / 2
+	for written := len(piece); err == nil && written <= uploadStep; written += len(piece) {
+		_, err = u.Write(piece)
+	}
+	if !errors.Is(err, storage.ErrFull) {
+		t.Errorf("beyond a step: %v", err)
+	}
+	if _, err := u.Commit(t.Context()); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("its end: %v", err)
+	}
+}

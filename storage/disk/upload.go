@@ -44,8 +44,13 @@ type upload struct {
 	temp  string
 	file  *os.File // nil when the upload is over
 	size  int64
+	room  int64 // the size up to which there was room when that was looked at last
 	err   error // the first of a write; sticky
 }
+
+// uploadStep is how much an upload grows between two looks whether there is room: a file system may
+// have to ask another host.
+const uploadStep = 1 << 20
 
 // Write implements [storage.Upload].
 func (u *upload) Write(p []byte) (int, error) {
@@ -54,6 +59,9 @@ func (u *upload) Write(p []byte) (int, error) {
 	}
 	if u.err == nil {
 		u.err = u.ctx.Err()
+	}
+	if u.err == nil {
+		u.err = u.grow(int64(len(p)))
 	}
 	if u.err != nil {
 		return 0, u.err
@@ -64,6 +72,20 @@ func (u *upload) Write(p []byte) (int, error) {
 		u.err = fmt.Errorf("storage: disk: upload %s: %w", u.key, u.store.unwritten(err))
 	}
 	return int(n), u.err
+}
+
+// grow makes sure that there is room for so many bytes more: what grows for long would otherwise take
+// the disk's reserve, whatever was free when it began.
+func (u *upload) grow(n int64) error {
+	if u.size+n <= u.room {
+		return nil
+	}
+	step := max(n, uploadStep)
+	if err := u.store.room(step); err != nil {
+		return fmt.Errorf("storage: disk: upload %s: %w", u.key, err)
+	}
+	u.room = u.size + step
+	return nil
 }
 
 // Commit implements [storage.Upload].

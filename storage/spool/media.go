@@ -168,7 +168,7 @@ func (s *Spool) hold(it *item, data [][]byte, a *attempt) (held bool, err error)
 	}
 	s.mu.Lock()
 	s.shelf.number++
-	it.number, it.at = s.shelf.number, time.Now().Round(0)
+	it.number, it.at = s.shelf.number, time.Now()
 	s.shelf.bytes += it.size
 	dropped := s.overBudget()
 	s.mu.Unlock()

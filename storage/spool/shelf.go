@@ -14,8 +14,8 @@ type item struct {
 	size   int64
 	crc    uint32
 	opt    storage.PutOptions
-	at     time.Time
-	offset int64 // of the object in its file
+	at     time.Time // of this process's own, by time that runs; of one before it, by the wall clock
+	offset int64     // of the object in its file
 
 	// The rest is guarded by Spool.mu.
 	place   *list.Element // nil when it is not on the shelf

@@ -71,7 +71,13 @@ type Pool struct {
 	running map[string]bool
 	waiting map[string][]waiting // orders by entry
 	rest    map[string]time.Time // entries not to be tried before
-	debts   map[string]*live.Grant
+	debts   map[string]debt
+}
+
+// debt is a broadcast that is to be recorded and that no recorder has begun yet.
+type debt struct {
+	grant *live.Grant
+	seen  time.Time // when it was on the air last
 }
 
 // NewPool opens the buckets and returns a pool that is ready to run.
@@ -98,7 +104,7 @@ func NewPool(ctx context.Context, c PoolConfig) (*Pool, error) {
 		return nil, err
 	}
 	return &Pool{PoolConfig: c, leases: leases, orders: orders, metrics: NewMetrics(c.Registerer), writing: make(chan struct{}, c.Writing),
-		running: map[string]bool{}, waiting: map[string][]waiting{}, idle: map[string]idle{}, orphaned: map[string]bool{}, rest: map[string]time.Time{}, debts: map[string]*live.Grant{}}, nil
+		running: map[string]bool{}, waiting: map[string][]waiting{}, idle: map[string]idle{}, orphaned: map[string]bool{}, rest: map[string]time.Time{}, debts: map[string]debt{}}, nil
 }
 
 // Run records until the context ends. What is under way then is left to who comes after.
@@ -165,7 +171,9 @@ func (p *Pool) start(ctx context.Context, wg *sync.WaitGroup, entry string) {
 		case err == nil || ctx.Err() != nil:
 			return
 		case errors.As(err, &held):
-			delete(p.debts, entry) // its holder sees the feeds too
+			if time.Since(p.debts[entry].seen) > leaseTTL {
+				delete(p.debts, entry) // its holder has renewed it since, so it lives and saw the feeds too
+			}
 			p.rest[entry] = time.Now().Add(time.Second)
 			return
 		case errors.Is(err, ledger.ErrDamaged) || errors.Is(err, ledger.ErrVersion):
@@ -183,18 +191,19 @@ func (p *Pool) start(ctx context.Context, wg *sync.WaitGroup, entry string) {
 func (p *Pool) owe(entry string, g *live.Grant) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	_, owed := p.debts[entry]
 	switch {
 	case g == nil:
 		delete(p.debts, entry)
-	case !p.running[entry] || p.debts[entry] != nil:
-		p.debts[entry] = g
+	case !p.running[entry] || owed:
+		p.debts[entry] = debt{g, time.Now()}
 	}
 }
 
 func (p *Pool) owed(entry string) *live.Grant {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.debts[entry]
+	return p.debts[entry].grant
 }
 
 func (p *Pool) owing() (entries []string) {
@@ -230,7 +239,7 @@ func (p *Pool) record(ctx context.Context, entry string) error {
 	})
 	r, err := New(ctx, Config{
 		Entry: entry, Owner: p.Name, Store: p.Store, Recordings: p.Recordings, Timelines: p.Timelines, API: p.API, Rungs: p.Rungs, Media: p.Media, Sign: p.Sign,
-		Guard:  func(ctx context.Context) error { return guard(ctx, lease) },
+		Guard:  func(ctx context.Context) error { return lease.Check(ctx, unasked) },
 		Live:   func() []live.FeedRecord { return alive(p.Feeds(entry)) },
 		Owed:   p.owed(entry),
 		Orders: func() []Order { return p.ordersOf(entry) },
@@ -249,19 +258,6 @@ func (p *Pool) record(ctx context.Context, entry string) error {
 	}
 	cancel(nil)
 	return err
-}
-
-// guard asks the bus when the last renewal is so old that the lease may be another's.
-func guard(ctx context.Context, l *bus.Lease) error {
-	select {
-	case <-l.Lost():
-		return errors.Join(bus.ErrLeaseLost, l.Err())
-	default:
-	}
-	if time.Since(l.Renewed()) < unasked {
-		return nil
-	}
-	return l.Renew(ctx)
 }
 
 func alive(feeds []live.FeedRecord) (out []live.FeedRecord) {

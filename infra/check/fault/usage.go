@@ -19,12 +19,16 @@ type Usage struct {
 	Resident float64
 }
 
-// Usage reads /proc/<pid>/stat (proc(5)); it skips the test where there is none.
+// Usage reads /proc/<pid>/stat (proc(5)). It skips the test where there is no /proc, and fails it when
+// the process has ended.
 func (p *Process) Usage() Usage {
 	p.t.Helper()
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		p.t.Skipf("SKIP: no /proc: %v", err)
+	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
 	if err != nil {
-		p.t.Skipf("SKIP: no /proc: %v", err)
+		p.t.Fatalf("what %s takes can't be read: %v\n%s", p.Name, err, p.Tail(40))
 	}
 	_, rest, _ := strings.Cut(string(b), ") ") // the name may hold anything
 	fields := strings.Fields(rest)

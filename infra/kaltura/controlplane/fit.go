@@ -196,7 +196,7 @@ func (s *Server) formOf(ctx context.Context, f *recordedSegment) (x form, err er
 
 // fitOne encodes what of a file must be, and keeps the outcome beside it.
 func (s *Server) fitOne(ctx context.Context, entry *entryDoc, f *recordedSegment, x *fitting, has form) error {
-	dir, err := s.workFolder()
+	dir, err := s.workFolder(sizeOf(f.Chunks)) // what comes of it is about as large
 	if err != nil {
 		return err
 	}

@@ -26,8 +26,9 @@ type vodFlavor struct {
 	Own    bool    `json:"own,omitempty"`
 }
 
-func (f *vodFlavor) size() (n int64) {
-	for _, c := range f.Chunks {
+// sizeOf is the size of a file that lies in pieces.
+func sizeOf(chunks []chunk) (n int64) {
+	for _, c := range chunks {
 		n += c.Size
 	}
 	return n
@@ -274,7 +275,11 @@ func (d *entryDoc) flavorAsset(entry *entryDoc, params int, now int64) {
 // join makes one MP4 of several: each is remuxed to MPEG-TS without transcoding, on a time line
 // of its own place, and those behind each other are one stream (contract §3.6, effects 3 and 5).
 func (s *Server) join(ctx context.Context, files []recordedSegment) (*incoming, error) {
-	dir, err := s.workFolder()
+	var size int64
+	for _, f := range files {
+		size += sizeOf(f.content())
+	}
+	dir, err := s.workFolder(2*size + size/4) // one MPEG-TS, which is a little larger, and one MP4
 	if err != nil {
 		return nil, err
 	}
@@ -299,10 +304,15 @@ func (s *Server) join(ctx context.Context, files []recordedSegment) (*incoming, 
 	return f, nil
 }
 
-// workFolder makes a folder for ffmpeg's files. Who gets it removes it.
-func (s *Server) workFolder() (string, error) {
+// workFolder makes a folder for ffmpeg's files, of about so many bytes. Who gets it removes it.
+func (s *Server) workFolder(bytes int64) (string, error) {
 	if s.config.FFmpeg == "" || s.config.Recorded == nil || s.config.Files == nil {
 		return "", errors.New("no ffmpeg here: install it, or name it in the PATH")
+	}
+	if s.config.WorkRoom != nil {
+		if err := s.config.WorkRoom(bytes); err != nil {
+			return "", err
+		}
 	}
 	if s.config.Work != "" {
 		if err := os.MkdirAll(s.config.Work, 0o700); err != nil {
@@ -315,6 +325,14 @@ func (s *Server) workFolder() (string, error) {
 // tsStart keeps sound that begins before the pictures above zero.
 const tsStart = 10.0
 
+// content is what is joined of a file: what it was encoded to, where it had to be.
+func (f *recordedSegment) content() []chunk {
+	if len(f.Fit) > 0 {
+		return f.Fit
+	}
+	return f.Chunks
+}
+
 // remux writes all files into one MPEG-TS.
 func (s *Server) remux(ctx context.Context, files []recordedSegment, path string) error {
 	w, err := os.Create(path)
@@ -324,11 +342,11 @@ func (s *Server) remux(ctx context.Context, files []recordedSegment, path string
 	defer w.Close()
 	at := tsStart
 	for i, f := range files {
-		chunks, offset := f.Chunks, at
+		offset := at
 		if len(f.Fit) > 0 {
-			chunks, offset = f.Fit, at-tsStart
+			offset = at - tsStart
 		}
-		body := &chunkReader{ctx: ctx, files: s.config.Recorded, chunks: chunks}
+		body := &chunkReader{ctx: ctx, files: s.config.Recorded, chunks: f.content()}
 		err := s.ffmpeg(ctx, prompt, body, w, "-copyts", "-i", "pipe:0", "-map", "0", "-c", "copy", "-muxdelay", "0", "-muxpreload", "0",
 			"-output_ts_offset", strconv.FormatFloat(offset, 'f', 6, 64), "-f", "mpegts", "pipe:1")
 		body.Close()

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -343,4 +344,47 @@ func (r *recordings) vodReady(id string) {
 		}
 	}
 	r.t.Fatalf("recorded entry %s is not ready", id)
+}
+
+// TestJoinsLeaveTheDiskAlone: files are not joined where the disk has no room for it, and are once it has; the first
+// can be watched meanwhile.
+func TestJoinsLeaveTheDiskAlone(t *testing.T) {
+	first, second := clip(t, 25), clip(t, 25)
+	least := 2 * int64(len(first)+len(second))
+	var room atomic.Bool
+	asked := make(chan int64, 1000)
+	r := startRecordings(t, func(c *Config) {
+		c.WorkRoom = func(bytes int64) error {
+			asked <- bytes
+			if room.Load() {
+				return nil
+			}
+			return errors.New("no room")
+		}
+	})
+	for _, b := range [][]byte{first, second} {
+		if _, err := r.append(kaltura.AppendRequest{Resource: r.upload(b), Duration: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // it is tried again
+		select {
+		case n := <-asked:
+			if n < least {
+				t.Errorf("room for %d bytes was asked for, what comes of the files takes %d", n, least)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("nobody asks for room")
+		}
+	}
+	if got := r.vod(1); !bytes.Equal(got, first) {
+		t.Errorf("the VOD has %d bytes, want the %d of the first file", len(got), len(first))
+	}
+	if left, err := os.ReadDir(r.config.Work); len(left) > 0 {
+		t.Errorf("%v in the work folder, %v", left, err)
+	}
+	room.Store(true)
+	if got := r.vod(2); len(got) <= len(first) {
+		t.Errorf("the VOD of both files has %d bytes", len(got))
+	}
 }

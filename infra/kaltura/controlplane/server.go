@@ -36,6 +36,9 @@ type Config struct {
 	// FFmpeg is the program that joins recorded files, Work a folder of its own for what it works
 	// on, which is emptied at the start (default the system's for temporary files).
 	FFmpeg, Work string
+	// WorkRoom says why so many bytes more may not lie in Work, whose disk others need; nil when
+	// they may. A nil func has always room.
+	WorkRoom func(bytes int64) error
 	// AcceptURLResource lets appendRecording fetch files from addresses, which Kaltura's own
 	// does not.
 	AcceptURLResource bool

@@ -53,7 +53,7 @@ func (s *Server) VODs(ctx context.Context) ([]VOD, error) {
 		v := VOD{ID: d.Entry.ID, Entry: d.Entry.RootEntryID, Name: d.Entry.Name, Created: time.Unix(d.Entry.CreatedAt, 0).UTC(),
 			Duration: time.Duration(d.Entry.MsDuration) * time.Millisecond, Flavors: []Flavor{}, Problem: s.setbacks.problem(d.Entry.ID)}
 		for _, f := range d.Flavors {
-			v.Flavors = append(v.Flavors, Flavor{Params: f.Params, Files: f.Joined, Bytes: f.size(), Path: fmt.Sprintf("/vod/%s/%d.mp4", v.ID, f.Params)})
+			v.Flavors = append(v.Flavors, Flavor{Params: f.Params, Files: f.Joined, Bytes: sizeOf(f.Chunks), Path: fmt.Sprintf("/vod/%s/%d.mp4", v.ID, f.Params)})
 		}
 		out = append(out, v)
 	}
