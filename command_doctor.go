@@ -18,6 +18,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"klive/infra/bus"
 	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/node"
@@ -51,6 +52,7 @@ func (doctorCmd) Run(ctx context.Context, g *global) error {
 		findings = append(findings, folderFinding(c), busNodeFinding(ctx, c))
 	case err == nil:
 		findings = append(findings, portFindings(ctx, c)...)
+		findings = append(findings, runningFinding(ctx, c)...)
 		findings = append(findings, folderFinding(c), tlsFinding(c))
 		findings = append(findings, datagramFindings(c)...)
 		findings = append(findings, sharedFindings(ctx, c)...)
@@ -357,13 +359,21 @@ func datagramFindings(c *config.Config) []finding {
 func sharedFindings(ctx context.Context, c *config.Config) (out []finding) {
 	if c.Bus.URL != "" {
 		found, err := node.CheckBus(ctx, c)
-		out = append(out, sharedFinding("bus", found, err, "correct bus.url and what belongs to it; README.md tells how"))
+		out = append(out, sharedFinding("bus", found, err, busAdvice(err)))
 	}
 	if !strings.HasPrefix(c.Storage.URL, "s3:") {
 		return append(out, storeFinding(ctx, c))
 	}
 	found, err := node.CheckBucket(ctx, c)
 	return append(out, sharedFinding("bucket", found, err, "correct storage.url, or the rights of its credentials"))
+}
+
+// busAdvice tells a bus that does not answer, whose nodes may be away, from one that the configuration does not fit.
+func busAdvice(err error) string {
+	if errors.Is(err, bus.ErrUnavailable) {
+		return "see that the bus nodes run, most of them when it is a cluster (/readyz of one names those that it misses), and that bus.url leads there"
+	}
+	return "correct bus.url and what belongs to it; README.md tells how"
 }
 
 func sharedFinding(check, found string, err error, advice string) finding {
