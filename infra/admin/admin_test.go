@@ -434,6 +434,18 @@ func TestNotHereNotYet(t *testing.T) {
 	checkProblem(t, get(handler(t, func(c *Config) { c.Streams = fakeStreams{err: errors.New("x")} }), local+"/v1/streams"), http.StatusServiceUnavailable, "log says why")
 }
 
+// A node of the bus says what it is to whatever it is asked that it does not know, and how it is ended to who would drain it.
+func TestBusNodeSaysWhatItIs(t *testing.T) {
+	h := handler(t, func(c *Config) { c.Streams, c.Cluster = nil, fakeCluster{} })
+	for _, path := range []string{"/", "/v1/streams", "/v1/usage", "/v1/entries/0_demolive/pin", "/v1/recordings", "/v1/nosuch"} {
+		checkProblem(t, get(h, local+path), http.StatusNotFound, "this process is a node of klive's bus")
+	}
+	checkProblem(t, get(h, local+"/v1/drain"), http.StatusNotFound, "has nothing to drain: end it while the others are there")
+	if text := body(t, get(h, local+"/v1/nodes")); text != "{\"nodes\":[]}\n" {
+		t.Errorf("nodes: %s", text)
+	}
+}
+
 // A feed is asked of by programs with the token and by the console, not by other pages.
 func TestFeedsAreGuarded(t *testing.T) {
 	asked := 0
