@@ -303,6 +303,8 @@ func (l *nodeLogger) tell(level slog.Level, text string) {
 		text = "clients are refused as they come: this node has as many connections as its file descriptors allow; let it have more (ulimit -n, LimitNOFILE), and look who connects"
 	case strings.Contains(text, "will rebuild"), strings.Contains(text, "Recovering stream state from index errored"), strings.Contains(text, "TTL state is outdated"): // after each end without a word, once for each stream: it is what disks are for
 		level = slog.LevelDebug
+	case strings.HasPrefix(lower, "plaintext passwords detected"): // bus.password stands in klive's configuration, or in a file of its own
+		level = slog.LevelDebug
 	case ofRoute.MatchString(text):
 		m := ofRoute.FindStringSubmatch(text)
 		level, text = slog.LevelWarn, "another bus node is not reached; it is tried again each second"

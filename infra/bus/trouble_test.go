@@ -39,7 +39,7 @@ func TestTrouble(t *testing.T) {
 }
 
 // What the server says of a node that is away is the same line each time; what it finds on its
-// disk after an end without a word is nobody's concern.
+// disk after an end without a word is nobody's concern, nor is that bus.password is not hashed.
 func TestNodeLogNoise(t *testing.T) {
 	var log bytes.Buffer
 	l := &nodeLogger{log: slog.New(slog.NewTextHandler(&log, nil))}
@@ -47,6 +47,7 @@ func TestNodeLogNoise(t *testing.T) {
 	l.Warnf("Filestore [KV_feeds] Stream state outdated, last block has additional entries, will rebuild")
 	l.Warnf("Filestore [KV_feeds] Recovering stream state from index errored: prior state file")
 	l.Warnf("Filestore [KV_feeds] TTL state is outdated; attempting to recover using linear scan (seq 1 to 9)")
+	l.Warnf("Plaintext passwords detected, use nkeys or bcrypt")
 	text := log.String()
 	if strings.Count(text, "\n") != 1 || !strings.Contains(text, `level=WARN msg="nats: another bus node is not reached`) || !strings.Contains(text, "connection refused") || strings.Contains(text, "attempt") {
 		t.Errorf("the log:\n%s", text)
