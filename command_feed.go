@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"klive/infra/admin"
@@ -67,12 +68,31 @@ func feedNotes(list []admin.Stream) (notes []string) {
 		if s.Problem != "" {
 			notes = append(notes, s.Feed+": "+s.Problem)
 		}
+		if note := rungNote(s); note != "" && s.State == admin.StateLive {
+			notes = append(notes, s.Feed+": "+note)
+		}
 		if s.Preferred != "" && !seen[s.Entry] && !sends(list, s.Entry, s.Preferred) {
 			notes = append(notes, fmt.Sprintf("%s: pinned to the %s, which sends nothing; %q takes that back", s.Entry, s.Preferred, "klive feed pin "+s.Entry+" auto"))
 		}
 		seen[s.Entry] = true
 	}
 	return notes
+}
+
+// rungNote names the rungs that lack some of the newest segments, and why the last of them does.
+func rungNote(s *admin.Stream) string {
+	var lacking []string
+	why := ""
+	for _, r := range s.Rungs {
+		if r.Gaps > 0 {
+			lacking = append(lacking, fmt.Sprintf("%s (%d of %d)", r.Rendition, r.Gaps, r.Segments))
+			why = r.Reason
+		}
+	}
+	if lacking == nil {
+		return ""
+	}
+	return "of the newest segments gaps are in " + strings.Join(lacking, ", ") + strings.TrimSuffix(": "+why, ": ")
 }
 
 // sends reports whether one of an entry's encoders is there.

@@ -38,6 +38,21 @@ func TestFeedListTellsOfAnAbsentChoice(t *testing.T) {
 	}
 }
 
+// TestFeedListTellsOfRungs: gaps of a rung don't lower a stream's health, and the list says that viewers of it have them.
+func TestFeedListTellsOfRungs(t *testing.T) {
+	s := admin.Stream{Entry: "0_demolive", Feed: "0_demolive.0.1", State: admin.StateLive, Rungs: []admin.Rung{
+		{Rendition: "0_demolive_33", Segments: 11, Gaps: 6, Reason: "no transcode worker is heard"}, {Rendition: "0_demolive_34", Segments: 11},
+	}}
+	const want = "0_demolive.0.1: of the newest segments gaps are in 0_demolive_33 (6 of 11): no transcode worker is heard"
+	if notes := feedNotes([]admin.Stream{s}); len(notes) != 1 || notes[0] != want {
+		t.Errorf("%q, want %q", notes, want)
+	}
+	s.Rungs[0].Gaps = 0
+	if notes := feedNotes([]admin.Stream{s}); len(notes) != 0 {
+		t.Errorf("without gaps: %q", notes)
+	}
+}
+
 // TestFeedPinSaysWhatFollows: an encoder that sends nothing can be chosen, and nothing changes by it; what "auto" means
 // depends on failover.return.
 func TestFeedPinSaysWhatFollows(t *testing.T) {
