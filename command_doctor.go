@@ -228,6 +228,8 @@ func busNodeFinding(ctx context.Context, c *config.Config) finding {
 	switch text := readiness(ctx, c); {
 	case text == "":
 		f.OK, f.Detail = true, "does not run (none answers at admin.listen); start it with klive bus, and ask again"
+	case strings.Contains(text, bus.ErrFull.Error()), strings.Contains(text, "disk of the data folder"):
+		f.Detail, f.Advice = text, "make room on the disk of its data folder; the other nodes go on meanwhile"
 	case strings.HasPrefix(text, "not "):
 		f.Detail, f.Advice = text, "start the nodes that it misses, and see that they reach each other under the addresses in bus.cluster.routes"
 	case strings.HasPrefix(text, node.Full):
@@ -258,6 +260,8 @@ func folderFinding(c *config.Config) finding {
 	case free >= 0 && free < int64(c.Limits.Disk) && !busNode(c):
 		f.Detail = fmt.Sprintf("%s, less than limits.disk (%d MiB)", detail, c.Limits.Disk>>20)
 		f.Advice = "make room, or lower limits.disk: a klive that keeps media here takes no new streams with so little"
+	case isLittle(free) && busNode(c):
+		f.Detail, f.Advice = detail, fmt.Sprintf("make room: what a bus node stores may grow to bus.maxStore (%v GiB), and without room it stops", int64(c.Bus.MaxStore)>>30)
 	case isLittle(free):
 		f.Detail, f.Advice = detail, "make room: one 5 Mbit/s stream with a DVR window of two hours takes 4.5 GB"
 	default:

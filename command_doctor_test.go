@@ -129,3 +129,24 @@ func TestDoctorTellsAwayFromWrong(t *testing.T) {
 		t.Errorf("denied: %s", a)
 	}
 }
+
+// TestDoctorOfAFullBusNode: one whose disk is full is not sent to look for other nodes.
+func TestDoctorOfAFullBusNode(t *testing.T) {
+	text := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, text) }))
+	defer s.Close()
+	c := config.Default()
+	c.Admin.Listen = s.Listener.Addr().String()
+	for _, x := range []struct{ says, advice string }{
+		{"not ready: " + bus.ErrFull.Error() + ": the bus could not write to its folder", "make room"},
+		{"not ready: the disk of the data folder /x is full: 3 MiB are left; free some space", "make room"},
+		{"not ready: bus: not available: not connected: bus-3:6222", "start the nodes that it misses"},
+		{"full: 299 connections of the 299 that its file descriptors allow", "let it have more file descriptors"},
+		{"ready, but not connected: bus-3:6222", ""},
+	} {
+		text = x.says
+		if f := busNodeFinding(t.Context(), c); f.OK != (x.advice == "") || !strings.HasPrefix(f.Advice, x.advice) || f.Detail != x.says {
+			t.Errorf("%+v: %+v", x, f)
+		}
+	}
+}

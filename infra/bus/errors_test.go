@@ -18,3 +18,23 @@ func TestNoLeaderHasTwoCauses(t *testing.T) {
 		}
 	}
 }
+
+// TestFullDiskNeedsNoRestart: NATS switches JetStream off when its disk is full. Where that is the cause the node begins anew
+// by itself once there is room, and does not send anybody to restart it.
+func TestFullDiskNeedsNoRestart(t *testing.T) {
+	s, err := StartServer(t.Context(), ServerConfig{Name: "node", Dir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.server.DisableJetStream(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Healthy(); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "then restart") {
+		t.Errorf("for another cause: %v", err)
+	}
+	s.said.Errorf("Filestore [%s] Critical write error: %v", "KV_feeds", "write 1.blk: no space left on device")
+	if err := s.Healthy(); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "begins anew by itself") {
+		t.Errorf("a full disk: %v", err)
+	}
+}

@@ -201,10 +201,13 @@ func (n *Node) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // healthy says whether the server still takes writes. It gives up by itself when
 // its disk fails or is full.
 func (n *Node) healthy() error {
+	if err := n.Broken(); err != nil {
+		return err
+	}
 	if !n.server.JetStreamEnabled() {
 		return fmt.Errorf("%w: the embedded node stopped storing: free disk space or check the disk, then restart", ErrFull)
 	}
-	return n.Broken()
+	return nil
 }
 
 // Broken says that a write to the node's folder has failed, most often because its disk is full:
