@@ -188,7 +188,7 @@ func TestErrors(t *testing.T) {
 	checkProblem(t, get(h, local+"/v1/nothing"), http.StatusNotFound, "there are /v1/entries, /v1/recordings, /v1/server, /v1/streams, /v1/streams/{entry}")
 	// A node of the bus names only what it has, and of the rest says where it is.
 	bus := handler(t, func(c *Config) { c.Streams, c.Cluster = nil, fakeCluster{} })
-	checkProblem(t, get(bus, local+"/v1/nothing"), http.StatusNotFound, "there are /v1/nodes")
+	checkProblem(t, get(bus, local+"/v1/nothing"), http.StatusNotFound, "Here are /readyz, /metrics and /v1/nodes")
 	checkProblem(t, get(bus, local+"/v1/recordings"), http.StatusNotFound, "another role")
 	checkProblem(t, get(h, local+"/nothing.js"), http.StatusNotFound, "console")
 	checkProblem(t, get(h, "http://evil.example/v1/streams"), http.StatusForbidden, "admin.token")
