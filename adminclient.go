@@ -58,6 +58,9 @@ func (a *adminClient) ask(ctx context.Context, method, path string, body []byte,
 	if err != nil {
 		return err
 	}
+	if status == http.StatusUnauthorized {
+		return fmt.Errorf("the klive at %s does not take the admin token of this configuration: set admin.token (KLIVE_ADMIN_TOKEN) to its own", a.base)
+	}
 	if status/100 != 2 {
 		var problem struct {
 			Detail string `json:"detail"`

@@ -18,6 +18,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"klive/infra/bus"
 	"klive/infra/config"
 	"klive/infra/kaltura"
 	"klive/infra/node"
@@ -51,6 +52,7 @@ func (doctorCmd) Run(ctx context.Context, g *global) error {
 		findings = append(findings, folderFinding(c), busNodeFinding(ctx, c))
 	case err == nil:
 		findings = append(findings, portFindings(ctx, c)...)
+		findings = append(findings, runningFinding(ctx, c)...)
 		findings = append(findings, folderFinding(c), tlsFinding(c))
 		findings = append(findings, datagramFindings(c)...)
 		findings = append(findings, sharedFindings(ctx, c)...)
@@ -226,6 +228,8 @@ func busNodeFinding(ctx context.Context, c *config.Config) finding {
 	switch text := readiness(ctx, c); {
 	case text == "":
 		f.OK, f.Detail = true, "does not run (none answers at admin.listen); start it with klive bus, and ask again"
+	case strings.Contains(text, bus.ErrFull.Error()), strings.Contains(text, "disk of the data folder"):
+		f.Detail, f.Advice = text, "make room on the disk of its data folder; the other nodes go on meanwhile"
 	case strings.HasPrefix(text, "not "):
 		f.Detail, f.Advice = text, "start the nodes that it misses, and see that they reach each other under the addresses in bus.cluster.routes"
 	case strings.HasPrefix(text, node.Full):
@@ -256,6 +260,8 @@ func folderFinding(c *config.Config) finding {
 	case free >= 0 && free < int64(c.Limits.Disk) && !busNode(c):
 		f.Detail = fmt.Sprintf("%s, less than limits.disk (%d MiB)", detail, c.Limits.Disk>>20)
 		f.Advice = "make room, or lower limits.disk: a klive that keeps media here takes no new streams with so little"
+	case isLittle(free) && busNode(c):
+		f.Detail, f.Advice = detail, fmt.Sprintf("make room: what a bus node stores may grow to bus.maxStore (%v GiB), and without room it stops", int64(c.Bus.MaxStore)>>30)
 	case isLittle(free):
 		f.Detail, f.Advice = detail, "make room: one 5 Mbit/s stream with a DVR window of two hours takes 4.5 GB"
 	default:
@@ -357,13 +363,21 @@ func datagramFindings(c *config.Config) []finding {
 func sharedFindings(ctx context.Context, c *config.Config) (out []finding) {
 	if c.Bus.URL != "" {
 		found, err := node.CheckBus(ctx, c)
-		out = append(out, sharedFinding("bus", found, err, "correct bus.url and what belongs to it; README.md tells how"))
+		out = append(out, sharedFinding("bus", found, err, busAdvice(err)))
 	}
 	if !strings.HasPrefix(c.Storage.URL, "s3:") {
 		return append(out, storeFinding(ctx, c))
 	}
 	found, err := node.CheckBucket(ctx, c)
 	return append(out, sharedFinding("bucket", found, err, "correct storage.url, or the rights of its credentials"))
+}
+
+// busAdvice tells a bus that does not answer, whose nodes may be away, from one that the configuration does not fit.
+func busAdvice(err error) string {
+	if errors.Is(err, bus.ErrUnavailable) {
+		return "see that the bus nodes run, most of them when it is a cluster (/readyz of one names those that it misses), and that bus.url leads there"
+	}
+	return "correct bus.url and what belongs to it; README.md tells how"
 }
 
 func sharedFinding(check, found string, err error, advice string) finding {

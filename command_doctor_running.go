@@ -38,6 +38,23 @@ func findRunning(ctx context.Context, c *config.Config) *running {
 	return &running{holds: answer.Process}
 }
 
+// runningFinding asks the klive that runs here whether it takes work; what is wrong with the host, such as its clock,
+// it knows already.
+func runningFinding(ctx context.Context, c *config.Config) []finding {
+	f := finding{Check: "klive", Detail: readiness(ctx, c)}
+	switch {
+	case f.Detail == "":
+		return nil // that none runs is no fault
+	case strings.HasPrefix(f.Detail, "not "):
+		f.Advice = "it takes no new streams and no other work until this is mended; what it has goes on as long as it can"
+	case strings.HasPrefix(f.Detail, node.Full):
+		f.Advice = "what it has goes on; send further streams elsewhere, or give it more room (limits)"
+	default:
+		f.OK = true
+	}
+	return []finding{f}
+}
+
 // has reports whether a port that is in use is this klive's. One that does not say is believed.
 func (r *running) has(key, address string) bool {
 	if r == nil || r.holds == nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"klive/infra/bus"
 	"klive/infra/config"
 	"klive/infra/telemetry"
 )
@@ -97,5 +98,55 @@ func TestDoctorAsksForTranscodeWorkers(t *testing.T) {
 	c.Admin.Listen = ""
 	if list := transcodeFindings(t.Context(), c); len(list) != 0 {
 		t.Errorf("nothing runs: %+v", list)
+	}
+}
+
+// TestDoctorAsksTheKliveThatRuns: one that takes no work, or no streams, is a finding in its own words; none is none.
+func TestDoctorAsksTheKliveThatRuns(t *testing.T) {
+	text := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, text) }))
+	defer s.Close()
+	c := config.Default()
+	c.Admin.Listen = s.Listener.Addr().String()
+	for _, text = range []string{"not ready: this host's clock is 5s ahead", "full: 1 stream (limits.streams is 1)", "ready"} {
+		list := runningFinding(t.Context(), c)
+		if len(list) != 1 || list[0].Detail != text || list[0].OK != (text == "ready") || list[0].OK != (list[0].Advice == "") {
+			t.Errorf("%q: %+v", text, list)
+		}
+	}
+	c.Admin.Listen = ""
+	if list := runningFinding(t.Context(), c); len(list) != 0 {
+		t.Errorf("nothing runs: %+v", list)
+	}
+}
+
+// TestDoctorTellsAwayFromWrong: where the bus does not answer its nodes are looked at first, not the configuration.
+func TestDoctorTellsAwayFromWrong(t *testing.T) {
+	if a := busAdvice(fmt.Errorf("%w: connect", bus.ErrUnavailable)); !strings.HasPrefix(a, "see that the bus nodes run") {
+		t.Errorf("away: %s", a)
+	}
+	if a := busAdvice(bus.ErrDenied); !strings.HasPrefix(a, "correct bus.url") {
+		t.Errorf("denied: %s", a)
+	}
+}
+
+// TestDoctorOfAFullBusNode: one whose disk is full is not sent to look for other nodes.
+func TestDoctorOfAFullBusNode(t *testing.T) {
+	text := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, text) }))
+	defer s.Close()
+	c := config.Default()
+	c.Admin.Listen = s.Listener.Addr().String()
+	for _, x := range []struct{ says, advice string }{
+		{"not ready: " + bus.ErrFull.Error() + ": the bus could not write to its folder", "make room"},
+		{"not ready: the disk of the data folder /x is full: 3 MiB are left; free some space", "make room"},
+		{"not ready: bus: not available: not connected: bus-3:6222", "start the nodes that it misses"},
+		{"full: 299 connections of the 299 that its file descriptors allow", "let it have more file descriptors"},
+		{"ready, but not connected: bus-3:6222", ""},
+	} {
+		text = x.says
+		if f := busNodeFinding(t.Context(), c); f.OK != (x.advice == "") || !strings.HasPrefix(f.Advice, x.advice) || f.Detail != x.says {
+			t.Errorf("%+v: %+v", x, f)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -59,8 +60,12 @@ func (d *drainCmd) Run(ctx context.Context, g *global) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		held = admin.Held{} // what the answer leaves out is not so any more
 		if err := client.get(ctx, "/v1/drain", &held); err != nil {
 			return err
+		}
+		if !held.Draining {
+			return errors.New("this klive drains no more, and takes new streams: somebody took the drain back, or started it again")
 		}
 	}
 	if g.JSON {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -244,10 +245,15 @@ func (r *entryRemoveCmd) remove(ctx context.Context, g *global, client *kaltura.
 
 // hint adds what to do when the API does not answer.
 func hint(c *config.Config, err error) error {
-	if kaltura.Unavailable(err) && c.Kaltura.URL == "" {
+	var answer *kaltura.APIError
+	switch {
+	case !kaltura.Unavailable(err) || c.Kaltura.URL != "":
+		return err
+	case errors.As(err, &answer):
+		return fmt.Errorf("%w; it runs, and %q says what it lacks", err, "klive health")
+	default:
 		return fmt.Errorf("%w; is %q running with this configuration?", err, "klive serve")
 	}
-	return err
 }
 
 func yesNo(b bool) string {

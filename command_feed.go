@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"klive/infra/admin"
@@ -52,12 +54,52 @@ func (feedListCmd) Run(ctx context.Context, g *global) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	for i := range answer.Streams {
-		if s := &answer.Streams[i]; s.Problem != "" {
-			fmt.Printf("%s: %s\n", s.Feed, s.Problem)
-		}
+	for _, note := range feedNotes(answer.Streams) {
+		fmt.Println(note)
 	}
 	return nil
+}
+
+// feedNotes is what the list has no column for: what is wrong with a stream, and choices of encoders that send nothing.
+func feedNotes(list []admin.Stream) (notes []string) {
+	seen := map[string]bool{}
+	for i := range list {
+		s := &list[i]
+		if s.Problem != "" {
+			notes = append(notes, s.Feed+": "+s.Problem)
+		}
+		if note := rungNote(s); note != "" && s.State == admin.StateLive {
+			notes = append(notes, s.Feed+": "+note)
+		}
+		if s.Preferred != "" && !seen[s.Entry] && !sends(list, s.Entry, s.Preferred) {
+			notes = append(notes, fmt.Sprintf("%s: pinned to the %s, which sends nothing; %q takes that back", s.Entry, s.Preferred, "klive feed pin "+s.Entry+" auto"))
+		}
+		seen[s.Entry] = true
+	}
+	return notes
+}
+
+// rungNote names the rungs that lack some of the newest segments, and why the last of them does.
+func rungNote(s *admin.Stream) string {
+	var lacking []string
+	why := ""
+	for _, r := range s.Rungs {
+		if r.Gaps > 0 {
+			lacking = append(lacking, fmt.Sprintf("%s (%d of %d)", r.Rendition, r.Gaps, r.Segments))
+			why = r.Reason
+		}
+	}
+	if lacking == nil {
+		return ""
+	}
+	return "of the newest segments gaps are in " + strings.Join(lacking, ", ") + strings.TrimSuffix(": "+why, ": ")
+}
+
+// sends reports whether one of an entry's encoders is there.
+func sends(list []admin.Stream, entry, index string) bool {
+	return slices.ContainsFunc(list, func(s admin.Stream) bool {
+		return s.Entry == entry && s.Index == index && s.State != admin.StateGone && s.State != admin.StateSilent
+	})
 }
 
 type feedPinCmd struct {
@@ -91,12 +133,36 @@ func (p *feedPinCmd) Run(ctx context.Context, g *global) error {
 	if g.JSON {
 		return printJSON(os.Stdout, map[string]string{"entry": entry, "index": p.Index})
 	}
-	if p.Index == "auto" {
-		fmt.Printf("%s: the primary while it is healthy, else the backup\n", entry)
-	} else {
-		fmt.Printf("%s: the %s while it sends, as soon as a keyframe of it fits\n", entry, p.Index)
+	text, err := p.outcome(ctx, g, client, entry)
+	if err != nil {
+		return err
 	}
+	fmt.Println(text)
 	return nil
+}
+
+// outcome says what follows from the choice.
+func (p *feedPinCmd) outcome(ctx context.Context, g *global, client *adminClient, entry string) (string, error) {
+	if p.Index == "auto" {
+		c, _, err := g.settings()
+		if err != nil {
+			return "", err
+		}
+		if c.Failover.Return == "manual" {
+			return entry + ": the encoder that viewers see now, until it fails (failover.return is manual)", nil
+		}
+		return entry + ": the primary while it is healthy, else the backup", nil
+	}
+	var answer struct {
+		Streams []admin.Stream `json:"streams"`
+	}
+	if err := client.get(ctx, "/v1/streams/"+entry, &answer); err != nil {
+		return "", fmt.Errorf("the %s of %s is chosen; what it does now can't be asked: %w", p.Index, entry, err)
+	}
+	if !sends(answer.Streams, entry, p.Index) {
+		return fmt.Sprintf("%s: the %s as soon as it sends; now it sends nothing, and viewers see the other one", entry, p.Index), nil
+	}
+	return fmt.Sprintf("%s: the %s while it sends, as soon as a keyframe of it fits", entry, p.Index), nil
 }
 
 type feedKickCmd struct {

@@ -30,7 +30,7 @@ type commands struct {
 	Entry     entryCmd     `cmd:"" help:"List, add and remove live entries."`
 	Sign      signCmd      `cmd:"" help:"Sign a viewer's address of an entry, for deployments with viewer.keys."`
 	KS        ksCmd        `cmd:"" name:"ks" help:"Sign a Kaltura session for the API."`
-	Feed      feedCmd      `cmd:"" help:"List the streams that are on the air, and end one."`
+	Feed      feedCmd      `cmd:"" help:"List the streams that are on the air, choose between two encoders of an entry, and end one."`
 	Health    healthCmd    `cmd:"" help:"Ask the klive that runs here whether it takes work; the exit code says so."`
 	Drain     drainCmd     `cmd:"" help:"Have the klive that runs here take nothing on any more, and wait until it holds nothing: before it is ended."`
 	Version   versionCmd   `cmd:"" help:"Show the version."`

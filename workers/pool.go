@@ -207,6 +207,9 @@ func (p *Pool) drain() {
 	if len(owned) > 0 {
 		p.Log.Info("ending: giving the live entries up", "entries", len(owned), "handed to other workers", len(heirs), "unregistering", !leave)
 	}
+	if len(owned) > 0 && p.Beats != nil && !leave {
+		p.Log.Warn("no other worker is there to take the live entries: viewers of those that are on the air get nothing until one is", "entries", len(owned))
+	}
 	for _, o := range append(owned, others...) {
 		o.retire(leave, heirs[o])
 	}

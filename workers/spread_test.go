@@ -150,6 +150,33 @@ func TestEndingWorkerHandsOver(t *testing.T) {
 	})
 }
 
+// TestLastWorkerTellsWhatItsEndMeans: the entries of an ending worker go to others without a word of warning; with nobody
+// there to take them it says what viewers get.
+func TestLastWorkerTellsWhatItsEndMeans(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, log := newWorld(t), &lines{}
+		w.logs = log
+		defer w.stopAll()
+		a, b := w.start("a"), w.start("b")
+		time.Sleep(time.Second)
+		published := make(chan struct{})
+		go func() { defer close(published); w.publish(1, 30*time.Second) }()
+		time.Sleep(10 * time.Second)
+		if w.holder() == "b" {
+			a, b = b, a
+		}
+		const warning = "no other worker is there to take the live entries"
+		for i, p := range []*process{a, b} {
+			p.stop()
+			if n := log.count(warning); n != i {
+				t.Errorf("after the end of %d workers it is said %d times", i+1, n)
+			}
+			time.Sleep(4 * time.Second)
+		}
+		<-published
+	})
+}
+
 // TestKilledWorkerIsReplaced measures how long a stream has no owner.
 func TestKilledWorkerIsReplaced(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -107,6 +107,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.root.Ser
 func (h *Handler) routes() http.Handler {
 	inner := http.NewServeMux()
 	api := newResources(inner)
+	unknown := api.notFound
 	// A page of another site must not act with this browser's cookie, or from this host.
 	own := http.NewCrossOriginProtection()
 	if h.config.Streams != nil {
@@ -117,9 +118,9 @@ func (h *Handler) routes() http.Handler {
 		api.handle(http.MethodGet, "/v1/recordings", http.HandlerFunc(h.recordings))
 		inner.Handle("/", h.console)
 	} else {
-		for _, path := range []string{"/", "/v1/streams", "/v1/streams/", "/v1/entries", "/v1/server", "/v1/recordings"} {
-			inner.HandleFunc(path, elsewhere)
-		}
+		unknown = elsewhere
+		inner.HandleFunc("/", elsewhere)
+		inner.HandleFunc("/v1/drain", nothingToDrain)
 	}
 	if h.config.Entries != nil {
 		api.handle(http.MethodPost, "/v1/entries", own.Handler(http.HandlerFunc(h.addEntry)))
@@ -151,7 +152,7 @@ func (h *Handler) routes() http.Handler {
 		inner.Handle("GET /vod/", h.config.VOD)
 	}
 	api.refuseOthers()
-	inner.HandleFunc("/v1/", api.notFound)
+	inner.HandleFunc("/v1/", unknown)
 	inner.Handle("GET /metrics", promhttp.HandlerFor(h.config.Metrics, promhttp.HandlerOpts{}))
 	inner.HandleFunc("/debug/pprof/", pprof.Index)
 	inner.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -176,6 +177,11 @@ func (h *Handler) routes() http.Handler {
 // elsewhere answers on a process that knows nothing of streams.
 func elsewhere(w http.ResponseWriter, _ *http.Request) {
 	problem(w, http.StatusNotFound, "this process is a node of klive's bus: it has no console and knows nothing of streams and entries; ask the admin listener of another role. Here are /readyz, /metrics and /v1/nodes")
+}
+
+// nothingToDrain answers there who wants to end the process.
+func nothingToDrain(w http.ResponseWriter, _ *http.Request) {
+	problem(w, http.StatusNotFound, "a node of klive's bus has nothing to drain: end it while the others are there, one after the other; each /readyz says which are missing")
 }
 
 func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {

@@ -188,7 +188,7 @@ func TestErrors(t *testing.T) {
 	checkProblem(t, get(h, local+"/v1/nothing"), http.StatusNotFound, "there are /v1/entries, /v1/recordings, /v1/server, /v1/streams, /v1/streams/{entry}")
 	// A node of the bus names only what it has, and of the rest says where it is.
 	bus := handler(t, func(c *Config) { c.Streams, c.Cluster = nil, fakeCluster{} })
-	checkProblem(t, get(bus, local+"/v1/nothing"), http.StatusNotFound, "there are /v1/nodes")
+	checkProblem(t, get(bus, local+"/v1/nothing"), http.StatusNotFound, "Here are /readyz, /metrics and /v1/nodes")
 	checkProblem(t, get(bus, local+"/v1/recordings"), http.StatusNotFound, "another role")
 	checkProblem(t, get(h, local+"/nothing.js"), http.StatusNotFound, "console")
 	checkProblem(t, get(h, "http://evil.example/v1/streams"), http.StatusForbidden, "admin.token")
@@ -432,6 +432,18 @@ func TestNotHereNotYet(t *testing.T) {
 	}
 	checkProblem(t, get(bare, local+"/v1/streams"), http.StatusServiceUnavailable, "waiting for the bus at nats://bus:4222")
 	checkProblem(t, get(handler(t, func(c *Config) { c.Streams = fakeStreams{err: errors.New("x")} }), local+"/v1/streams"), http.StatusServiceUnavailable, "log says why")
+}
+
+// A node of the bus says what it is to whatever it is asked that it does not know, and how it is ended to who would drain it.
+func TestBusNodeSaysWhatItIs(t *testing.T) {
+	h := handler(t, func(c *Config) { c.Streams, c.Cluster = nil, fakeCluster{} })
+	for _, path := range []string{"/", "/v1/streams", "/v1/usage", "/v1/entries/0_demolive/pin", "/v1/recordings", "/v1/nosuch"} {
+		checkProblem(t, get(h, local+path), http.StatusNotFound, "this process is a node of klive's bus")
+	}
+	checkProblem(t, get(h, local+"/v1/drain"), http.StatusNotFound, "has nothing to drain: end it while the others are there")
+	if text := body(t, get(h, local+"/v1/nodes")); text != "{\"nodes\":[]}\n" {
+		t.Errorf("nodes: %s", text)
+	}
 }
 
 // A feed is asked of by programs with the token and by the console, not by other pages.

@@ -22,8 +22,10 @@ type NodeState struct {
 	Roles   []string `json:"roles"`
 	Version string   `json:"version"`
 	// Address is its internal one; empty when it has none.
-	Address  string `json:"address,omitempty"`
-	Ready    bool   `json:"ready"`
+	Address string `json:"address,omitempty"`
+	Ready   bool   `json:"ready"`
+	// Why is why it is not ready, or is and takes no new streams.
+	Why      string `json:"why,omitempty"`
 	Draining bool   `json:"draining,omitempty"`
 	// Owned is how many entries it owns, Load the sum of their bitrates in bit/s.
 	Owned int   `json:"owned"`

@@ -58,10 +58,13 @@ type Stream struct {
 	Rungs []Rung `json:"rungs,omitempty"`
 	// Health is how much of the last ten seconds the feed brought media for, 0 to 100, less the share of its
 	// newest segments that are gaps for viewers; nil when its gateway does not say, and once the encoder is gone.
-	// Problem names those gaps. Pinned says that an operator prefers it.
+	// Problem names those gaps.
 	Health  *int   `json:"health,omitempty"`
 	Problem string `json:"problem,omitempty"`
-	Pinned  bool   `json:"pinned,omitempty"`
+	// Preferred is which encoder of the entry an operator has chosen, "primary" or "backup", whether or not it is
+	// there; empty without a choice. Pinned says that it is this one.
+	Preferred string `json:"preferred,omitempty"`
+	Pinned    bool   `json:"pinned,omitempty"`
 	// Link is how the connection does, for protocols that know it.
 	Link *live.LinkStats `json:"link,omitempty"`
 	// PlayPath is the path of the entry's playlist. The answer holds the whole address.

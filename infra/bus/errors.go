@@ -93,8 +93,10 @@ func classifyAPI(err error) (advice string, sentinel error) {
 		return "delete what is not needed, or give the bus a larger bound or disk", ErrFull
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 		return "", ErrTooLarge
-	case codeTemporary, codeInProcess:
-		return "the bus is electing a leader; it is tried again", ErrUnavailable
+	case codeTemporary:
+		return ErrElecting.Error(), ErrUnavailable
+	case codeInProcess:
+		return "the same message is on its way; it is tried again", ErrUnavailable
 	case codeNoPeers:
 		return "fewer bus nodes are there, and have room, than it takes: start those that are missing, or give them a larger bus.maxMemory and bus.maxStore", ErrUnavailable
 	case codeReplicasUnsupported:

@@ -201,10 +201,13 @@ func (n *Node) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 // healthy says whether the server still takes writes. It gives up by itself when
 // its disk fails or is full.
 func (n *Node) healthy() error {
+	if err := n.Broken(); err != nil {
+		return err
+	}
 	if !n.server.JetStreamEnabled() {
 		return fmt.Errorf("%w: the embedded node stopped storing: free disk space or check the disk, then restart", ErrFull)
 	}
-	return n.Broken()
+	return nil
 }
 
 // Broken says that a write to the node's folder has failed, most often because its disk is full:
@@ -234,6 +237,8 @@ type nodeLogger struct {
 	fatal atomic.Pointer[string]
 	// crowded is when it was last told, in ns, that clients are refused for want of room.
 	crowded atomic.Int64
+	// stalled is when it was last told, in ns, that streams take no writes for want of nodes.
+	stalled atomic.Int64
 	// unwritten is the server's line about a write to its folder that failed.
 	unwritten atomic.Pointer[string]
 }
@@ -269,7 +274,7 @@ func (l *nodeLogger) Fatalf(format string, v ...any) {
 	l.log.Error("nats: " + text)
 }
 
-// crowdedEvery is how often it is told that clients are refused.
+// crowdedEvery is how often it is told that clients are refused, or that streams take no writes.
 const crowdedEvery = time.Minute
 
 // again reports whether something may be told that was told last at an instant, which it then notes.
@@ -301,7 +306,17 @@ func (l *nodeLogger) tell(level slog.Level, text string) {
 			return
 		}
 		text = "clients are refused as they come: this node has as many connections as its file descriptors allow; let it have more (ulimit -n, LimitNOFILE), and look who connects"
-	case strings.Contains(text, "will rebuild"), strings.Contains(text, "Recovering stream state from index errored"), strings.Contains(text, "TTL state is outdated"): // after each end without a word, once for each stream: it is what disks are for
+	case strings.Contains(text, "has NO quorum"): // one for each stream and consumer, again and again
+		if !l.again(&l.stalled) {
+			return
+		}
+		about = append(about, "first", text)
+		text = "nothing is written to streams of which most copies are on nodes that are away: start those"
+	case strings.Contains(text, "resetting first sequence"): // once for each stream that has dropped old records while this node was away
+		level = slog.LevelDebug
+	case strings.Contains(text, "will rebuild"), strings.Contains(text, "Recovering stream state from index errored"), strings.Contains(text, "Stream state too short"), strings.Contains(text, "TTL state is outdated"): // after each end without a word, once for each stream: it is what disks are for
+		level = slog.LevelDebug
+	case strings.HasPrefix(lower, "plaintext passwords detected"): // bus.password stands in klive's configuration, or in a file of its own
 		level = slog.LevelDebug
 	case ofRoute.MatchString(text):
 		m := ofRoute.FindStringSubmatch(text)

@@ -276,11 +276,11 @@ func (s *Server) Control() *Control { return s.control }
 // Healthy says why the node does not serve, nil if it does: in a cluster most of
 // the nodes must have found each other, and this one must have what they have.
 func (s *Server) Healthy() error {
+	if err := s.Broken(); err != nil {
+		return err // which NATS may have switched JetStream off for, and which it recovers from
+	}
 	if !s.server.JetStreamEnabled() {
 		return fmt.Errorf("%w: the node stopped storing: free disk space or check the disk, then restart", ErrFull)
-	}
-	if err := s.Broken(); err != nil {
-		return err
 	}
 	if st := s.server.Healthz(&server.HealthzOptions{JSMetaOnly: true}); st.Error != "" {
 		return fmt.Errorf("%w: %s%s", ErrUnavailable, st.Error, s.advice())

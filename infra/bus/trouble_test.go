@@ -39,7 +39,7 @@ func TestTrouble(t *testing.T) {
 }
 
 // What the server says of a node that is away is the same line each time; what it finds on its
-// disk after an end without a word is nobody's concern.
+// disk after an end without a word is nobody's concern, nor is that bus.password is not hashed.
 func TestNodeLogNoise(t *testing.T) {
 	var log bytes.Buffer
 	l := &nodeLogger{log: slog.New(slog.NewTextHandler(&log, nil))}
@@ -47,8 +47,27 @@ func TestNodeLogNoise(t *testing.T) {
 	l.Warnf("Filestore [KV_feeds] Stream state outdated, last block has additional entries, will rebuild")
 	l.Warnf("Filestore [KV_feeds] Recovering stream state from index errored: prior state file")
 	l.Warnf("Filestore [KV_feeds] TTL state is outdated; attempting to recover using linear scan (seq 1 to 9)")
+	l.Warnf("Filestore [KV_feeds] Stream state too short (0 bytes)")
+	l.Warnf("Catchup for stream '%s > %s' resetting first sequence: %d on catchup request", "$G", "KV_feeds", 7)
+	l.Warnf("Plaintext passwords detected, use nkeys or bcrypt")
 	text := log.String()
 	if strings.Count(text, "\n") != 1 || !strings.Contains(text, `level=WARN msg="nats: another bus node is not reached`) || !strings.Contains(text, "connection refused") || strings.Contains(text, "attempt") {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
+// TestNodeLogOfMissingNodes: what stands for each stream, over and over, while most nodes are away is one line a minute that
+// says what to do.
+func TestNodeLogOfMissingNodes(t *testing.T) {
+	var log bytes.Buffer
+	l := &nodeLogger{log: slog.New(slog.NewTextHandler(&log, nil))}
+	for range 3 {
+		for _, name := range []string{"KV_epochs", "KV_feeds", "klive_media_0"} {
+			l.Warnf("JetStream cluster stream '%s > %s' has NO quorum, stalled", "$G", name)
+			l.Warnf("JetStream cluster consumer '%s > %s > %s' has NO quorum, stalled.", "$G", name, "c")
+		}
+	}
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "nodes that are away: start those") || !strings.Contains(text, "KV_epochs") {
 		t.Errorf("the log:\n%s", text)
 	}
 }

@@ -31,6 +31,8 @@ type Beat struct {
 	// Time is its wall clock.
 	Time  time.Time `json:"time"`
 	Ready bool      `json:"ready"`
+	// Why is why it is not ready, or is and takes no new streams, at most 512 bytes.
+	Why string `json:"why,omitempty"`
 	// Draining says that it was asked to end: it takes nothing on.
 	Draining bool `json:"draining,omitempty"`
 	// BusRTT is how long the bus took for its last answer.
@@ -74,6 +76,7 @@ type TranscodeBeat struct {
 // Marshal returns the beat's wire form.
 func (b Beat) Marshal() ([]byte, error) {
 	b.Version = beatVersion
+	b.Why = cutAway(b.Why)
 	if b.Spool != nil {
 		short := *b.Spool
 		short.Away = cutAway(short.Away)
@@ -113,7 +116,7 @@ func UnmarshalBeat(data []byte) (Beat, error) {
 	if b.Name == "" || len(b.Name) > maxBeatText || len(b.Release) > maxBeatText || len(b.Internal) > maxBeatText || len(b.Roles) > maxBeatRoles {
 		return b, fmt.Errorf("live: beat: it has no name, or lists more than a beat may")
 	}
-	if b.Spool != nil && len(b.Spool.Away) > maxBeatAway || b.Transcode != nil && len(b.Transcode.Away) > maxBeatAway {
+	if len(b.Why) > maxBeatAway || b.Spool != nil && len(b.Spool.Away) > maxBeatAway || b.Transcode != nil && len(b.Transcode.Away) > maxBeatAway {
 		return b, fmt.Errorf("live: beat of %s: its reason is too long", b.Name)
 	}
 	if w := b.Worker; w != nil && (w.Owned < 0 || w.Load < 0) {

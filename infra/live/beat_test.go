@@ -56,13 +56,13 @@ func TestBeatOfAnotherRelease(t *testing.T) {
 // What a store says of itself may be long; the beat goes out all the same.
 func TestBeatWithALongReason(t *testing.T) {
 	long := strings.Repeat("x", 511) + "ü" + strings.Repeat("y", 1000)
-	sent := Beat{Name: "a", Spool: &SpoolBeat{Away: long}, Transcode: &TranscodeBeat{Away: long}}
+	sent := Beat{Name: "a", Why: long, Spool: &SpoolBeat{Away: long}, Transcode: &TranscodeBeat{Away: long}}
 	wire, err := sent.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
 	b, err := UnmarshalBeat(wire)
-	if err != nil || b.Spool.Away != long[:511] || b.Transcode.Away != long[:511] || len(sent.Spool.Away) < 1000 || len(sent.Transcode.Away) < 1000 {
+	if err != nil || b.Why != long[:511] || b.Spool.Away != long[:511] || b.Transcode.Away != long[:511] || len(sent.Spool.Away) < 1000 || len(sent.Transcode.Away) < 1000 {
 		t.Errorf("%+v, %+v, %v", b.Spool, b.Transcode, err)
 	}
 }

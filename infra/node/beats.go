@@ -55,15 +55,20 @@ func (n *Node) beat() []byte {
 
 // describe is this process as it is now.
 func (n *Node) describe() live.Beat {
+	why := n.Ready(context.Background())
+	text := ""
+	if why != nil {
+		text = why.Error()
+	}
 	if n.server != nil { // its clock is nobody's concern
 		return live.Beat{
 			Name: n.process, Roles: []string{busRole}, Release: n.cfg.Version,
-			Ready: n.Ready(context.Background()) == nil, Draining: n.Held().Draining,
+			Ready: why == nil, Why: text, Draining: n.Held().Draining,
 		}
 	}
 	b := live.Beat{
 		Name: n.process, Roles: n.doing().Names(), Release: n.cfg.Version, Internal: n.address, Time: time.Now(),
-		Ready: n.Ready(context.Background()) == nil, Draining: n.Held().Draining, BusRTT: n.pulse.roundTrip(),
+		Ready: why == nil, Why: text, Draining: n.Held().Draining, BusRTT: n.pulse.roundTrip(),
 	}
 	if n.roles.Has(LiveWorker) {
 		b.Ready = n.able() == nil // a gateway in the same process that is full keeps no entry from it

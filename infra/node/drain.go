@@ -29,8 +29,17 @@ type drain struct {
 	final string             // why the drain can't be taken back any more; empty while it can
 }
 
-// errDraining is why a draining node takes nothing on.
-var errDraining = errors.New("shutting down")
+// Why a draining node takes nothing on: it is ending, or was told to drain and goes on otherwise.
+var (
+	errEnding   = errors.New("shutting down")
+	errDraining = errors.New(`draining, nothing new is taken on ("klive drain --cancel" takes it back)`)
+)
+
+// finalHandover is why a worker's drain can't be taken back, finalEnd why that of a process that ends can't.
+const (
+	finalHandover = "this worker hands its entries over to others; start the process again"
+	finalEnd      = "this process is ending"
+)
 
 // begin marks the node as draining.
 func (d *drain) begin(now time.Time) {
@@ -45,6 +54,21 @@ func (d *drain) begun() (since time.Time, draining bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.since, !d.since.IsZero()
+}
+
+// why says why a draining node takes nothing on; nil while it is not draining.
+func (d *drain) why() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.since.IsZero():
+		return nil
+	case d.final == finalEnd:
+		return errEnding
+	case d.final != "":
+		return errors.New("draining, nothing new is taken on: " + d.final)
+	}
+	return errDraining
 }
 
 // wait is the wait for the encoders, once in a drain; ok is false when the node is not draining or waits already.
@@ -66,7 +90,7 @@ func (d *drain) finish(why string) bool {
 	if d.since.IsZero() {
 		return false
 	}
-	if d.final == "" {
+	if d.final == "" || why == finalEnd {
 		d.final = why
 	}
 	return true
@@ -140,7 +164,7 @@ func (n *Node) letGo() {
 	n.running.Go(func() {
 		defer stop()
 		// Where there are no others, what is on the air is packaged until the process ends.
-		if n.vacated(ctx) && cluster(n.settings) && n.retire != nil && n.drain.finish("this worker hands its entries over to others; start the process again") {
+		if n.vacated(ctx) && cluster(n.settings) && n.retire != nil && n.drain.finish(finalHandover) {
 			n.retire()
 		}
 	})

@@ -31,7 +31,7 @@ func TestDrainBeforeTheEnd(t *testing.T) {
 		}
 		r.node.Drain()
 		r.node.Drain()
-		if err := r.node.Ready(t.Context()); err == nil || err.Error() != "shutting down" {
+		if err := r.node.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "klive drain --cancel") {
 			t.Errorf("readiness says %v", err)
 		}
 		h := r.node.Held()
@@ -104,6 +104,9 @@ func TestDrainIsTakenBack(t *testing.T) {
 		r.close()
 		if err := r.node.Undrain(); !errors.Is(err, admin.ErrDrained) {
 			t.Errorf("after the end: %v", err)
+		}
+		if err := r.node.Ready(t.Context()); err == nil || err.Error() != "shutting down" {
+			t.Errorf("after the end readiness says %v", err)
 		}
 	})
 }

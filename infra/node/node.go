@@ -241,10 +241,10 @@ func (n *Node) full() error {
 
 // able returns nil while nothing is wrong with the node, however much it has to do.
 func (n *Node) able() error {
-	_, draining := n.drain.begun()
+	if err := n.drain.why(); err != nil {
+		return err
+	}
 	switch {
-	case draining:
-		return errDraining
 	case n.assembled.Load() && n.server != nil:
 		if err := n.server.Healthy(); err != nil {
 			return err
@@ -270,7 +270,7 @@ func (n *Node) able() error {
 // to go by themselves, workers worker.drain to hand over; each other part has until ctx ends,
 // at most 15 s.
 func (n *Node) Close(ctx context.Context) {
-	n.beginDrain("this process is ending")
+	n.beginDrain(finalEnd)
 	wait, cancel := context.WithDeadline(ctx, n.drainUntil())
 	n.vacated(wait)
 	cancel()

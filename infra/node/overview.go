@@ -43,6 +43,7 @@ func (o overview) Nodes(context.Context) ([]admin.NodeState, error) {
 		s := nodeState(&p.Beat, p.heard)
 		if now.Sub(p.heard) > heardLately {
 			s.Ready = false // whatever it said
+			s.Why = "it was heard last " + now.Sub(p.heard).Round(time.Second).String() + " ago: it has ended, or is parted from the bus"
 		}
 		out = append(out, s)
 	}
@@ -52,7 +53,7 @@ func (o overview) Nodes(context.Context) ([]admin.NodeState, error) {
 
 func nodeState(b *live.Beat, heard time.Time) admin.NodeState {
 	s := admin.NodeState{
-		Name: b.Name, Roles: b.Roles, Version: b.Release, Address: b.Internal, Ready: b.Ready, Draining: b.Draining,
+		Name: b.Name, Roles: b.Roles, Version: b.Release, Address: b.Internal, Ready: b.Ready, Why: b.Why, Draining: b.Draining,
 		Feeds: b.Feeds, BusRTT: b.BusRTT.Seconds(), Heard: heard,
 	}
 	if b.Worker != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +49,44 @@ func TestHealthOfUnreadable(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Any node tells why another takes no work: whoever is called by an alert need not find its admin listener first.
+func TestNodesSayWhyTheyAreNotReady(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		d := newDeployment(t)
+		d.start("control", Control)
+		gateway := d.start("gateway", Gateway)
+		why := func() (ready bool, why string) {
+			t.Helper()
+			var answer struct {
+				Nodes []admin.NodeState `json:"nodes"`
+			}
+			d.get("control", "/v1/nodes", &answer)
+			for _, n := range answer.Nodes {
+				if slices.Contains(n.Roles, "gateway") {
+					return n.Ready, n.Why
+				}
+			}
+			t.Fatalf("no gateway is heard: %+v", answer)
+			return false, ""
+		}
+		time.Sleep(5 * time.Second)
+		if ready, text := why(); !ready || text != "" {
+			t.Errorf("at first: %v, %q", ready, text)
+		}
+		gateway.Drain()
+		time.Sleep(5 * time.Second)
+		if ready, text := why(); ready || !strings.Contains(text, "klive drain --cancel") {
+			t.Errorf("draining: %v, %q", ready, text)
+		}
+		gateway.part(true)
+		time.Sleep(heardLately + 2*time.Second)
+		if ready, text := why(); ready || !strings.Contains(text, "it was heard last") {
+			t.Errorf("parted: %v, %q", ready, text)
+		}
+	})
 }
 
 // Any node tells why the store of an entry's owner is away.

@@ -30,6 +30,7 @@ type statusReporter struct {
 	report func(context.Context) error
 	lease  func(context.Context) (*bus.Lease, error)
 	log    *slog.Logger
+	failed bool // the last report
 }
 
 // startStatus begins to report, unless it is off or klive serves a partner of its own: Kaltura
@@ -109,8 +110,16 @@ func (r *statusReporter) hold(ctx context.Context, lease *bus.Lease) {
 // once reports and returns when to do so again.
 func (r *statusReporter) once(ctx context.Context) time.Duration {
 	err := r.report(ctx)
+	if ctx.Err() != nil {
+		return r.every
+	}
+	failed := r.failed
+	r.failed = err != nil
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case err == nil:
+		if failed {
+			r.log.Info("the deployment's status is reported to Kaltura again")
+		}
 		return r.every
 	case kaltura.Unavailable(err):
 		r.log.Warn("the deployment's status can't be reported to Kaltura; trying again", "error", err)

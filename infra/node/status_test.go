@@ -114,6 +114,26 @@ func TestStatusThatCannotBeReported(t *testing.T) {
 	}
 }
 
+// Once Kaltura answers again the log says so: its last word is not that the status can't be reported.
+func TestStatusThatIsReportedAgain(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		r, b := statusRig(t)
+		log, calls := &buffer{}, 0
+		stop := r.reporter(b, "first", log, func() error {
+			if calls++; calls == 2 || calls == 3 {
+				return &kaltura.TransportError{Call: "mediaServer.reportStatus", Err: context.DeadlineExceeded}
+			}
+			return nil
+		})
+		time.Sleep(30 * time.Minute)
+		stop()
+		if n := strings.Count(log.String(), "is reported to Kaltura again"); n != 1 {
+			t.Errorf("%d times; the log says %s", n, log)
+		}
+	})
+}
+
 // A partner of its own never reports (row 109), nor does who is told not to.
 func TestStatusIsForTheMediaServersPartner(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -55,7 +55,8 @@ func (s streams) Streams(ctx context.Context) ([]admin.Stream, error) {
 			states[entry] = s.broadcast(ctx, entry)
 		}
 		one := stream(&records[i], states[entry], here, now)
-		one.Pinned = chosen[entry] == one.Index
+		one.Preferred = chosen[entry]
+		one.Pinned = one.Preferred == one.Index
 		out = append(out, one)
 	}
 	return out, nil

@@ -157,3 +157,23 @@ func TestStreamInPieces(t *testing.T) {
 		e.Close()
 	})
 }
+
+// TestAbsentChoiceIsShown: what an operator prefers stands at the entry's streams, also while that encoder is not there.
+func TestAbsentChoiceIsShown(t *testing.T) {
+	bustest.Prepare(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		defer r.close()
+		e := r.publish()
+		defer e.Abort()
+		for index, pinned := range map[string]bool{"backup": false, "primary": true, "": false} {
+			if err := (pins{r.node}).Pin(t.Context(), "0_demolive", index); err != nil {
+				t.Fatal(err)
+			}
+			list, err := streams{r.node}.Streams(t.Context())
+			if err != nil || len(list) != 1 || list[0].Preferred != index || list[0].Pinned != pinned {
+				t.Errorf("pinned to %q: %+v, %v", index, list, err)
+			}
+		}
+	})
+}

@@ -1,8 +1,11 @@
 package spool
 
 import (
+	"errors"
 	"strings"
 	"time"
+
+	"klive/storage"
 )
 
 // How often the log tells of a store that stays away, and of a new reason at most.
@@ -42,7 +45,11 @@ func (n *news) back(s *Spool, now time.Time) {
 		return
 	}
 	n.away = false
-	s.log.Info("spool: the store answers again", "away", now.Sub(s.health.since).Round(time.Millisecond),
+	text := "spool: the store answers again"
+	if errors.Is(s.health.cause, storage.ErrFull) { // which takes small objects all the time
+		text = "spool: the store takes objects again; it was full, and may be so still for larger ones"
+	}
+	s.log.Info(text, "away", now.Sub(s.health.since).Round(time.Millisecond),
 		"objects", len(s.shelf.byKey), "bytes", s.shelf.bytes)
 }
 

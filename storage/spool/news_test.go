@@ -102,8 +102,8 @@ func TestFullStoreIsOneOutage(t *testing.T) {
 			wg.Wait()
 			time.Sleep(4 * time.Second)
 		}
-		away, back := log.count("away; finished media"), log.count("answers again")
-		if most := segments * 4 / 10; away < 1 || away > most+1 || back > away || log.count("away=0s") > 0 {
+		away, back := log.count("away; finished media"), log.count("takes objects again; it was full")
+		if most := segments * 4 / 10; away < 1 || away > most+1 || back > away || log.count("away=0s") > 0 || log.count("answers again") > 0 {
 			t.Errorf("%d times away and %d times back in %d s, want one each 10 s at most:\n%s", away, back, segments*4, log.text.String())
 		}
 	})

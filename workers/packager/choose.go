@@ -71,7 +71,11 @@ func (p *Packager) choose(now time.Time) {
 				p.discard(f, "short")
 			}
 		}
-		p.switchTo(1-c.index, now, "its feeds have ended")
+		why := "its feeds have ended"
+		if slices.ContainsFunc(here, func(f *feed) bool { return f.record.Closed.IsZero() }) {
+			why = quiet(c.index, here) // the encoder is connected, or its gateway is dead
+		}
+		p.switchTo(1-c.index, now, why)
 		return
 	}
 	if !slices.ContainsFunc(here, ready) && !slices.ContainsFunc(here, flowing) && slices.ContainsFunc(there, flowing) {

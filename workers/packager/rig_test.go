@@ -47,6 +47,7 @@ type rig struct {
 	// jobs and ends reach transcode workers; nil when there are none.
 	jobs Jobs
 	ends Ends
+	logs io.Writer // of the packager; nil for none
 
 	// mu guards the fields below.
 	mu      sync.Mutex
@@ -130,6 +131,9 @@ func (g *rig) start() (result <-chan error, end func()) {
 	var out io.Writer = io.Discard
 	if testing.Verbose() {
 		out = os.Stderr
+	}
+	if g.logs != nil {
+		out = g.logs
 	}
 	g.mu.Lock()
 	g.p = New(Config{Entry: entry, Media: g.ring, Timeline: w, Store: g.store, Shelf: g.shelf, Broadcasts: g, Options: g.opt, Stored: g.stored, Hearing: g.hearing, Jobs: g.jobs, Ends: g.ends,

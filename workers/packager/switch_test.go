@@ -1,6 +1,8 @@
 package packager
 
 import (
+	"bytes"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -79,6 +81,31 @@ func TestFailoverWithinSegment(t *testing.T) {
 				}
 				g.sameWhenRebuilt(b)
 			})
+		})
+	}
+}
+
+// TestSwitchNamesItsReason: an encoder that is connected and silent has not ended, which who looks for it should know.
+func TestSwitchNamesItsReason(t *testing.T) {
+	for reason, cut := range map[string]bool{"its feeds have ended": false, "the primary sends nothing": true} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			g := newRig(t)
+			g.logs = &log // the packager's goroutine alone writes to it
+			result, end := g.start()
+			p := publish{ladder: pass(32), rate: 30, video: small(t), audio: aac(t), gop: time.Second, start: media.At(time.Now())}
+			backup := p
+			backup.feed, backup.duration = feedOf(live.Backup, 1, 2), 30*time.Second
+			p.feed, p.duration, p.cut = feedOf(live.Primary, 1, 1), 14*time.Second, cut
+			var wg sync.WaitGroup
+			wg.Go(func() { g.on(backup) })
+			wg.Go(func() { g.on(p) })
+			wg.Wait()
+			ended(t, g, result)
+			end()
+			if text := log.String(); strings.Count(text, "switching between") != 1 || !strings.Contains(text, reason) {
+				t.Errorf("want %q:\n%s", reason, text)
+			}
 		})
 	}
 }

@@ -88,6 +88,7 @@ export interface Node {
   version: string;
   address?: string;
   ready: boolean;
+  why?: string; // it is not ready, or takes no new streams
   draining?: boolean;
   owned: number;
   feeds: number;

@@ -68,7 +68,7 @@ export function NodeTable({ nodes }: { nodes: Node[] }) {
       <tbody>
         {nodes.map((n) => (
           <tr key={n.name}>
-            <td><span class={`state ${n.ready ? 'health-ready' : 'health-away'}`}>{n.draining ? 'Draining' : n.ready ? 'Ready' : 'Not ready'}</span></td>
+            <td><span class={`state ${n.ready ? 'health-ready' : 'health-away'}`}>{n.draining ? 'Draining' : n.ready ? 'Ready' : 'Not ready'}</span>{n.why && <small class="reason"> {n.why}</small>}</td>
             <td>{n.name}{n.address && <small class="muted"> {n.address}</small>}</td>
             <td>{n.roles.join(', ')}{n.transcodeAway && <small class="reason"> takes no transcode jobs: {n.transcodeAway}</small>}</td>
             <td>{n.version}</td>
