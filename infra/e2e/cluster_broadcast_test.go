@@ -103,6 +103,19 @@ func (s *show) await(n uint64) {
 	}
 }
 
+// inTime waits until the live edge has recovered from the last fault.
+func (s *show) inTime() {
+	s.t.Helper()
+	s.await(1)
+	s.eventually(time.Minute, "the live edge to be in time again", func() error {
+		items, err := check.Both(s.viewers...)
+		if _, ok := check.Recovered(items, s.faults); err == nil && !ok {
+			err = errors.New("the newest segments came late")
+		}
+		return err
+	})
+}
+
 func last[T any](list []T, n int) []T { return list[max(0, len(list)-n):] }
 
 // fault notes that something is done now.

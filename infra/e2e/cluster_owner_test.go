@@ -102,7 +102,7 @@ func (s *show) fenced(old *member) {
 			case e > epoch:
 				epoch, holder, since = e, w.From, w.At
 				claims++
-			case e < epoch:
+			case e < epoch && w.Asked.After(since):
 				s.t.Errorf("%s wrote a timeline of epoch %d after epoch %d", w.From, e, epoch)
 			}
 		}

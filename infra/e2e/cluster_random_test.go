@@ -57,7 +57,7 @@ func TestClusterRandomFaults(t *testing.T) {
 		s.random(step, entries)
 	}
 	time.Sleep(time.Until(begin.Add(20 * time.Minute)))
-	s.await(2)
+	s.inTime()
 	for _, o := range others {
 		s.unbroken(o)
 	}

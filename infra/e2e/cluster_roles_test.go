@@ -30,6 +30,7 @@ func TestClusterRolesKilled(t *testing.T) {
 	} {
 		s.killed(choose()...)
 	}
+	s.inTime()
 	s.finish()
 	s.stalls(rolesKilledStall)
 	s.fenced(nil)

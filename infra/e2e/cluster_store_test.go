@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -63,7 +64,7 @@ func TestClusterEndWithoutStoreAndAPI(t *testing.T) {
 	s.eventually(time.Minute, "the end of the broadcast", func() error {
 		told, err := checkArchive(c.client, c.origins[0].playlist(s.entry.ID, true))
 		if err == nil && !told.Main().Ended {
-			err = errSilent
+			err = errors.New("the playlist has not ended")
 		}
 		return err
 	})
