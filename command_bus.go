@@ -37,9 +37,6 @@ func (p *process) runBus(ctx context.Context) error {
 	}
 	p.log.Info("klive bus listens", "address", p.settings.Bus.Listen, "version", version, "after", time.Since(started).Round(time.Millisecond))
 	err = p.supervise(ctx, b.Failed())
-	p.log.Info("klive is shutting down")
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.endTimeout(err))
-	defer cancel()
-	b.Close(end)
+	p.shutDown(err, b.Close)
 	return err
 }

@@ -99,11 +99,19 @@ func (p *process) runNode(ctx context.Context, roles node.Roles, ready func(*nod
 		}
 	}
 	err = p.supervise(ctx, n.Failed())
-	p.log.Info("klive is shutting down")
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.endTimeout(err))
-	defer cancel()
-	n.Close(end)
+	p.shutDown(err, n.Close)
 	return err
+}
+
+// shutDown closes what runs, in order, for the reason that it ends. The log tells its end too: handing
+// over may take minutes, and one that was killed meanwhile must not look the same.
+func (p *process) shutDown(reason error, closeAll func(context.Context)) {
+	begun := time.Now()
+	p.log.Info("klive is shutting down")
+	ctx, cancel := context.WithTimeout(context.Background(), p.endTimeout(reason))
+	defer cancel()
+	closeAll(ctx)
+	p.log.Info("klive has shut down", "after", time.Since(begun).Round(time.Millisecond))
 }
 
 // process is what the commands have in common that run until a signal ends them.
