@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,20 +32,24 @@ func startBucket(t *testing.T) *Bucket {
 // behind and does not have it yet makes it no conflict.
 func TestRepeatReadFromBehind(t *testing.T) {
 	b := startBucket(t)
-	first, err := b.Put(t.Context(), "a", []byte("1"))
-	if err != nil {
-		t.Fatal(err)
+	put := func(key string) *jetstream.RawStreamMsg {
+		t.Helper()
+		if _, err := b.Put(t.Context(), key, []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := b.last(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
 	}
-	old, err := b.last(t.Context(), "a")
-	if err != nil {
-		t.Fatal(err)
-	}
+	one, two, three := put("a"), put("b"), put("b")
 	for name, c := range map[string]struct {
 		key    string
 		last   uint64
 		behind *jetstream.RawStreamMsg
 		err    error
-	}{"an update": {"a", first, old, nil}, "the first": {"b", 0, nil, ErrNotFound}} {
+	}{"an update": {"a", one.Sequence, one, nil}, "further behind": {"b", three.Sequence, two, nil}, "the first": {"c", 0, nil, ErrNotFound}} {
 		t.Run(name, func(t *testing.T) {
 			reads := 0
 			write := func() (uint64, error) {
@@ -72,39 +77,63 @@ func TestRepeatReadFromBehind(t *testing.T) {
 }
 
 // TestLeaseReadFromBehind has renewals stored of whose answer the holder never hears, and their record read
-// from a server that is behind: the lease is not lost for that.
+// from a server that is behind: the lease is not lost for that, also where it has the holder before this one.
 func TestLeaseReadFromBehind(t *testing.T) {
 	b := startBucket(t)
-	l, err := AcquireLease(t.Context(), b, "entry", "me", 15*time.Second)
-	if err != nil {
+	if _, err := b.Put(t.Context(), "entry", []byte(`{"version":1,"holder":"other","grip":"theirs"}`)); err != nil {
 		t.Fatal(err)
 	}
-	// unheard stores one, and has it read so many times as if it were not there.
-	unheard := func(reads int) {
+	get := func() KeyValue {
 		t.Helper()
-		before, err := b.Get(t.Context(), "entry")
+		kv, err := b.Get(t.Context(), "entry")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.UpdateTTL(t.Context(), "entry", l.value, before.Revision, 15*time.Second); err != nil {
+		return kv
+	}
+	theirs := get()
+	l, err := newLease(b, "entry", "me", 15*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex // guards the two below
+	var behind KeyValue
+	reads := 0 // that are answered with it
+	l.read = func(ctx context.Context, key string) (KeyValue, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if reads--; reads >= 0 {
+			return behind, nil
+		}
+		return b.Get(ctx, key)
+	}
+	// unheard stores one, and has so many reads answered with what was there before.
+	unheard := func(before KeyValue, n int) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		behind, reads = before, n
+		if _, err := b.UpdateTTL(t.Context(), "entry", l.value, get().Revision, 15*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		l.read = func(ctx context.Context, key string) (KeyValue, error) {
-			if reads--; reads >= 0 {
-				return before, nil
-			}
-			return b.Get(ctx, key)
+	}
+	if l.revision, err = b.UpdateTTL(t.Context(), "entry", l.value, theirs.Revision, 15*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = l.keep(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, before := range []KeyValue{get(), theirs} {
+		unheard(before, behindFor)
+		if err := l.Renew(t.Context()); err != nil {
+			t.Fatalf("renewing: %v", err)
 		}
 	}
-	unheard(behindFor)
-	if err := l.Renew(t.Context()); err != nil {
-		t.Fatalf("renewing: %v", err)
-	}
-	unheard(1000)
+	unheard(get(), 1000)
 	if err := l.Renew(t.Context()); !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLeaseLost) {
 		t.Fatalf("while it stays behind: %v", err)
 	}
-	unheard(behindFor)
+	unheard(get(), behindFor)
 	if err := l.Release(t.Context()); err != nil {
 		t.Errorf("giving it back: %v", err)
 	}

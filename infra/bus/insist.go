@@ -89,14 +89,14 @@ func (c *Control) publish(ctx context.Context, m *nats.Msg, name, id string, whe
 const behindTries = 20
 
 // found is the message by which the condition was false; nil when that can't be read. A server that is
-// behind answers as if it were true.
+// behind answers as if it were true, or with what was there before.
 func (w *condition) found(ctx context.Context) *jetstream.RawStreamMsg {
 	for range behindTries {
 		raw, err := w.read(ctx)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil
 		}
-		if raw == nil && w.last > 0 || raw != nil && raw.Sequence != w.last {
+		if raw == nil && w.last > 0 || raw != nil && raw.Sequence > w.last {
 			return raw
 		}
 		select {

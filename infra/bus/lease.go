@@ -257,13 +257,13 @@ func (l *Lease) unheard(ctx context.Context, refused uint64) (revision uint64, e
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return 0, err
 		}
-		if r, e := parseLease(kv); err != nil || e != nil || r.Grip != l.record.Grip {
-			return 0, fmt.Errorf("%w: %s: another took it, or it expired", ErrLeaseLost, l.key)
-		}
-		if kv.Revision > refused {
+		if err != nil || kv.Revision > refused {
+			if r, e := parseLease(kv); err != nil || e != nil || r.Grip != l.record.Grip {
+				return 0, fmt.Errorf("%w: %s: another took it, or it expired", ErrLeaseLost, l.key)
+			}
 			return kv.Revision, nil
 		}
-		select { // the server that answers is behind
+		select { // the server that answers is behind: what it has may be of who held the lease before
 		case <-ctx.Done():
 			return 0, fmt.Errorf("%w: %s: the record is read as it was before", ErrUnavailable, l.key)
 		case <-time.After(insistPause):
