@@ -88,12 +88,9 @@ func (b Beat) Marshal() ([]byte, error) {
 	return json.Marshal(b)
 }
 
-// cutAway keeps a reason's beginning.
+// cutAway keeps a reason's beginning, without what JSON would write longer than it is.
 func cutAway(why string) string {
-	if len(why) <= maxBeatAway {
-		return why
-	}
-	return strings.ToValidUTF8(why[:maxBeatAway], "")
+	return strings.ToValidUTF8(why[:min(len(why), maxBeatAway)], "")
 }
 
 // UnmarshalBeat reads what [Beat.Marshal] wrote, of this release or another: fields that it

@@ -65,6 +65,13 @@ func TestBeatWithALongReason(t *testing.T) {
 	if err != nil || b.Why != long[:511] || b.Spool.Away != long[:511] || b.Transcode.Away != long[:511] || len(sent.Spool.Away) < 1000 || len(sent.Transcode.Away) < 1000 {
 		t.Errorf("%+v, %+v, %v", b.Spool, b.Transcode, err)
 	}
+	// A file system's name for something may be no text.
+	if wire, err = (Beat{Name: "a", Why: strings.Repeat("\xff", 300) + "full"}).Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = UnmarshalBeat(wire); err != nil || b.Why != "full" {
+		t.Errorf("%q, %v", b.Why, err)
+	}
 }
 
 func TestBadBeats(t *testing.T) {
