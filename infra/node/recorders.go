@@ -58,7 +58,7 @@ func (n *Node) openRecordings(ctx context.Context) error {
 	dir := filepath.FromSlash(u.Path)
 	n.recordings.path = filepath.Join(dir, "{key}")
 	if own != "" {
-		store, err := n.folder(dir)
+		store, err := n.folder(dir, "storage.recordings.url")
 		if err == nil {
 			n.recordings.store = store
 		}

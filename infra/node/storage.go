@@ -60,7 +60,7 @@ func access(v *config.Viewer) origin.Access {
 }
 
 func (n *Node) openFolder(dir string) error {
-	store, err := n.folder(dir)
+	store, err := n.folder(dir, "storage.url")
 	if err != nil {
 		return err
 	}
@@ -69,8 +69,8 @@ func (n *Node) openFolder(dir string) error {
 }
 
 // folder opens a folder as a store of media or recordings, until the node closes.
-func (n *Node) folder(dir string) (*disk.Store, error) {
-	store, err := disk.Open(disk.Config{Dir: dir, Sync: n.settings.Storage.Fsync, Reserve: reserve(n.settings)})
+func (n *Node) folder(dir, setting string) (*disk.Store, error) {
+	store, err := disk.Open(disk.Config{Dir: dir, Sync: n.settings.Storage.Fsync, Reserve: reserve(n.settings), Setting: setting})
 	if err != nil {
 		return nil, err
 	}

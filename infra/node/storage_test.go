@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,6 +116,9 @@ func TestRecordingsLeaveTheReserve(t *testing.T) {
 		free, ferr := telemetry.DiskFree(dir)
 		if !errors.Is(err, storage.ErrFull) || ferr != nil || free < reserve(r.cfg.Settings) {
 			t.Errorf("%v; %d MiB are left, %v", err, free>>20, ferr)
+		}
+		if text := fmt.Sprint(err); !strings.Contains(text, dir+", the folder of storage.recordings.url") {
+			t.Error(text)
 		}
 	})
 }

@@ -6,6 +6,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -32,6 +33,8 @@ type Config struct {
 	// Reserve is what is left free on the disk, in bytes: media are refused with storage.ErrFull
 	// rather than take it. What is small (timelines, playlists) goes on. 0 is none.
 	Reserve int64
+	// Setting is what the folder was set by, for errors; storage.url by default.
+	Setting string
 }
 
 const (
@@ -45,6 +48,7 @@ type Store struct {
 	root, temp, locks string
 	sync              bool
 	reserve           int64
+	setting           string
 	striped           [stripes]stripe // a key's writers take turns
 	run               string          // begins the names of this store's temporary files
 	claimed           *os.File        // says that they are in use
@@ -69,11 +73,11 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		root: filepath.Join(cfg.Dir, "objects"), temp: filepath.Join(cfg.Dir, "tmp"), locks: filepath.Join(cfg.Dir, "locks"),
-		sync: cfg.Sync, reserve: cfg.Reserve, run: rand.Text(),
+		sync: cfg.Sync, reserve: cfg.Reserve, setting: cmp.Or(cfg.Setting, "storage.url"), run: rand.Text(),
 	}
 	for _, dir := range []string{s.root, s.temp, s.locks} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("storage: disk: the folder of storage.url can't be made: %w", err)
+			return nil, fmt.Errorf("storage: disk: the folder of %s can't be made: %w", s.setting, err)
 		}
 	}
 	for _, step := range []func() error{s.claim, s.sweep, s.checkStamps} {

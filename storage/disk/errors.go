@@ -28,7 +28,7 @@ func (s *Store) unread(err error) error {
 func (s *Store) unwritten(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fmt.Errorf("%w: free space on the disk of %s, the folder of storage.url (%w)", storage.ErrFull, filepath.Dir(s.root), err)
+		return fmt.Errorf("%w: free space on the disk of %s, the folder of %s (%w)", storage.ErrFull, filepath.Dir(s.root), s.setting, err)
 	case isMissing(err):
 		return firstError(s.gone(), err)
 	}

@@ -21,7 +21,7 @@ func (s *Store) room(size int64) error {
 	if err != nil || free-size >= s.reserve {
 		return nil // what is not known is found out by writing
 	}
-	return fmt.Errorf("%w: free space on the disk of %s, the folder of storage.url (%d MiB are free, and klive leaves %d MiB)", storage.ErrFull, filepath.Dir(s.root), free>>20, s.reserve>>20)
+	return fmt.Errorf("%w: free space on the disk of %s, the folder of %s (%d MiB are free, and klive leaves %d MiB)", storage.ErrFull, filepath.Dir(s.root), s.setting, free>>20, s.reserve>>20)
 }
 
 func sizeOf(data [][]byte) (n int64) {
