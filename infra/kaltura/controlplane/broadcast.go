@@ -225,6 +225,7 @@ func (s *Server) noteAuthenticated(ctx context.Context, c *call, doc entryDoc, p
 		}
 		waiting := n.Waiting
 		if n.marked() {
+			n.Waiting = nil // of a caller that changed the status itself
 			waiting = &n
 		}
 		now := c.now.Unix()

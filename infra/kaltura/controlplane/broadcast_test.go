@@ -269,6 +269,24 @@ func TestRecordingIsWaitedFor(t *testing.T) {
 	})
 }
 
+// TestWaitingRegistrationsDontPileUp: callers may change a registration's status themselves, over and over.
+func TestWaitingRegistrationsDontPileUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := start(t)
+		f.register(0, "ms1", kaltura.StatusPlayable)
+		f.unregister(0, "ms1")
+		for range 3 {
+			f.form("livestream.authenticate", "entryId", DemoEntry, "token", DemoToken, "hostname", "ms1", "mediaServerIndex", "0")
+			n := f.stored().Nodes[kaltura.IndexPrimary]
+			if n.Waiting == nil || !n.Waiting.marked() || n.Waiting.Waiting != nil {
+				t.Fatalf("an encoder was let in: %+v, %+v", n, n.Waiting)
+			}
+			f.form("entryServerNode.updateStatus", "id", strconv.FormatInt(n.ID, 10), "status", strconv.Itoa(kaltura.StatusMarkedForDeletion))
+		}
+		f.Close()
+	})
+}
+
 func TestSweeper2015LeavesRedirectAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := start(t, in2015)
