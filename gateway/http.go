@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"klive/infra/live"
 )
@@ -144,8 +145,15 @@ func AnswerRefusal(w http.ResponseWriter, status int, r *Refusal) {
 	Problem(w, status, r.Text)
 }
 
-// Problem answers with an error as RFC 9457 has it.
+// restOfBody is how long an answer waits for the rest of what it refuses, so that a whole request leaves
+// its connection as it is.
+const restOfBody = 500 * time.Millisecond
+
+// Problem answers with an error as RFC 9457 has it, and ends the connection of a request that goes on. The server
+// reads up to 256 KiB more before it answers: an encoder of few bits sends them for a minute, and would hear as
+// late why it is refused, or that another gateway is to be tried.
 func Problem(w http.ResponseWriter, status int, detail string) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restOfBody)) // where it can't be set there is none
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
