@@ -74,19 +74,26 @@ func TestDoctorTriesBothPortsOfWebRTC(t *testing.T) {
 	}
 }
 
+// answered is a configuration whose admin listener answers with h.
+func answered(t *testing.T, h http.HandlerFunc) *config.Config {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	c := config.Default()
+	c.Admin.Listen = s.Listener.Addr().String()
+	return c
+}
+
 // TestDoctorAsksForTranscodeWorkers: each worker of the deployment that takes no jobs is a finding, in its own words.
 func TestDoctorAsksForTranscodeWorkers(t *testing.T) {
 	nodes := ""
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c := answered(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/nodes" {
 			fmt.Fprintf(w, `{"nodes":[%s]}`, nodes)
 			return
 		}
 		fmt.Fprintln(w, "ready")
-	}))
-	defer s.Close()
-	c := config.Default()
-	c.Admin.Listen = s.Listener.Addr().String()
+	})
 	nodes = `{"name":"worker-1","roles":["transcode"]},{"name":"gateway-1","roles":["gateway"]}`
 	if list := transcodeFindings(t.Context(), c); len(list) != 0 {
 		t.Errorf("all take jobs: %+v", list)
@@ -104,10 +111,7 @@ func TestDoctorAsksForTranscodeWorkers(t *testing.T) {
 // TestDoctorAsksTheKliveThatRuns: one that takes no work, or no streams, is a finding in its own words; none is none.
 func TestDoctorAsksTheKliveThatRuns(t *testing.T) {
 	text := ""
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, text) }))
-	defer s.Close()
-	c := config.Default()
-	c.Admin.Listen = s.Listener.Addr().String()
+	c := answered(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, text) })
 	for _, text = range []string{"not ready: this host's clock is 5s ahead", "full: 1 stream (limits.streams is 1)", "ready"} {
 		list := runningFinding(t.Context(), c)
 		if len(list) != 1 || list[0].Detail != text || list[0].OK != (text == "ready") || list[0].OK != (list[0].Advice == "") {
@@ -133,10 +137,7 @@ func TestDoctorTellsAwayFromWrong(t *testing.T) {
 // TestDoctorOfAFullBusNode: one whose disk is full is not sent to look for other nodes.
 func TestDoctorOfAFullBusNode(t *testing.T) {
 	text := ""
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, text) }))
-	defer s.Close()
-	c := config.Default()
-	c.Admin.Listen = s.Listener.Addr().String()
+	c := answered(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, text) })
 	for _, x := range []struct{ says, advice string }{
 		{"not ready: " + bus.ErrFull.Error() + ": the bus could not write to its folder", "make room"},
 		{"not ready: the disk of the data folder /x is full: 3 MiB are left; free some space", "make room"},

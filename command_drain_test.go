@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -14,9 +13,7 @@ import (
 // answering has the commands of a test reach an admin listener that answers with h.
 func answering(t *testing.T, h http.HandlerFunc) {
 	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	t.Setenv("KLIVE_ADMIN_LISTEN", s.Listener.Addr().String())
+	t.Setenv("KLIVE_ADMIN_LISTEN", answered(t, h).Admin.Listen)
 }
 
 // TestDrainThatIsTakenBack: who waits for a drain is not told that all is well when somebody else has taken it back,

@@ -83,6 +83,22 @@ func TestRegistrationOutlivesItsWorker(t *testing.T) {
 	})
 }
 
+// waiting starts two workers. The first waits for the API, which went away in the broadcast and stays so for
+// four minutes more, to take the registration back; the second stands by.
+func (w *world) waiting() (a, b *process) {
+	w.t.Helper()
+	a = w.start("a")
+	time.AfterFunc(14*time.Second, func() { w.away(9 * time.Minute) })
+	time.Sleep(4 * time.Second)
+	w.publish(1, 12*time.Second)
+	b = w.start("b")
+	time.Sleep(5 * time.Minute)
+	if holder := w.holder(); holder != a.name {
+		w.t.Fatalf("the entry is held by %q", holder)
+	}
+	return a, b
+}
+
 // A worker that ends, or is killed, while it waits for the API leaves the waiting to another one.
 func TestRegistrationIsHandedOver(t *testing.T) {
 	for name, end := range map[string]func(*process){"ended": (*process).stop, "killed": (*process).kill} {
@@ -90,15 +106,7 @@ func TestRegistrationIsHandedOver(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				w := newWorld(t)
 				defer w.stopAll()
-				a := w.start("a")
-				time.AfterFunc(14*time.Second, func() { w.away(9 * time.Minute) })
-				time.Sleep(4 * time.Second)
-				w.publish(1, 12*time.Second)
-				b := w.start("b")
-				time.Sleep(5 * time.Minute)
-				if holder := w.holder(); holder != a.name {
-					t.Fatalf("the entry is held by %q", holder)
-				}
+				a, b := w.waiting()
 				begin := time.Now()
 				end(a)
 				time.Sleep(5 * time.Second)
@@ -128,12 +136,7 @@ func TestRegistrationOutlivesTwoWorkers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.stopAll()
-		a := w.start("a")
-		time.AfterFunc(14*time.Second, func() { w.away(9 * time.Minute) })
-		time.Sleep(4 * time.Second)
-		w.publish(1, 12*time.Second)
-		b := w.start("b")
-		time.Sleep(5 * time.Minute)
+		a, b := w.waiting()
 		a.part()
 		time.Sleep(8 * time.Second)
 		a.join()
