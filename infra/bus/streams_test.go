@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -176,6 +177,7 @@ func TestStreamsServerForgets(t *testing.T) {
 			send(t, s, fmt.Sprint(i), "part")
 		}
 		receive(t, f, 1, "1")
+		synctest.Wait() // until what it reads ahead has come
 		n.Close()
 		net.move(bustest.StartNode(t))
 		time.Sleep(5 * time.Second)
