@@ -31,6 +31,7 @@ type feed struct {
 	lastPart time.Time // when the newest one came; the opening of the feed before that
 	healthy  time.Time // since when parts have come without a stall
 	burst    burst     // the newest parts that came faster than they play
+	closed   time.Time // when it was heard that the feed has ended in order
 	open     *segment
 	ready    []*segment // complete and not used yet, oldest first
 }
@@ -67,12 +68,18 @@ func (b *burst) add(length time.Duration, before, now time.Time) {
 // flowing reports whether the feed has sent something lately, or its gateway is about to. One
 // that brings segments in one piece is silent when the next is overdue.
 func (f *feed) flowing(now time.Time, limit time.Duration) bool {
-	if now.Sub(f.lastPart) < limit || f.record.Closed.IsZero() && now.Sub(f.burst.until) < limit {
+	if now.Sub(f.lastPart) < limit || f.record.Closed.IsZero() && now.Sub(f.burst.until) < limit || f.closing(now, limit) {
 		return true
 	}
 	arrived := f.record.Clock.LastArrival
 	return !f.heard && f.record.Alive(now) && now.Sub(f.record.Opened) < firstParts &&
 		arrived != 0 && now.Sub(arrived.Std()) < limit+f.record.Behind()
+}
+
+// closing reports whether the last part of a feed that has ended in order may still be on its way. It
+// is on the bus before the record says so, but comes by another way and can be overtaken.
+func (f *feed) closing(now time.Time, limit time.Duration) bool {
+	return f.heard && !f.record.Closed.IsZero() && now.Sub(f.closed) < limit && !f.sources[len(f.sources)-1].done
 }
 
 // score is the feed's health as its gateway measures it: 0 to 100. What is not known is good.
@@ -126,6 +133,9 @@ func (p *Packager) takeRecords(ctx context.Context, now time.Time) {
 			p.read(ctx, f, r.Feed, now)
 		}
 		if r.Feed.Epoch >= f.record.Feed.Epoch {
+			if !r.Closed.Equal(f.record.Closed) {
+				f.closed = now
+			}
 			f.record = r
 		}
 	}

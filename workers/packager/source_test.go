@@ -2,6 +2,7 @@ package packager
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 
 	"klive/infra/bus"
 	"klive/infra/live"
+	"klive/infra/media"
 )
 
 // publishNow puts parts on the bus at once.
@@ -211,5 +213,54 @@ func TestSilentPublishesAreForgotten(t *testing.T) {
 	}
 	if canceled != 2 || !slices.Equal(left, []uint64{1, 4, 5, 6}) {
 		t.Errorf("%d forgotten; left are %v", canceled, left)
+	}
+}
+
+// TestRecordOvertakesTheLastPart ends a feed in order, as a packager's is that brings its segments in
+// one piece: some time after the last one. The record that says so comes before the last part.
+func TestRecordOvertakesTheLastPart(t *testing.T) {
+	for name, backup := range map[string]bool{"alone": false, "with a backup": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t)
+				result, end := g.start()
+				defer end()
+				p := publish{ladder: pass(32), rate: 30, video: small(t), segment: 4 * time.Second, target: 4 * time.Second, start: media.At(time.Now())}
+				var encoder sync.WaitGroup
+				if backup {
+					b := p
+					b.feed, b.start, b.duration = feedOf(live.Backup, 1, 2), p.start.Add(5*time.Second), 25*time.Second
+					encoder.Go(func() { time.Sleep(5 * time.Second); g.on(b) })
+				}
+				p.feed, p.duration = feedOf(live.Primary, 1, 1), 11*time.Second
+				record := live.FeedRecord{Feed: p.feed, Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{Ladder: p.ladder}}
+				g.feed(record)
+				parts := p.parts(p.frames())
+				last := parts[len(parts)-1]
+				for _, part := range parts[:len(parts)-1] {
+					time.Sleep(time.Until(p.start.Add(min(time.Duration(part.Segment.Number)*p.segment, p.duration)).Std()))
+					record.Beat = time.Now()
+					g.feed(record)
+					g.publishNow([]*live.Part{part})
+				}
+				time.Sleep(2 * time.Second)
+				record.Closed = time.Now()
+				g.feed(record)
+				time.Sleep(150 * time.Millisecond)
+				g.publishNow([]*live.Part{last})
+				encoder.Wait()
+
+				b := ended(t, g, result)
+				var whole time.Duration
+				for _, it := range b.Items {
+					if it.Media[0].Feed.Index == live.Primary {
+						whole += it.Duration
+					}
+				}
+				if want := last.End.Sub(p.start); whole < want-10*time.Millisecond {
+					t.Errorf("%v of %v are on the timeline", whole, want)
+				}
+			})
+		})
 	}
 }
