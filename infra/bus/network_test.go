@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,8 @@ type network struct {
 	node *bus.Node
 	down bool
 	cuts int
-	tell bool // connections that were cut break with the next thing that would come over them
+	tell bool   // connections that were cut break with the next thing that would come over them
+	lose string // the next write that holds it is lost; empty loses none
 }
 
 func newNetwork(n *bus.Node) *network { return &network{node: n} }
@@ -72,6 +74,23 @@ func (f *network) snap() {
 	f.tell = true
 }
 
+// loseNext loses the next write that holds a text.
+func (f *network) loseNext(text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lose = text
+}
+
+func (f *network) loses(p []byte) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	lost := f.lose != "" && bytes.Contains(p, []byte(f.lose))
+	if lost {
+		f.lose = ""
+	}
+	return lost
+}
+
 func (f *network) heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -117,6 +136,9 @@ func (c *farConn) Read(p []byte) (int, error) {
 
 func (c *farConn) Write(p []byte) (int, error) {
 	if c.dead() {
+		return len(p), nil
+	}
+	if c.network.loses(p) {
 		return len(p), nil
 	}
 	return c.Conn.Write(p)

@@ -60,6 +60,7 @@ type streamFollower struct {
 	want     uint64 // number of the next message; 0: whichever is the oldest
 	cons     jetstream.Consumer
 	messages *puller  // of cons; nil while there is none
+	tries    int      // attempts to make one since there was one
 	held     *arrival // read, to be returned after an AgedOutError
 }
 
@@ -91,7 +92,7 @@ func (s *Streams) Follow(ctx context.Context, subject string, from uint64) (Foll
 	f.ctx, f.cancel = context.WithCancel(s.ctx)
 	bound, cancel := s.within(ctx)
 	defer cancel()
-	if err := s.retry(bound, f.open); err != nil {
+	if err := s.retry(bound, f.try); err != nil {
 		f.Close()
 		return nil, s.ended(err)
 	}
@@ -161,9 +162,7 @@ func (f *streamFollower) next(ctx context.Context) (arrival, error) {
 func (f *streamFollower) read(ctx context.Context) (*arrival, error) {
 	for wait := followRetry; ; wait = min(2*wait, followRetryMost) {
 		if f.messages == nil {
-			attempt, cancel := context.WithTimeout(ctx, ackTimeout)
-			_ = f.open(attempt) // is tried again
-			cancel()
+			_ = f.try(ctx) // is tried again
 		}
 		if f.messages != nil {
 			if a := f.tryRead(ctx); a != nil {
@@ -194,6 +193,18 @@ func (f *streamFollower) tryRead(ctx context.Context) *arrival {
 		}
 		f.streams.unreadable(f.subject, m.meta.Sequence.Stream, errors.New("it has no number"))
 	}
+}
+
+// try makes one attempt to open a consumer.
+func (f *streamFollower) try(ctx context.Context) error {
+	f.tries++
+	ctx, cancel := context.WithTimeout(ctx, consumerLimit(f.tries))
+	defer cancel()
+	err := f.open(ctx)
+	if err == nil {
+		f.tries = 0
+	}
+	return err
 }
 
 // open makes a consumer that begins at the wanted message.

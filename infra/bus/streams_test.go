@@ -196,6 +196,34 @@ func TestStreamsServerForgets(t *testing.T) {
 	})
 }
 
+// What is asked of servers that have no leader is not answered: a follower asks again after a second,
+// when it begins and when it goes on.
+func TestStreamsAskedInVain(t *testing.T) {
+	bubble(t, func(t *testing.T, n *bus.Node) {
+		const try = time.Second
+		far := newNetwork(n)
+		s := openStreams(t, n.Control(), bus.StreamsConfig{})
+		other := openStreams(t, far.connect(t), bus.StreamsConfig{})
+		far.loseNext("CONSUMER.CREATE")
+		asked := time.Now()
+		f := followFrom(t, other, 0)
+		if took := time.Since(asked); took < try || took > 1200*time.Millisecond {
+			t.Errorf("it begins after %v, want %v", took, try)
+		}
+		send(t, s, "1", "part")
+		receive(t, f, 1, "1")
+
+		far.snap()
+		far.loseNext("CONSUMER.CREATE")
+		broken := time.Now()
+		send(t, s, "2", "part") // is lost, and missed with a beat
+		receive(t, f, 2, "2")
+		if took := time.Since(broken); took < try || took > 3*time.Second {
+			t.Errorf("it goes on after %v, want %v behind a new connection and a beat", took, try)
+		}
+	})
+}
+
 func wantAged(t *testing.T, f bus.Follower, from, first uint64) {
 	t.Helper()
 	var aged *bus.AgedOutError
