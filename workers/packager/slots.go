@@ -126,7 +126,7 @@ func (p *Packager) expected(f *feed, limit media.Time, now time.Time) bool {
 	if f.open != nil {
 		return f.open.Start() <= limit
 	}
-	return f.record.Alive(now) && p.end.feeds[f.publish()]
+	return (f.record.Alive(now) || f.closing(now, p.FailoverAfter)) && p.end.feeds[f.publish()]
 }
 
 // adopt turns a slot into an item, with gap items before it when the publish lost something.

@@ -264,3 +264,33 @@ func TestRecordOvertakesTheLastPart(t *testing.T) {
 		})
 	}
 }
+
+// TestRecordOvertakesABitratesLastSegment ends two bitrates in order with a segment of one part. Of one
+// it comes behind both records.
+func TestRecordOvertakesABitratesLastSegment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		result, end := g.start()
+		defer end()
+		p := publish{feed: feedOf(live.Primary, 1, 1), ladder: pass(32), rate: 30, video: hd(t), segment: 4 * time.Second, target: 4 * time.Second, duration: 8200 * time.Millisecond, start: media.At(time.Now())}
+		q := p
+		q.feed, q.ladder, q.video, q.cut = feedOf(live.Primary, 2, 2), pass(33), small(t), true
+		var encoders sync.WaitGroup
+		encoders.Go(func() { g.on(p) })
+		encoders.Go(func() { g.on(q) })
+		encoders.Wait()
+		g.mu.Lock()
+		record := g.records[q.feed.FeedID]
+		g.mu.Unlock()
+		record.Beat, record.Closed = time.Now(), time.Now()
+		g.feed(record)
+		time.Sleep(150 * time.Millisecond)
+		parts := q.parts(q.frames())
+		g.publishNow(parts[len(parts)-1:])
+
+		b := ended(t, g, result)
+		if n := len(b.Items); n != 3 || b.Items[n-1].Of(entry+"_32") == nil || b.Items[n-1].Of(entry+"_33") == nil {
+			t.Errorf("%d items, the last one has %+v; want 3, each with both bitrates", n, b.Items[n-1].Media)
+		}
+	})
+}
