@@ -111,8 +111,8 @@ func (c *clock) placeLate(t *trackClock, raw uint64) (*mapping, int64, bool) {
 }
 
 // anchor begins a run: it joins the mapping whose live edge the source time agrees with
-// best, or maps the source time to the later of arrival and the last announced end. Media
-// time never goes back within the feed.
+// best, or maps the source time to the later of arrival and the last announced end, made whole for
+// players. Media time never goes back within the feed.
 func (c *clock) anchor(raw uint64, now media.Time) (*mapping, int64) {
 	m := &mapping{gen: 1}
 	if c.cur != nil {
@@ -144,7 +144,7 @@ func (c *clock) choose(raw uint64, now media.Time, clocks []live.ClockRecord, la
 	}
 	if best > AlignWindow {
 		ticks = c.unwrap(raw, 0)
-		offset = int64(max(now, lastEnd, c.end)) - sourceNanos(ticks, c.rate)
+		offset = int64(forPlayers(max(now, lastEnd, c.end))) - sourceNanos(ticks, c.rate)
 	}
 	return offset, ticks
 }

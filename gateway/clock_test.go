@@ -43,8 +43,8 @@ func TestClockWraps(t *testing.T) {
 					t.Fatalf("audio %d lies at %v in run %d", i, got, m.gen)
 				}
 			}
-			if first != testEpoch {
-				t.Errorf("anchored at %d, not at arrival", first)
+			if want := forPlayers(testEpoch); first != want || want.Sub(testEpoch) > playerTime {
+				t.Errorf("anchored at %d, arrived at %d", first, testEpoch)
 			}
 		})
 	}

@@ -49,6 +49,9 @@ type cutTrack struct {
 	opus  bool
 	fixed int        // samples in a frame; 0 when each says so itself
 	last  media.Time // DTS of the last frame of video; 0 before it
+	// later is by how much video is later than its source says, in run begun of the clock.
+	later time.Duration
+	begun uint32
 	// spoilt says that a picture was left out: those up to the next keyframe depend on it.
 	spoilt bool
 }
@@ -189,13 +192,17 @@ func (c *cutter) data(d *Datum) {
 	c.seg.addData(media.Data{Format: d.Format, Time: m.at(ticks, c.clock.rate), Payload: d.Payload})
 }
 
-// placeVideo passes video times through. DTS rises whatever the source says, and PTS follows
+// placeVideo passes video times through, but for what players need at the beginning. DTS rises whatever the source says, and PTS follows
 // it by no more than MaxJump: one nonsensical offset would put the end of the timeline, which
 // everything after it has to follow, far into the future.
 func (c *cutter) placeVideo(t *cutTrack, m *mapping, ticks int64, offset int32, it *item) {
 	f := &it.frame
 	f.DTS = m.at(ticks, c.clock.rate)
 	f.PTS = m.at(ticks+int64(offset), c.clock.rate)
+	if f.Key && t.begun != m.gen {
+		t.begun, t.later = m.gen, nudge(f.PTS)
+	}
+	f.DTS, f.PTS = f.DTS.Add(t.later), f.PTS.Add(t.later)
 	if t.last != 0 && f.DTS <= t.last {
 		f.DTS = t.last.Add(c.tick)
 	}
