@@ -110,6 +110,7 @@ setup-test: setup-run .tools/test .tools/bin/versitygw .tools/bin/gotestsum $(BR
 	.ci/install --optional nginx=nginx-light
 	.ci/install --optional wrk=wrk
 	.ci/install --optional ip=iproute2
+	.ci/install --optional openssl=openssl curl=curl
 	@mkdir -p .tools && touch $@
 
 # What the deployment's tests need besides.
