@@ -332,9 +332,11 @@ func mediaOf(it *timeline.Item, rendition string) timeline.Media {
 	return timeline.Media{Rendition: rendition, Name: it.Media[0].Name, Start: it.Start, Duration: it.Duration, Gap: true}
 }
 
-// appendSeconds writes a duration in seconds with six decimals, rounded to the nearest.
+// appendSeconds writes a duration in seconds with six decimals, rounded up: a player that reckons a
+// segment's time back from a later one's must not find the first one to begin before the playlist,
+// because it drops pictures that do, up to the next keyframe. In twelve hours that is 11 ms at most.
 func appendSeconds(b []byte, d time.Duration) []byte {
-	us := int64((d + 500) / 1000)
+	us := int64((d + 999) / 1000)
 	b = strconv.AppendInt(b, us/1e6, 10)
 	b = append(b, '.')
 	for unit := int64(1e5); unit > 0; unit /= 10 {
