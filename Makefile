@@ -97,13 +97,13 @@ lint: $(BUNDLE)
 
 ## setup-run: ffmpeg, and Node.js for the console page
 setup-run: .tools/run
-.tools/run: .ci/install
+.tools/run: .ci/install Makefile
 	.ci/install ffmpeg=ffmpeg ffprobe=ffmpeg node=nodejs npm=npm
 	@mkdir -p .tools && touch $@
 
 ## setup-test: what the tests need besides
 setup-test: setup-run .tools/test .tools/bin/versitygw .tools/bin/gotestsum $(BROWSER)/node_modules/.stamp $(CLIENTS)/node_modules/.stamp
-.tools/test: .ci/install
+.tools/test: .ci/install Makefile
 	.ci/install gcc=gcc=libc6-dev
 	.ci/install --optional srt-live-transmit=srt-tools
 	.ci/install --optional $(if $(CHROMIUM),$(CHROMIUM),chromium)=chromium
@@ -114,7 +114,7 @@ setup-test: setup-run .tools/test .tools/bin/versitygw .tools/bin/gotestsum $(BR
 	@mkdir -p .tools && touch $@
 
 # What the deployment's tests need besides.
-.tools/infra: .ci/install
+.tools/infra: .ci/install Makefile
 	.ci/install --optional shellcheck=shellcheck
 	.ci/install --optional openssl=openssl python3=python3
 	@mkdir -p .tools && touch $@

@@ -102,7 +102,7 @@ func (g *audioGrid) place(source media.Time, samples int) (start media.Time, ok 
 func (g *audioGrid) end() media.Time { return media.TimeFromTicks(g.next, g.rate) }
 
 // after is the first sample that is not before t: a frame that has a picture's time must
-// not come before the segment that the picture begins.
+// not come before the segment that the picture begins, but for that picture's [nudge].
 func (g *audioGrid) after(t media.Time) int64 {
 	n := t.Ticks(g.rate)
 	if media.TimeFromTicks(n, g.rate) < t {

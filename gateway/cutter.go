@@ -192,9 +192,9 @@ func (c *cutter) data(d *Datum) {
 	c.seg.addData(media.Data{Format: d.Format, Time: m.at(ticks, c.clock.rate), Payload: d.Payload})
 }
 
-// placeVideo passes video times through, but for what players need at the beginning. DTS rises whatever the source says, and PTS follows
-// it by no more than MaxJump: one nonsensical offset would put the end of the timeline, which
-// everything after it has to follow, far into the future.
+// placeVideo passes video times through, but for what players need at the beginning. DTS rises
+// whatever the source says, and PTS follows it by no more than MaxJump: one nonsensical offset would
+// put the end of the timeline, which everything after it has to follow, far into the future.
 func (c *cutter) placeVideo(t *cutTrack, m *mapping, ticks int64, offset int32, it *item) {
 	f := &it.frame
 	f.DTS = m.at(ticks, c.clock.rate)

@@ -16,7 +16,7 @@ const (
 	// playerTicks is what the ticks of a first keyframe are a multiple of, and those of the following
 	// ones at all usual rates and intervals: every third is 0, 1/3 or 2/3 µs from a whole one.
 	playerTicks = 3
-	// playerTime is a time of as many whole ticks as whole microseconds.
+	// playerTime is nine ticks: the shortest time that is whole in both.
 	playerTime = 100 * time.Microsecond
 )
 
@@ -25,7 +25,8 @@ func forPlayers(t media.Time) media.Time {
 	return t.Add((playerTime - time.Duration(t)%playerTime) % playerTime)
 }
 
-// nudge is what brings a first keyframe to the next time that players take well, 22 µs at most.
+// nudge is what brings a first keyframe to the next time that players take well: 2.5 ticks, 28 µs, at
+// most. Sound and timed data keep their times.
 func nudge(pts media.Time) time.Duration {
 	ticks := pts.Ticks(mp4.VideoTimescale)
 	missing := (playerTicks - ticks%playerTicks) % playerTicks

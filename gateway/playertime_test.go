@@ -67,3 +67,14 @@ func TestKeyframesAreWholeForPlayers(t *testing.T) {
 		}
 	}
 }
+
+// TestNudge: whatever the time, the next one is not earlier, near, and one that players take well.
+func TestNudge(t *testing.T) {
+	for ns := range media.Time(200_000) {
+		pts := testEpoch + ns
+		by := nudge(pts)
+		if ticks := pts.Add(by).Ticks(mp4.VideoTimescale); ticks%playerTicks != 0 || by < 0 || by > 28*time.Microsecond {
+			t.Fatalf("%d goes to tick %d, by %v", pts, ticks, by)
+		}
+	}
+}

@@ -25,6 +25,7 @@ func drawSource(t *rapid.T) source {
 	}
 	s.gop = int(s.fps * rapid.SampledFrom([]float64{0.5, 1, 1.9, 2, 3, 4, 5}).Draw(t, "gop"))
 	s.bframes = rapid.IntRange(0, 3).Draw(t, "bframes")
+	s.rate = rapid.SampledFrom([]uint32{1000, 90000}).Draw(t, "ticks in a second")
 	if rapid.Bool().Draw(t, "wraps") {
 		s.start = 1<<32 - uint64(rapid.IntRange(1, 40_000).Draw(t, "before the wrap"))
 	} else {
@@ -40,7 +41,7 @@ func TestAnyStream(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		src := drawSource(t)
 		starts := rapid.Bool().Draw(t, "starts")
-		b := newBench(t, func(c *cutterConfig) { c.starts = starts })
+		b := newBench(t, func(c *cutterConfig) { c.starts, c.clock = starts, src.clock() })
 		b.epoch = testEpoch + media.Time(rapid.Int64Range(0, 4e9).Draw(t, "phase"))
 		units := src.units()
 		b.tracks(testH264(""), testAAC(src.audio)).send(units...)
@@ -62,12 +63,12 @@ func TestSoundBeforeTheFirstPicture(t *testing.T) {
 		src.gop = int(src.fps * rapid.SampledFrom([]float64{0.5, 2, 3.9, 12.2, 30}).Draw(t, "gop"))
 		late := time.Duration(rapid.IntRange(0, 900).Draw(t, "late pictures")) * time.Millisecond
 		starts := rapid.Bool().Draw(t, "starts")
-		b := newBench(t, func(c *cutterConfig) { c.starts = starts })
+		b := newBench(t, func(c *cutterConfig) { c.starts, c.clock = starts, src.clock() })
 		units := src.units()
 		for i := range units {
 			if units[i].au.Track == media.VideoTrack {
 				units[i].sent += late
-				units[i].au.Time = (units[i].au.Time + uint64(late.Milliseconds())) & 0xffffffff
+				units[i].au.Time = (units[i].au.Time + uint64(media.ToTicks(late, src.clock().Rate))) & 0xffffffff
 			}
 		}
 		slices.SortStableFunc(units, func(a, b unit) int { return int(a.sent - b.sent) })
@@ -151,7 +152,7 @@ func TestBitratesAndBackup(t *testing.T) {
 				mine.start = uint64(rapid.Uint32().Draw(t, "backup start"))
 			}
 			b := newBench(t, func(c *cutterConfig) {
-				c.feed.Suffix, c.feed.Epoch = i+1, uint64(i+1)
+				c.feed.Suffix, c.feed.Epoch, c.clock = i+1, uint64(i+1), src.clock()
 				if i == 3 {
 					c.feed.Index = live.Backup
 				}
@@ -225,7 +226,7 @@ func TestAnyDisturbance(t *testing.T) {
 				}
 			}
 		}
-		b := newBench(t, nil).tracks(testH264(""), testAAC(src.audio)).send(units...)
+		b := newBench(t, func(c *cutterConfig) { c.clock = src.clock() }).tracks(testH264(""), testAAC(src.audio)).send(units...)
 		parts := b.finish()
 		if len(parts) == 0 {
 			return

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"math"
@@ -71,6 +72,7 @@ type source struct {
 	audio    int           // Hz; 0: no audio
 	length   time.Duration // of the media
 	start    uint64        // ticks of the first frame's decode time
+	rate     uint32        // ticks in a second; 0: RTMP's 1000
 	bits     uint8
 	drift    float64       // of the encoder's clock against ours, as a ratio
 	aDrift   float64       // of the audio samples against the encoder's clock
@@ -79,12 +81,14 @@ type source struct {
 	rng      *rand.Rand
 }
 
-// units returns everything the encoder sends, in the order of sending, in RTMP milliseconds.
+// clock is what its times are in.
+func (s source) clock() SourceClock {
+	return SourceClock{Rate: cmp.Or(s.rate, 1000), Bits: cmp.Or(s.bits, 32)}
+}
+
+// units returns everything the encoder sends, in the order of sending.
 func (s source) units() []unit {
 	var all []unit
-	if s.bits == 0 {
-		s.bits = 32
-	}
 	if s.fps > 0 {
 		all = append(all, s.video()...)
 	}
@@ -135,13 +139,14 @@ func (s source) video() []unit {
 	return all
 }
 
-// wire is a time as RTMP writes it.
+// wire is a time in ticks, rounded down as RTMP has it.
 func (s source) wire(d time.Duration) uint64 {
 	if s.jitter > 0 {
 		d += time.Duration(s.rng.Int64N(int64(2*s.jitter))) - s.jitter
 	}
-	ms := int64(math.Floor(d.Seconds() * 1000))
-	return (s.start + uint64(ms)) & (1<<s.bits - 1)
+	c := s.clock()
+	ticks := int64(math.Floor(d.Seconds() * float64(c.Rate)))
+	return (s.start + uint64(ticks)) & (1<<c.Bits - 1)
 }
 
 func payload(track byte, index int) []byte {

@@ -20,12 +20,13 @@ import (
 // blocking in them, with the client library's locks held, would stop a bubble.
 type network struct {
 	// mu guards the fields below.
-	mu   sync.Mutex
-	node *bus.Node
-	down bool
-	cuts int
-	tell bool   // connections that were cut break with the next thing that would come over them
-	lose string // the next write that holds it is lost; empty loses none
+	mu     sync.Mutex
+	node   *bus.Node
+	down   bool
+	cuts   int
+	tell   bool     // connections that were cut break with the next thing that would come over them
+	lose   []string // texts of the writes that are to be lost
+	losses int
 }
 
 func newNetwork(n *bus.Node) *network { return &network{node: n} }
@@ -74,21 +75,29 @@ func (f *network) snap() {
 	f.tell = true
 }
 
-// loseNext loses the next write that holds a text.
-func (f *network) loseNext(text string) {
+// loseNext loses as many of the writes to come as there are texts, each the next one that holds its text.
+func (f *network) loseNext(texts ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.lose = text
+	f.lose = texts
 }
 
 func (f *network) loses(p []byte) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	lost := f.lose != "" && bytes.Contains(p, []byte(f.lose))
-	if lost {
-		f.lose = ""
+	if len(f.lose) == 0 || !bytes.Contains(p, []byte(f.lose[0])) {
+		return false
 	}
-	return lost
+	f.lose = f.lose[1:]
+	f.losses++
+	return true
+}
+
+// lost is how many writes were lost so.
+func (f *network) lost() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.losses
 }
 
 func (f *network) heal() {

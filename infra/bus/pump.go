@@ -14,10 +14,10 @@ const (
 	pumpIdle      = time.Minute // the server forgets an unread consumer after this
 	pumpRetry     = 100 * time.Millisecond
 	pumpRetryMost = 500 * time.Millisecond
-	// consumerTry bounds an attempt to make a consumer: what is asked of servers that elect a
-	// leader is not answered. After consumerTries of them the servers may be slow instead.
-	consumerTry   = time.Second
-	consumerTries = 10
+	// pumpTry bounds an attempt to make a consumer: what is asked of servers that elect a
+	// leader is not answered. After pumpTries of them the servers may be slow instead.
+	pumpTry   = time.Second
+	pumpTries = 10
 	// pumpShort is how long a stream may end before what was read of it: a new leader may
 	// have to catch up first.
 	pumpShort = 2 * time.Second
@@ -161,8 +161,11 @@ func (p *pump) run(ctx context.Context, cons jetstream.Consumer) error {
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, pumpRetryMost)
-		tries++
-		attempt, cancel := context.WithTimeout(ctx, consumerLimit(tries))
+		limit := pumpTry
+		if tries++; tries > pumpTries {
+			limit = requestTimeout
+		}
+		attempt, cancel := context.WithTimeout(ctx, limit)
 		var err error
 		cons, err = p.consumer(attempt)
 		cancel()
@@ -171,14 +174,6 @@ func (p *pump) run(ctx context.Context, cons jetstream.Consumer) error {
 		}
 	}
 	return ErrClosed
-}
-
-// consumerLimit bounds the given attempt, from 1 on, to make a consumer.
-func consumerLimit(try int) time.Duration {
-	if try > consumerTries {
-		return requestTimeout
-	}
-	return consumerTry
 }
 
 // read passes a consumer's messages on until it fails, skips one or the context

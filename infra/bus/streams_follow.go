@@ -21,6 +21,10 @@ const (
 	followBatch     = 8
 	followRetry     = 50 * time.Millisecond
 	followRetryMost = time.Second
+	// followTry bounds the first attempts to make a consumer: what is asked of servers that elect a
+	// leader is not answered. After followTries of them the servers may be slow instead.
+	followTry   = time.Second
+	followTries = 2
 
 	// unreadableEvery is how often the log tells of messages that cannot be read.
 	unreadableEvery = 10 * time.Second
@@ -197,8 +201,11 @@ func (f *streamFollower) tryRead(ctx context.Context) *arrival {
 
 // try makes one attempt to open a consumer.
 func (f *streamFollower) try(ctx context.Context) error {
-	f.tries++
-	ctx, cancel := context.WithTimeout(ctx, consumerLimit(f.tries))
+	limit := followTry
+	if f.tries++; f.tries > followTries {
+		limit = ackTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := f.open(ctx)
 	if err == nil {

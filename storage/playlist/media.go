@@ -206,7 +206,7 @@ func windowStart(b *timeline.Broadcast, d *timeline.Rendition, items []timeline.
 	for i > 0 && (len(items)-i < window || length < time.Duration(targets*b.Target)*time.Second) {
 		i--
 		m := mediaOf(&items[i], d.Name)
-		length += m.Duration.Round(time.Microsecond)
+		length += time.Duration(micros(m.Duration)) * time.Microsecond
 	}
 	return i
 }
@@ -332,11 +332,14 @@ func mediaOf(it *timeline.Item, rendition string) timeline.Media {
 	return timeline.Media{Rendition: rendition, Name: it.Media[0].Name, Start: it.Start, Duration: it.Duration, Gap: true}
 }
 
-// appendSeconds writes a duration in seconds with six decimals, rounded up: a player that reckons a
+// micros is a duration in microseconds as playlists have it, rounded up: a player that reckons a
 // segment's time back from a later one's must not find the first one to begin before the playlist,
-// because it drops pictures that do, up to the next keyframe. In twelve hours that is 11 ms at most.
+// because it drops pictures that do, up to the next keyframe.
+func micros(d time.Duration) int64 { return int64((d + time.Microsecond - 1) / time.Microsecond) }
+
+// appendSeconds writes a duration in seconds with six decimals.
 func appendSeconds(b []byte, d time.Duration) []byte {
-	us := int64((d + 999) / 1000)
+	us := micros(d)
 	b = strconv.AppendInt(b, us/1e6, 10)
 	b = append(b, '.')
 	for unit := int64(1e5); unit > 0; unit /= 10 {

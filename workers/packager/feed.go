@@ -79,7 +79,8 @@ func (f *feed) flowing(now time.Time, limit time.Duration) bool {
 // closing reports whether the last part of a feed that has ended in order may still be on its way. It
 // is on the bus before the record says so, but comes by another way and can be overtaken.
 func (f *feed) closing(now time.Time, limit time.Duration) bool {
-	return f.heard && !f.record.Closed.IsZero() && now.Sub(f.closed) < limit && !f.sources[len(f.sources)-1].done
+	some := f.record.FirstSeq != 0 // a publish without media has no last part
+	return some && !f.record.Closed.IsZero() && now.Sub(f.closed) < limit && !f.sources[len(f.sources)-1].done
 }
 
 // score is the feed's health as its gateway measures it: 0 to 100. What is not known is good.
@@ -133,7 +134,7 @@ func (p *Packager) takeRecords(ctx context.Context, now time.Time) {
 			p.read(ctx, f, r.Feed, now)
 		}
 		if r.Feed.Epoch >= f.record.Feed.Epoch {
-			if !r.Closed.Equal(f.record.Closed) {
+			if !r.Closed.IsZero() && !r.Closed.Equal(f.record.Closed) {
 				f.closed = now
 			}
 			f.record = r

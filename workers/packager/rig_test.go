@@ -239,7 +239,7 @@ func (g *rig) on(p publish) {
 	if p.start == 0 {
 		p.start = media.At(time.Now())
 	}
-	r := live.FeedRecord{Feed: p.feed, Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{Entry: entry, Ladder: p.ladder, DVR: p.dvr > 0, DVRWindow: p.dvr},
+	r := live.FeedRecord{Feed: p.feed, Opened: time.Now(), Beat: time.Now(), FirstSeq: 1, Grant: live.Grant{Entry: entry, Ladder: p.ladder, DVR: p.dvr > 0, DVRWindow: p.dvr},
 		Clock: live.ClockRecord{LastArrival: media.At(time.Now())}}
 	if p.record {
 		r.Grant.Record = 1

@@ -217,23 +217,27 @@ func TestSilentPublishesAreForgotten(t *testing.T) {
 }
 
 // TestRecordOvertakesTheLastPart ends a feed in order, as a packager's is that brings its segments in
-// one piece: some time after the last one. The record that says so comes before the last part.
+// one piece: some time after the last one. The record that says so comes before the last part, which
+// may never come: then a backup is used no later than after any other silence.
 func TestRecordOvertakesTheLastPart(t *testing.T) {
-	for name, backup := range map[string]bool{"alone": false, "with a backup": true} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		backup, lost bool
+	}{{"alone", false, false}, {"with a backup", true, false}, {"lost", true, true}} {
+		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newRig(t)
 				result, end := g.start()
 				defer end()
 				p := publish{ladder: pass(32), rate: 30, video: small(t), segment: 4 * time.Second, target: 4 * time.Second, start: media.At(time.Now())}
 				var encoder sync.WaitGroup
-				if backup {
+				if c.backup {
 					b := p
-					b.feed, b.start, b.duration = feedOf(live.Backup, 1, 2), p.start.Add(5*time.Second), 25*time.Second
+					b.feed, b.start, b.duration, b.segment = feedOf(live.Backup, 1, 2), p.start.Add(5*time.Second), 25*time.Second, time.Second
 					encoder.Go(func() { time.Sleep(5 * time.Second); g.on(b) })
 				}
 				p.feed, p.duration = feedOf(live.Primary, 1, 1), 11*time.Second
-				record := live.FeedRecord{Feed: p.feed, Opened: time.Now(), Beat: time.Now(), Grant: live.Grant{Ladder: p.ladder}}
+				record := live.FeedRecord{Feed: p.feed, Opened: time.Now(), Beat: time.Now(), FirstSeq: 1, Grant: live.Grant{Ladder: p.ladder}}
 				g.feed(record)
 				parts := p.parts(p.frames())
 				last := parts[len(parts)-1]
@@ -247,7 +251,16 @@ func TestRecordOvertakesTheLastPart(t *testing.T) {
 				record.Closed = time.Now()
 				g.feed(record)
 				time.Sleep(150 * time.Millisecond)
-				g.publishNow([]*live.Part{last})
+				if !c.lost {
+					g.publishNow([]*live.Part{last})
+				}
+				if c.backup {
+					const silence = 1500 * time.Millisecond // [Options.FailoverAfter]
+					time.Sleep(time.Until(record.Closed.Add(silence + 3*tick)))
+					if items := g.writer().State().Current().Items; items[len(items)-1].Media[0].Feed.Index != live.Backup {
+						t.Errorf("the backup is not used %v after the record", time.Since(record.Closed))
+					}
+				}
 				encoder.Wait()
 
 				b := ended(t, g, result)
@@ -257,7 +270,11 @@ func TestRecordOvertakesTheLastPart(t *testing.T) {
 						whole += it.Duration
 					}
 				}
-				if want := last.End.Sub(p.start); whole < want-10*time.Millisecond {
+				want := last.End.Sub(p.start)
+				if c.lost {
+					want = last.Frames[0].DTS.Sub(p.start)
+				}
+				if whole < want-50*time.Millisecond {
 					t.Errorf("%v of %v are on the timeline", whole, want)
 				}
 			})
@@ -289,8 +306,8 @@ func TestRecordOvertakesABitratesLastSegment(t *testing.T) {
 		g.publishNow(parts[len(parts)-1:])
 
 		b := ended(t, g, result)
-		if n := len(b.Items); n != 3 || b.Items[n-1].Of(entry+"_32") == nil || b.Items[n-1].Of(entry+"_33") == nil {
-			t.Errorf("%d items, the last one has %+v; want 3, each with both bitrates", n, b.Items[n-1].Media)
+		if n := len(b.Items); n != 3 || b.Items[2].Of(entry+"_32") == nil || b.Items[2].Of(entry+"_33") == nil {
+			t.Errorf("want 3 items, each with both bitrates: %+v", b.Items)
 		}
 	})
 }
