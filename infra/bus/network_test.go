@@ -26,7 +26,7 @@ type network struct {
 	cuts   int
 	tell   bool     // connections that were cut break with the next thing that would come over them
 	lose   []string // texts of the writes that are to be lost
-	losses int
+	losses int      // how many of them were
 }
 
 func newNetwork(n *bus.Node) *network { return &network{node: n} }
